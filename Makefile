@@ -1,0 +1,27 @@
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: help check test e2e bench
+
+help:  ## Show this list
+	@grep -E '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 8
+
+$(BIN)/ruff: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --editable ".[dev]"
+	touch $@
+
+check: $(BIN)/ruff  ## Linters, types and floors: what CI runs beside the tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: $(BIN)/ruff  ## Every test
+	$(BIN)/pytest
+
+e2e: $(BIN)/ruff  ## The examples and the README's commands alone
+	$(BIN)/pytest tests/e2e
+
+bench: $(BIN)/ruff  ## Speed, as ratios of medians within one run
+	$(BIN)/python bench/run.py

@@ -1,0 +1,1 @@
+"""Where replicas run. Not here: building what they run, deciding how many."""

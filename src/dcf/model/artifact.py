@@ -1,0 +1,79 @@
+"""What a build yields, named by its content.
+
+A digest is ``sha256:`` and 64 hexadecimal digits, as in the OCI image specification
+(opencontainers/image-spec, descriptor.md).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+
+
+def digest_of(data: bytes) -> str:
+    """The digest of ``data``."""
+    return "sha256:" + hashlib.sha256(data).hexdigest()
+
+
+def canonical_json(value: object) -> bytes:
+    """JSON with one spelling for one value: sorted keys, no spaces, ASCII."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode("ascii")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class BundleFile:
+    """One file of a bundle.
+
+    Attributes:
+        path: Relative, with ``/`` between the parts.
+        digest: Of the file's content, the name of its blob.
+        size: Bytes.
+        executable: Whether the owner may execute it; no other mode travels.
+    """
+
+    path: str
+    digest: str
+    size: int
+    executable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """The function's source as a list of files, sorted by path."""
+
+    files: tuple[BundleFile, ...]
+
+    @property
+    def digest(self) -> str:
+        """The digest of :meth:`to_json`."""
+        return digest_of(self.to_json())
+
+    def to_json(self) -> bytes:
+        """The one spelling of this bundle."""
+        return canonical_json(
+            [[file.path, file.digest, file.size, file.executable] for file in self.files]
+        )
+
+    @classmethod
+    def from_json(cls, data: bytes) -> Bundle:
+        """Reads what :meth:`to_json` wrote."""
+        return cls(tuple(BundleFile(*entry) for entry in json.loads(data)))
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """Bundle and lock: all that is needed to make the function again on any machine.
+
+    Attributes:
+        bundle: Digest of the bundle.
+        lock: Digest of the lock's text.
+    """
+
+    bundle: str
+    lock: str
+
+    @property
+    def digest(self) -> str:
+        """The artifact's name."""
+        return digest_of(canonical_json({"bundle": self.bundle, "lock": self.lock}))

@@ -1,0 +1,29 @@
+"""Paths, headers and media types."""
+
+HEALTH = "/-/health"
+"""200 while the process serves at all, also while a model computes."""
+READY = "/-/ready"
+"""200 when calls are taken, else 503."""
+OWN_PREFIX = "/-/"
+"""Paths that are the watcher's; every other path is a call."""
+FUNCTION_PREFIX = "/function/"
+"""In front of a gateway a call's path is this and the function's name; a watcher takes both forms,
+so that one URL path works with and without a gateway."""
+
+REQUEST_ID = "x-request-id"
+"""Names a call from end to end: taken over from the caller, else made."""
+DEADLINE_MS = "x-dcf-deadline-ms"
+"""Milliseconds that the caller still waits, counted from the request's arrival (relative, so that
+clocks need not agree; gRPC's ``grpc-timeout`` is relative for the same reason)."""
+SERVER_TIMING = "server-timing"
+"""Where the time went: ``queue`` and ``handler`` in milliseconds (W3C Server Timing)."""
+RETRY_AFTER = "retry-after"
+"""Seconds (RFC 9110, 10.2.3)."""
+
+BINARY = "application/octet-stream"
+TEXT = "text/plain; charset=utf-8"
+JSON = "application/json"
+PNG = "image/png"
+NPY = "application/x-npy"
+PROBLEM = "application/problem+json"
+"""An error as a document (RFC 9457)."""

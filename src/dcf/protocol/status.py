@@ -1,0 +1,46 @@
+"""The one table from an error to its numbers on the wire."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dcf import errors
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What an error is on the wire.
+
+    Attributes:
+        http: Status code (RFC 9110).
+        grpc: Status number (grpc/grpc, doc/statuscodes.md).
+    """
+
+    http: int
+    grpc: int
+
+
+STATUS: dict[type[errors.DcfError], Status] = {
+    errors.DcfError: Status(500, 13),
+    errors.InvalidName: Status(400, 3),
+    errors.ConfigError: Status(400, 3),
+    errors.FunctionNotFound: Status(404, 5),
+    errors.BuildError: Status(422, 9),
+    errors.DiskFull: Status(507, 8),
+    errors.GpuUnavailable: Status(409, 8),
+    errors.StartError: Status(503, 14),
+    errors.BadRequest: Status(400, 3),
+    errors.BodyTooLarge: Status(413, 8),
+    errors.HandlerRaised: Status(500, 13),
+    errors.UnsupportedReply: Status(500, 13),
+    errors.DeadlineExceeded: Status(504, 4),
+    errors.Overloaded: Status(503, 8),
+    errors.NotReady: Status(503, 14),
+    errors.ReplicaLost: Status(502, 14),
+}
+"""A class that is not listed has the status of its nearest listed ancestor."""
+
+
+def status_of(error: type[errors.DcfError]) -> Status:
+    """The status of an error's class."""
+    return next(STATUS[ancestor] for ancestor in error.__mro__ if ancestor in STATUS)

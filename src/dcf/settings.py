@@ -1,0 +1,180 @@
+"""Every setting that is not the author's: where things lie, and how a watcher behaves.
+
+Each class is built from a mapping that the caller passes, so that no test touches the process's
+environment. Defaults are promises: ``tests/unit/test_settings.py`` pins them.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Self, TypeVar, get_type_hints
+
+from dcf.errors import ConfigError, Problem
+
+SOCKET_PATH_LIMIT = 100
+"""Bytes. ``sun_path`` holds 108 on Linux and 104 on macOS, its ending zero included; the rest is
+margin."""
+
+Number = TypeVar("Number", int, float)
+
+RESERVED_PREFIX = "DCF_"
+"""Environment variables that start so are the framework's, not the author's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Locations:
+    """Where the project keeps things on this machine. Every other path is derived from these.
+
+    Attributes:
+        data: What must last: blobs, environments, locks.
+        runtime: Sockets and the trees of running replicas; short, private, gone after a reboot.
+        secrets: The user's folder of secret files, one file per secret.
+    """
+
+    data: Path
+    runtime: Path
+    secrets: Path
+
+    @classmethod
+    def from_mapping(cls, env: Mapping[str, str], platform: str = sys.platform) -> Self:
+        """Finds the platform's places.
+
+        ``DCF_DATA_DIR``, ``DCF_RUNTIME_DIR`` and ``DCF_SECRETS_DIR`` come first, then the XDG Base
+        Directory variables on Linux and ``~/Library`` on macOS.
+
+        Args:
+            env: The environment.
+            platform: As in ``sys.platform``.
+        """
+        home = Path(env["HOME"]) if env.get("HOME") else Path.home()
+        if platform == "darwin":
+            data = config = home / "Library" / "Application Support"
+        else:
+            data = Path(env.get("XDG_DATA_HOME") or home / ".local" / "share")
+            config = Path(env.get("XDG_CONFIG_HOME") or home / ".config")
+        run = Path(env.get("XDG_RUNTIME_DIR") or env.get("TMPDIR") or "/tmp")  # noqa: S108  made private on use
+        private = "dcf" if env.get("XDG_RUNTIME_DIR") else f"dcf-{os.getuid()}"
+        return cls(
+            data=Path(env.get("DCF_DATA_DIR") or data / "dcf").absolute(),
+            runtime=Path(env.get("DCF_RUNTIME_DIR") or run / private).absolute(),
+            secrets=Path(env.get("DCF_SECRETS_DIR") or config / "dcf" / "secrets").absolute(),
+        )
+
+    @property
+    def store(self) -> Path:
+        """The builder's store."""
+        return self.data / "store"
+
+
+@dataclass(frozen=True, slots=True)
+class StoreSettings:
+    """The builder's store.
+
+    Attributes:
+        limit: Bytes that environments and blobs may take before the least recently used ones that
+            nothing runs are dropped. 20 GiB: a handful of environments with a deep-learning
+            framework each, without filling a laptop unasked.
+    """
+
+    limit: int = 20 * 1024**3
+
+    @classmethod
+    def from_mapping(cls, env: Mapping[str, str]) -> Self:
+        """Reads ``DCF_STORE_LIMIT``, in bytes.
+
+        Raises:
+            ConfigError: When it is no positive whole number.
+        """
+        text = env.get("DCF_STORE_LIMIT")
+        return cls(limit=_number("DCF_STORE_LIMIT", text, int)) if text else cls()
+
+
+@dataclass(frozen=True, slots=True)
+class WatcherSettings:
+    """One watcher: what it serves, where it listens, what it allows.
+
+    A watcher is started with these as environment variables: the field ``max_body`` is
+    ``DCF_MAX_BODY``.
+
+    Attributes:
+        function: The function's name, which the handler sees in ``req.info``.
+        root: The function's folder.
+        handler_dir: Import root and working directory, relative to ``root``.
+        handler_file: File in ``handler_dir``.
+        handler_name: Class or function in that file.
+        listen: ``unix:PATH``, ``tcp:HOST:PORT`` (port 0 takes a free one) or ``fd:N`` for a
+            listening socket handed down by the parent.
+        concurrency: Calls at a time; 0 lets the handler's kind decide: 1 for a plain handler,
+            because TensorFlow sessions, SQLite and most models want one thread, and 1,000 for an
+            async one, which waits more than it computes.
+        queue: Calls that may wait for a slot. 128: a burst is held, while a caller behind more than
+            that is better told so at once.
+        timeout: Seconds from a call's arrival to its deadline. 300, the original's limit.
+        grace: Seconds that a handler may go on after its deadline before the process is ended. 5:
+            time for a handler that looks at ``req.cancelled`` between two steps.
+        drain: Seconds that calls in flight may take after SIGTERM. 30, the usual grace period of
+            orchestrators (Kubernetes: ``terminationGracePeriodSeconds``).
+        max_body: Bytes of a request's body. 1 GiB: a long video, not the machine's memory.
+        lifeline: Whether the end of standard input means that the parent is gone and the watcher
+            must end as well.
+    """
+
+    function: str = "function"
+    root: str = "."
+    handler_dir: str = "./src"
+    handler_file: str = "handler.py"
+    handler_name: str = "Handler"
+    listen: str = "tcp:127.0.0.1:0"
+    concurrency: int = 0
+    queue: int = 128
+    timeout: float = 300.0
+    grace: float = 5.0
+    drain: float = 30.0
+    max_body: int = 1024**3
+    lifeline: bool = False
+
+    @classmethod
+    def from_mapping(cls, env: Mapping[str, str]) -> Self:
+        """Reads the ``DCF_`` variables that are set.
+
+        Raises:
+            ConfigError: When a value does not fit its field.
+        """
+        kinds = get_type_hints(cls)
+        found: dict[str, object] = {}
+        for field in fields(cls):
+            variable = RESERVED_PREFIX + field.name.upper()
+            text = env.get(variable)
+            if text is None:
+                continue
+            kind = kinds[field.name]
+            if kind is bool:
+                found[field.name] = text == "1"
+            elif kind is str:
+                found[field.name] = text
+            else:
+                found[field.name] = _number(variable, text, kind)
+        return cls(**found)  # type: ignore[arg-type]  # each value was made by its field's type
+
+    def to_mapping(self) -> dict[str, str]:
+        """What :meth:`from_mapping` reads back to an equal value."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {
+            RESERVED_PREFIX + name.upper(): str(int(value) if isinstance(value, bool) else value)
+            for name, value in values.items()
+        }
+
+
+def _number(variable: str, text: str, kind: type[Number]) -> Number:
+    try:
+        value = kind(text)
+    except ValueError:
+        value = kind(-1)
+    if value < 0 or value != value:  # noqa: PLR0124  NaN is the number that differs from itself
+        message = f"{text!r} found, a number that is not negative is wanted"
+        raise ConfigError(Path(variable), [Problem(0, 0, message)])
+    return value

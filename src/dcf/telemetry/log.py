@@ -4,7 +4,7 @@ import logging
 import sys
 
 
-def configure(level: int = logging.INFO) -> None:
+def configure(level: int | str = logging.INFO) -> None:
     """Sends the project's log lines to standard error, and only those.
 
     The root logger is left alone: it is the author's.

@@ -1,0 +1,120 @@
+"""A client of one watcher, over a Unix socket or TCP."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import socket
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from dcf.errors import DeadlineExceeded, ReplicaLost
+from dcf.protocol.problem import from_problem
+
+CHUNK = 256 * 1024
+"""Bytes read at a time."""
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: str, timeout: float) -> None:
+        super().__init__("localhost", timeout=timeout)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+@dataclass(slots=True)
+class Answer:
+    """A reply whose body is still to be read.
+
+    Attributes:
+        status: The HTTP status.
+        headers: Names in lower case.
+        chunks: The body, as it comes. Reading it may raise ReplicaLost or DeadlineExceeded.
+    """
+
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+    chunks: Iterator[bytes] = field(default_factory=lambda: iter(()))
+
+    def read(self) -> bytes:
+        """The whole body."""
+        return b"".join(self.chunks)
+
+
+class WatcherClient:
+    """Calls the function behind one endpoint."""
+
+    def __init__(self, endpoint: str, timeout: float) -> None:
+        """A client without a connection.
+
+        Args:
+            endpoint: ``unix:PATH`` or ``tcp:HOST:PORT``, as a watcher reports it.
+            timeout: Seconds without a single byte from the watcher after which it is given up.
+        """
+        self._endpoint = endpoint
+        self._timeout = timeout
+
+    def call(
+        self,
+        body: bytes,
+        *,
+        method: str = "POST",
+        path: str = "/",
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """Calls the function.
+
+        Args:
+            body: The request's body.
+            method: The HTTP method.
+            path: Path and query.
+            headers: Further headers.
+
+        Raises:
+            CallError: The error that the watcher answered with, in its own class.
+            ReplicaLost: When the connection broke.
+            DeadlineExceeded: When nothing came in time.
+        """
+        connection = self._connection()
+        try:
+            # Refused before the body was sent whole: the answer says why, if there is one.
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                connection.request(method, path, body, dict(headers or {}))
+            response = connection.getresponse()
+        except TimeoutError as error:
+            connection.close()
+            raise DeadlineExceeded(f"no reply within {self._timeout:g} s") from error
+        except (OSError, http.client.HTTPException) as error:
+            connection.close()
+            raise ReplicaLost(f"the connection to the replica broke: {error}") from error
+        given = {name.lower(): value for name, value in response.getheaders()}
+        answer = Answer(response.status, given, self._chunks(connection, response))
+        if given.get("content-type") == "application/problem+json":
+            raise from_problem(response.status, answer.read())
+        return answer
+
+    def _connection(self) -> http.client.HTTPConnection:
+        kind, _, address = self._endpoint.partition(":")
+        if kind == "unix":
+            return _UnixConnection(address, self._timeout)
+        host, _, port = address.rpartition(":")
+        return http.client.HTTPConnection(host.strip("[]"), int(port), timeout=self._timeout)
+
+    def _chunks(
+        self, connection: http.client.HTTPConnection, response: http.client.HTTPResponse
+    ) -> Iterator[bytes]:
+        try:
+            while chunk := response.read1(CHUNK):
+                yield chunk
+            if response.length:
+                raise ReplicaLost("the reply broke off")
+        except TimeoutError as error:
+            raise DeadlineExceeded(f"the reply stopped for {self._timeout:g} s") from error
+        except (OSError, http.client.HTTPException) as error:
+            raise ReplicaLost(f"the reply broke off: {error}") from error
+        finally:
+            connection.close()

@@ -1,0 +1,159 @@
+"""The GPUs of this machine: which there are, and which are free."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import pynvml
+
+from dcf.errors import GpuUnavailable
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """One device.
+
+    Attributes:
+        index: As NVML counts.
+        uuid: The device's own name, which CUDA_VISIBLE_DEVICES takes as well.
+        name: The model.
+        memory: Bytes in all.
+        memory_used: Bytes in use.
+        busy: Whether a process computes on it.
+    """
+
+    index: int
+    uuid: str
+    name: str
+    memory: int
+    memory_used: int = 0
+    busy: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """What one look at the machine found.
+
+    Attributes:
+        gpus: The devices.
+        driver: The driver's version; "" without one.
+    """
+
+    gpus: tuple[Gpu, ...] = ()
+    driver: str = ""
+
+
+class GpuSource(Protocol):
+    """Where inventories come from."""
+
+    def look(self) -> Inventory:
+        """The machine's GPUs now."""
+
+
+class Nvml:
+    """The real source: NVIDIA's management library, through nvidia-ml-py."""
+
+    def look(self) -> Inventory:
+        """The machine's GPUs now; an empty inventory where there is no driver."""
+        try:
+            pynvml.nvmlInit()
+        except pynvml.NVMLError:
+            return Inventory()
+        try:
+            gpus = tuple(_read(index) for index in range(pynvml.nvmlDeviceGetCount()))
+            return Inventory(gpus, _text(pynvml.nvmlSystemGetDriverVersion()))
+        except pynvml.NVMLError:
+            return Inventory()
+        finally:
+            pynvml.nvmlShutdown()
+
+
+def _read(index: int) -> Gpu:
+    device = pynvml.nvmlDeviceGetHandleByIndex(index)
+    memory = pynvml.nvmlDeviceGetMemoryInfo(device)
+    try:
+        busy = bool(pynvml.nvmlDeviceGetComputeRunningProcesses(device))
+    except pynvml.NVMLError:
+        # Not told on some devices and in some containers.
+        busy = False
+    return Gpu(
+        index=index,
+        uuid=_text(pynvml.nvmlDeviceGetUUID(device)),
+        name=_text(pynvml.nvmlDeviceGetName(device)),
+        memory=memory.total,
+        memory_used=memory.used,
+        busy=busy,
+    )
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode() if isinstance(value, bytes) else value
+
+
+@contextlib.contextmanager
+def reserve(
+    wanted: int, inventory: Inventory, guards: Path, *, required: bool = False
+) -> Iterator[tuple[Gpu, ...]]:
+    """Reserves whole devices for as long as the context is open.
+
+    A device is free when no process computes on it and no other replica of this user has reserved
+    it. The reservation is a lock on a file, so it ends with the process that holds it, however
+    that ends.
+
+    Args:
+        wanted: Devices.
+        inventory: What the machine has.
+        guards: Folder for the lock files.
+        required: Whether a machine without any GPU is an error too.
+
+    Yields:
+        The devices, fewest index first; none on a machine without any.
+
+    Raises:
+        GpuUnavailable: When there are GPUs and too few are free, or none at all and ``required``.
+    """
+    present = len(inventory.gpus)
+    if present == 0 and not required:
+        yield ()
+        return
+    guards.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with contextlib.ExitStack() as held:
+        taken: list[Gpu] = []
+        for gpu in inventory.gpus:
+            if len(taken) < wanted and not gpu.busy and _lock(guards / f"{gpu.uuid}.lock", held):
+                taken.append(gpu)
+        if len(taken) < wanted:
+            raise GpuUnavailable(wanted, len(taken), present)
+        yield tuple(taken)
+
+
+def _lock(path: Path, held: contextlib.ExitStack) -> bool:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return False
+    held.callback(os.close, descriptor)
+    return True
+
+
+def restrict(inventory: Inventory, env: Mapping[str, str]) -> Inventory:
+    """The part of ``inventory`` that CUDA_VISIBLE_DEVICES in ``env`` allows, if it is set there."""
+    allowed = env.get("CUDA_VISIBLE_DEVICES")
+    if allowed is None:
+        return inventory
+    names = {name.strip() for name in allowed.split(",")}
+    gpus = tuple(gpu for gpu in inventory.gpus if names & {str(gpu.index), gpu.uuid})
+    return Inventory(gpus, inventory.driver)
+
+
+def visible_devices(gpus: Sequence[Gpu]) -> dict[str, str]:
+    """The variables that show a process these devices and no others."""
+    return {"CUDA_VISIBLE_DEVICES": ",".join(gpu.uuid for gpu in gpus)}

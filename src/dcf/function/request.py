@@ -1,0 +1,186 @@
+"""What a handler is given."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qs
+
+from dcf.errors import BadRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Info:
+    """Who is called. ``str(info)`` is the function's name.
+
+    Attributes:
+        function: The function's name.
+        request_id: The call's id, as in the ``X-Request-Id`` header of the reply.
+    """
+
+    function: str
+    request_id: str = ""
+
+    def __str__(self) -> str:
+        return self.function
+
+
+class Headers(Mapping[str, str]):
+    """The request's headers: names in lower case, asked for in any case.
+
+    A header that came several times is joined by ``", "`` (RFC 9110, 5.3).
+    """
+
+    __slots__ = ("_values",)
+
+    def __init__(self, pairs: Iterable[tuple[bytes, bytes]]) -> None:
+        values: dict[str, str] = {}
+        for raw_name, raw_value in pairs:
+            name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+            values[name] = f"{values[name]}, {value}" if name in values else value
+        self._values = values
+
+    def __getitem__(self, name: str) -> str:
+        return self._values[name.lower()]
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and name.lower() in self._values
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __repr__(self) -> str:
+        return f"Headers({self._values!r})"
+
+
+class Request:
+    """One call of a function.
+
+    A test of a handler needs nothing but this class::
+
+        assert Handler()(Request(b"Hello")) == b"Hello"
+
+    Attributes:
+        input: The body as it came.
+        method: The HTTP method, such as ``POST``.
+        path: What follows the function in the URL's path, at least ``/``.
+        request_id: The call's id, as in the ``X-Request-Id`` header.
+    """
+
+    __slots__ = ("_cancelled", "_ends", "_function", "_headers", "_query", "_raw_headers",
+                 "input", "method", "path", "request_id")  # fmt: skip
+
+    def __init__(
+        self,
+        input: bytes = b"",  # noqa: A002  the handler contract's own word
+        *,
+        method: str = "POST",
+        path: str = "/",
+        query: bytes = b"",
+        headers: Iterable[tuple[bytes, bytes]] = (),
+        function: str = "function",
+        request_id: bytes = b"",
+        ends: float = math.inf,
+    ) -> None:
+        """A request as the watcher makes it, or a test.
+
+        Nothing is decoded here: most handlers look at the body alone.
+
+        Args:
+            input: The body.
+            method: The HTTP method.
+            path: The path after the function.
+            query: The query string, without ``?``.
+            headers: Name and value of each header.
+            function: The function's name.
+            request_id: The call's id.
+            ends: When the caller stops waiting, in seconds of ``time.monotonic()``.
+        """
+        self.input = input
+        self.method = method
+        self.path = path
+        self._query = query
+        self._raw_headers = headers
+        self._function = function
+        self.request_id = request_id
+        self._ends = ends
+        self._headers: Headers | None = None
+        self._cancelled = False
+
+    @property
+    def info(self) -> Info:
+        """The function's name and the call's id."""
+        return Info(self._function, self.request_id.decode("latin-1"))
+
+    @property
+    def text(self) -> str:
+        """The body as UTF-8.
+
+        Raises:
+            BadRequest: When it is not; the caller gets it as a 400.
+        """
+        try:
+            return self.input.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise BadRequest(f"the body is not UTF-8 text: {error}") from error
+
+    def json(self) -> Any:
+        """The body as JSON.
+
+        Raises:
+            BadRequest: When it is not; the caller gets it as a 400.
+        """
+        try:
+            return json.loads(self.input)
+        except (ValueError, RecursionError) as error:
+            raise BadRequest(f"the body is not JSON: {error}") from error
+
+    @property
+    def headers(self) -> Headers:
+        """The request's headers."""
+        if self._headers is None:
+            self._headers = Headers(self._raw_headers)
+        return self._headers
+
+    @property
+    def query(self) -> dict[str, str]:
+        """The query's parameters; the last one counts where a name came several times."""
+        parsed = parse_qs(self._query.decode("latin-1"), keep_blank_values=True)
+        return {name: values[-1] for name, values in parsed.items()}
+
+    @property
+    def content_type(self) -> str:
+        """The body's media type without parameters, in lower case; "" when none was given."""
+        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+    @property
+    def remaining(self) -> float:
+        """Seconds until the deadline, never negative."""
+        return max(0.0, self._ends - time.monotonic())
+
+    @property
+    def deadline(self) -> float:
+        """When the caller stops waiting, in seconds since the epoch as in ``time.time()``."""
+        return time.time() + self.remaining
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether nobody waits any more: the client is gone or the deadline has passed.
+
+        A long computation looks at this between its steps.
+        """
+        return self._cancelled
+
+    def cancel(self) -> None:
+        """Marks the request as one that nobody waits for. The watcher does this; a test may."""
+        self._cancelled = True
+
+    def __repr__(self) -> str:
+        return f"<Request {self.method} {self.path} of {self._function}, {len(self.input)} bytes>"

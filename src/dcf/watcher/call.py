@@ -1,0 +1,143 @@
+"""One call inside the watcher, and the states it goes through.
+
+::
+
+    READING ──▶ WAITING ──▶ DONE
+       │           │          │
+       └───────────┴──────────┴──▶ ENDED
+
+The server's loop owns a call and alone changes its state. The handler's thread sets the clock marks
+``started`` and ``finished`` and the ``outcome``, then hands the call back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from enum import IntEnum
+from typing import Any
+
+from dcf.errors import DcfError
+from dcf.function.reply import Encoded
+from dcf.function.request import Request
+from dcf.watcher.pipe import ChunkPipe
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+"""ASGI's ``receive``."""
+
+
+class CallState(IntEnum):
+    """Where a call is."""
+
+    READING = 0
+    """The body is arriving."""
+    WAITING = 1
+    """For the handler: in the queue, or at work (then ``started`` is set)."""
+    DONE = 2
+    """The handler answered; the reply is on its way."""
+    ENDED = 3
+    """Given up: past its deadline, or its client is gone."""
+
+
+TRANSITIONS: dict[CallState, frozenset[CallState]] = {
+    CallState.READING: frozenset({CallState.WAITING, CallState.ENDED}),
+    CallState.WAITING: frozenset({CallState.DONE, CallState.ENDED}),
+    CallState.DONE: frozenset({CallState.ENDED}),
+    CallState.ENDED: frozenset(),
+}
+"""Which state may follow which. From DONE to ENDED goes a stream that breaks off."""
+
+
+class Call:
+    """One call.
+
+    All times are ``time.monotonic()`` seconds.
+
+    Attributes:
+        request: What the handler is given.
+        arrived: When the headers were here.
+        deadline: When the call is given up.
+        rolling: Seconds by which each chunk of a streamed reply moves the deadline; 0 when the
+            caller set the deadline.
+        started: When the handler began; 0 before.
+        finished: When the handler had ended, a streamed reply included; 0 before.
+        answered: When the reply, or its first chunk, was there; 0 before.
+        outcome: The reply or the error.
+        pipe: The chunks of a streamed reply.
+        state: Where the call is.
+        ready: Resolved when the outcome is there or the call was given up.
+        receive: The server's way to tell that the client is gone.
+        reader: The task to cancel when the body does not arrive in time.
+        watch: The task that waits for the client to go away; None for most calls.
+    """
+
+    __slots__ = ("answered", "arrived", "deadline", "finished", "outcome", "pipe", "reader",
+                 "ready", "receive", "request", "rolling", "started", "state", "watch")  # fmt: skip
+
+    def __init__(
+        self,
+        request: Request,
+        receive: Receive,
+        ready: asyncio.Future[None],
+        *,
+        arrived: float,
+        deadline: float,
+        rolling: float,
+    ) -> None:
+        self.request = request
+        self.receive = receive
+        self.ready = ready
+        self.arrived = arrived
+        self.deadline = deadline
+        self.rolling = rolling
+        self.started = 0.0
+        self.finished = 0.0
+        self.answered = 0.0
+        self.outcome: Encoded | DcfError | None = None
+        self.pipe: ChunkPipe | None = None
+        self.state = CallState.READING
+        self.reader: asyncio.Task[None] | None = None
+        self.watch: asyncio.Task[None] | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether the handler is at work on it."""
+        return self.started > 0 and self.finished == 0
+
+    def to(self, state: CallState) -> None:
+        """Moves on to ``state``."""
+        if state not in TRANSITIONS[self.state]:
+            raise AssertionError(f"a call cannot go from {self.state} to {state}")
+        self.state = state
+
+    def progress(self) -> None:
+        """A chunk of a streamed reply went through: the deadline moves."""
+        if self.rolling:
+            self.deadline = time.monotonic() + self.rolling
+
+    def end(self, error: DcfError) -> None:
+        """Gives the call up with ``error``, wherever it is. The handler may still be at work."""
+        if self.state is CallState.ENDED:
+            return
+        self.request.cancel()
+        if self.state is CallState.READING and self.reader is not None:
+            self.reader.cancel()
+        if self.state is not CallState.DONE:
+            self.outcome = error
+        self.to(CallState.ENDED)
+        if self.pipe is not None:
+            self.pipe.abandon()
+        if not self.ready.done():
+            self.ready.set_result(None)
+
+    def timing(self) -> bytes:
+        """The call's ``Server-Timing`` header: milliseconds in the queue and in the handler."""
+        if not self.started:
+            return b"queue;dur=%.2f" % ((time.monotonic() - self.arrived) * 1000)
+        until = self.answered or time.monotonic()
+        return b"queue;dur=%.2f, handler;dur=%.2f" % (
+            (self.started - self.arrived) * 1000,
+            (until - self.started) * 1000,
+        )

@@ -1,0 +1,152 @@
+"""One replica's process: the server's loop in the main thread, the handler in its own."""
+
+from __future__ import annotations
+
+import asyncio
+import faulthandler
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from dcf.errors import NotReady, StartError
+from dcf.model.replica import ReplicaState
+from dcf.protocol.exits import WatcherExit
+from dcf.settings import WatcherSettings
+from dcf.watcher import loading
+from dcf.watcher.app import App
+from dcf.watcher.call import Call
+from dcf.watcher.lanes import HANDLER_THREAD, Lane, LoopLane, ThreadLane
+from dcf.watcher.life import Life
+from dcf.watcher.mailbox import Mailbox
+from dcf.watcher.server import Server, endpoint
+
+logger = logging.getLogger("dcf.watcher")
+
+PLAIN_CONCURRENCY = 1
+ASYNC_CONCURRENCY = 1000
+"""Calls at a time where the author set none: ``WatcherSettings.concurrency`` says why."""
+
+
+class Host:
+    """Joins loop, server and handler thread, and decides how the process ends."""
+
+    def __init__(self, settings: WatcherSettings, life: Life) -> None:
+        """A host at rest.
+
+        Args:
+            settings: What to serve, and where.
+            life: The replica's state.
+        """
+        self._settings = settings
+        self._life = life
+        self._exit = WatcherExit.DRAINED
+
+    async def run(self, listener: socket.socket) -> WatcherExit:
+        """Serves on ``listener`` until told to end.
+
+        Returns:
+            How the process is to end.
+        """
+        self._loop = asyncio.get_running_loop()
+        self._app = App(self._settings, self._life, self._loop, self._stuck)
+        self._answered = Mailbox[Call](self._loop, self._app.answered)
+        self._opened = asyncio.Event()
+        self._accepting = asyncio.Event()
+        self._server = Server(self._app, self._settings.drain, self._accepting.set)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._loop.add_signal_handler(number, self.drain)
+        thread = threading.Thread(
+            target=self._handler_thread, name=f"{HANDLER_THREAD}1", daemon=True
+        )
+        thread.start()
+        if self._settings.listen.startswith("fd:"):
+            # The socket is shared with the replica that this one replaces: calls go there until
+            # this one can take them.
+            await self._opened.wait()
+        ready = asyncio.create_task(self._tell_when_ready(endpoint(listener)))
+        if not self._server.should_exit:
+            await self._server.serve(sockets=[listener])
+        ready.cancel()
+        if self._app.lane is not None:
+            self._app.lane.close()
+            await asyncio.to_thread(thread.join, 1.0)
+        return self._exit
+
+    def drain(self) -> None:
+        """Ends the process after the calls in flight."""
+        self._life.draining()
+        self._opened.set()
+        self._server.finish()
+
+    async def _tell_when_ready(self, address: str) -> None:
+        await self._opened.wait()
+        await self._accepting.wait()
+        self._life.ready(address)
+
+    def _handler_thread(self) -> None:
+        """Imports, constructs and calls the handler: all in this one thread."""
+        settings = self._settings
+        try:
+            folder = loading.enter(Path(settings.root), settings.handler_dir)
+            target = loading.import_handler(folder, settings.handler_file, settings.handler_name)
+            if loading.is_async(target):
+                asyncio.run(self._serve_async(target))
+                return
+            handler = loading.construct(target)
+            concurrency = settings.concurrency or PLAIN_CONCURRENCY
+            lane = ThreadLane(self._answered.post, self._loop, concurrency)
+        except StartError as error:
+            self._on_loop(self._failed, error)
+            return
+        self._on_loop(self._open, lane)
+        lane.run(handler)
+
+    async def _serve_async(self, target: Any) -> None:
+        handler = loading.construct(target)
+        concurrency = self._settings.concurrency or ASYNC_CONCURRENCY
+        lane = LoopLane(self._answered.post, self._loop, concurrency)
+        self._on_loop(self._open, lane)
+        await lane.run(handler)
+
+    def _on_loop(self, act: Callable[[Any], None], value: object) -> None:
+        try:
+            self._loop.call_soon_threadsafe(act, value)
+        except RuntimeError:
+            logger.debug("the server ended before the handler was ready")
+
+    def _open(self, lane: Lane) -> None:
+        if self._life.state is ReplicaState.STARTING:
+            self._app.open(lane)
+            self._opened.set()
+        else:
+            lane.close()
+
+    def _failed(self, error: StartError) -> None:
+        self._life.failed(error)
+        self._exit = WatcherExit.HANDLER
+        self._opened.set()
+        self._server.finish()
+
+    def _stuck(self, call: Call) -> None:
+        """The handler goes on past deadline and grace: only the end of the process stops it."""
+        detail = (
+            f"call {call.request.info.request_id}: the handler went on more than"
+            f" {self._settings.grace:g} s past its deadline"
+        )
+        logger.error("%s; this is where it is:", detail)
+        faulthandler.dump_traceback(all_threads=True)
+        self._app.end_all(NotReady("the replica is ended because its handler is stuck"))
+        self._life.exited(detail)
+        # A moment for the answers to leave; then no atexit handler may keep the process alive.
+        self._loop.call_later(0.1, _end_now, WatcherExit.STUCK)
+
+
+def _end_now(code: WatcherExit) -> None:
+    sys.stderr.flush()
+    os._exit(code)

@@ -1,0 +1,222 @@
+"""Where handlers run: never on the server's loop.
+
+A *thread lane* calls a plain handler, in one thread that also ran its constructor (or in several,
+at a higher concurrency). A *loop lane* runs an async handler on a loop of its own, so that one that
+blocks by mistake blocks neither health checks nor deadlines.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Iterator
+from typing import Any, Protocol
+
+from dcf.errors import UnsupportedReply
+from dcf.function.reply import encode
+from dcf.watcher.call import Call
+from dcf.watcher.loading import Handler
+from dcf.watcher.mailbox import Mailbox
+from dcf.watcher.streaming import Answered, StreamedReply, handler_error
+
+HANDLER_THREAD = "handler-"
+"""How the names of the threads begin in which handlers run."""
+
+
+class Lane(Protocol):
+    """Takes calls and answers each through the callback it was made with.
+
+    Attributes:
+        concurrency: Calls at a time.
+    """
+
+    concurrency: int
+
+    def submit(self, call: Call) -> None:
+        """Runs the handler on ``call`` when its turn comes."""
+
+    def cancel(self, call: Call) -> None:
+        """Interrupts ``call`` if that can be done; its deadline has passed."""
+
+    def close(self) -> None:
+        """Lets the lane end: no calls come any more."""
+
+
+class ThreadLane:
+    """Plain handlers."""
+
+    def __init__(
+        self, answered: Answered, loop: asyncio.AbstractEventLoop, concurrency: int
+    ) -> None:
+        self.concurrency = concurrency
+        self._answered = answered
+        self._loop = loop
+        self._calls: queue.SimpleQueue[Call | None] = queue.SimpleQueue()
+
+    def submit(self, call: Call) -> None:
+        """Puts ``call`` behind those that wait."""
+        self._calls.put(call)
+
+    def cancel(self, call: Call) -> None:
+        """Does nothing: a thread cannot be interrupted; the handler may ask ``req.cancelled``."""
+
+    def close(self) -> None:
+        """Ends each thread after the calls that wait."""
+        for _ in range(self.concurrency):
+            self._calls.put(None)
+
+    def run(self, handler: Handler) -> None:
+        """Serves until closed, in the thread that made the handler."""
+        others = [
+            threading.Thread(
+                target=self._serve, args=(handler,), name=f"{HANDLER_THREAD}{n}", daemon=True
+            )
+            for n in range(2, self.concurrency + 1)
+        ]
+        for thread in others:
+            thread.start()
+        self._serve(handler)
+        for thread in others:
+            thread.join()
+
+    def _serve(self, handler: Handler) -> None:
+        take = self._calls.get
+        while (call := take()) is not None:
+            if call.request.cancelled:
+                continue
+            call.started = time.monotonic()
+            try:
+                reply = encode(handler(call.request))
+                call.outcome = reply
+                if not isinstance(reply.body, bytes):
+                    self._stream(call, reply.body)
+                    continue
+            except BaseException as error:  # the author's sys.exit included
+                call.outcome = handler_error(error)
+            call.answered = call.finished = time.monotonic()
+            self._answered(call)
+
+    def _stream(self, call: Call, values: Iterator[Any] | AsyncIterator[Any]) -> None:
+        stream, room = StreamedReply(call, self._loop, self._answered), threading.Event()
+        failure: BaseException | None = None
+        try:
+            for value in _plain(values):
+                room.clear()
+                if not stream.put(value, room.set):
+                    room.wait()
+                if stream.abandoned:
+                    break
+            if inspect.isgenerator(values):
+                # Its ``finally`` runs now rather than when memory is tidied.
+                values.close()
+        except BaseException as error:  # the author's sys.exit included
+            failure = error
+        stream.end(failure)
+
+
+class LoopLane:
+    """Async handlers. Made on the loop where they run."""
+
+    def __init__(
+        self, answered: Answered, loop: asyncio.AbstractEventLoop, concurrency: int
+    ) -> None:
+        self.concurrency = concurrency
+        self._answered = answered
+        self._loop = loop
+        self._waiting: deque[Call] = deque()
+        self._running: dict[Call, asyncio.Task[None]] = {}
+        self._own = asyncio.get_running_loop()
+        self._calls = Mailbox[Call](self._own, self._arrived)
+        self._closed = asyncio.Event()
+        self._handler: Handler | None = None
+
+    def submit(self, call: Call) -> None:
+        """Puts ``call`` behind those that wait."""
+        self._calls.post(call)
+
+    def cancel(self, call: Call) -> None:
+        """Cancels the handler's task."""
+        self._own.call_soon_threadsafe(self._cancel, call)
+
+    def close(self) -> None:
+        """Ends the loop's work."""
+        self._own.call_soon_threadsafe(self._closed.set)
+
+    async def run(self, handler: Handler) -> None:
+        """Serves until closed."""
+        self._handler = handler
+        await self._closed.wait()
+        for task in self._running.values():
+            task.cancel()
+        await asyncio.gather(*self._running.values(), return_exceptions=True)
+
+    def _arrived(self, call: Call) -> None:
+        self._waiting.append(call)
+        self._start_next()
+
+    def _start_next(self) -> None:
+        while self._waiting and len(self._running) < self.concurrency:
+            call = self._waiting.popleft()
+            if not call.request.cancelled:
+                self._running[call] = self._own.create_task(self._serve(call))
+
+    def _cancel(self, call: Call) -> None:
+        if task := self._running.get(call):
+            task.cancel()
+
+    async def _serve(self, call: Call) -> None:
+        call.started = time.monotonic()
+        try:
+            await self._answer(call)
+        finally:
+            del self._running[call]
+            self._start_next()
+
+    async def _answer(self, call: Call) -> None:
+        assert self._handler is not None  # noqa: S101  set before the first call is let in
+        try:
+            value = self._handler(call.request)
+            reply = encode(await value if inspect.isawaitable(value) else value)
+            call.outcome = reply
+            if not isinstance(reply.body, bytes):
+                await self._stream(call, reply.body)
+                return
+        except BaseException as error:  # the author's sys.exit included
+            call.outcome = handler_error(error)
+        call.answered = call.finished = time.monotonic()
+        self._answered(call)
+
+    async def _stream(self, call: Call, values: Iterator[Any] | AsyncIterator[Any]) -> None:
+        stream, room = StreamedReply(call, self._loop, self._answered), asyncio.Event()
+        failure: BaseException | None = None
+        try:
+            async for value in _each(values):
+                room.clear()
+                if not stream.put(value, lambda: self._own.call_soon_threadsafe(room.set)):
+                    await room.wait()
+                if stream.abandoned:
+                    break
+            if inspect.isasyncgen(values):
+                await values.aclose()
+        except BaseException as error:  # cancelled at the deadline, or the author's sys.exit
+            failure = error
+        stream.end(failure)
+
+
+def _plain(values: Iterator[Any] | AsyncIterator[Any]) -> Iterator[Any]:
+    if isinstance(values, AsyncIterator):
+        raise UnsupportedReply("a plain handler returned an async generator")
+    return values
+
+
+async def _each(values: Iterator[Any] | AsyncIterator[Any]) -> AsyncIterator[Any]:
+    if isinstance(values, AsyncIterator):
+        async for value in values:
+            yield value
+    else:
+        for value in values:
+            yield value

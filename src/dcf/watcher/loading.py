@@ -1,0 +1,124 @@
+"""From a file and a name to something that can be called."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import importlib.util
+import inspect
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any, cast
+
+from dcf.errors import HandlerImportFailed, HandlerInitFailed, HandlerNotFound
+from dcf.watcher.tracebacks import author_traceback, summary
+
+Handler = Callable[[Any], Any]
+
+
+def enter(root: Path, handler_dir: str) -> Path:
+    """Makes the handler's folder the working directory and the first place for imports.
+
+    Returns:
+        The folder.
+
+    Raises:
+        HandlerNotFound: When there is no such folder.
+    """
+    folder = (root / handler_dir).resolve()
+    if not folder.is_dir():
+        raise HandlerNotFound(f"the handler's folder {handler_dir} is not in {root}")
+    os.chdir(folder)
+    # The first entry is where this process was started; the author's folder takes its place.
+    sys.path[0] = str(folder)
+    return folder
+
+
+def import_handler(folder: Path, file: str, name: str) -> Any:
+    """Imports the handler's file and finds the class or function in it.
+
+    Raises:
+        HandlerNotFound: When the file, or the name in it, is missing.
+        HandlerImportFailed: When the file does not import.
+    """
+    path = folder / file
+    if not path.is_file():
+        there = sorted(entry.name for entry in folder.glob("*.py"))
+        listed = ", ".join(there) if there else "no Python file"
+        raise HandlerNotFound(f"there is no {file} in {folder.name}/ (found {listed})")
+    module = _import(path)
+    target = getattr(module, name, None)
+    if target is None:
+        raise HandlerNotFound(f"{file} has no {name}{_instead(path, name)}")
+    if not callable(target):
+        raise HandlerNotFound(f"{name} in {file} is {target!r:.80}, neither a class nor a function")
+    return target
+
+
+def construct(target: Any) -> Handler:
+    """The handler itself: an instance when ``target`` is a class, else ``target``.
+
+    Raises:
+        HandlerNotFound: When it cannot be called with one request.
+        HandlerInitFailed: When the constructor raises.
+    """
+    handler: Handler = target
+    if inspect.isclass(target):
+        if not any("__call__" in vars(base) for base in target.__mro__):
+            raise HandlerNotFound(f"the class {target.__name__} has no method __call__(self, req)")
+        try:
+            handler = cast("Handler", target())
+        except BaseException as error:  # the author's sys.exit included
+            message = f"{target.__name__}() failed: {summary(error)}"
+            raise HandlerInitFailed(message, author_traceback(error)) from error
+    try:
+        inspect.signature(handler).bind(None)
+    except TypeError as error:
+        name = getattr(target, "__name__", "Handler")
+        message = f"{name} cannot be called with one request: {error}"
+        raise HandlerNotFound(message) from error
+    except ValueError:
+        # A callable written in C need not tell its signature.
+        return handler
+    return handler
+
+
+def is_async(target: Any) -> bool:
+    """Whether calling the handler gives something to await."""
+    call = target
+    if not inspect.isroutine(target):
+        kind = target if inspect.isclass(target) else type(target)
+        call = kind.__call__
+    return inspect.iscoroutinefunction(call) or inspect.isasyncgenfunction(call)
+
+
+def _import(path: Path) -> ModuleType:
+    name = path.stem
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise HandlerNotFound(f"{path.name} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    # Known under its own name, as if it had been imported: pickles and circular imports need it.
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException as error:  # the author's sys.exit included
+        message = f"{path.name} does not import: {summary(error)}"
+        raise HandlerImportFailed(message, author_traceback(error)) from error
+    return module
+
+
+def _instead(path: Path, name: str) -> str:
+    defined = [
+        node.name
+        for node in ast.parse(path.read_bytes()).body
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
+    if not defined:
+        return "; it defines neither a class nor a function"
+    near = difflib.get_close_matches(name, defined, n=1)
+    hint = f"; is {near[0]} meant?" if near else ""
+    return f" (found {', '.join(defined)}){hint}"

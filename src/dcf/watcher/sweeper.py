@@ -1,0 +1,88 @@
+"""Deadlines, vanished clients and stuck handlers: all that happens to a call from outside.
+
+One timer looks at all calls every twentieth of a second, instead of a timer and a task for each: a
+call that is answered sooner, as most are, pays for none of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+
+from dcf.errors import DeadlineExceeded
+from dcf.watcher.call import Call, CallState
+
+INTERVAL = 0.05
+"""Seconds between two looks: how late a deadline may be noticed."""
+
+
+class Sweeper:
+    """Watches over the calls it is given until they are over."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        grace: float,
+        *,
+        on_slow: Callable[[Call], None],
+        on_expired: Callable[[Call], None],
+        on_stuck: Callable[[Call], None],
+    ) -> None:
+        """A sweeper at rest.
+
+        Args:
+            loop: The server's loop.
+            grace: Seconds that a handler may go on after its deadline.
+            on_slow: Called once for a call that takes longer than an interval.
+            on_expired: Called for a call whose deadline has passed while its handler is at work.
+            on_stuck: Called when a handler goes on after deadline and grace.
+        """
+        self._loop = loop
+        self._grace = grace
+        self._on_slow = on_slow
+        self._on_expired = on_expired
+        self._on_stuck = on_stuck
+        self._calls: set[Call] = set()
+        self._armed = False
+
+    def add(self, call: Call) -> None:
+        """Watches over ``call``."""
+        self._calls.add(call)
+        if not self._armed:
+            self._armed = True
+            self._loop.call_later(INTERVAL, self._sweep)
+
+    def discard(self, call: Call) -> None:
+        """The caller has its answer. A call whose handler is still at work stays watched."""
+        if not call.busy:
+            self._calls.discard(call)
+
+    def __iter__(self) -> Iterator[Call]:
+        """The calls under way."""
+        return iter(tuple(self._calls))
+
+    def _sweep(self) -> None:
+        now = time.monotonic()
+        for call in self:
+            self._look_at(call, now)
+        self._armed = bool(self._calls)
+        if self._armed:
+            self._loop.call_later(INTERVAL, self._sweep)
+
+    def _look_at(self, call: Call, now: float) -> None:
+        if call.state is CallState.ENDED:
+            if not call.busy:
+                self._calls.discard(call)
+            elif now >= call.deadline + self._grace:
+                self._calls.discard(call)
+                self._on_stuck(call)
+        elif now >= call.deadline:
+            seconds = call.deadline - call.arrived
+            reading = call.state is CallState.READING
+            what = "the body did not arrive" if reading else "there was no reply"
+            call.end(DeadlineExceeded(f"{what} within {seconds:.4g} s"))
+            if call.busy:
+                self._on_expired(call)
+        elif call.watch is None and call.state is not CallState.READING:
+            self._on_slow(call)

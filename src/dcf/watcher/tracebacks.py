@@ -1,0 +1,42 @@
+"""The author's part of a traceback."""
+
+from __future__ import annotations
+
+import traceback
+from pathlib import Path
+
+LIMIT = 32 * 1024
+"""Characters of one traceback. An exception can carry a whole array in its message."""
+
+_OURS = str(Path(__file__).parent)
+
+
+def author_traceback(error: BaseException) -> str:
+    """``error`` as Python prints it, from the first line of the author's own code on."""
+    found = traceback.TracebackException.from_exception(error, max_group_depth=4)
+    frames = list(found.stack)
+    while frames and (
+        frames[0].filename.startswith(_OURS) or frames[0].filename.startswith("<frozen importlib")
+    ):
+        frames.pop(0)
+    if frames:
+        found.stack = traceback.StackSummary.from_list(frames)
+        text = "".join(found.format())
+    else:
+        text = "".join(found.format_exception_only())
+    return text if len(text) <= LIMIT else f"{text[: LIMIT // 2]}\n[...]\n{text[-LIMIT // 2 :]}"
+
+
+def summary(error: BaseException) -> str:
+    """Type and message of ``error`` in one line or a few."""
+    if isinstance(error, SystemExit):
+        return f"the handler called sys.exit({error.code!r})"
+    text = "".join(traceback.format_exception_only(error)).strip()
+    return text if len(text) <= LIMIT else f"{text[:LIMIT]} [...]"
+
+
+def type_name(error: BaseException) -> str:
+    """The exception's type as its author would import it."""
+    kind = type(error)
+    prefix = "" if kind.__module__ in {"builtins", "__main__"} else f"{kind.__module__}."
+    return f"{prefix}{kind.__qualname__}"

@@ -31,7 +31,7 @@ class Locations:
 
     Attributes:
         data: What must last: blobs, environments, locks.
-        runtime: Sockets and the trees of running replicas; short, private, gone after a reboot.
+        runtime: Sockets and reservations; short, private, gone after a reboot.
         secrets: The user's folder of secret files, one file per secret.
     """
 
@@ -68,6 +68,11 @@ class Locations:
     def store(self) -> Path:
         """The builder's store."""
         return self.data / "store"
+
+    @property
+    def workspaces(self) -> Path:
+        """The folders of running replicas; beside the store, so that large files can be links."""
+        return self.data / "workspaces"
 
 
 @dataclass(frozen=True, slots=True)

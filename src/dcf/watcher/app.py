@@ -33,6 +33,7 @@ from dcf.watcher.call import Call, CallState, Message, Receive
 from dcf.watcher.lanes import Lane
 from dcf.watcher.life import Life
 from dcf.watcher.pipe import ChunkPipe
+from dcf.watcher.server import BrokenStream
 from dcf.watcher.sweeper import Sweeper
 
 Send = Callable[[Message], Awaitable[None]]
@@ -45,10 +46,6 @@ _RETRY_AFTER = http.RETRY_AFTER.encode()
 logger = logging.getLogger("dcf.watcher")
 
 _USABLE_ID = re.compile(rb"[!-~]{1,128}")
-
-
-class BrokenStream(Exception):
-    """Tells the server to reset the connection: the reply has begun and cannot be finished."""
 
 
 class App:
@@ -178,20 +175,17 @@ class App:
         receive = call.receive
         call.reader = asyncio.current_task(self._loop)
         try:
-            message = await receive()
-            if message["type"] == "http.request" and not message.get("more_body"):
-                call.request.input = message["body"]
-                return True
-            parts, size = [], 0
-            while message["type"] == "http.request":
-                parts.append(message["body"])
-                size += len(message["body"])
-                if size > self._settings.max_body:
-                    raise BodyTooLarge(self._settings.max_body)
+            parts: list[bytes] = []
+            size, limit = 0, self._settings.max_body
+            while (message := await receive())["type"] == "http.request":
+                body = message["body"]
+                size += len(body)
+                if size > limit:
+                    raise BodyTooLarge(limit)
                 if not message.get("more_body"):
-                    call.request.input = b"".join(parts)
+                    call.request.input = b"".join((*parts, body)) if parts else body
                     return True
-                message = await receive()
+                parts.append(body)
         except asyncio.CancelledError:
             if isinstance(call.outcome, DcfError):
                 raise call.outcome from None

@@ -83,6 +83,8 @@ class Host:
         self._life.draining()
         self._opened.set()
         self._server.finish()
+        reason = NotReady("the replica ended before the call was done")
+        self._loop.call_later(self._settings.drain, self._app.end_all, reason)
 
     async def _tell_when_ready(self, address: str) -> None:
         await self._opened.wait()

@@ -6,6 +6,7 @@ uvicorn with httptools and uvloop, chosen by measurement: docs/decisions/0003-ht
 from __future__ import annotations
 
 import contextlib
+import logging
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -64,6 +65,15 @@ def endpoint(listener: socket.socket) -> str:
     return f"tcp:{host}:{name[1]}"
 
 
+class BrokenStream(Exception):
+    """Raised into the server to reset a connection: the reply has begun and cannot be finished."""
+
+
+def _keep(record: logging.LogRecord) -> bool:
+    """Whether uvicorn's line says something new: of a broken stream the log has told already."""
+    return not (record.exc_info and isinstance(record.exc_info[1], BrokenStream))
+
+
 class Server(uvicorn.Server):
     """uvicorn's server; signals and the moment to end are the host's."""
 
@@ -76,6 +86,7 @@ class Server(uvicorn.Server):
             on_started: Called once connections are accepted.
         """
         self._on_started = on_started
+        logging.getLogger("uvicorn.error").addFilter(_keep)
         config = uvicorn.Config(
             app,
             http=CorkedProtocol,
@@ -88,7 +99,8 @@ class Server(uvicorn.Server):
             server_header=False,
             date_header=False,
             timeout_keep_alive=KEEP_ALIVE,
-            timeout_graceful_shutdown=max(1, round(drain)),
+            # The host ends what is left after the drain; this is for what does not listen.
+            timeout_graceful_shutdown=round(drain) + 2,
             backlog=BACKLOG,
         )
         super().__init__(config)

@@ -1,0 +1,209 @@
+"""``dcf-cli function serve``."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+from watchfiles import DefaultFilter, watch
+
+from dcf.builder.lock import LOCK_FILE
+from dcf.cli import options
+from dcf.cli.console import Console
+from dcf.cli.workshop import Workshop, in_authors_words
+from dcf.engines.local.replica import LocalReplica
+from dcf.errors import AddressInUse, DcfError
+from dcf.project.locate import Located
+from dcf.protocol.http import FUNCTION_PREFIX
+from dcf.settings import WatcherSettings
+
+TICK = 0.2
+"""Seconds between two looks at the replicas."""
+
+BACKLOG = 2048
+"""Connections that may wait while no replica is ready."""
+
+
+@click.command()
+@options.name
+@options.config
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8080,
+    show_default=True,
+    help="Port on 127.0.0.1; 0 takes a free one.",
+)
+@click.option("--reload", is_flag=True, help="Start again whenever a file changes.")
+@options.require_gpu
+@options.start_timeout
+@options.offline
+@options.verbose
+@options.gateway
+def serve(
+    *,
+    name: str | None,
+    config: Path | None,
+    port: int,
+    reload: bool,
+    require_gpu: bool,
+    start_timeout: float,
+    offline: bool,
+    verbose: bool,
+    gateway: str | None,  # noqa: ARG001  the original's flag
+) -> None:
+    r"""Keep a function answering on a local port, until Ctrl-C.
+
+    With --reload a change is in force within a second; after a broken one the version before goes
+    on, and the traceback is shown.
+
+    \b
+    Example:
+      dcf-cli function serve hello-dcf --port 8080 --reload
+      curl -d Hello http://127.0.0.1:8080/function/hello-dcf
+    """
+    console = Console(verbose=verbose)
+    workshop = Workshop(console, os.environ)
+    located = workshop.find(name, config)
+    workshop.build(located, offline=offline)
+    with (
+        workshop.gpus(located.spec, required=require_gpu) as devices,
+        contextlib.closing(_listen(port)) as listener,
+    ):
+        settings = WatcherSettings(lifeline=True)
+        server = _Serving(workshop, console, settings, dict(devices), listener, start_timeout)
+        try:
+            server.replace_by(located, offline=offline)
+            address = f"http://127.0.0.1:{listener.getsockname()[1]}"
+            console.say(f"Serving {located.spec.name} at {address}{FUNCTION_PREFIX}"
+                        f"{located.spec.name}")  # fmt: skip
+            for changed in _changes(located.folder, reload=reload):
+                server.look_after()
+                if changed:
+                    console.say(f"Changed: {', '.join(changed)}")
+                    server.try_to_reload(name, config, offline=offline)
+        finally:
+            server.stop()
+
+
+class _Serving:
+    """The replica that answers, and those before it that still finish their calls."""
+
+    def __init__(
+        self,
+        workshop: Workshop,
+        console: Console,
+        settings: WatcherSettings,
+        devices: dict[str, str],
+        listener: socket.socket,
+        start_timeout: float,
+    ) -> None:
+        self._workshop = workshop
+        self._console = console
+        self._settings = settings
+        self._devices = devices
+        self._listener = listener
+        self._start_timeout = start_timeout
+        self._current: tuple[LocalReplica, contextlib.ExitStack] | None = None
+        self._draining: list[tuple[LocalReplica, contextlib.ExitStack, float]] = []
+        self._located: Located | None = None
+
+    def replace_by(self, located: Located, *, offline: bool) -> None:
+        """Builds and starts ``located``; once it is ready, the replica before it drains.
+
+        Raises:
+            DcfError: When it cannot be built or started; the replica before it goes on.
+        """
+        built = self._workshop.build(located, offline=offline)
+        with contextlib.ExitStack() as stack:
+            staged = stack.enter_context(self._workshop.stage(located, built))
+            with in_authors_words(staged):
+                replica = self._workshop.start(
+                    staged, self._settings, self._devices, self._listener.fileno()
+                )
+                stack.callback(replica.stop, self._settings.grace)
+                replica.wait_ready(self._start_timeout)
+            kept = stack.pop_all()
+        if self._current is not None:
+            before, its_stack = self._current
+            before.drain()
+            until = time.monotonic() + self._settings.drain
+            self._draining.append((before, its_stack, until))
+        self._current = (replica, kept)
+        self._located = located
+
+    def try_to_reload(self, name: str | None, config: Path | None, *, offline: bool) -> None:
+        """Replaces the replica by what the folder holds now, if that works."""
+        begin = time.monotonic()
+        try:
+            located = self._workshop.find(name, config)
+            self.replace_by(located, offline=offline)
+        except DcfError as error:
+            self._console.error(error)
+            self._console.say("The version before goes on.")
+        else:
+            self._console.say(f"Reloaded in {time.monotonic() - begin:.1f} s")
+
+    def look_after(self) -> None:
+        """Tidies replicas that have drained, and replaces one that ended by itself.
+
+        Raises:
+            DcfError: When it cannot be started again.
+        """
+        for entry in tuple(self._draining):
+            replica, stack, until = entry
+            if replica.poll() is not None or time.monotonic() >= until:
+                self._draining.remove(entry)
+                stack.close()
+        if self._current is None or self._located is None:
+            return
+        replica, stack = self._current
+        ended = replica.poll()
+        if ended is not None:
+            self._console.say(f"The replica ended ({ended}); starting another")
+            self._current = None
+            stack.close()
+            self.replace_by(self._located, offline=True)
+
+    def stop(self) -> None:
+        """Ends all replicas."""
+        stacks = [stack for _, stack, _ in self._draining]
+        if self._current is not None:
+            stacks.append(self._current[1])
+        with contextlib.ExitStack() as together:
+            for stack in stacks:
+                together.push(stack)
+
+
+def _listen(port: int) -> socket.socket:
+    try:
+        return socket.create_server(("127.0.0.1", port), backlog=BACKLOG)
+    except OSError as error:
+        message = f"port {port} of 127.0.0.1 cannot be had: {error.strerror}"
+        raise AddressInUse(message) from error
+
+
+def _changes(folder: Path, *, reload: bool) -> Iterator[list[str]]:
+    """Names of changed files, and an empty list at every tick without."""
+    if not reload:
+        while True:
+            time.sleep(TICK)
+            yield []
+    filter_ = DefaultFilter(ignore_entity_patterns=[*DefaultFilter.ignore_entity_patterns,
+                                                    f"^{LOCK_FILE}$"])  # fmt: skip
+    tick = int(TICK * 1000)
+    for found in watch(
+        folder,
+        watch_filter=filter_,
+        debounce=200,
+        step=50,
+        rust_timeout=tick,
+        yield_on_timeout=True,
+        raise_interrupt=True,
+    ):
+        yield sorted({os.path.relpath(path, folder) for _, path in found})

@@ -1,0 +1,64 @@
+"""Entry point: errors become advice and an exit code here, and nowhere else."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from types import FrameType
+from typing import NoReturn
+
+import click
+
+from dcf.cli.commands import root
+from dcf.cli.console import Console
+from dcf.cli.exits import ExitCode, exit_code
+from dcf.errors import DcfError
+
+
+class Terminated(BaseException):
+    """SIGTERM arrived: unwinds like Ctrl-C, so that everything is tidied."""
+
+
+def main() -> NoReturn:
+    """Runs the command line and ends the process."""
+    signal.signal(signal.SIGTERM, _terminate)
+    sys.exit(run())
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Runs one command line.
+
+    Args:
+        arguments: Without the program's name; None takes those of the process.
+
+    Returns:
+        The exit code.
+    """
+    try:
+        code = root.main(arguments, prog_name="dcf-cli", standalone_mode=False)
+        sys.stdout.flush()
+    except click.exceptions.Exit as error:
+        code = error.exit_code
+    except click.Abort:
+        code = ExitCode.INTERRUPTED
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except DcfError as error:
+        Console(verbose="-v" in sys.argv or "--verbose" in sys.argv).error(error)
+        code = exit_code(error)
+    except KeyboardInterrupt:
+        code = ExitCode.INTERRUPTED
+    except Terminated:
+        code = ExitCode.TERMINATED
+    except BrokenPipeError:
+        # The reader of a pipe has had enough, as `| head` does; Python would complain once more
+        # when it closes standard output.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = ExitCode.OK
+    return int(code or ExitCode.OK)
+
+
+def _terminate(_number: int, _frame: FrameType | None) -> None:
+    raise Terminated

@@ -1,0 +1,64 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+from click.shell_completion import CompletionItem
+
+from dcf.errors import DcfError
+from dcf.project.config import load_config
+
+
+def _complete_name(
+    ctx: click.Context, _parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    path = Path(ctx.params.get("config") or "config.yaml")
+    try:
+        names = list(load_config(path).functions)
+    except DcfError:
+        names = [found.parent.name for found in Path().glob("*/config.yaml")]
+    return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+
+name: Any = click.argument("name", required=False, shell_complete=_complete_name)
+
+config: Any = click.option(
+    "-f",
+    "--config",
+    type=click.Path(path_type=Path),
+    help="The config.yaml that has the function.",
+)
+
+gateway: Any = click.option(
+    "-g",
+    "--gateway",
+    help="Gateway as host:port; not needed for what happens on this machine.",
+)
+
+verbose: Any = click.option(
+    "-v", "--verbose", is_flag=True, help="Show the resolver's and installer's own output."
+)
+
+nocache: Any = click.option(
+    "--nocache", is_flag=True, help="Build again what is built already. The lock's pins stay."
+)
+
+offline: Any = click.option(
+    "--offline", is_flag=True, help="Use what is here; fetch neither packages nor interpreters."
+)
+
+require_gpu: Any = click.option(
+    "--require-gpu", is_flag=True, help="Fail where there is no GPU instead of using the CPU."
+)
+
+start_timeout: Any = click.option(
+    "--start-timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    default=300.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long the handler's constructor may take.",
+)

@@ -1,0 +1,182 @@
+"""The composition root of build, run and serve: here the parts meet."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from dcf.builder.builder import Builder, Built
+from dcf.builder.store import Store
+from dcf.builder.uv import Uv
+from dcf.cli.console import Console
+from dcf.engines.local.gpu import Gpu, GpuSource, Nvml, reserve, restrict, visible_devices
+from dcf.engines.local.replica import Launch, LocalReplica
+from dcf.engines.local.workspace import Workspace, workspace
+from dcf.errors import DcfError
+from dcf.function.secrets import SECRETS_DIR
+from dcf.model.function import FunctionSpec
+from dcf.project.environment import Resolved, resolve_environment
+from dcf.project.init import dockerfile_changed
+from dcf.project.locate import Located, locate
+from dcf.project.notices import notices
+from dcf.settings import Locations, StoreSettings, WatcherSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """A function that is built and laid out for one replica.
+
+    Attributes:
+        located: Where the author keeps it.
+        built: What the build made.
+        place: The replica's own folder.
+        resolved: The author's variables and secrets.
+    """
+
+    located: Located
+    built: Built
+    place: Workspace
+    resolved: Resolved
+
+
+class Workshop:
+    """Finds, builds, lays out and starts functions for the commands."""
+
+    def __init__(
+        self, console: Console, env: Mapping[str, str], gpus: GpuSource | None = None
+    ) -> None:
+        """Joins the parts.
+
+        Args:
+            console: Hears of everything.
+            env: This process's environment.
+            gpus: Where the machine's GPUs are looked up; None takes the real ones.
+        """
+        self._console = console
+        self._env = env
+        self._gpus = gpus or Nvml()
+        self._places = Locations.from_mapping(env)
+        self._store = Store(self._places.store)
+        limit = StoreSettings.from_mapping(env).limit
+        self._builder = Builder(self._store, Uv(env), console, limit=limit)
+
+    def find(self, name: str | None, config: Path | None) -> Located:
+        """The function that is meant (``dcf.project.locate``)."""
+        return locate(name, config, Path.cwd())
+
+    def build(self, located: Located, *, nocache: bool = False, offline: bool = False) -> Built:
+        """Builds what is stale, and tells what of config.yaml has no effect here."""
+        built = self._builder.build(located.folder, located.spec, nocache=nocache, offline=offline)
+        if not built.fresh:
+            for text in notices(located.spec):
+                self._console.notice(text)
+            if dockerfile_changed(located.folder, located.spec.runtime):
+                self._console.notice("the changed Dockerfile acts only when an image is built")
+        return built
+
+    @contextlib.contextmanager
+    def stage(self, located: Located, built: Built) -> Iterator[Staged]:
+        """Lays the function out for one replica, and keeps pruning away from it meanwhile."""
+        resolved = resolve_environment(located.spec, located.folder, self._places.secrets)
+        with (
+            self._store.hold(built.environment.key),
+            workspace(self._places.workspaces, self._places.runtime) as place,
+        ):
+            self._store.checkout(built.artifact.bundle, place.source)
+            yield Staged(located, built, place, resolved)
+
+    @contextlib.contextmanager
+    def gpus(self, spec: FunctionSpec, *, required: bool) -> Iterator[Mapping[str, str]]:
+        """Reports the machine's GPUs and reserves what the function asks for.
+
+        Yields:
+            The variables that show the replica its devices.
+        """
+        inventory = restrict(self._gpus.look(), self._env)
+        self._console.say(f"GPU: {_report(inventory.gpus, inventory.driver)}")
+        needed = spec.requests.gpu or 0
+        wanted = max(spec.limits.gpu or 0, needed, 1 if required else 0)
+        if wanted == 0:
+            hidden = spec.limits.gpu == 0
+            yield visible_devices(()) if hidden else {}
+            return
+        guards = self._places.runtime / "gpus"
+        with reserve(wanted, inventory, guards, required=required or needed > 0) as taken:
+            if not taken:
+                self._console.notice("`limits.gpu` is set and there is no GPU: running on the CPU")
+                yield {}
+                return
+            self._console.say("     using " + ", ".join(f"GPU {gpu.index}" for gpu in taken))
+            yield visible_devices(taken)
+
+    def start(
+        self,
+        staged: Staged,
+        settings: WatcherSettings,
+        extra: Mapping[str, str],
+        listener: int | None = None,
+    ) -> LocalReplica:
+        """Starts a replica of what was laid out.
+
+        Args:
+            staged: The function.
+            settings: How the watcher is to behave; function, handler and limits are filled in.
+            extra: Further variables of the framework's own.
+            listener: A listening socket to hand down.
+        """
+        spec, place = staged.located.spec, staged.place
+        limits = {
+            name: value
+            for name in ("timeout", "concurrency", "queue")
+            if (value := getattr(spec, name)) is not None
+        }
+        settings = replace(
+            settings,
+            function=spec.name,
+            root=str(place.source),
+            handler_dir=spec.handler.dir,
+            handler_file=spec.handler.file,
+            handler_name=spec.handler.name,
+            listen=place.listen if listener is None else f"fd:{listener}",
+            **limits,
+        )
+        own = dict(extra)
+        if staged.resolved.secrets:
+            own[SECRETS_DIR] = str(place.link_secrets(staged.resolved.secrets))
+        launch = Launch(
+            python=staged.built.environment.python,
+            settings=settings,
+            environment=staged.resolved.environment,
+            extra=own,
+            listener=listener,
+        )
+        return LocalReplica(launch, self._env)
+
+
+@contextlib.contextmanager
+def in_authors_words(staged: Staged) -> Iterator[None]:
+    """Errors name the author's files instead of the copies that ran."""
+    try:
+        yield
+    except DcfError as error:
+        ran = os.path.realpath(staged.place.source)
+        written = str(staged.located.folder)
+        error.args = tuple(str(part).replace(ran, written) for part in error.args)
+        traceback = getattr(error, "traceback", "")
+        if traceback:
+            error.traceback = traceback.replace(ran, written)  # type: ignore[attr-defined]
+        raise
+
+
+def _report(gpus: tuple[Gpu, ...], driver: str) -> str:
+    if not gpus:
+        return "no NVIDIA GPU"
+    lines = [f"driver {driver}"]
+    lines += [
+        f"     {gpu.index}: {gpu.name}, {gpu.memory_used >> 20} of {gpu.memory >> 20} MiB used"
+        for gpu in gpus
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,183 @@
+"""From what stands on a command line to one function.
+
+The rule: an argument with a ``/``, or one that is an existing folder with a config.yaml, is a
+folder; else it is a key of ./config.yaml. With ``-f`` a plain name is a key of that file. Where two
+places fit and differ, that is an error: nothing is guessed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+
+from dcf.errors import ConfigError, FunctionAmbiguous, FunctionNotFound
+from dcf.model.function import FunctionSpec
+from dcf.model.names import check_name
+from dcf.project.config import CONFIG_NAME, Config, load_config
+
+_PARENTS = 2
+"""How far up a config.yaml is looked for, to be named in a message: NAME/src is the usual place to
+stand by mistake."""
+_YAML = frozenset({".yaml", ".yml"})
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """One function and where it was found.
+
+    Attributes:
+        folder: The folder of its config file.
+        config: The whole config file.
+        spec: The function.
+    """
+
+    folder: Path
+    config: Config
+    spec: FunctionSpec
+
+
+def locate(argument: str | None, config: Path | None, cwd: Path) -> Located:
+    """Finds the function that is meant.
+
+    Args:
+        argument: A name, a folder or a config file; None takes the only function there is.
+        config: The file given with ``-f``, relative to ``cwd``. A plain name is then a key of it.
+        cwd: Where the user stands.
+
+    Raises:
+        FunctionNotFound: When there is no such function or no config file.
+        FunctionAmbiguous: When several fit.
+        InvalidName: When ``argument`` can be neither a name nor a folder.
+        ConfigError: When the config file does not hold.
+    """
+    given = None if config is None else cwd / config
+    if argument is None:
+        return _only(given, cwd)
+    if not argument:
+        check_name(argument)  # raises; joined to a folder it would be that folder
+    place = cwd / argument
+    if place.suffix in _YAML and place.is_file():
+        return _of_file(place, given, cwd)
+    if "/" in argument or (given is None and (place / CONFIG_NAME).is_file()):
+        return _of_folder(argument, given, cwd)
+    return _by_key(argument, given, cwd)
+
+
+def _only(given: Path | None, cwd: Path) -> Located:
+    path = given or cwd / CONFIG_NAME
+    if given is None and not path.is_file():
+        raise FunctionNotFound(f"there is no {CONFIG_NAME} in {cwd}{_further_up(cwd)}; {_HOW}")
+    config = load_config(path)
+    if len(config.functions) > 1:
+        raise _several(f"{_shown(path, cwd)} holds several functions and none was named", config)
+    return _located(config, next(iter(config.functions)))
+
+
+def _of_file(path: Path, given: Path | None, cwd: Path) -> Located:
+    """The only function of a config file, or the one that is named like its folder."""
+    if given is not None and not _same(given, path):
+        places = f"{_shown(path, cwd)} and {_shown(given, cwd)}"
+        raise FunctionAmbiguous(f"two config files are named that differ: {places}", ())
+    config = load_config(path)
+    if len(config.functions) == 1:
+        return _located(config, next(iter(config.functions)))
+    for folder in (path.parent.name, path.parent.resolve().name):
+        if folder in config.functions:
+            return _located(config, folder)
+    message = f"{_shown(path, cwd)} holds several functions, and none is called {folder!r}"
+    raise _several(message, config)
+
+
+def _of_folder(argument: str, given: Path | None, cwd: Path) -> Located:
+    """A folder's function, unless a plain name fits a function of ./config.yaml as well."""
+    place = cwd / argument
+    if not place.is_dir():
+        sort = "is a file" if place.exists() else "does not exist"
+        message = f"{argument} {sort}; a folder with a {CONFIG_NAME} is wanted"
+        raise FunctionNotFound(message, _near(place.name, _folders(place.parent)))
+    if given is not None and _same(given.parent, place):
+        return _of_file(given, None, cwd)
+    path = place / CONFIG_NAME
+    if not path.is_file():
+        raise FunctionNotFound(f"the folder {argument} has no {CONFIG_NAME}; {_HOW}")
+    here = cwd / CONFIG_NAME
+    if "/" not in argument and not _same(here, path) and argument in _names(here):
+        message = (
+            f"{argument!r} is a function in {_shown(here, cwd)}, and the folder {argument} has a "
+            f"{CONFIG_NAME} of its own; ./{argument} means the folder, -f {CONFIG_NAME} the other"
+        )
+        raise FunctionAmbiguous(message, (argument,))
+    return _of_file(path, given, cwd)
+
+
+def _by_key(argument: str, given: Path | None, cwd: Path) -> Located:
+    """A function by its name."""
+    path = given or cwd / CONFIG_NAME
+    place = cwd / argument
+    if place.is_dir():
+        folder = f"the folder {argument} has no {CONFIG_NAME}"
+    else:
+        folder = f"there is no folder {argument}"
+        check_name(argument)
+    if given is None and not path.is_file():
+        message = f"{folder}, and there is no {CONFIG_NAME} in {cwd}{_further_up(cwd)}; {_HOW}"
+        raise FunctionNotFound(message, _near(argument, _folders(cwd)))
+    config = load_config(path)
+    if argument in config.functions:
+        return _located(config, argument)
+    if given is not None and _same(given.parent, place):
+        return _of_file(given, None, cwd)
+    names = list(config.functions)
+    message = f"{_shown(path, cwd)} has no function {argument!r}, it has {', '.join(names)}"
+    if given is None:
+        message += f"; and {folder}"
+        names += _folders(cwd)
+    raise FunctionNotFound(message, _near(argument, names))
+
+
+_HOW = "'dcf function init NAME' makes a folder with one"
+
+
+def _located(config: Config, name: str) -> Located:
+    return Located(config.path.parent, config, config.functions[name])
+
+
+def _several(message: str, config: Config) -> FunctionAmbiguous:
+    names = tuple(config.functions)
+    return FunctionAmbiguous(f"{message}: {', '.join(names)}", names)
+
+
+def _names(path: Path) -> list[str]:
+    """The functions of a file that need not be there or even be one of ours."""
+    try:
+        return list(load_config(path).functions)
+    except ConfigError:
+        return []
+
+
+def _folders(parent: Path) -> list[str]:
+    """Folders in ``parent`` with a function in them."""
+    try:
+        return sorted(path.parent.name for path in parent.glob(f"*/{CONFIG_NAME}"))
+    except OSError:
+        return []
+
+
+def _near(name: str, names: list[str]) -> list[str]:
+    return get_close_matches(name.lower(), list(dict.fromkeys(names)))
+
+
+def _further_up(cwd: Path) -> str:
+    for parent in list(cwd.resolve().parents)[:_PARENTS]:
+        if (parent / CONFIG_NAME).is_file():
+            return f", but there is one in {parent}: run the command there"
+    return ""
+
+
+def _same(one: Path, other: Path) -> bool:
+    return one.resolve() == other.resolve()
+
+
+def _shown(path: Path, cwd: Path) -> str:
+    return f"./{path.relative_to(cwd)}" if path.is_relative_to(cwd) else str(path)

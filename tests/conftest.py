@@ -1,0 +1,54 @@
+"""What holds for every test: no process and no thread outlives it."""
+
+import os
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+RUN = uuid.uuid4().hex
+"""Marks every process that descends from this test run, through its environment."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _marked() -> Iterator[None]:
+    os.environ["TEST_RUN_MARK"] = RUN
+    yield
+    del os.environ["TEST_RUN_MARK"]
+
+
+def descendants() -> list[str]:
+    """Command lines of living processes of this test run, itself left out."""
+    found = []
+    mark = f"TEST_RUN_MARK={RUN}".encode()
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            environ = (entry / "environ").read_bytes()
+            state = (entry / "stat").read_text().rpartition(")")[2].split()[0]
+            command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+        except OSError:
+            continue
+        if mark in environ and state != "Z" and entry.name != str(os.getpid()):
+            found.append(f"{entry.name} {command}")
+    return found
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left(_marked) -> Iterator[None]:
+    threads = set(threading.enumerate())
+    yield
+    until = time.monotonic() + 5
+    while (left := descendants() + _new_threads(threads)) and time.monotonic() < until:
+        time.sleep(0.02)
+    assert left == [], "processes or threads outlived the test"
+
+
+def _new_threads(before: set[threading.Thread]) -> list[str]:
+    return [
+        thread.name
+        for thread in threading.enumerate()
+        if thread not in before and not thread.name.startswith("asyncio_")
+    ]

@@ -1,0 +1,248 @@
+"""Builds that are killed, interrupted, doubled, or find no place to write."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from dcf.builder.store import Store
+from unit.builder.kit import make_folder, make_runtime_wheels, names, private_environment
+
+SCRIPT = """
+import json, os, sys
+from pathlib import Path
+from unit.builder.kit import Heard, make_builder
+from dcf.errors import DcfError
+from dcf.model.function import FunctionSpec
+
+def tell(**what):
+    print(json.dumps(what), flush=True)
+
+class Telling(Heard):
+    def started(self, step, detail):
+        tell(step=step)
+    def notice(self, text):
+        tell(notice=text)
+
+try:
+    folder, store = map(Path, sys.argv[1:])
+    built = make_builder(store, os.environ, Telling()).build(folder, FunctionSpec("f"))
+    tell(built=built.environment.key)
+except DcfError as error:
+    tell(error=type(error).__name__, message=str(error))
+"""
+
+BACKEND = """\
+import time, zipfile
+from pathlib import Path
+def build_wheel(folder, settings=None, metadata=None):
+    place = Path({place!r})
+    (place / "building").touch()
+    until = time.monotonic() + 20
+    while not (place / "go").exists() and time.monotonic() < until:
+        time.sleep(0.01)
+    name = "slow-1.0-py3-none-any.whl"
+    about = "slow-1.0.dist-info"
+    with zipfile.ZipFile(f"{{folder}}/{{name}}", "w") as archive:
+        archive.writestr("slow.py", "x = 1")
+        archive.writestr(f"{{about}}/METADATA", "Metadata-Version: 2.1\\nName: slow\\nVersion: 1.0\\n")
+        archive.writestr(f"{{about}}/WHEEL", "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n")
+        archive.writestr(f"{{about}}/RECORD", "")
+    return name
+"""
+
+PROJECT = """\
+[build-system]
+requires = []
+build-backend = "backend"
+backend-path = ["."]
+[project]
+name = "slow"
+version = "1.0"
+"""
+
+
+class Bench:
+    """A function whose package builds until it is told to go on."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+        self.store = Store(place / "store")
+        self.folder = make_folder(place / "f", "./slow\n")
+        (self.folder / "slow").mkdir()
+        (self.folder / "slow" / "pyproject.toml").write_text(PROJECT)
+        (self.folder / "slow" / "backend.py").write_text(BACKEND.format(place=str(place)))
+        self.env = private_environment(place, make_runtime_wheels(place / "wheels"))
+        self.env["PYTHONPATH"] = str(Path(__file__).parents[1])
+
+    def start(self, *before: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [*before, sys.executable, "-c", SCRIPT, str(self.folder), str(self.store.root)],
+            env=self.env,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def build(self, *before: str) -> list[dict[str, str]]:
+        return told(self.start(*before))
+
+    def go(self) -> None:
+        (self.place / "go").touch()
+
+    def is_building(self) -> bool:
+        return (self.place / "building").exists()
+
+    def check(self, key: str) -> None:
+        """The environment works and nothing else is left."""
+        python = self.store.environments / key / "bin" / "python"
+        subprocess.run([python, "-c", "import slow, uvicorn, dcf.errors"], check=True)
+        assert names(self.store.environments) == [key, f"{key}.json"]
+
+
+def told(process: subprocess.Popen[str]) -> list[dict[str, str]]:
+    output, _ = process.communicate(timeout=60)
+    return [json.loads(line) for line in output.splitlines()]
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    until = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < until, "it did not happen"
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+def test_after_a_kill_of_all_the_next_build_begins_again(bench: Bench) -> None:
+    process = bench.start()
+    wait_until(bench.is_building)
+    os.killpg(process.pid, signal.SIGKILL)
+    told(process)
+    (key,) = names(bench.store.environments)
+    assert bench.store.marker(key) is None
+    bench.go()
+    assert bench.build()[-1] == {"built": key}
+    bench.check(key)
+
+
+def test_after_a_kill_of_the_build_alone_the_next_waits_for_its_uv(bench: Bench) -> None:
+    process = bench.start()
+    wait_until(bench.is_building)
+    process.kill()
+    told(process)
+    second = bench.start()
+    (key,) = names(bench.store.environments)
+    time.sleep(1)
+    assert bench.store.marker(key) is None
+    bench.go()
+    events = told(second)
+    assert {"notice": "another build makes this environment; waiting"} in events
+    assert events[-1] == {"built": key}
+    bench.check(key)
+
+
+@pytest.mark.parametrize("moment", [0.0, 0.05, 0.1, 0.2, 0.3, 0.4])
+def test_a_kill_at_any_moment_leaves_nothing_that_is_taken_for_whole(
+    bench: Bench, moment: float
+) -> None:
+    bench.go()
+    process = bench.start()
+    wait_until(lambda: any(bench.store.blobs.all()) or process.poll() is not None)
+    time.sleep(moment)
+    os.killpg(process.pid, signal.SIGKILL)
+    told(process)
+    last = bench.build()[-1]
+    bench.check(last["built"])
+    for blob in bench.store.blobs.all():
+        digest = f"sha256:{blob.name}"
+        blob.touch()  # so that it is hashed again
+        assert bench.store.blobs.has(digest, blob.stat().st_size)
+
+
+def test_of_two_builds_one_works_and_the_other_waits(bench: Bench) -> None:
+    one = bench.start()
+    wait_until(bench.is_building)
+    two = bench.start()
+    time.sleep(0.5)
+    bench.go()
+    first, second = told(one), told(two)
+    assert {"step": "environment"} in first
+    assert {"step": "environment"} not in second
+    assert {"notice": "another build makes this environment; waiting"} in second
+    assert first[-1] == second[-1]
+    bench.check(first[-1]["built"])
+
+
+def test_an_interrupt_ends_uv_and_leaves_nothing(bench: Bench) -> None:
+    process = bench.start()
+    wait_until(bench.is_building)
+    process.send_signal(signal.SIGINT)
+    process.wait(20)
+    assert process.returncode not in {0, None}
+    told(process)
+    assert names(bench.store.environments) == []
+    assert names(bench.store.scratch) == []
+
+
+def unshare_works() -> bool:
+    if shutil.which("unshare") is None:
+        return False
+    command = ["unshare", "-Urm", "sh", "-c", "mount -t tmpfs none /mnt"]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+needs_mounts = pytest.mark.skipif(
+    not unshare_works(), reason="mounting needs user namespaces, which this machine does not allow"
+)
+
+
+def mounted(script: str) -> list[str]:
+    """A command prefix: runs the rest in a mount namespace of its own after a script."""
+    return ["unshare", "-Urm", "sh", "-c", f'{script} && exec "$@"', "sh"]
+
+
+@needs_mounts
+def test_a_folder_that_is_read_only_keeps_its_lock_in_the_store(bench: Bench) -> None:
+    bench.go()
+    read_only = mounted(
+        f"mount --bind {bench.folder} {bench.folder} && mount -o remount,bind,ro {bench.folder}"
+    )
+    events = bench.build(*read_only)
+    notice = f"{bench.folder} is not writable; requirements.lock is kept in the store alone"
+    assert {"notice": notice} in events
+    key = events[-1]["built"]
+    bench.check(key)
+    assert not (bench.folder / "requirements.lock").exists()
+    assert len(names(bench.store.locks)) == 1
+    again = bench.build(*read_only)
+    assert [event for event in again if event.get("step") != "bundle"] == [{"built": key}]
+
+
+@needs_mounts
+@pytest.mark.parametrize("size", ["40k", "200k"])
+def test_a_full_disk_is_told_and_leaves_nothing(bench: Bench, size: str) -> None:
+    bench.go()
+    (bench.folder / "model").write_bytes(os.urandom(60_000))
+    listing = bench.place / "listing"
+    root = bench.store.root
+    # After the build, a look at what is left on the small disk.
+    small = f"mount -t tmpfs -o size={size} none {root}"
+    after = f'"$@"; find {root} -type f > {listing}; exit 0'
+    events = bench.build("unshare", "-Urm", "sh", "-c", f"{small} && {after}", "sh")
+    assert events[-1]["error"] == "DiskFull"
+    assert str(bench.place) in events[-1]["message"]
+    left = [Path(line).relative_to(root) for line in listing.read_text().splitlines()]
+    assert {path.parts[0] for path in left} <= {"blobs", "bundles", "folders", "guards", "locks"}

@@ -1,0 +1,244 @@
+"""Locks by the real uv, from packages in a folder."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from dcf.builder.builder import Built
+from dcf.builder.interpreter import own_interpreter
+from dcf.errors import (
+    BuildError,
+    IndexUnreachable,
+    PackageNotFound,
+    RequirementsInvalid,
+    VersionConflict,
+)
+from dcf.model.function import FunctionSpec
+from unit.builder.kit import (
+    Heard,
+    make_builder,
+    make_folder,
+    make_runtime_wheels,
+    make_wheel,
+    names,
+    private_environment,
+)
+
+
+class Bench:
+    """One user with one store and one folder of packages."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+        self.wheels = make_runtime_wheels(place / "wheels")
+        self.env = private_environment(place, self.wheels)
+        self.heard = Heard()
+
+    def build(self, folder: Path, *, nocache: bool = False, offline: bool = False) -> Built:
+        self.heard = Heard()
+        builder = make_builder(self.place / "store", self.env, self.heard)
+        return builder.build(folder, FunctionSpec("f"), nocache=nocache, offline=offline)
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+def pins(folder: Path) -> list[str]:
+    text = (folder / "requirements.lock").read_text()
+    return re.findall(r"^\S+==\S+", text, re.MULTILINE)
+
+
+WATCHER = ["httptools==0.9", "uvicorn==0.40", "uvloop==0.23"]
+
+
+def test_the_lock_covers_the_function_and_the_watcher(bench: Bench) -> None:
+    make_wheel(bench.wheels, "mine", "1.0", requires=["deep>=1"])
+    make_wheel(bench.wheels, "deep", "2.0")
+    folder = make_folder(bench.place / "f", "mine\n")
+    built = bench.build(folder)
+    text = (folder / "requirements.lock").read_text()
+    assert pins(folder) == ["deep==2.0", *WATCHER[:1], "mine==1.0", *WATCHER[1:]]
+    assert "--hash=sha256:" in text
+    assert "# via dcf-runtime" in text
+    assert str(bench.place) not in text
+    assert bench.heard.steps[1:] == [
+        ("lock", "resolving 1 requirement"),
+        ("environment", "installing 5 packages"),
+    ]
+    assert bench.heard.done == ["bundle", "lock", "environment"]
+    assert [file.path for file in built.bundle.files] == [
+        "config.yaml",
+        "requirements.txt",
+        "src/handler.py",
+    ]
+    assert [path.name for path in folder.iterdir() if path.name.startswith(".")] == []
+
+
+def test_without_requirements_the_watchers_own_are_locked(bench: Bench) -> None:
+    folder = make_folder(bench.place / "f")
+    bench.build(folder)
+    assert pins(folder) == WATCHER
+
+
+def test_a_lock_is_made_again_only_when_requirements_change(bench: Bench) -> None:
+    make_wheel(bench.wheels, "mine", "1.0")
+    folder = make_folder(bench.place / "f", "mine\n")
+    bench.build(folder)
+    made = (folder / "requirements.lock").read_text()
+    make_wheel(bench.wheels, "mine", "2.0")
+    make_wheel(bench.wheels, "other", "1.0")
+    (folder / "requirements.txt").write_text("# a comment\nmine\n")
+    bench.build(folder)
+    assert (folder / "requirements.lock").read_text() == made
+    (folder / "requirements.txt").write_text("mine\nother\n")
+    bench.build(folder)
+    # Nothing moves unasked: mine 2.0 is there, and 1.0 still fits.
+    assert pins(folder) == [*WATCHER[:1], "mine==1.0", "other==1.0", *WATCHER[1:]]
+
+
+def test_pins_move_when_they_must_and_when_the_lock_is_deleted(bench: Bench) -> None:
+    make_wheel(bench.wheels, "mine", "1.0")
+    folder = make_folder(bench.place / "f", "mine\n")
+    bench.build(folder)
+    make_wheel(bench.wheels, "mine", "2.0")
+    (folder / "requirements.lock").unlink()
+    (bench.place / "store").rename(bench.place / "gone")
+    bench.build(folder)
+    assert "mine==2.0" in pins(folder)
+    (folder / "requirements.txt").write_text("mine<2\n")
+    bench.build(folder)
+    assert "mine==1.0" in pins(folder)
+
+
+def test_a_lock_with_a_merge_in_it_is_no_obstacle(bench: Bench) -> None:
+    make_wheel(bench.wheels, "mine", "1.0")
+    folder = make_folder(bench.place / "f", "mine\n")
+    bench.build(folder)
+    make_wheel(bench.wheels, "mine", "2.0")
+    lock = folder / "requirements.lock"
+    lock.write_text(
+        "<<<<<<< mine\n" + lock.read_text().replace("sha256:", "sha256:0") + ">>>>>>>\n"
+    )
+    (folder / "requirements.txt").write_text("mine>0\n")
+    bench.build(folder)
+    assert "mine==1.0" in pins(folder)
+    assert "<<<" not in lock.read_text()
+
+
+def test_a_lost_lock_comes_back_from_the_store_unmoved(bench: Bench) -> None:
+    make_wheel(bench.wheels, "mine", "1.0")
+    folder = make_folder(bench.place / "f", "mine\n")
+    first = bench.build(folder)
+    make_wheel(bench.wheels, "mine", "2.0")
+    (folder / "requirements.lock").unlink()
+    assert bench.build(folder).artifact == first.artifact
+
+
+def test_nocache_keeps_the_pins(bench: Bench) -> None:
+    make_wheel(bench.wheels, "mine", "1.0")
+    folder = make_folder(bench.place / "f", "mine\n")
+    first = bench.build(folder)
+    make_wheel(bench.wheels, "mine", "2.0")
+    second = bench.build(folder, nocache=True)
+    assert second.artifact == first.artifact
+    assert not second.fresh
+    assert [step for step, _ in bench.heard.steps] == ["bundle", "environment"]
+
+
+def test_a_lock_for_a_later_python_is_made_again(bench: Bench) -> None:
+    folder = make_folder(bench.place / "f")
+    bench.build(folder)
+    lock = folder / "requirements.lock"
+    major, minor = own_interpreter().minor
+    later = lock.read_text().replace(f"python>={major}.{minor} ", f"python>={major}.{minor + 1} ")
+    lock.write_text(later)
+    shutil.rmtree(bench.place / "store")
+    bench.build(folder)
+    assert f"python>={major}.{minor} " in lock.read_text()
+
+
+def test_a_conflict_with_the_watcher_names_both(bench: Bench) -> None:
+    make_wheel(bench.wheels, "uvicorn", "0.20")
+    folder = make_folder(bench.place / "f", "uvicorn==0.20\n")
+    with pytest.raises(VersionConflict) as caught:
+        bench.build(folder)
+    assert "requirements.txt asks for uvicorn==0.20" in str(caught.value)
+    assert "the watcher (dcf-runtime) needs uvicorn>=0.30" in str(caught.value)
+    assert caught.value.output
+    assert not (folder / "requirements.lock").exists()
+
+
+def test_a_missing_package_is_named(bench: Bench) -> None:
+    with pytest.raises(PackageNotFound, match="no index has a package named nowhere-to-be-found"):
+        bench.build(make_folder(bench.place / "f", "nowhere-to-be-found\n"))
+    make_wheel(bench.wheels, "mine", "1.0")
+    with pytest.raises(PackageNotFound, match="no index has mine==2"):
+        bench.build(make_folder(bench.place / "g", "mine==2\n"))
+
+
+def test_a_typing_error_has_its_line(bench: Bench) -> None:
+    with pytest.raises(
+        RequirementsInvalid, match=r"^requirements\.txt, line 2: no such comparison"
+    ):
+        bench.build(make_folder(bench.place / "f", "# first\nmine=3\n"))
+
+
+def test_settings_of_projects_around_are_not_taken(bench: Bench) -> None:
+    (bench.place / "uv.toml").write_text("nonsense = [\n")
+    (bench.place / "pyproject.toml").write_text("[tool.uv]\nnonsense = 1\n")
+    folder = make_folder(bench.place / "f")
+    (folder / "uv.toml").write_text("nonsense = [\n")
+    bench.build(folder)
+    assert pins(folder) == WATCHER
+
+
+def test_the_users_uv_settings_are_taken(bench: Bench) -> None:
+    make_wheel(bench.place / "more", "mine", "1.0")
+    config = bench.place / "home" / ".config" / "uv"
+    config.mkdir(parents=True)
+    (config / "uv.toml").write_text(f'find-links = ["{bench.place}/more"]\n')
+    folder = make_folder(bench.place / "f", "mine\n")
+    bench.build(folder)
+    assert "mine==1.0" in pins(folder)
+
+
+def test_links_in_requirements_are_followed_and_stay_out_of_the_lock(bench: Bench) -> None:
+    folder = make_folder(bench.place / "f", "--find-links ./links\nmine\n")
+    make_wheel(folder / "links", "mine", "1.0")
+    built = bench.build(folder)
+    text = (folder / "requirements.lock").read_text()
+    assert "links" not in text
+    assert "mine==1.0" in text
+    assert list(built.environment.root.glob("lib/*/site-packages/mine.py"))
+
+
+def test_an_index_that_does_not_answer_is_told_soon(bench: Bench) -> None:
+    del bench.env["PIP_NO_INDEX"]
+    bench.env["UV_DEFAULT_INDEX"] = "http://me:secret@127.0.0.1:9/simple"
+    with pytest.raises(IndexUnreachable, match=r"127.0.0.1:9.* did not answer") as caught:
+        bench.build(make_folder(bench.place / "f", "six\n"))
+    assert "secret" not in str(caught.value) + caught.value.output + "".join(bench.heard.lines)
+    assert names(bench.place / "store" / "tmp") == []
+
+
+def test_without_network_and_cache_the_missing_package_is_named(bench: Bench) -> None:
+    del bench.env["PIP_NO_INDEX"]
+    with pytest.raises(IndexUnreachable, match="six is not in the cache"):
+        bench.build(make_folder(bench.place / "f", "six\n"), offline=True)
+
+
+def test_a_failed_lock_leaves_the_old_one(bench: Bench) -> None:
+    folder = make_folder(bench.place / "f")
+    bench.build(folder)
+    before = (folder / "requirements.lock").read_text()
+    (folder / "requirements.txt").write_text("nowhere-to-be-found\n")
+    with pytest.raises(BuildError):
+        bench.build(folder)
+    assert (folder / "requirements.lock").read_text() == before
+    assert names(bench.place / "store" / "tmp") == []

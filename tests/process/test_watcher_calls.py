@@ -1,0 +1,379 @@
+"""Calls through a real watcher."""
+
+import json
+import socket
+import threading
+import time
+
+import pytest
+
+from dcf import errors
+
+ECHO = """
+class Handler:
+    def __call__(self, req):
+        return req.input
+"""
+
+ABOUT = """
+class Handler:
+    def __call__(self, req):
+        return {"method": req.method, "path": req.path, "query": req.query,
+                "type": req.content_type, "agent": req.headers["User-Agent"],
+                "function": str(req.info), "id": req.info.request_id,
+                "remaining": req.remaining, "cancelled": req.cancelled}
+"""
+
+
+@pytest.mark.parametrize("body", [b"", b"x", b"\x00\xff" * 50_000, b"m" * 20_000_000])
+def test_bytes_come_back_as_they_went(launch, body):
+    assert launch(ECHO).call(body) == body
+
+
+def test_a_body_of_200_mb(launch):
+    running = launch("def Handler(req): return str(len(req.input))")
+    assert running.call(bytes(200_000_000)) == b"200000000"
+
+
+def test_a_body_over_the_limit_is_refused(launch):
+    running = launch(ECHO, max_body=1000)
+    assert running.call(bytes(1000)) == bytes(1000)
+    with pytest.raises(errors.CallError, match="larger than the limit of 1000 bytes"):
+        running.call(bytes(1001))
+
+
+def test_a_chunked_body_over_the_limit_is_refused(launch):
+    running = launch(ECHO, max_body=1000)
+    with pytest.raises(errors.CallError, match="larger than the limit"):
+        running.call(iter([bytes(600), bytes(600)]))
+
+
+def test_a_chunked_body_arrives_whole(launch):
+    running = launch(ECHO)
+    parts = [b"one ", b"two ", b"three" * 100_000]
+    answer = running.call(iter(parts))
+    assert answer == b"".join(parts)
+
+
+def test_the_request_tells_all_of_itself(launch):
+    running = launch(ABOUT, function="about")
+    headers = {"Content-Type": "Text/CSV; charset=utf-8", "User-Agent": "me", "X-Request-Id": "a1"}
+    found = json.loads(running.call(path="/function/about/x/y?a=1&b=", headers=headers))
+    assert 299 < found.pop("remaining") <= 300
+    assert found == {
+        "method": "POST",
+        "path": "/x/y",
+        "query": {"a": "1", "b": ""},
+        "type": "text/csv",
+        "agent": "me",
+        "function": "about",
+        "id": "a1",
+        "cancelled": False,
+    }
+
+
+@pytest.mark.parametrize(
+    ("path", "seen"),
+    [("/", "/"), ("/a/b", "/a/b"), ("/function/about", "/"), ("/function/about/", "/")],
+)
+def test_paths_with_and_without_a_gateway(launch, path, seen):
+    running = launch("def Handler(req): return req.path", function="about")
+    assert running.call(path=path).decode() == seen
+
+
+def test_another_functions_path_is_refused(launch):
+    with pytest.raises(errors.CallError, match="this is mine, not yours"):
+        launch(ECHO, function="mine").call(path="/function/yours")
+
+
+def test_every_reply_has_an_id_and_a_timing(launch):
+    running = launch(ECHO)
+    first = running.client().call(b"")
+    second = running.client().call(b"")
+    first.read(), second.read()
+    assert first.headers["x-request-id"] != second.headers["x-request-id"]
+    assert first.headers["server-timing"].startswith("queue;dur=")
+    assert ", handler;dur=" in first.headers["server-timing"]
+
+
+def test_an_exception_is_told_and_the_replica_lives_on(launch):
+    running = launch(
+        """
+        def check(value):
+            raise ValueError("cannot use " + value)
+
+        class Handler:
+            def __call__(self, req):
+                if req.input == b"bad":
+                    check("this")
+                return "fine"
+        """
+    )
+    with pytest.raises(errors.HandlerRaised, match="ValueError: cannot use this") as caught:
+        running.call(b"bad")
+    assert caught.value.exception == "ValueError"
+    lines = caught.value.traceback.splitlines()
+    assert lines[0] == "Traceback (most recent call last):"
+    assert lines[1].endswith('handler.py", line 8, in __call__')
+    assert "dcf/watcher" not in caught.value.traceback
+    assert running.call(b"good") == b"fine"
+    assert "cannot use this" in running.log
+
+
+@pytest.mark.parametrize("way", ["sys.exit(3)", "raise KeyboardInterrupt", "raise GeneratorExit"])
+def test_what_would_end_a_program_ends_one_call(launch, way):
+    running = launch(
+        f"""
+        import sys
+        def Handler(req):
+            if req.input:
+                return b"alive"
+            {way}
+        """
+    )
+    with pytest.raises(errors.HandlerRaised):
+        running.call()
+    assert running.call(b"x") == b"alive"
+
+
+def test_a_body_that_is_not_json_is_the_callers_fault(launch):
+    running = launch("def Handler(req): return req.json()")
+    assert running.call(b'{"a": 1}') == b'{"a": 1}'
+    with pytest.raises(errors.BadRequest, match="the body is not JSON"):
+        running.call(b"{")
+
+
+@pytest.mark.parametrize(
+    ("reply", "message"),
+    [
+        ("None", "returned None; was a return forgotten"),
+        ("object()", "returned a object"),
+        ("{'a': {1, 2}}", "holds a set, which JSON does not know"),
+        ("{'a': float('nan')}", "has no JSON form"),
+        ("3", "returned a int"),
+    ],
+)
+def test_a_reply_that_cannot_be_sent(launch, reply, message):
+    with pytest.raises(errors.UnsupportedReply, match=message):
+        launch(f"def Handler(req): return {reply}").call()
+
+
+def test_reply_sets_status_type_and_headers(launch):
+    running = launch(
+        """
+        from dcf import Reply
+        def Handler(req):
+            return Reply({"error": "no"}, status=418, headers={"X-Tea": "pot"})
+        """
+    )
+    answer = running.client().call(b"")
+    assert (answer.status, answer.headers["x-tea"]) == (418, "pot")
+    assert answer.headers["content-type"] == "application/json"
+    assert json.loads(answer.read()) == {"error": "no"}
+
+
+def test_what_the_handler_prints_goes_to_the_log(launch):
+    running = launch(
+        """
+        import os, sys, subprocess
+        class Handler:
+            def __call__(self, req):
+                print("from print")
+                os.write(1, b"from descriptor one\\n")
+                subprocess.run(["echo", "from a child"])
+                print("x" * 5_000_000)
+                return b"reply"
+        """
+    )
+    assert running.call() == b"reply"
+    for text in ("from print", "from descriptor one", "from a child", "x" * 5_000_000):
+        assert text in running.log
+
+
+def test_standard_input_is_at_its_end(launch):
+    running = launch("import sys\ndef Handler(req): return repr(sys.stdin.read())")
+    assert running.call() == b"''"
+
+
+def test_the_working_directory_and_import_root_are_the_handlers_folder(launch):
+    running = launch(
+        """
+        import os, sys
+        here = os.path.dirname(os.path.realpath(__file__))
+        def Handler(req):
+            return {"cwd": os.getcwd() == here, "path": sys.path[0] == here,
+                    "name": __name__, "known": sys.modules["handler"].here == here}
+        """
+    )
+    found = json.loads(running.call())
+    assert found == {"cwd": True, "path": True, "name": "handler", "known": True}
+
+
+def test_one_call_at_a_time_in_one_thread(launch):
+    running = launch(
+        """
+        import threading, time
+        class Handler:
+            def __init__(self):
+                self.thread, self.inside = threading.get_ident(), 0
+            def __call__(self, req):
+                self.inside += 1
+                time.sleep(0.02)
+                alone = self.inside == 1 and threading.get_ident() == self.thread
+                self.inside -= 1
+                return str(alone)
+        """
+    )
+    assert _at_once(running, 8) == [b"True"] * 8
+
+
+def test_concurrency_runs_plain_handlers_side_by_side(launch):
+    running = launch(
+        """
+        import threading
+        all_here = threading.Barrier(4)
+        def Handler(req):
+            return str(all_here.wait(timeout=10) in range(4))
+        """,
+        concurrency=4,
+    )
+    assert _at_once(running, 4) == [b"True"] * 4
+
+
+def test_async_handlers_run_side_by_side_unasked(launch):
+    running = launch(
+        """
+        import asyncio
+        class Handler:
+            def __init__(self):
+                self.loop, self.here, self.all = asyncio.get_running_loop(), 0, asyncio.Event()
+            async def __call__(self, req):
+                self.here += 1
+                if self.here == 20:
+                    self.all.set()
+                await asyncio.wait_for(self.all.wait(), 10)
+                return str(asyncio.get_running_loop() is self.loop)
+        """
+    )
+    assert _at_once(running, 20) == [b"True"] * 20
+
+
+def test_async_concurrency_is_bounded(launch):
+    running = launch(
+        """
+        import asyncio
+        inside = most = 0
+        async def Handler(req):
+            global inside, most
+            inside += 1
+            most = max(most, inside)
+            await asyncio.sleep(0.03)
+            inside -= 1
+            return str(most)
+        """,
+        concurrency=3,
+    )
+    assert max(int(reply) for reply in _at_once(running, 12)) == 3
+
+
+def test_an_async_handler_that_raises(launch):
+    running = launch("async def Handler(req): raise OSError('no camera')")
+    with pytest.raises(errors.HandlerRaised, match="OSError: no camera"):
+        running.call()
+
+
+def test_health_answers_while_a_model_computes(launch):
+    running = launch("import time\ndef Handler(req): time.sleep(1.0); return b''")
+    caller = threading.Thread(target=running.call)
+    caller.start()
+    time.sleep(0.2)
+    begin = time.monotonic()
+    assert running.client().call(b"", method="GET", path="/-/health").read() is not None
+    assert running.client().call(b"", method="GET", path="/-/ready").read() is not None
+    assert time.monotonic() - begin < 0.7
+    caller.join()
+
+
+def test_a_full_queue_is_told_at_once(launch):
+    running = launch("import time\ndef Handler(req): time.sleep(0.6); return b''", queue=2)
+    results: list[object] = []
+
+    def call() -> None:
+        try:
+            results.append(running.call())
+        except errors.Overloaded as error:
+            results.append(error)
+
+    callers = [threading.Thread(target=call) for _ in range(6)]
+    for caller in callers:
+        caller.start()
+        time.sleep(0.03)
+    begin = time.monotonic()
+    answer_error = pytest.raises(errors.Overloaded, match="1 running and 2 waiting")
+    with answer_error:
+        running.call()
+    assert time.monotonic() - begin < 0.3
+    for caller in callers:
+        caller.join()
+    assert [result == b"" for result in results].count(True) == 3
+    assert running.call() == b""
+
+
+def test_overload_says_when_to_try_again(launch):
+    running = launch("import time\ndef Handler(req): time.sleep(0.5); return b''", queue=0)
+    caller = threading.Thread(target=running.call)
+    caller.start()
+    time.sleep(0.2)
+    with _connected(running) as connection:
+        connection.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
+        head = connection.recv(65536).decode()
+    caller.join()
+    assert head.startswith("HTTP/1.1 503 ")
+    assert "retry-after: 1\r\n" in head
+    assert "content-type: application/problem+json\r\n" in head
+
+
+def test_head_and_get_and_an_empty_reply(launch):
+    running = launch("def Handler(req): return b''")
+    with _connected(running) as connection:
+        for method in ("HEAD", "GET", "DELETE"):
+            connection.sendall(f"{method} / HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            assert connection.recv(65536).startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+def test_expect_continue_is_honoured(launch):
+    running = launch(ECHO)
+    with _connected(running) as connection:
+        connection.sendall(
+            b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n"
+        )
+        assert connection.recv(65536) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        connection.sendall(b"hi")
+        assert connection.recv(65536).endswith(b"\r\n\r\nhi")
+
+
+def test_what_is_no_http_is_refused(launch):
+    running = launch(ECHO)
+    with _connected(running) as connection:
+        connection.sendall(b"\x16\x03\x01 hello\r\n\r\n")
+        assert connection.recv(65536).startswith(b"HTTP/1.1 400 ")
+    assert running.call(b"x") == b"x"
+
+
+def _connected(running) -> socket.socket:
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    connection.settimeout(10)
+    connection.connect(running.endpoint.removeprefix("unix:"))
+    return connection
+
+
+def _at_once(running, count: int) -> list[bytes]:
+    results: list[bytes] = []
+    callers = [
+        threading.Thread(target=lambda: results.append(running.call())) for _ in range(count)
+    ]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    return results

@@ -1,0 +1,339 @@
+"""Start, deadlines, and every way to end."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from dcf import errors
+from dcf.protocol.exits import WatcherExit
+
+SLOW = """
+import time
+class Handler:
+    def __call__(self, req):
+        time.sleep(float(req.text))
+        return "slept"
+"""
+
+
+@pytest.mark.parametrize(
+    ("source", "error", "message"),
+    [
+        ("class Handler\n  pass", errors.HandlerImportFailed, "SyntaxError: expected ':'"),
+        ("import nothing_like_it", errors.HandlerImportFailed, "No module named"),
+        ("import sys; sys.exit(4)", errors.HandlerImportFailed, r"called sys.exit\(4\)"),
+        ("class handler: pass", errors.HandlerNotFound, "no Handler .* is handler meant"),
+        ("x = 1", errors.HandlerNotFound, "neither a class nor a function"),
+        ("Handler = 3", errors.HandlerNotFound, "Handler in handler.py is 3"),
+        ("class Handler: pass", errors.HandlerNotFound, "no method __call__"),
+        ("def Handler(): pass", errors.HandlerNotFound, "cannot be called with one request"),
+        (
+            "class Handler:\n  def __init__(self): raise RuntimeError('no weights')\n"
+            "  def __call__(self, req): pass",
+            errors.HandlerInitFailed,
+            r"Handler\(\) failed: RuntimeError: no weights",
+        ),
+        (
+            "class Handler:\n  def __init__(self): raise SystemExit('bye')\n"
+            "  async def __call__(self, req): pass",
+            errors.HandlerInitFailed,
+            r"called sys.exit\('bye'\)",
+        ),
+    ],
+)
+def test_a_handler_that_cannot_start_says_why_and_ends(launch, source, error, message):
+    running = launch(source, ready=False)
+    begin = time.monotonic()
+    with pytest.raises(error, match=message):
+        running.replica.wait_ready(20)
+    assert time.monotonic() - begin < 5
+    assert running.replica.wait(5).code == WatcherExit.HANDLER
+
+
+def test_the_traceback_begins_with_the_authors_code(launch):
+    running = launch("def load():\n  raise OSError('disk')\nload()", ready=False)
+    with pytest.raises(errors.HandlerImportFailed) as caught:
+        running.replica.wait_ready(20)
+    lines = caught.value.traceback.splitlines()
+    assert lines[1].endswith('handler.py", line 3, in <module>')
+    assert lines[-1] == "OSError: disk"
+
+
+def test_a_missing_file_is_told_with_those_that_are_there(launch):
+    running = launch("", ready=False, handler_file="other.py")
+    with pytest.raises(errors.HandlerNotFound, match=r"no other.py in src/ \(found handler.py\)"):
+        running.replica.wait_ready(20)
+
+
+def test_a_segfault_in_the_constructor_is_told(launch):
+    running = launch("import ctypes; ctypes.string_at(0)", ready=False)
+    with pytest.raises(errors.ReplicaExited, match="killed by SIGSEGV"):
+        running.replica.wait_ready(20)
+    assert "Segmentation fault" in running.log
+    assert 'handler.py", line 1' in running.log
+
+
+def test_a_constructor_that_takes_too_long(launch):
+    running = launch("import time; time.sleep(60)", ready=False)
+    with pytest.raises(errors.StartTimeout, match="not ready within 0.5 s"):
+        running.replica.wait_ready(0.5)
+
+
+def test_while_starting_health_is_good_and_calls_are_refused(launch):
+    running = launch("import time; time.sleep(1.5)\ndef Handler(req): return 'x'", ready=False)
+    for _ in range(100):
+        try:
+            health = running.client().call(b"", method="GET", path="/-/health")
+            break
+        except errors.ReplicaLost:
+            time.sleep(0.02)
+    assert health.read() == b'{"state": "starting"}\n'
+    ready = running.client().call(b"", method="GET", path="/-/ready")
+    assert (ready.status, ready.read()) == (503, b'{"state": "starting"}\n')
+    with pytest.raises(errors.NotReady):
+        running.call()
+    running.replica.wait_ready(20)
+    assert running.call() == b"x"
+
+
+def test_an_address_that_is_taken(launch, short_dir):
+    first = launch(SLOW, listen="tcp:127.0.0.1:0")
+    running = launch(SLOW, ready=False, listen=first.endpoint)
+    with pytest.raises(errors.AddressInUse, match="cannot listen on"):
+        running.replica.wait_ready(20)
+    assert running.replica.wait(5).code == WatcherExit.ADDRESS
+
+
+def test_settings_that_do_not_fit(launch):
+    running = launch(SLOW, ready=False, timeout=-1.0)
+    with pytest.raises(errors.ReplicaExited, match=f"exit code {WatcherExit.SETTINGS}"):
+        running.replica.wait_ready(20)
+    assert "DCF_TIMEOUT" in running.log
+
+
+def test_a_handed_down_socket_takes_calls_once_ready(launch):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        connection = socket.create_connection(("127.0.0.1", port), timeout=10)
+        connection.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\n0")
+        # the fixture has no way to hand a socket down, so the launcher is used as the CLI does
+        environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("DCF_")},
+            "DCF_LISTEN": f"fd:{listener.fileno()}",
+            "DCF_ROOT": str(launch(SLOW).folder),
+        }
+        process = subprocess.Popen(
+            [sys.executable, "-m", "dcf.watcher"],
+            env=environment,
+            pass_fds=[listener.fileno()],
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+        )
+        with process, connection:
+            assert connection.recv(65536).endswith(b"slept")
+            process.terminate()
+            assert process.wait(10) == 0
+
+
+def test_sigterm_finishes_the_calls_in_flight(launch):
+    running = launch(SLOW)
+    results: list[bytes] = []
+    callers = [
+        threading.Thread(target=lambda: results.append(running.call(b"0.3"))) for _ in range(3)
+    ]
+    for caller in callers:
+        caller.start()
+    time.sleep(0.15)
+    running.replica.drain()
+    for caller in callers:
+        caller.join()
+    assert results == [b"slept"] * 3
+    assert running.replica.wait(5).code == WatcherExit.DRAINED
+
+
+def test_a_drain_has_its_limit(launch):
+    running = launch(SLOW, drain=1.0)
+    caller = threading.Thread(target=lambda: pytest.raises(errors.CallError, running.call, b"30"))
+    caller.start()
+    time.sleep(0.2)
+    begin = time.monotonic()
+    running.replica.drain()
+    assert running.replica.wait(8) is not None
+    assert time.monotonic() - begin < 6
+    caller.join()
+
+
+def test_atexit_and_child_processes_end_with_the_replica(launch, tmp_path):
+    running = launch(
+        f"""
+        import atexit, subprocess
+        atexit.register(lambda: open({str(tmp_path / "left")!r}, "w").close())
+        child = subprocess.Popen(["sleep", "60"])
+        def Handler(req): return str(child.pid)
+        """
+    )
+    child = int(running.call())
+    assert running.replica.stop(5).code == 0
+    assert (tmp_path / "left").exists()
+    with pytest.raises(ProcessLookupError):
+        while True:
+            os.kill(child, 0)
+            time.sleep(0.01)
+
+
+def test_a_call_past_its_deadline(launch):
+    running = launch(SLOW, timeout=0.3)
+    begin = time.monotonic()
+    with pytest.raises(errors.DeadlineExceeded, match="no reply within 0.3 s"):
+        running.call(b"0.8")
+    assert 0.3 <= time.monotonic() - begin < 0.6
+    time.sleep(0.6)
+    assert running.call(b"0") == b"slept"
+
+
+def test_the_callers_deadline_counts_when_it_is_earlier(launch):
+    running = launch(SLOW, timeout=5.0)
+    begin = time.monotonic()
+    with pytest.raises(errors.DeadlineExceeded, match="within 0.2 s"):
+        running.call(b"1", headers={"X-Dcf-Deadline-Ms": "200"})
+    assert time.monotonic() - begin < 0.5
+
+
+def test_a_call_that_expires_in_the_queue_never_reaches_the_handler(launch):
+    running = launch(
+        """
+        import time
+        seen = []
+        def Handler(req):
+            seen.append(req.text)
+            time.sleep(0.6 if req.text == "slow" else 0)
+            return ",".join(seen)
+        """
+    )
+    slow = threading.Thread(target=running.call, args=(b"slow",))
+    slow.start()
+    time.sleep(0.1)
+    with pytest.raises(errors.DeadlineExceeded):
+        running.call(b"late", headers={"X-Dcf-Deadline-Ms": "100"})
+    slow.join()
+    assert running.call(b"last") == b"slow,last"
+
+
+def test_an_async_handler_is_cancelled_at_its_deadline(launch, tmp_path):
+    running = launch(
+        f"""
+        import asyncio
+        async def Handler(req):
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                open({str(tmp_path / "cancelled")!r}, "w").close()
+                raise
+        """,
+        timeout=0.3,
+    )
+    with pytest.raises(errors.DeadlineExceeded):
+        running.call()
+    until = time.monotonic() + 5
+    while not (tmp_path / "cancelled").exists() and time.monotonic() < until:
+        time.sleep(0.01)
+    assert (tmp_path / "cancelled").exists()
+    assert running.replica.poll() is None
+
+
+def test_a_handler_that_will_not_stop_ends_the_process(launch):
+    running = launch(
+        """
+        import time
+        def Handler(req):
+            def spin():
+                while True:
+                    time.sleep(0.01)
+            spin()
+        """,
+        timeout=0.3,
+        grace=0.4,
+    )
+    with pytest.raises(errors.DeadlineExceeded):
+        running.call()
+    waiting = threading.Thread(target=lambda: pytest.raises(errors.CallError, running.call))
+    waiting.start()
+    assert running.replica.wait(5).code == WatcherExit.STUCK
+    waiting.join()
+    assert "past its deadline" in running.log
+    assert "in spin" in running.log
+
+
+def test_a_client_that_goes_away_sets_cancelled(launch, tmp_path):
+    running = launch(
+        f"""
+        import time
+        def Handler(req):
+            if req.input:
+                return b"next"
+            while not req.cancelled:
+                time.sleep(0.005)
+            open({str(tmp_path / "noticed")!r}, "w").close()
+        """
+    )
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    connection.connect(running.endpoint.removeprefix("unix:"))
+    connection.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
+    time.sleep(0.2)
+    connection.close()
+    assert running.call(b"x") == b"next"
+    assert (tmp_path / "noticed").exists()
+
+
+def test_half_a_body_that_stalls_is_given_up(launch):
+    running = launch(SLOW, timeout=0.4)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(5)
+        connection.connect(running.endpoint.removeprefix("unix:"))
+        connection.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf")
+        answer = connection.recv(65536)
+        assert answer.startswith(b"HTTP/1.1 504 ")
+        assert b"the body did not arrive within 0.4 s" in answer
+    assert running.call(b"0") == b"slept"
+
+
+def test_a_segfault_in_a_call(launch):
+    running = launch("import ctypes\ndef Handler(req): ctypes.string_at(0)")
+    with pytest.raises(errors.ReplicaLost) as caught:
+        running.call()
+    better = running.replica.why_lost(caught.value)
+    assert "killed by SIGSEGV" in str(better)
+
+
+def test_the_replica_ends_when_its_parent_is_killed(launch, tmp_path, short_dir):
+    folder = launch(SLOW).folder
+    parent = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "import os, sys, time\n"
+            "from pathlib import Path\n"
+            "from dcf.engines.local.replica import Launch, LocalReplica\n"
+            "from dcf.settings import WatcherSettings\n"
+            f"s = WatcherSettings(root={str(folder)!r}, lifeline=True)\n"
+            "r = LocalReplica(Launch(Path(sys.executable), s, {}, {}), os.environ)\n"
+            "r.wait_ready(20)\n"
+            "print(r.pid, flush=True)\n"
+            "time.sleep(60)\n",
+        ],
+        stdout=subprocess.PIPE,
+    )
+    with parent:
+        pid = int(parent.stdout.readline())
+        parent.send_signal(signal.SIGKILL)
+    with pytest.raises(ProcessLookupError):
+        until = time.monotonic() + 5
+        while time.monotonic() < until:
+            os.kill(pid, 0)
+            time.sleep(0.01)

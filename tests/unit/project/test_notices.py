@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import pytest
+
+from dcf.model.function import FunctionSpec
+from dcf.project.notices import notices
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        (FunctionSpec("f"), ()),
+        (FunctionSpec("f", build_args=(("PYTHON_VERSION", "3.12"),)), ()),
+        (FunctionSpec("f", image="x"), ("f: image acts only in images",)),
+        (
+            FunctionSpec(
+                "f",
+                docker_registry="r:1",
+                image="r:1/f",
+                build_args=(("CUDA_VERSION", "9.0"), ("PYTHON_VERSION", "3.12")),
+                build_options=("libgl1",),
+            ),
+            (
+                "f: docker_registry, image, build_args (CUDA_VERSION) and build_options act only in images",
+            ),
+        ),
+        (
+            FunctionSpec("f", image="x", constraints=("a",), labels={"b": "c"}),
+            ("f: image acts only in images", "f: constraints and labels act only in clusters"),
+        ),
+    ],
+)
+def test_notices(spec: FunctionSpec, expected: tuple[str, ...]) -> None:
+    assert notices(spec) == expected

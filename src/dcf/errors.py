@@ -44,9 +44,13 @@ A class carries what happened, as fields. What it means on the wire is looked up
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""Codes of an ``OSError`` that means :class:`DiskFull`."""
 
 
 class DcfError(Exception):

@@ -189,7 +189,7 @@ def test_of_two_builds_one_works_and_the_other_waits(bench: Bench) -> None:
 def test_an_interrupt_ends_uv_and_leaves_nothing(bench: Bench) -> None:
     process = bench.start()
     wait_until(bench.is_building)
-    process.send_signal(signal.SIGINT)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
     process.wait(20)
     assert process.returncode not in {0, None}
     told(process)

@@ -146,11 +146,11 @@ def test_a_body_that_is_not_json_is_the_callers_fault(launch):
 @pytest.mark.parametrize(
     ("reply", "message"),
     [
-        ("None", "returned None; was a return forgotten"),
-        ("object()", "returned a object"),
-        ("{'a': {1, 2}}", "holds a set, which JSON does not know"),
+        ("None", "returned None; was it forgotten"),
+        ("object()", "returned a value of type object"),
+        ("{'a': {1, 2}}", "holds a value of type set, which JSON does not know"),
         ("{'a': float('nan')}", "has no JSON form"),
-        ("3", "returned a int"),
+        ("3", "returned a value of type int"),
     ],
 )
 def test_a_reply_that_cannot_be_sent(launch, reply, message):

@@ -18,7 +18,7 @@ from dcf.cli.commands import root
     help="The script that is to be completed.",
 )
 def completion(*, shell: str, program: str) -> None:
-    r"""Print a shell's completion script.
+    """Print a shell's completion script.
 
     \b
     Example:

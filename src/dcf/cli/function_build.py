@@ -31,7 +31,7 @@ def build(
     gateway: str | None,  # noqa: ARG001  the original's flag
     as_json: bool,
 ) -> None:
-    r"""Build a function: lock its dependencies, make its environment, bundle its files.
+    """Build a function: lock its dependencies, make its environment, bundle its files.
 
     NAME is a function of config.yaml or a folder; without it, the only function of ./config.yaml.
 

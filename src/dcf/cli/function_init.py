@@ -29,7 +29,7 @@ from dcf.project.runtimes import runtimes
 )
 @click.option("-g", "--gateway", metavar="HOST:PORT", help="Gateway to write into the config.")
 def init(*, name: str, runtime: str, config: str, gateway: str | None) -> None:
-    r"""Make a function's folder, with a handler that returns its input.
+    """Make a function's folder, with a handler that returns its input.
 
     \b
     Example:

@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO
 
 import click
 
@@ -17,7 +16,7 @@ from dcf.cli.exits import ExitCode
 from dcf.cli.workshop import Workshop, in_authors_words
 from dcf.client.watcher import Answer, WatcherClient
 from dcf.engines.local.replica import LocalReplica
-from dcf.errors import DiskFull, ReplicaLost, StorageError
+from dcf.errors import NO_SPACE, DiskFull, ReplicaLost, StorageError
 from dcf.settings import WatcherSettings
 
 SHOWN = 2000
@@ -66,7 +65,7 @@ def run(
     verbose: bool,
     gateway: str | None,  # noqa: ARG001  the original's flag
 ) -> int:
-    r"""Run a function once on this machine: standard input in, the reply out.
+    """Run a function once on this machine: standard input in, the reply out.
 
     Builds what is stale first. In a pipe, standard output is the reply's bytes and nothing else.
 
@@ -97,7 +96,7 @@ def run(
                 body = _read_stdin(console)
             endpoint = replica.wait_ready(start_timeout)
             timeout = (located.spec.timeout or settings.timeout) + settings.grace + MARGIN
-            show = sys.stdout.isatty() and reply is None
+            show = reply is None and sys.stdout is not None and sys.stdout.isatty()
             if show:
                 console.say(f"Handler request: {_preview(body)}\n")
             answer = _call(replica, WatcherClient(endpoint, timeout), body, request_headers)
@@ -158,13 +157,22 @@ def _explained(chunks: Iterator[bytes], replica: LocalReplica) -> Iterator[bytes
 def _deliver(answer: Answer, reply: Path | None, console: Console, *, show: bool) -> None:
     if show:
         _show(answer, console)
-    elif reply is not None:
-        _write_file(answer, reply)
-    else:
-        out = sys.stdout.buffer
-        for chunk in answer.chunks:
-            out.write(chunk)
-            out.flush()
+        return
+    try:
+        if reply is None:
+            _write_stdout(answer)
+        elif reply.exists() and not reply.is_file():
+            # A device or a named pipe is written to, never replaced.
+            with reply.open("wb") as file:
+                file.writelines(answer.chunks)
+        else:
+            _write_file(answer, reply)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        kind = DiskFull if error.errno in NO_SPACE else StorageError
+        place = reply or "standard output"
+        raise kind(f"the reply cannot be written to {place}: {error.strerror}") from error
 
 
 def _show(answer: Answer, console: Console) -> None:
@@ -179,22 +187,24 @@ def _show(answer: Answer, console: Console) -> None:
         click.echo(text)
 
 
+def _write_stdout(answer: Answer) -> None:
+    if sys.stdout is None:
+        raise StorageError("the reply cannot be written: standard output is closed")
+    out = sys.stdout.buffer
+    for chunk in answer.chunks:
+        out.write(chunk)
+        out.flush()
+
+
 def _write_file(answer: Answer, path: Path) -> None:
     """Writes the reply beside ``path`` first: a reply that breaks off replaces nothing."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.{time.monotonic_ns()}")
     try:
         with partial.open("wb") as file:
-            _copy(answer.chunks, file)
+            file.writelines(answer.chunks)
         partial.replace(path)
-    except OSError as error:
-        kind = DiskFull if error.errno in {28, 122} else StorageError
-        raise kind(f"the reply cannot be written to {path}: {error.strerror}") from error
     finally:
         partial.unlink(missing_ok=True)
-
-
-def _copy(chunks: Iterator[bytes], file: BinaryIO) -> None:
-    file.writelines(chunks)
 
 
 def _preview(body: bytes) -> str:

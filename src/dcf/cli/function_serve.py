@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 from watchfiles import DefaultFilter, watch
 
-from dcf.builder.lock import LOCK_FILE
+from dcf.builder.ignore import LOCK_NAME
 from dcf.cli import options
 from dcf.cli.console import Console
 from dcf.cli.workshop import Workshop, in_authors_words
@@ -57,7 +57,7 @@ def serve(
     verbose: bool,
     gateway: str | None,  # noqa: ARG001  the original's flag
 ) -> None:
-    r"""Keep a function answering on a local port, until Ctrl-C.
+    """Keep a function answering on a local port, until Ctrl-C.
 
     With --reload a change is in force within a second; after a broken one the version before goes
     on, and the traceback is shown.
@@ -195,7 +195,7 @@ def _changes(folder: Path, *, reload: bool) -> Iterator[list[str]]:
             time.sleep(TICK)
             yield []
     filter_ = DefaultFilter(ignore_entity_patterns=[*DefaultFilter.ignore_entity_patterns,
-                                                    f"^{LOCK_FILE}$"])  # fmt: skip
+                                                    f"^{LOCK_NAME}$"])  # fmt: skip
     tick = int(TICK * 1000)
     for found in watch(
         folder,

@@ -10,6 +10,10 @@ from typing import Any, cast
 import click
 
 
+class ReaderGone(Exception):
+    """Nobody reads standard output any more. click would make an error of it; a pipe does not."""
+
+
 @dataclass(frozen=True, slots=True)
 class Lazy:
     """A command that is not loaded yet.
@@ -54,6 +58,13 @@ class LazyGroup(click.Group):
             if cmd_name == name or cmd_name in lazy.aliases:
                 return lazy.load()
         return super().get_command(ctx, cmd_name)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Runs the command."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            raise ReaderGone from error
 
     def format_commands(
         self,

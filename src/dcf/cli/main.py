@@ -13,6 +13,7 @@ import click
 from dcf.cli.commands import root
 from dcf.cli.console import Console
 from dcf.cli.exits import ExitCode, exit_code
+from dcf.cli.lazy import ReaderGone
 from dcf.errors import DcfError
 
 
@@ -52,7 +53,7 @@ def run(arguments: list[str] | None = None) -> int:
         code = ExitCode.INTERRUPTED
     except Terminated:
         code = ExitCode.TERMINATED
-    except BrokenPipeError:
+    except (BrokenPipeError, ReaderGone):
         # The reader of a pipe has had enough, as `| head` does; Python would complain once more
         # when it closes standard output.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

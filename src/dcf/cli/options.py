@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ from click.shell_completion import CompletionItem
 
 from dcf.errors import DcfError
 from dcf.project.config import load_config
+
+Option = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
 def _complete_name(
@@ -23,38 +26,38 @@ def _complete_name(
     return [CompletionItem(name) for name in names if name.startswith(incomplete)]
 
 
-name: Any = click.argument("name", required=False, shell_complete=_complete_name)
+name: Option = click.argument("name", required=False, shell_complete=_complete_name)
 
-config: Any = click.option(
+config: Option = click.option(
     "-f",
     "--config",
     type=click.Path(path_type=Path),
     help="The config.yaml that has the function.",
 )
 
-gateway: Any = click.option(
+gateway: Option = click.option(
     "-g",
     "--gateway",
     help="Gateway as host:port; not needed for what happens on this machine.",
 )
 
-verbose: Any = click.option(
+verbose: Option = click.option(
     "-v", "--verbose", is_flag=True, help="Show the resolver's and installer's own output."
 )
 
-nocache: Any = click.option(
+nocache: Option = click.option(
     "--nocache", is_flag=True, help="Build again what is built already. The lock's pins stay."
 )
 
-offline: Any = click.option(
+offline: Option = click.option(
     "--offline", is_flag=True, help="Use what is here; fetch neither packages nor interpreters."
 )
 
-require_gpu: Any = click.option(
+require_gpu: Option = click.option(
     "--require-gpu", is_flag=True, help="Fail where there is no GPU instead of using the CPU."
 )
 
-start_timeout: Any = click.option(
+start_timeout: Option = click.option(
     "--start-timeout",
     type=click.FloatRange(min=0, min_open=True),
     default=300.0,

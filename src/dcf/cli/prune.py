@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 
 import click
 
 from dcf.builder.progress import size_text
 from dcf.builder.prune import prune as prune_store
 from dcf.builder.store import Store
+from dcf.cli.console import Console
 from dcf.cli.table import print_table
 from dcf.settings import Locations
 
@@ -17,7 +19,7 @@ from dcf.settings import Locations
 @click.option("--dry-run", is_flag=True, help="Show what would go, and leave it.")
 @click.option("--json", "as_json", is_flag=True, help="Print a list of objects.")
 def prune(*, dry_run: bool, as_json: bool) -> None:
-    r"""Free what no function uses any more.
+    """Free what no function uses any more.
 
     Environments, files and locks stay as long as a function's folder that was built from them is
     there, or a replica runs on them.
@@ -27,7 +29,8 @@ def prune(*, dry_run: bool, as_json: bool) -> None:
       dcf-cli prune --dry-run
     """
     store = Store(Locations.from_mapping(os.environ).store)
-    pruned = prune_store(store, dry_run=dry_run)
+    wait = partial(Console().say, "A build is at work; waiting for its end")
+    pruned = prune_store(store, dry_run=dry_run, on_wait=wait)
     if as_json or pruned.items:
         rows = [(item.kind, item.name, item.size) for item in pruned.items]
         print_table(("Kind", "Name", "Bytes"), rows, as_json=as_json)

@@ -11,7 +11,7 @@ from dcf.project.runtimes import runtimes
 @click.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print a list of objects.")
 def list_(*, as_json: bool) -> None:
-    r"""List the runtimes.
+    """List the runtimes.
 
     \b
     Example:

@@ -11,7 +11,7 @@ from dcf.project.schema import json_schema
 
 @click.command()
 def schema() -> None:
-    r"""Print the JSON Schema of config.yaml.
+    """Print the JSON Schema of config.yaml.
 
     Editors complete and check config.yaml with it.
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dcf.builder.builder import Builder, Built
+from dcf.builder.checkout import checkout
 from dcf.builder.store import Store
 from dcf.builder.uv import Uv
 from dcf.cli.console import Console
@@ -60,8 +61,8 @@ class Workshop:
         self._gpus = gpus or Nvml()
         self._places = Locations.from_mapping(env)
         self._store = Store(self._places.store)
-        limit = StoreSettings.from_mapping(env).limit
-        self._builder = Builder(self._store, Uv(env), console, limit=limit)
+        bound = StoreSettings.from_mapping(env)
+        self._builder = Builder(self._store, Uv(env), console, bound)
 
     def find(self, name: str | None, config: Path | None) -> Located:
         """The function that is meant (``dcf.project.locate``)."""
@@ -83,9 +84,10 @@ class Workshop:
         resolved = resolve_environment(located.spec, located.folder, self._places.secrets)
         with (
             self._store.hold(built.environment.key),
+            self._store.hold(built.artifact.bundle),
             workspace(self._places.workspaces, self._places.runtime) as place,
         ):
-            self._store.checkout(built.artifact.bundle, place.source)
+            checkout(self._store, built.artifact.bundle, place.source)
             yield Staged(located, built, place, resolved)
 
     @contextlib.contextmanager

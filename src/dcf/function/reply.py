@@ -130,9 +130,9 @@ def _encode_body(value: Any) -> tuple[bytes | Iterator[Any] | AsyncIterator[Any]
         return array.getvalue(), http.NPY
     if isinstance(value, Iterator | AsyncIterator):
         return value, http.BINARY
-    hint = "; was a return forgotten?" if value is None else ""
+    found = f"a value of type {_name(value)}" if value is not None else "None; was it forgotten?"
     raise UnsupportedReply(
-        f"the handler returned {_name(value)}{hint} (allowed: bytes, str, dict, list, a PIL image,"
+        f"the handler returned {found} (allowed: bytes, str, dict, list, a PIL image,"
         " a NumPy array, Reply, or a generator of these)"
     )
 
@@ -155,10 +155,12 @@ def _no_json(value: Any) -> Any:
     advice = "turn it into a str, number, list or dict"
     if _is(value, "numpy", "generic") or _is(value, "numpy", "ndarray"):
         advice = "use its .item() or .tolist()"
-    raise UnsupportedReply(f"the reply holds {_name(value)}, which JSON does not know; {advice}")
+    raise UnsupportedReply(
+        f"the reply holds a value of type {_name(value)}, which JSON does not know; {advice}"
+    )
 
 
 def _name(value: Any) -> str:
     kind = type(value)
     prefix = "" if kind.__module__ in {"builtins", "__main__"} else f"{kind.__module__}."
-    return "None" if value is None else f"a {prefix}{kind.__qualname__}"
+    return f"{prefix}{kind.__qualname__}"

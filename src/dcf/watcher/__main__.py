@@ -38,7 +38,8 @@ def main() -> int:
         A ``WatcherExit``.
     """
     channel = _take_standard_output()
-    faulthandler.enable()
+    # Of a crash in C, the thread that crashed is the one worth reading.
+    faulthandler.enable(all_threads=False)
     try:
         settings = WatcherSettings.from_mapping(os.environ)
     except ConfigError as error:

@@ -28,10 +28,14 @@ def author_traceback(error: BaseException) -> str:
 
 
 def summary(error: BaseException) -> str:
-    """Type and message of ``error`` in one line or a few."""
+    """Type and message of ``error``, without the place."""
     if isinstance(error, SystemExit):
         return f"the handler called sys.exit({error.code!r})"
-    text = "".join(traceback.format_exception_only(error)).strip()
+    try:
+        message = str(error)
+    except Exception:  # noqa: BLE001  the author's own __str__
+        message = "<its message cannot be shown>"
+    text = f"{type_name(error)}: {message}" if message else type_name(error)
     return text if len(text) <= LIMIT else f"{text[:LIMIT]} [...]"
 
 

@@ -11,10 +11,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from dcf.errors import DiskFull, StorageError
+from dcf.errors import NO_SPACE, DiskFull, StorageError
 from dcf.settings import SOCKET_PATH_LIMIT
-
-_NO_SPACE = frozenset({28, 122})  # ENOSPC, EDQUOT
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +70,7 @@ def workspace(workspaces: Path, sockets: Path) -> Iterator[Workspace]:
         root = Path(tempfile.mkdtemp(prefix="", dir=workspaces))
         guard = _hold(root)
     except OSError as error:
-        kind = DiskFull if error.errno in _NO_SPACE else StorageError
+        kind = DiskFull if error.errno in NO_SPACE else StorageError
         raise kind(f"no workspace under {workspaces}: {error.strerror}") from error
     socket = sockets / f"{root.name}.sock"
     usable = len(os.fsencode(socket)) <= SOCKET_PATH_LIMIT

@@ -1,0 +1,202 @@
+"""From a lock to an environment that runs.
+
+An environment is made where it stays, because scripts and ``pyvenv.cfg`` hold its path. Until its
+marker is written it is nothing: whoever finds it without removes it and begins again.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from contextlib import ExitStack, suppress
+from dataclasses import astuple, dataclass
+from pathlib import Path
+
+from dcf.builder.checkout import lay_out
+from dcf.builder.disk import writing
+from dcf.builder.interpreter import Interpreter
+from dcf.builder.lock import Lock, local_files
+from dcf.builder.progress import SILENT, Listener, count_text, step
+from dcf.builder.requirements import Requirements
+from dcf.builder.runtime import Runtime
+from dcf.builder.store import Marker, Store, make_guard, use_guard
+from dcf.builder.uv import Uv
+from dcf.errors import BuildError, InstallFailed
+from dcf.model.artifact import Bundle, canonical_json, digest_of
+
+KEY_DIGITS = 32
+"""Hexadecimal digits of a key: 128 bits are unique enough, and the path of the interpreter must
+fit the first line of a script, which some kernels cut at 127 bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """An interpreter with its packages.
+
+    Attributes:
+        key: Its name in the store.
+        root: Its folder.
+    """
+
+    key: str
+    root: Path
+
+    @property
+    def python(self) -> Path:
+        """The interpreter to start."""
+        return self.root / "bin" / "python"
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """All that an environment is made of.
+
+    Attributes:
+        lock: What to install.
+        bundle: Holds the packages that the lock names by path.
+        requirements: Tells where to find packages and whether to build them.
+        interpreter: The Python.
+        runtime: The watcher.
+    """
+
+    lock: Lock
+    bundle: Bundle
+    requirements: Requirements
+    interpreter: Interpreter
+    runtime: Runtime
+
+    @property
+    def key(self) -> str:
+        """The environment's name: equal recipes share one."""
+        parts = [
+            self.lock.pins,
+            self.requirements.build_options,
+            list(local_files(self.bundle, self.lock.local)),
+            astuple(self.interpreter),
+            self.runtime.digest,
+        ]
+        return digest_of(canonical_json(parts)).removeprefix("sha256:")[:KEY_DIGITS]
+
+
+class Environments:
+    """Makes environments in a store.
+
+    Args:
+        store: Where they are kept.
+        uv: Installs.
+        listener: Hears of it.
+    """
+
+    def __init__(self, store: Store, uv: Uv, listener: Listener) -> None:
+        self._store = store
+        self._uv = uv
+        self._listener = listener
+
+    def ensure(
+        self, recipe: Recipe, *, anew: bool = False, offline: bool = False
+    ) -> tuple[Environment, bool]:
+        """The environment of a recipe, and whether it had to be made.
+
+        Args:
+            recipe: What it is made of.
+            anew: Whether to make it again though it is whole.
+            offline: Whether only the cache may be used.
+
+        Raises:
+            BuildError: One of its classes that speak of packages and indexes.
+            StorageError: When it cannot be written. Nothing is left of it then.
+        """
+        environment = Environment(recipe.key, self._store.environments / recipe.key)
+        if not anew and self.is_whole(environment):
+            return environment, False
+        with (
+            self._store.guard(make_guard(environment.key), on_wait=self._wait) as guard,
+            ExitStack() as alone,
+        ):
+            if self.is_whole(environment):
+                if not anew:
+                    return environment, False
+                try:
+                    alone.enter_context(self._store.guard(use_guard(environment.key), wait=False))
+                except BlockingIOError:
+                    self._listener.notice("the environment is in use; it was not made again")
+                    return environment, False
+            try:
+                self._remove(environment)
+                self._make(environment, recipe, guard, offline=offline)
+            except BaseException:
+                self._remove(environment)
+                raise
+        return environment, True
+
+    def is_whole(self, environment: Environment) -> bool:
+        """Whether it can be used. The interpreter behind it may have been uninstalled."""
+        return self._store.marker(environment.key) is not None and environment.python.exists()
+
+    def _wait(self) -> None:
+        self._listener.notice("another build makes this environment; waiting")
+
+    def _remove(self, environment: Environment) -> None:
+        with writing(environment.root):
+            self._store.marker_path(environment.key).unlink(missing_ok=True)
+            with suppress(FileNotFoundError):
+                shutil.rmtree(environment.root)
+
+    def _make(self, environment: Environment, recipe: Recipe, guard: int, *, offline: bool) -> None:
+        count = count_text(len(recipe.lock.packages), "package")
+        with (
+            step(self._listener, "environment", f"installing {count}"),
+            self._store.temporary() as scratch,
+        ):
+            sources = scratch / "sources"
+            local = {str(path) for path, *_ in local_files(recipe.bundle, recipe.lock.local)}
+            lay_out(
+                self._store, [file for file in recipe.bundle.files if file.path in local], sources
+            )
+            listed = scratch / "packages.txt"
+            wheel = recipe.runtime.write_wheel(scratch)
+            options = [*recipe.requirements.indexes, *recipe.requirements.build_options]
+            with writing(listed):
+                listed.write_text("\n".join([*options, *recipe.lock.pins, wheel.as_uri()]) + "\n")
+            self._uv.run(
+                ["venv", "--python", recipe.interpreter.path, str(environment.root)],
+                self._listener,
+                inherited=[guard],
+            )
+            arguments = [
+                *("pip", "install", "--python", str(environment.python), "--no-deps"),
+                *("--compile-bytecode", "--requirements", str(listed)),
+                *self._uv.index_arguments,
+                *recipe.requirements.flags,
+            ]
+            self._install(arguments, sources, guard, offline=offline)
+            marker = Marker(
+                size=_size(environment.root),
+                created=time.time(),
+                interpreter=recipe.interpreter.path,
+                lock=digest_of(recipe.lock.text.encode()),
+            )
+            self._store.mark(environment.key, marker)
+
+    def _install(self, arguments: list[str], sources: Path, guard: int, *, offline: bool) -> None:
+        """Installs from the cache if it has everything: the lock says what, no index is needed.
+
+        uv holds the guard as well: if this process is killed, nobody touches the environment until
+        uv has ended too.
+        """
+        try:
+            self._uv.run(arguments, SILENT, folder=sources, offline=True, inherited=[guard])
+        except BuildError as error:
+            # A build that ran and failed would fail again; anything else may be for want of a
+            # network.
+            built = isinstance(error, InstallFailed) and "exit status" in error.output
+            if offline or built:
+                raise
+            self._uv.run(arguments, self._listener, folder=sources, inherited=[guard])
+
+
+def _size(root: Path) -> int:
+    return sum(
+        (Path(place) / name).lstat().st_size for place, _, names in os.walk(root) for name in names
+    )

@@ -1,0 +1,211 @@
+"""What a requirements.txt says beyond the packages: includes, indexes, local paths.
+
+uv reads the file itself. Here it is read for what uv does not do: to know when a lock is out of
+date, to keep index addresses out of it, and to see that local paths lie in the function's folder.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dcf.errors import RequirementsInvalid
+
+REQUIREMENTS_NAME = "requirements.txt"
+
+OWN_NAMES = frozenset({"dcframework", "dcf-runtime"})
+"""The framework itself: the build brings it, in the one version that fits."""
+
+_INCLUDES = frozenset({"-r", "--requirement"})
+_CONSTRAINTS = frozenset({"-c", "--constraint"})
+_EDITABLE = frozenset({"-e", "--editable"})
+_FIND_LINKS = frozenset({"-f", "--find-links"})
+_INDEXES = frozenset({"-i", "--index-url", "--extra-index-url", "--no-index"})
+_BUILD_OPTIONS = frozenset({"--no-binary", "--only-binary"})
+
+_FLAGS = {"--pre": ["--prerelease", "allow"], "--trusted-host": ["--allow-insecure-host"]}
+"""Options that pip takes from the file and uv only from its command line."""
+
+_OPTION = re.compile(r"(-[a-zA-Z]|--[a-z][-a-z]*)(?:\s*=\s*|\s+|$)(.*)")
+_ARCHIVE = re.compile(r"\.(whl|tar\.gz|tar\.bz2|tar\.xz|tgz|zip)$")
+_NAMED = re.compile(r"[A-Za-z0-9][-A-Za-z0-9._]*\s*(?:\[[^]]*\])?\s*@\s*")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A line in a file, for messages."""
+
+    file: str
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.file}, line {self.line}"
+
+
+@dataclass(slots=True)
+class Requirements:
+    """What was found.
+
+    Attributes:
+        exists: Whether there is a requirements.txt at all.
+        lines: Every line that means something, in order, those of included files too.
+        indexes: Lines that tell where to find packages; paths in them are absolute.
+        build_options: Lines that tell whether packages may be built.
+        flags: Options that uv must have on its command line.
+        local: Local paths, relative to the folder, with the place that names each.
+        editable: Where an editable install was asked for.
+        requirements: How many packages are named.
+    """
+
+    exists: bool = False
+    lines: list[str] = field(default_factory=list)
+    indexes: list[str] = field(default_factory=list)
+    build_options: list[str] = field(default_factory=list)
+    flags: list[str] = field(default_factory=list)
+    local: list[tuple[str, Place]] = field(default_factory=list)
+    editable: list[Place] = field(default_factory=list)
+    requirements: int = 0
+
+
+def read_requirements(folder: Path) -> Requirements:
+    """Reads the requirements.txt of a folder; one that is missing is empty.
+
+    Raises:
+        RequirementsInvalid: With the line, when a file cannot be read, a local path lies outside
+            the folder, or the framework itself is asked for.
+    """
+    found = Requirements(exists=(folder / REQUIREMENTS_NAME).exists())
+    if found.exists:
+        _Reader(folder, found).read(folder / REQUIREMENTS_NAME, REQUIREMENTS_NAME, seen=())
+    return found
+
+
+def local_path(requirement: str) -> str | None:
+    """The path that a requirement names; None for one from an index or another machine.
+
+    Args:
+        requirement: A line without its comment; ``-e`` is not part of it.
+    """
+    text = _NAMED.sub("", requirement, count=1) if _NAMED.match(requirement) else requirement
+    named = text is not requirement
+    text = re.split(r"\s+;|\s+--hash", text, maxsplit=1)[0].strip()
+    if text.startswith("file:"):
+        return text.removeprefix("file://").removeprefix("file:")
+    if "://" in text:
+        return None
+    text = re.sub(r"\[[^]]*\]$", "", text.split(";")[0].strip())
+    if named or text.startswith((".", "/", "~")) or "/" in text or _ARCHIVE.search(text):
+        return text
+    return None
+
+
+def logical_lines(text: str) -> Iterator[tuple[int, str]]:
+    """Lines with their numbers, joined where they end in a backslash, without comments."""
+    joined, first = "", 0
+    for number, raw in enumerate(text.splitlines(), start=1):
+        first = first if joined else number
+        line = raw.rstrip()
+        if line.endswith("\\"):
+            joined += line[:-1] + " "
+            continue
+        whole = re.sub(r"(^|\s)#.*$", "", joined + line).strip()
+        joined = ""
+        if whole:
+            yield first, whole
+    if joined.strip():
+        yield first, joined.strip()
+
+
+class _Reader:
+    def __init__(self, folder: Path, found: Requirements) -> None:
+        self._folder = folder
+        self._found = found
+
+    def read(
+        self, path: Path, name: str, seen: tuple[Path, ...], *, constraints: bool = False
+    ) -> None:
+        for number, line in logical_lines(_text(path, name)):
+            self._found.lines.append(line)
+            place = Place(name, number)
+            option = _OPTION.fullmatch(line)
+            if option is None:
+                if not constraints:
+                    self._requirement(line, place)
+                continue
+            flag, value = option.group(1), option.group(2).strip()
+            if flag in _INCLUDES | _CONSTRAINTS:
+                within = constraints or flag in _CONSTRAINTS
+                self._include(path, value, place, (*seen, path), constraints=within)
+            elif flag in _EDITABLE:
+                self._found.editable.append(place)
+                self._requirement(value, place)
+            elif flag in _FIND_LINKS:
+                self._found.indexes.append(f"--find-links {_absolute(path.parent, value)}")
+            elif flag in _INDEXES:
+                self._found.indexes.append(line)
+            elif flag in _BUILD_OPTIONS:
+                self._found.build_options.append(line)
+            elif flag in _FLAGS:
+                self._found.flags += [*_FLAGS[flag], *([value] if value else [])]
+
+    def _include(
+        self, path: Path, value: str, place: Place, seen: tuple[Path, ...], *, constraints: bool
+    ) -> None:
+        if "://" in value:
+            return
+        included = (path.parent / value).resolve()
+        if included in {one.resolve() for one in seen}:
+            raise RequirementsInvalid(f"{place}: {value} includes itself")
+        if not included.is_file():
+            raise RequirementsInvalid(f"{place}: {value} is not there")
+        self.read(path.parent / value, value, seen, constraints=constraints)
+
+    def _requirement(self, requirement: str, place: Place) -> None:
+        self._found.requirements += 1
+        local = local_path(requirement)
+        if local is not None:
+            self._found.local.append((self._within(local, place), place))
+            return
+        match = re.match(r"[A-Za-z0-9][-A-Za-z0-9._]*", requirement)
+        name = re.sub(r"[-_.]+", "-", match.group()).lower() if match else ""
+        if name in OWN_NAMES:
+            raise RequirementsInvalid(
+                f"{place}: {name} is part of every environment already, in the version that fits; "
+                "take the line out"
+            )
+
+    def _within(self, path: str, place: Place) -> str:
+        """The path relative to the folder, if it can mean the same on another machine."""
+        if "${" in path or path.startswith("~"):
+            raise RequirementsInvalid(
+                f"{place}: {path} depends on this machine; write a path relative to the folder"
+            )
+        # Without a look at links: what a link leads to is part of the bundle, at the link's path.
+        relative = os.path.relpath(self._folder / path, self._folder)
+        if relative == ".." or relative.startswith("../"):
+            raise RequirementsInvalid(f"{place}: {path} lies outside the function's folder")
+        if Path(path).is_absolute():
+            raise RequirementsInvalid(
+                f"{place}: {path} exists on this machine only; write ./{relative}"
+            )
+        if not (self._folder / path).exists():
+            raise RequirementsInvalid(f"{place}: {path} is not there")
+        return relative
+
+
+def _absolute(folder: Path, value: str) -> str:
+    return value if "://" in value else str(folder / value)
+
+
+def _text(path: Path, name: str) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise RequirementsInvalid(
+            f"{name} is not UTF-8 (byte {error.start}); save it as UTF-8"
+        ) from None
+    except OSError as error:
+        raise RequirementsInvalid(f"{name} cannot be read: {error.strerror}") from error

@@ -17,11 +17,20 @@ RUN = uuid.uuid4().hex
 def _marked() -> Iterator[None]:
     os.environ["TEST_RUN_MARK"] = RUN
     yield
+    until = time.monotonic() + 5
+    while (left := descendants(shared=True)) and time.monotonic() < until:
+        time.sleep(0.02)
     del os.environ["TEST_RUN_MARK"]
+    assert left == [], "processes outlived the test run"
 
 
-def descendants() -> list[str]:
-    """Command lines of living processes of this test run, itself left out."""
+def descendants(*, shared: bool = False) -> list[str]:
+    """Command lines of living processes of this test run, itself left out.
+
+    Args:
+        shared: Whether those count that several tests share: they have SHARED_BY_TESTS in their
+            environment.
+    """
     found = []
     mark = f"TEST_RUN_MARK={RUN}".encode()
     for entry in Path("/proc").glob("[0-9]*"):
@@ -30,6 +39,8 @@ def descendants() -> list[str]:
             state = (entry / "stat").read_text().rpartition(")")[2].split()[0]
             command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
         except OSError:
+            continue
+        if b"SHARED_BY_TESTS=" in environ and not shared:
             continue
         if mark in environ and state != "Z" and entry.name != str(os.getpid()):
             found.append(f"{entry.name} {command}")

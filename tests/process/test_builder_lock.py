@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
-import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from dcf.builder import builder as module
 from dcf.builder.builder import Built
 from dcf.builder.interpreter import own_interpreter
 from dcf.errors import (
@@ -151,15 +153,23 @@ def test_nocache_keeps_the_pins(bench: Bench) -> None:
     assert [step for step, _ in bench.heard.steps] == ["bundle", "environment"]
 
 
-def test_a_lock_for_a_later_python_is_made_again(bench: Bench) -> None:
+def test_a_lock_for_a_later_python_is_made_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = make_folder(bench.place / "f")
-    bench.build(folder)
+    own = own_interpreter()
+    major, minor = own.minor
+    later = replace(own, version=f"{major}.{minor + 1}.0")
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "find_interpreter", lambda *_, **__: later)
+        bench.build(folder)
     lock = folder / "requirements.lock"
-    major, minor = own_interpreter().minor
-    later = lock.read_text().replace(f"python>={major}.{minor} ", f"python>={major}.{minor + 1} ")
-    lock.write_text(later)
-    shutil.rmtree(bench.place / "store")
-    bench.build(folder)
+    assert f"python>={major}.{minor + 1} " in lock.read_text()
+    notice = (
+        f"requirements.lock holds from Python {major}.{minor + 1} on; it is made again for "
+        f"{major}.{minor}"
+    )
+    assert bench.build(folder).notices == (notice,)
     assert f"python>={major}.{minor} " in lock.read_text()
 
 
@@ -231,6 +241,25 @@ def test_without_network_and_cache_the_missing_package_is_named(bench: Bench) ->
     del bench.env["PIP_NO_INDEX"]
     with pytest.raises(IndexUnreachable, match="six is not in the cache"):
         bench.build(make_folder(bench.place / "f", "six\n"), offline=True)
+
+
+def test_of_equal_versions_the_main_index_is_locked(bench: Bench) -> None:
+    wheels = {}
+    for name in ("main", "extra"):
+        for package in ("mine", "httptools", "uvicorn", "uvloop"):
+            page = bench.place / name / "simple" / package
+            wheel = make_wheel(page, package, "1.0", files={f"{package}.py": f"x = {name!r}\n"})
+            (page / "index.html").write_text(f'<a href="{wheel.name}">{wheel.name}</a>')
+            wheels[name] = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    for name in ("PIP_NO_INDEX", "PIP_FIND_LINKS"):
+        del bench.env[name]
+    bench.env["PIP_INDEX_URL"] = (bench.place / "main" / "simple").as_uri()
+    bench.env["PIP_EXTRA_INDEX_URL"] = (bench.place / "extra" / "simple").as_uri()
+    folder = make_folder(bench.place / "f", "mine\n")
+    bench.build(folder)
+    text = (folder / "requirements.lock").read_text()
+    assert wheels["main"] in text
+    assert wheels["extra"] not in text
 
 
 def test_a_failed_lock_leaves_the_old_one(bench: Bench) -> None:

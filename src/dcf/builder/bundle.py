@@ -23,10 +23,17 @@ from dcf.model.artifact import Bundle, BundleFile
 TRIES = 3
 """How often a folder is read while somebody writes into it: an editor's save is over at once."""
 
-RACY_NS = 2_000_000_000
+RACY_NS = 100_000_000
 """A file changed less than this before it was read may change again without a new time stamp, so
-what is known of it is not trusted the next time (git: Documentation/technical/racy-git.txt). Two
-seconds: the coarsest clock of the file systems in use, FAT's."""
+what is known of it is not trusted the next time (git: Documentation/technical/racy-git.txt). Time
+stamps move with the kernel's clock, every 10 ms at the slowest."""
+
+COARSE_NS = 10_000_000
+"""A time stamp that is a multiple of this comes from a file system with a coarse clock, or nearly
+never from another."""
+
+COARSE_RACY_NS = 2_000_000_000
+"""The same as ``RACY_NS`` where the clock is coarse: FAT's moves every two seconds."""
 
 FileStats = dict[str, list[int | str]]
 """What is known of each file; :class:`dcf.builder.folders.FolderRecord` says what the items are."""
@@ -188,9 +195,11 @@ def _checked(path: str, status: os.stat_result) -> str:
 
 def _is_current(entry: list[int | str], status: os.stat_result, blobs: Blobs) -> bool:
     *identity, read, digest = entry
+    changed = max(status.st_mtime_ns, status.st_ctime_ns)
+    margin = RACY_NS if status.st_ctime_ns % COARSE_NS else COARSE_RACY_NS
     return (
         identity == _identity(status)
-        and max(status.st_mtime_ns, status.st_ctime_ns) < int(read) - RACY_NS
+        and changed < int(read) - margin
         and blobs.has(str(digest), status.st_size)
     )
 

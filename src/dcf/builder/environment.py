@@ -17,7 +17,7 @@ from dcf.builder.checkout import lay_out
 from dcf.builder.disk import writing
 from dcf.builder.interpreter import Interpreter
 from dcf.builder.lock import Lock, local_files
-from dcf.builder.progress import SILENT, Listener, count_text, step
+from dcf.builder.progress import Held, Listener, count_text, step
 from dcf.builder.requirements import Requirements
 from dcf.builder.runtime import Runtime
 from dcf.builder.store import Marker, Store, make_guard, use_guard
@@ -166,7 +166,7 @@ class Environments:
             )
             arguments = [
                 *("pip", "install", "--python", str(environment.python), "--no-deps"),
-                *("--compile-bytecode", "--requirements", str(listed)),
+                *("--compile-bytecode", "-r", str(listed)),
                 *self._uv.index_arguments,
                 *recipe.requirements.flags,
             ]
@@ -186,7 +186,9 @@ class Environments:
         uv has ended too.
         """
         try:
-            self._uv.run(arguments, SILENT, folder=sources, offline=True, inherited=[guard])
+            held = Held()
+            self._uv.run(arguments, held, folder=sources, offline=True, inherited=[guard])
+            held.release(self._listener)
         except BuildError as error:
             # A build that ran and failed would fail again; anything else may be for want of a
             # network.

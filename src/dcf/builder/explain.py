@@ -136,7 +136,7 @@ def _failed(told: list[str]) -> str:
     """The headline, its causes, and the line of the build's own output that says most."""
     quoted = next((n for n, line in enumerate(told) if re.match(r"\[std(err|out)\]", line)), None)
     if quoted is None:
-        return ": ".join(told)
+        return ": ".join(line.rstrip(":") for line in told)
     block = [line for line in told[quoted + 1 :] if not line.startswith("hint:")]
     errors = [line for line in block if re.search(r"\b\w*([Ee]rror|Exception)\b: ", line)]
     last = (errors or block or [""])[-1]

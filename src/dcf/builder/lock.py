@@ -110,7 +110,8 @@ class Locker:
             StorageError: When the lock cannot be written.
         """
         inputs = self._inputs(requirements, bundle)
-        known = [text for text in (_read(folder / LOCK_NAME), previous) if text is not None]
+        found = dict.fromkeys([_read(folder / LOCK_NAME), previous])
+        known = [text for text in found if text is not None]
         for text in known:
             bound = _bound(text)
             if bound is None or _mark(text) != _fingerprint(inputs, bound):
@@ -158,7 +159,8 @@ class Locker:
             project = scratch / RUNTIME_NAME
             self._runtime.write_project(project)
             output = scratch / LOCK_NAME
-            output.write_text(_preferences(old))
+            if preferences := _preferences(old):
+                output.write_text(preferences)
             arguments = [
                 *("pip", "compile", "--universal", "--generate-hashes", "--no-header"),
                 *("--no-emit-package", RUNTIME_NAME),

@@ -17,6 +17,7 @@ from pathlib import Path
 _SECTIONS = ("global", "install")
 """Sections of pip.conf that speak of installing, the stronger last."""
 
+_DEFAULT_INDEX = ("UV_DEFAULT_INDEX", "UV_INDEX_URL")
 _TRUE = frozenset({"1", "true", "yes", "on", "y", "t"})
 
 
@@ -53,9 +54,14 @@ def pip_settings(env: Mapping[str, str], files: Iterable[Path] | None = None) ->
         value = translate(found.get(option, ""))
         if value and not any(env.get(name) for name in taken):
             variables[variable] = value
-    if "UV_INDEX" in variables and not env.get("UV_INDEX_STRATEGY"):
-        # pip takes the best version from all indexes; uv would stop at the first that has any.
-        variables["UV_INDEX_STRATEGY"] = "unsafe-best-match"
+    if "UV_INDEX" in variables:
+        # pip takes the best version from all indexes; uv would stop at the first that has any. Of
+        # equal versions uv locks the files of the first index alone, so that is the main one where
+        # it is named: an extra one may have the files of one platform only.
+        main = _first(env, *_DEFAULT_INDEX) or found.get("index-url", "").strip()
+        variables["UV_INDEX"] = f"{main} {variables['UV_INDEX']}".strip()
+        if not env.get("UV_INDEX_STRATEGY"):
+            variables["UV_INDEX_STRATEGY"] = "unsafe-best-match"
     return PipSettings(variables, found.get("no-index", "").lower() in _TRUE)
 
 
@@ -91,6 +97,11 @@ def _options(path: Path) -> dict[str, str]:
     }
 
 
+def _first(env: Mapping[str, str], *names: str) -> str:
+    """The first of some variables that is set."""
+    return next((env[name] for name in names if env.get(name)), "")
+
+
 def _same(value: str) -> str:
     return value.strip()
 
@@ -106,7 +117,7 @@ def _links(value: str) -> str:
 
 
 _TRANSLATIONS: tuple[tuple[str, tuple[str, ...], str, Callable[[str], str]], ...] = (
-    ("index-url", ("UV_DEFAULT_INDEX", "UV_INDEX_URL"), "UV_DEFAULT_INDEX", _same),
+    ("index-url", _DEFAULT_INDEX, "UV_DEFAULT_INDEX", _same),
     ("extra-index-url", ("UV_INDEX", "UV_EXTRA_INDEX_URL"), "UV_INDEX", _spaced),
     ("find-links", ("UV_FIND_LINKS",), "UV_FIND_LINKS", _links),
     ("trusted-host", ("UV_INSECURE_HOST",), "UV_INSECURE_HOST", _spaced),

@@ -68,6 +68,22 @@ class Noted:
         self._listener.output(line)
 
 
+class Held(Silent):
+    """Keeps a tool's output back until it is known whether it is worth hearing."""
+
+    def __init__(self) -> None:
+        self._lines: list[str] = []
+
+    def output(self, line: str) -> None:
+        """Keeps it."""
+        self._lines.append(line)
+
+    def release(self, listener: Listener) -> None:
+        """Passes on what was kept."""
+        for line in self._lines:
+            listener.output(line)
+
+
 @contextmanager
 def step(listener: Listener, name: str, detail: str) -> Iterator[None]:
     """Tells of a step and how long it took. One that fails is not told as finished."""

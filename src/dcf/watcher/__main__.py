@@ -7,9 +7,10 @@ Settings are ``DCF_`` variables (``dcf.settings.WatcherSettings``). Standard out
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import faulthandler
+import fcntl
 import os
+import select
 import signal
 import sys
 import threading
@@ -26,9 +27,6 @@ from dcf.watcher.host import Host
 from dcf.watcher.lanes import HANDLER_THREAD
 from dcf.watcher.life import Life
 from dcf.watcher.server import listen
-
-PR_SET_PDEATHSIG = 1
-"""``prctl(2)``: the signal that this process gets when its parent dies."""
 
 
 def main() -> int:
@@ -81,19 +79,31 @@ def _take_standard_output() -> int:
 
 
 def _end_with_parent() -> None:
-    """Ends this process and its group when the parent is gone.
+    """Ends this process and its children when the parent is gone, however it went.
 
-    The parent holds the other end of standard input. On Linux the kernel is asked as well, because
-    a handler that never releases the interpreter's lock would keep this thread from running.
+    The parent holds the other end of standard input, and never writes to it. Linux itself is asked
+    to kill the process group at the end of that pipe (``fcntl(2)``: O_ASYNC, F_SETOWN, F_SETSIG),
+    because a handler that computes in C without releasing the interpreter's lock would keep any
+    thread of ours from doing it. Elsewhere a thread has to do.
     """
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     lifeline = os.dup(0)
+    group = os.getpgrp()
+    # Whoever started this by hand, in a group with a shell, keeps the shell.
+    target = -group if group == os.getpid() else os.getpid()
+    if sys.platform == "linux":
+        fcntl.fcntl(lifeline, fcntl.F_SETOWN, target)
+        fcntl.fcntl(lifeline, fcntl.F_SETSIG, signal.SIGKILL)
+        flags = fcntl.fcntl(lifeline, fcntl.F_GETFL)
+        fcntl.fcntl(lifeline, fcntl.F_SETFL, flags | os.O_ASYNC)
+        if select.select([lifeline], [], [], 0)[0]:
+            # The parent was gone before the kernel was asked.
+            os.kill(target, signal.SIGKILL)
+        return
 
     def wait_for_the_end() -> None:
         while os.read(lifeline, 1024):
             pass
-        os.killpg(0, signal.SIGKILL)
+        os.kill(target, signal.SIGKILL)
 
     threading.Thread(target=wait_for_the_end, name="lifeline", daemon=True).start()
 

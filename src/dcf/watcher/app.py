@@ -53,6 +53,7 @@ class App:
 
     Attributes:
         lane: Where the handler runs; None until it is ready.
+        closing: Whether each reply also ends its connection, because the replica drains.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class App:
         on_stuck: Callable[[Call], None],
     ) -> None:
         self.lane: Lane | None = None
+        self.closing = False
         self._settings = settings
         self._life = life
         self._loop = loop
@@ -205,6 +207,8 @@ class App:
             (_SERVER_TIMING, call.timing()),
             *outcome.headers,
         ]
+        if self.closing:
+            headers.append((b"connection", b"close"))
         if isinstance(outcome.body, bytes):
             await send_whole(outcome.status, headers, outcome.body, send)
         elif call.pipe is not None:

@@ -28,6 +28,10 @@ from dcf.watcher.server import Server, endpoint
 
 logger = logging.getLogger("dcf.watcher")
 
+LINGER = 0.2
+"""Seconds that open connections may still send a call after the drain began. A connection is
+accepted by the kernel before its first byte is here; closing it then would lose a call."""
+
 PLAIN_CONCURRENCY = 1
 ASYNC_CONCURRENCY = 1000
 """Calls at a time where the author set none: ``WatcherSettings.concurrency`` says why."""
@@ -79,10 +83,17 @@ class Host:
         return self._exit
 
     def drain(self) -> None:
-        """Ends the process after the calls in flight."""
+        """Ends the process after the calls in flight.
+
+        In this order: accept no connection, say so, let connections that were just accepted send
+        their call, then close those that are idle and wait for the others.
+        """
+        self._server.stop_accepting()
+        self._app.closing = True
         self._life.draining()
         self._opened.set()
-        self._server.finish()
+        linger = LINGER if self._server.server_state.connections else 0.0
+        self._loop.call_later(linger, self._server.finish)
         reason = NotReady("the replica ended before the call was done")
         self._loop.call_later(self._settings.drain, self._app.end_all, reason)
 

@@ -115,6 +115,11 @@ class Server(uvicorn.Server):
         await super().startup(sockets)
         self._on_started()
 
+    def stop_accepting(self) -> None:
+        """Takes no new connections; those that are open stay."""
+        for server in getattr(self, "servers", ()):
+            server.close()
+
     def finish(self) -> None:
         """Lets the server end: no new connections, calls in flight go on."""
         self.should_exit = True

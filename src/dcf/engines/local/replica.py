@@ -17,6 +17,10 @@ from dcf.supervision.child import Child, Exit
 FOREIGN = ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "VIRTUAL_ENV", "CONDA_PREFIX")
 """Variables that would lead the replica's Python to packages that are not the function's."""
 
+DRAIN_TIMEOUT = 2.0
+"""Seconds to wait for the word that a drain has begun; a handler that holds the interpreter's lock
+can keep the replica from giving it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Launch:
@@ -126,8 +130,11 @@ class LocalReplica:
         return type(error)(f"the replica ended during the call: {_explain(exit_)}")
 
     def drain(self) -> None:
-        """Asks the replica to end after its calls, and does not wait."""
+        """Asks the replica to end after its calls, and waits until it accepts no more."""
         self._child.terminate()
+        while line := self._child.read_line(DRAIN_TIMEOUT):
+            if Report.from_line(line).state is ReplicaState.DRAINING:
+                return
 
     def stop(self, grace: float) -> Exit:
         """Ends the replica and all its child processes for certain.

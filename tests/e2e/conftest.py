@@ -1,0 +1,136 @@
+"""The CLI as a user has it: a process of its own, and the examples in a folder of their own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+CLI = (sys.executable, "-m", "dcf.cli")
+RUN_SECONDS = 150
+"""One command. The first one of a function fetches its packages."""
+
+
+@pytest.fixture(scope="session")
+def examples(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of examples/, because a build leaves a lock beside requirements.txt."""
+    copy = tmp_path_factory.mktemp("checkout") / "examples"
+    out = shutil.ignore_patterns("__pycache__", "requirements.lock")
+    shutil.copytree(ROOT / "examples", copy, ignore=out)
+    return copy
+
+
+@pytest.fixture(scope="session")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """The user's environment with an empty store, shared by a session's tests.
+
+    uv's cache stays the user's, so that packages are fetched once and not once per session.
+    """
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("DCF_")}
+    # Short, as a socket's path must be, which pytest's own folders need not be.
+    with tempfile.TemporaryDirectory(prefix="dcf-e2e-", dir="/tmp") as runtime:
+        data = tmp_path_factory.mktemp("data")
+        yield kept | {"DCF_DATA_DIR": str(data), "DCF_RUNTIME_DIR": runtime}
+
+
+@pytest.fixture(scope="session")
+def dcf(environment: Mapping[str, str]) -> Callable[..., subprocess.CompletedProcess[bytes]]:
+    """``dcf("function", "run", folder, input=b"...", cwd=..., env=...)``: one command, to its end."""
+
+    def command(
+        *arguments: str | Path,
+        input: bytes = b"",  # noqa: A002  as subprocess.run has it
+        cwd: Path | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run(
+            [*CLI, *map(str, arguments)],
+            input=input,
+            capture_output=True,
+            cwd=cwd,
+            env={**environment, **(env or {})},
+            timeout=RUN_SECONDS,
+            check=False,
+        )
+
+    return command
+
+
+@pytest.fixture(scope="module")
+def serve(environment: Mapping[str, str]) -> Iterator[Callable[[Path], str]]:
+    """``serve(folder)`` keeps a function answering until the module's last test; gives its URL."""
+    running: list[subprocess.Popen[bytes]] = []
+
+    def start(folder: Path) -> str:
+        port = _free_port()
+        arguments = [*CLI, "function", "serve", str(folder), "--port", str(port)]
+        process = subprocess.Popen(
+            arguments,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            env={**environment, "SHARED_BY_TESTS": "1"},
+        )
+        running.append(process)
+        url = f"http://127.0.0.1:{port}"
+        end = time.monotonic() + RUN_SECONDS
+        while not _is_ready(url):
+            assert process.poll() is None, f"serve ended with {process.returncode}"
+            assert time.monotonic() < end, "serve is not ready"
+            time.sleep(0.1)
+        return url
+
+    yield start
+    for process in running:
+        process.send_signal(signal.SIGTERM)
+    for process in running:
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            raise
+
+
+@pytest.fixture(scope="session")
+def call() -> Callable[..., tuple[int, str, bytes]]:
+    """``call(url, body, {"Accept": "image/png"})`` gives status, content type and body."""
+
+    def post(
+        url: str, body: bytes, headers: Mapping[str, str] | None = None
+    ) -> tuple[int, str, bytes]:
+        request = urllib.request.Request(url, body, dict(headers or {}), method="POST")
+        try:
+            with urllib.request.urlopen(request, timeout=60) as reply:
+                return reply.status, reply.headers["content-type"], reply.read()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.headers["content-type"], error.read()
+
+    return post
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _is_ready(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{url}/-/ready", timeout=5) as reply:
+            return bool(reply.status == 200)
+    except OSError:
+        return False

@@ -1,0 +1,111 @@
+"""What the builder's tests share: packages made by hand, so that no index is needed."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import zipfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from dcf.builder.builder import Builder
+from dcf.builder.progress import Listener
+from dcf.builder.store import Store
+from dcf.builder.uv import Uv
+from dcf.settings import StoreSettings
+
+RUNTIME_PACKAGES = (("httptools", "0.9"), ("uvicorn", "0.40"), ("uvloop", "0.23"))
+
+
+class Heard:
+    """A listener that remembers."""
+
+    def __init__(self) -> None:
+        self.steps: list[tuple[str, str]] = []
+        self.done: list[str] = []
+        self.notices: list[str] = []
+        self.lines: list[str] = []
+
+    def started(self, step: str, detail: str) -> None:
+        self.steps.append((step, detail))
+
+    def finished(self, step: str, detail: str, seconds: float) -> None:
+        assert seconds >= 0
+        self.done.append(step)
+
+    def notice(self, text: str) -> None:
+        self.notices.append(text)
+
+    def output(self, line: str) -> None:
+        self.lines.append(line)
+
+
+def make_wheel(
+    folder: Path,
+    name: str,
+    version: str = "1.0",
+    requires: Iterable[str] = (),
+    files: Mapping[str, str] | None = None,
+) -> Path:
+    """Writes a wheel with one module of the package's name, or with the files given."""
+    folder.mkdir(parents=True, exist_ok=True)
+    about = f"{name}-{version}.dist-info"
+    needs = "".join(f"Requires-Dist: {line}\n" for line in requires)
+    content = dict(files or {f"{name}.py": f"version = {version!r}\n"})
+    content[f"{about}/METADATA"] = (
+        f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{needs}"
+    )
+    content[f"{about}/WHEEL"] = "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+    record = ""
+    for path, text in content.items():
+        digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest())
+        record += f"{path},sha256={digest.rstrip(b'=').decode()},{len(text.encode())}\n"
+    content[f"{about}/RECORD"] = record + f"{about}/RECORD,,\n"
+    wheel = folder / f"{name}-{version}-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for path, text in content.items():
+            archive.writestr(path, text)
+    return wheel
+
+
+def make_runtime_wheels(folder: Path) -> Path:
+    """Stand-ins for what the watcher needs."""
+    for name, version in RUNTIME_PACKAGES:
+        make_wheel(folder, name, version)
+    return folder
+
+
+def private_environment(place: Path, wheels: Path) -> dict[str, str]:
+    """A user without settings, whose only packages are in a folder."""
+    return {
+        **{name: os.environ[name] for name in ("PATH", "TEST_RUN_MARK") if name in os.environ},
+        "HOME": str(place / "home"),
+        "UV_CACHE_DIR": str(place / "cache"),
+        "PIP_CONFIG_FILE": os.devnull,
+        "PIP_NO_INDEX": "1",
+        "PIP_FIND_LINKS": str(wheels),
+    }
+
+
+def make_folder(place: Path, requirements: str | None = None) -> Path:
+    """A function's folder."""
+    (place / "src").mkdir(parents=True)
+    (place / "src" / "handler.py").write_text("def handle(req):\n    return req.input\n")
+    (place / "config.yaml").write_text("functions: {}\n")
+    if requirements is not None:
+        (place / "requirements.txt").write_text(requirements)
+    return place
+
+
+def make_builder(
+    store: Path, env: Mapping[str, str], listener: Listener, limit: int | None = None
+) -> Builder:
+    """A builder with its parts."""
+    settings = StoreSettings() if limit is None else StoreSettings(limit=limit)
+    return Builder(Store(store), Uv(env), listener, settings)
+
+
+def names(place: Path) -> list[str]:
+    """What a folder holds."""
+    return sorted(path.name for path in place.iterdir())

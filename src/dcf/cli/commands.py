@@ -14,7 +14,7 @@ function = LazyGroup(
         "init": Lazy("dcf.cli.function_init:init", "Make a function's folder."),
         "build": Lazy("dcf.cli.function_build:build", "Build a function."),
         "run": Lazy("dcf.cli.function_run:run", "Run a function once on this machine."),
-        "serve": Lazy("dcf.cli.function_serve:serve", "Keep a function answering on a port."),
+        "serve": Lazy("dcf.cli.function_serve:serve", "Keep a function answering on a local port."),
     },
 )
 

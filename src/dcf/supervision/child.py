@@ -28,9 +28,9 @@ class Exit:
             return f"exit code {self.code}"
         try:
             name = signal.Signals(-self.code).name
+            meaning = signal.strsignal(-self.code)
         except ValueError:
-            name = f"signal {-self.code}"
-        meaning = signal.strsignal(-self.code)
+            return f"killed by signal {-self.code}"
         return f"killed by {name} ({meaning})" if meaning else f"killed by {name}"
 
 

@@ -1,0 +1,102 @@
+"""The smaller commands, and what holds for all."""
+
+import json
+import subprocess
+
+import pytest
+
+from dcf.cli.commands import root
+from dcf.cli.exits import ExitCode
+from dcf.version import __version__
+
+
+def test_version(dcf):
+    assert dcf("version").stdout.decode() == f"dcf-cli {__version__}\n"
+    assert json.loads(dcf("version", "--json").stdout)["version"] == __version__
+
+
+def test_runtime_list(dcf):
+    lines = dcf("runtime", "list").stdout.decode().splitlines()
+    assert lines[0].split() == ["Runtime", "Description"]
+    assert lines[1].startswith("python ")
+    assert [row["runtime"] for row in json.loads(dcf("runtime", "list", "--json").stdout)] == [
+        "python"
+    ]
+
+
+def test_schema_is_json(dcf):
+    assert json.loads(dcf("schema").stdout)["$schema"].startswith("https://json-schema.org/")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_scripts(dcf, shell):
+    done = dcf("completion", shell)
+    assert b"_DCF_CLI_COMPLETE" in done.stdout
+
+
+def test_bash_completes_commands_and_names(dcf, tmp_path):
+    (tmp_path / "config.yaml").write_text("functions:\n  alpha: {}\n  beta: {}\n")
+
+    def complete(words: str, position: int) -> list[str]:
+        asked = {"_DCF_CLI_COMPLETE": "bash_complete", "COMP_WORDS": words}
+        done = dcf(env={**asked, "COMP_CWORD": str(position)}, cwd=tmp_path)
+        return [line.partition(",")[2] for line in done.stdout.decode().splitlines()]
+
+    assert complete("dcf-cli function s", 2) == ["serve"]
+    assert complete("dcf-cli function run a", 3) == ["alpha"]
+
+
+def test_no_command_shows_the_help(dcf):
+    done = dcf()
+    assert b"Commands:" in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("function", "fly"), ("function", "run", "--no-such"), ("fn", "serve", "--port", "x")],
+)
+def test_a_command_line_that_is_wrong(dcf, arguments):
+    assert dcf(*arguments).returncode == ExitCode.USAGE
+
+
+def test_every_command_can_be_called(dcf):
+    context = root.make_context("dcf-cli", ["version"])
+    for name in root.list_commands(context):
+        assert dcf(name, "--help").returncode == 0
+
+
+def test_init_refuses_to_overwrite(dcf, tmp_path):
+    (tmp_path / "taken").write_text("mine")
+    done = dcf("function", "init", "taken", cwd=tmp_path)
+    assert done.returncode == ExitCode.PROJECT
+    assert b"taken exists already; nothing was written" in done.stderr
+    assert (tmp_path / "taken").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("Bad_Name",), "must start with a lower-case letter"),
+        (("../up",), "must start with a lower-case letter"),
+        (("x" * 64,), "64 characters, at most 63"),
+        (("fine", "--runtime", "go"), "go"),
+        (("fine", "-g", "nowhere"), "nowhere"),
+    ],
+)
+def test_init_with_wrong_input_writes_nothing(dcf, tmp_path, arguments, says):
+    done = dcf("function", "init", *arguments, cwd=tmp_path)
+    assert done.returncode in {ExitCode.PROJECT, ExitCode.USAGE}
+    assert says in done.stderr.decode()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_prune_frees_what_no_folder_needs(dcf, tmp_path):
+    store = {"DCF_DATA_DIR": str(tmp_path / "data")}
+    dcf("function", "init", "gone", cwd=tmp_path)
+    assert dcf("function", "build", "gone", cwd=tmp_path, env=store).returncode == 0
+    assert json.loads(dcf("prune", "--json", env=store).stdout) == []
+    subprocess.run(["rm", "-r", str(tmp_path / "gone")], check=True)
+    would = json.loads(dcf("prune", "--dry-run", "--json", env=store).stdout)
+    assert {"environment", "bundle", "blob", "lock"} <= {item["kind"] for item in would}
+    assert json.loads(dcf("prune", "--json", env=store).stdout) == would
+    assert dcf("prune", env=store).stdout == b"0 B freed\n"

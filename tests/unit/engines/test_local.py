@@ -1,0 +1,111 @@
+"""GPUs and workspaces of this machine."""
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from dcf.engines.local.gpu import Gpu, Inventory, Nvml, reserve, restrict, visible_devices
+from dcf.engines.local.workspace import workspace
+from dcf.errors import GpuUnavailable, StorageError
+
+GIB = 1 << 30
+
+
+def _inventory(states: str) -> Inventory:
+    gpus = tuple(
+        Gpu(index, f"GPU-{index}", "Fake", 16 * GIB, busy=state == "busy")
+        for index, state in enumerate(states.split())
+    )
+    return Inventory(gpus, "999.1")
+
+
+def test_free_gpus_are_reserved_and_given_back(tmp_path):
+    two = _inventory("free free")
+    with reserve(1, two, tmp_path) as first, reserve(1, two, tmp_path) as second:
+        assert [gpu.index for gpu in (*first, *second)] == [0, 1]
+        with pytest.raises(GpuUnavailable, match=r"1 GPU.* wanted, 0 free of 2"):
+            reserve(1, two, tmp_path).__enter__()
+    with reserve(2, two, tmp_path) as both:
+        assert visible_devices(both) == {"CUDA_VISIBLE_DEVICES": "GPU-0,GPU-1"}
+
+
+def test_a_busy_gpu_is_not_free(tmp_path):
+    with reserve(1, _inventory("busy free"), tmp_path) as taken:
+        assert [gpu.index for gpu in taken] == [1]
+    with pytest.raises(GpuUnavailable) as caught:
+        reserve(2, _inventory("busy free"), tmp_path).__enter__()
+    assert (caught.value.wanted, caught.value.free, caught.value.present) == (2, 1, 2)
+
+
+def test_what_failed_to_be_reserved_is_free_again(tmp_path):
+    one = _inventory("free")
+    with pytest.raises(GpuUnavailable):
+        reserve(2, one, tmp_path).__enter__()
+    with reserve(1, one, tmp_path) as taken:
+        assert len(taken) == 1
+
+
+def test_without_any_gpu_it_depends(tmp_path):
+    with reserve(1, Inventory(), tmp_path) as taken:
+        assert taken == ()
+    with pytest.raises(GpuUnavailable):
+        reserve(1, Inventory(), tmp_path, required=True).__enter__()
+
+
+def test_the_users_own_choice_of_devices_is_kept():
+    three = _inventory("free free free")
+    assert restrict(three, {}) == three
+    assert [g.index for g in restrict(three, {"CUDA_VISIBLE_DEVICES": "2,GPU-0"}).gpus] == [0, 2]
+    assert restrict(three, {"CUDA_VISIBLE_DEVICES": ""}).gpus == ()
+
+
+def test_the_real_source_answers_on_any_machine():
+    inventory = Nvml().look()
+    assert bool(inventory.gpus) == bool(inventory.driver)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not Path("/dev/nvidia0").exists(), reason="this machine has no NVIDIA GPU")
+def test_the_real_source_knows_this_machines_gpu():
+    inventory = Nvml().look()
+    assert inventory.gpus[0].memory > GIB
+    assert inventory.gpus[0].uuid.startswith("GPU-")
+
+
+def test_a_workspace_is_private_and_goes(tmp_path):
+    with workspace(tmp_path / "w", tmp_path / "s") as place:
+        assert stat.S_IMODE(place.root.stat().st_mode) == 0o700
+        assert stat.S_IMODE((tmp_path / "s").stat().st_mode) == 0o700
+        assert place.listen == f"unix:{tmp_path}/s/{place.root.name}.sock"
+        place.source.mkdir()
+        (place.source / "file").write_text("x")
+    assert list((tmp_path / "w").iterdir()) == []
+
+
+def test_a_long_path_falls_back_to_loopback(tmp_path):
+    with workspace(tmp_path / "w", tmp_path / ("s" * 100)) as place:
+        assert place.listen == "tcp:127.0.0.1:0"
+
+
+def test_what_a_killed_process_left_is_swept_and_what_lives_stays(tmp_path):
+    with workspace(tmp_path / "w", tmp_path / "s") as living:
+        left = tmp_path / "w" / "left"
+        left.mkdir()
+        with workspace(tmp_path / "w", tmp_path / "s"):
+            assert not left.exists()
+            assert living.root.exists()
+
+
+def test_secrets_are_links_and_no_others(tmp_path):
+    (tmp_path / "token").write_text("s3cret")
+    with workspace(tmp_path / "w", tmp_path / "s") as place:
+        folder = place.link_secrets({"token": tmp_path / "token"})
+        assert [path.name for path in folder.iterdir()] == ["token"]
+        assert (folder / "token").is_symlink()
+
+
+def test_a_workspace_that_cannot_be_made(tmp_path):
+    (tmp_path / "w").write_text("a file")
+    with pytest.raises(StorageError, match="no workspace under"):
+        workspace(tmp_path / "w", tmp_path / "s").__enter__()

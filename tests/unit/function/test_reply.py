@@ -1,0 +1,93 @@
+"""What a handler may return."""
+
+import io
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dcf import Reply
+from dcf.errors import UnsupportedReply
+from dcf.function.reply import encode, encode_chunk
+
+
+@pytest.mark.parametrize(
+    ("value", "body", "content_type"),
+    [
+        (b"\x00", b"\x00", b"application/octet-stream"),
+        (bytearray(b"ab"), b"ab", b"application/octet-stream"),
+        (memoryview(b"ab"), b"ab", b"application/octet-stream"),
+        ("é", "é".encode(), b"text/plain; charset=utf-8"),
+        ({"é": [1, 2.5, None, True]}, '{"é": [1, 2.5, null, true]}'.encode(), b"application/json"),
+        ([], b"[]", b"application/json"),
+    ],
+)
+def test_values(value, body, content_type):
+    encoded = encode(value)
+    assert (encoded.body, encoded.content_type, encoded.status) == (body, content_type, 200)
+
+
+def test_a_picture_becomes_png():
+    encoded = encode(Image.new("RGB", (3, 2), "red"))
+    assert encoded.content_type == b"image/png"
+    assert isinstance(encoded.body, bytes)
+    with Image.open(io.BytesIO(encoded.body)) as picture:
+        assert (picture.format, picture.size, picture.getpixel((0, 0))) == (
+            "PNG", (3, 2), (255, 0, 0))  # fmt: skip
+
+
+def test_an_array_becomes_npy():
+    array = np.arange(6, dtype=np.float32).reshape(2, 3)
+    encoded = encode(array)
+    assert encoded.content_type == b"application/x-npy"
+    assert isinstance(encoded.body, bytes)
+    np.testing.assert_array_equal(np.load(io.BytesIO(encoded.body)), array)
+
+
+def test_reply_overrides_what_fits():
+    encoded = encode(Reply({"a": 1}, "application/ld+json", 201, {"X-A": "b"}))
+    assert (encoded.content_type, encoded.status) == (b"application/ld+json", 201)
+    assert encoded.headers == ((b"x-a", b"b"),)
+    assert isinstance(encoded.body, bytes)
+    assert json.loads(encoded.body) == {"a": 1}
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (None, "None; was it forgotten"),
+        (1, "a value of type int"),
+        ((1, 2), "a value of type tuple"),
+        ({1, 2}, "a value of type set"),
+        ({"a": np.float32(1)}, r"numpy.float32.*\.item\(\)"),
+        ({"a": b"x"}, "bytes, which JSON does not know"),
+        ({(1, 2): 3}, "no JSON form"),
+        ([float("inf")], "no JSON form"),
+        (["\ud800"], "no JSON form"),
+        (np.array([object()]), "cannot be sent as .npy"),
+        (Reply("x", status=99), "status of a Reply is 99"),
+        (Reply("x", status="200"), "status of a Reply is '200'"),  # type: ignore[arg-type]
+        (Reply("x", headers={"a b": "c"}), "'a b' cannot be a header"),
+        (Reply("x", headers={"Content-Length": "1"}), "'Content-Length' cannot be a header"),
+        (Reply("x", headers={"a": "b\r\nc: d"}), "the header a"),
+        (Reply("x", content_type="text/\nplain"), "the header content-type"),
+        (Reply(Reply("x")), "dcf.function.reply.Reply"),
+    ],
+)
+def test_what_cannot_be_sent(value, message):
+    with pytest.raises(UnsupportedReply, match=message):
+        encode(value)
+
+
+def test_circles_have_no_json_form():
+    circle: list[object] = []
+    circle.append(circle)
+    with pytest.raises(UnsupportedReply, match="no JSON form"):
+        encode(circle)
+
+
+def test_chunks():
+    assert [encode_chunk(value) for value in (b"a", "b", {"c": 1})] == [b"a", b"b", b'{"c": 1}\n']
+    with pytest.raises(UnsupportedReply, match="another generator"):
+        encode_chunk(iter(()))

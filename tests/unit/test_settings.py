@@ -1,0 +1,70 @@
+"""Defaults are promises; a value that does not fit is an error."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from dcf.errors import ConfigError
+from dcf.settings import Locations, StoreSettings, WatcherSettings
+
+
+def test_the_watchers_defaults():
+    assert asdict(WatcherSettings()) == {
+        "function": "function",
+        "root": ".",
+        "handler_dir": "./src",
+        "handler_file": "handler.py",
+        "handler_name": "Handler",
+        "listen": "tcp:127.0.0.1:0",
+        "concurrency": 0,
+        "queue": 128,
+        "timeout": 300.0,
+        "grace": 5.0,
+        "drain": 30.0,
+        "max_body": 1024**3,
+        "log_level": "INFO",
+        "lifeline": False,
+    }
+
+
+def test_what_is_written_is_read_back():
+    settings = WatcherSettings(function="a", timeout=0.25, concurrency=7, lifeline=True)
+    assert WatcherSettings.from_mapping(settings.to_mapping()) == settings
+    assert WatcherSettings.from_mapping({}) == WatcherSettings()
+
+
+@pytest.mark.parametrize("value", ["", "many", "-1", "nan", "1.5"])
+def test_a_number_that_is_none(value):
+    with pytest.raises(ConfigError, match="DCF_QUEUE"):
+        WatcherSettings.from_mapping({"DCF_QUEUE": value})
+
+
+def test_the_stores_bound():
+    assert StoreSettings.from_mapping({}).limit == 20 * 1024**3
+    assert StoreSettings.from_mapping({"DCF_STORE_LIMIT": "1000"}).limit == 1000
+    with pytest.raises(ConfigError, match="DCF_STORE_LIMIT"):
+        StoreSettings.from_mapping({"DCF_STORE_LIMIT": "20G"})
+
+
+def test_places_on_linux():
+    home = {"HOME": "/home/me"}
+    places = Locations.from_mapping(home, "linux")
+    assert places.data == Path("/home/me/.local/share/dcf")
+    assert places.secrets == Path("/home/me/.config/dcf/secrets")
+    assert places.runtime.parent == Path("/tmp")
+    xdg = {**home, "XDG_DATA_HOME": "/d", "XDG_CONFIG_HOME": "/c", "XDG_RUNTIME_DIR": "/run/me"}
+    places = Locations.from_mapping(xdg, "linux")
+    assert (places.data, places.secrets) == (Path("/d/dcf"), Path("/c/dcf/secrets"))
+    assert places.runtime == Path("/run/me/dcf")
+
+
+def test_places_on_macos():
+    places = Locations.from_mapping({"HOME": "/Users/me", "TMPDIR": "/var/t"}, "darwin")
+    assert places.data == Path("/Users/me/Library/Application Support/dcf")
+    assert places.runtime.parent == Path("/var/t")
+
+
+def test_own_places_come_first():
+    own = {"DCF_DATA_DIR": "/a", "DCF_RUNTIME_DIR": "/b", "DCF_SECRETS_DIR": "/c", "HOME": "/h"}
+    assert Locations.from_mapping(own) == Locations(Path("/a"), Path("/b"), Path("/c"))

@@ -1,0 +1,195 @@
+"""The watcher's small parts, one by one."""
+
+import asyncio
+import threading
+
+import pytest
+
+from dcf.errors import CallError, HandlerRaised
+from dcf.function.request import Request
+from dcf.telemetry.ids import new_request_id
+from dcf.watcher.call import TRANSITIONS, Call, CallState
+from dcf.watcher.loading import is_async
+from dcf.watcher.mailbox import Mailbox
+from dcf.watcher.pipe import AHEAD, ChunkPipe
+from dcf.watcher.sweeper import Sweeper
+from dcf.watcher.tracebacks import LIMIT, author_traceback, summary
+
+
+async def _receive() -> dict[str, object]:
+    return {"type": "http.disconnect"}
+
+
+def _call(**times: float) -> Call:
+    ready = asyncio.get_running_loop().create_future()
+    given = {"arrived": 0.0, "deadline": 1e9, "rolling": 0.0, **times}
+    return Call(Request(), _receive, ready, **given)
+
+
+def test_ids_differ():
+    assert len({new_request_id() for _ in range(1000)}) == 1000
+
+
+def test_a_call_takes_only_the_ways_in_the_table():
+    async def check() -> None:
+        for before in CallState:
+            for after in CallState:
+                call = _call()
+                call.state = before
+                if after in TRANSITIONS[before]:
+                    call.to(after)
+                    assert call.state is after
+                else:
+                    with pytest.raises(AssertionError):
+                        call.to(after)
+
+    asyncio.run(check())
+
+
+def test_a_call_that_is_given_up_has_its_first_reason():
+    async def check() -> None:
+        call = _call()
+        call.to(CallState.WAITING)
+        call.end(CallError("first"))
+        call.end(CallError("second"))
+        await call.ready
+        assert str(call.outcome) == "first"
+        assert call.request.cancelled
+
+    asyncio.run(check())
+
+
+def test_a_mailbox_keeps_the_order_of_each_sender():
+    seen: list[tuple[int, int]] = []
+
+    async def check() -> None:
+        loop = asyncio.get_running_loop()
+        box = Mailbox[tuple[int, int]](loop, seen.append)
+
+        def send(sender: int) -> None:
+            for number in range(2000):
+                box.post((sender, number))
+
+        await asyncio.gather(*(asyncio.to_thread(send, sender) for sender in range(4)))
+        await asyncio.sleep(0)
+
+    asyncio.run(check())
+    for sender in range(4):
+        assert [number for who, number in seen if who == sender] == list(range(2000))
+
+
+def test_a_mailbox_of_a_loop_that_ended_drops():
+    loop = asyncio.new_event_loop()
+    loop.close()
+    Mailbox[int](loop, print).post(1)
+
+
+def test_a_pipe_passes_everything_in_order_and_holds_the_writer():
+    chunks = [bytes([n % 256]) * 100_000 for n in range(100)]
+    ahead = []
+
+    async def check() -> bytes:
+        pipe, room = ChunkPipe(asyncio.get_running_loop()), threading.Event()
+        written = 0
+
+        def write() -> None:
+            nonlocal written
+            for chunk in chunks:
+                room.clear()
+                written += len(chunk)
+                if not pipe.put(chunk, room.set):
+                    room.wait(10)
+            pipe.finish()
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        parts = []
+        read = 0
+        while (part := await pipe.get()) is not None:
+            ahead.append(written - read)
+            read += len(part)
+            parts.append(part)
+            await asyncio.sleep(0.001)
+        writer.join()
+        return b"".join(parts)
+
+    assert asyncio.run(check()) == b"".join(chunks)
+    assert max(ahead) <= 2 * AHEAD + 2 * 100_000
+
+
+def test_a_pipe_tells_the_failure_after_the_chunks_before_it():
+    async def check() -> None:
+        pipe = ChunkPipe(asyncio.get_running_loop())
+        pipe.put(b"a", lambda: None)
+        pipe.finish(HandlerRaised("late"))
+        assert await pipe.get() == b"a"
+        with pytest.raises(HandlerRaised, match="late"):
+            await pipe.get()
+
+    asyncio.run(check())
+
+
+def test_an_abandoned_pipe_frees_its_writer():
+    async def check() -> None:
+        pipe, room = ChunkPipe(asyncio.get_running_loop()), threading.Event()
+        assert not pipe.put(bytes(AHEAD + 1), room.set)
+        pipe.abandon()
+        assert room.is_set()
+        assert pipe.abandoned
+        assert await pipe.get() is None
+
+    asyncio.run(check())
+
+
+def test_the_sweeper_rests_when_there_is_nothing_to_watch():
+    slow: list[Call] = []
+
+    async def check() -> None:
+        sweeper = Sweeper(
+            asyncio.get_running_loop(), 1.0, on_slow=slow.append, on_expired=print, on_stuck=print
+        )
+        quick, lasting = _call(), _call()
+        for call in (quick, lasting):
+            sweeper.add(call)
+            call.to(CallState.WAITING)
+        sweeper.discard(quick)
+        await asyncio.sleep(0.12)
+        assert set(slow) == {lasting}
+        sweeper.discard(lasting)
+        await asyncio.sleep(0.06)
+        assert list(sweeper) == []
+        assert not sweeper._armed
+
+    asyncio.run(check())
+
+
+def test_which_handlers_are_async():
+    class Plain:
+        def __call__(self, req): ...
+
+    class Async:
+        async def __call__(self, req): ...
+
+    class Stream:
+        async def __call__(self, req):
+            yield req
+
+    async def function(req): ...
+
+    assert [is_async(each) for each in (Plain, Plain(), len, lambda req: req)] == [False] * 4
+    assert [is_async(each) for each in (Async, Async(), Stream, function)] == [True] * 4
+
+
+def test_a_huge_message_is_cut():
+    error = ValueError("x" * 1_000_000)
+    assert len(author_traceback(error)) < LIMIT + 100
+    assert len(summary(error)) < LIMIT + 100
+
+
+def test_a_message_that_cannot_be_shown():
+    class Odd(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError
+
+    assert summary(Odd()).endswith("Odd: <its message cannot be shown>")
+    assert "Odd" in author_traceback(Odd())

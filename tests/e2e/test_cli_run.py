@@ -91,6 +91,25 @@ def test_request_headers(dcf, function):
     assert wrong.returncode == ExitCode.USAGE
 
 
+def test_a_handler_that_cannot_start_waits_for_no_input(function, environment):
+    process = subprocess.Popen(
+        [*CLI, "function", "run", str(function("raise OSError('no model')"))],
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=dict(environment),
+    )
+    with process:
+        assert process.wait(30) == ExitCode.START
+        assert process.stderr is not None
+        assert b"OSError: no model" in process.stderr.read()
+
+
+def test_a_data_folder_that_cannot_be_made(dcf, function):
+    done = dcf("function", "run", function(), env={"DCF_DATA_DIR": "/proc/nothing"})
+    assert done.returncode == ExitCode.STORAGE
+    assert b"Traceback" not in done.stderr
+
+
 def test_environment_and_secrets_reach_the_handler(dcf, function, tmp_path):
     folder = function(
         "import os\nfrom dcf import secret\n"

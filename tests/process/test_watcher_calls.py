@@ -352,6 +352,25 @@ def test_expect_continue_is_honoured(launch):
         assert connection.recv(65536).endswith(b"\r\n\r\nhi")
 
 
+def test_a_connection_lives_on_after_an_error_and_ends_when_a_body_was_not_read(launch):
+    running = launch("def Handler(req): return 1 / 0", max_body=10)
+    with _connected(running) as connection:
+        for _ in range(2):
+            connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            answer = connection.recv(65536)
+            assert answer.startswith(b"HTTP/1.1 500 ")
+            assert b"connection: close" not in answer
+        connection.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 11\r\n\r\n")
+        answer = connection.recv(65536)
+        assert answer.startswith(b"HTTP/1.1 413 ")
+        assert b"connection: close" in answer
+
+
+@pytest.mark.parametrize("value", ["", "-5", "soon", "1e3", "9" * 400])
+def test_a_deadline_that_is_none_is_ignored(launch, value):
+    assert launch(ECHO).call(b"x", headers={"X-Dcf-Deadline-Ms": value}) == b"x"
+
+
 def test_what_is_no_http_is_refused(launch):
     running = launch(ECHO)
     with _connected(running) as connection:

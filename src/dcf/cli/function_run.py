@@ -78,8 +78,7 @@ def run(
     workshop = Workshop(console, os.environ)
     located = workshop.find(name, config)
     request_headers = _headers(headers)
-    if input_ is not None:
-        body = _read_file(input_)
+    body = None if input_ is None else _read_file(input_)
     built = workshop.build(located, nocache=nocache, offline=offline)
     with (
         workshop.gpus(located.spec, required=require_gpu) as devices,
@@ -91,10 +90,9 @@ def run(
         replica = workshop.start(staged, settings, devices)
         grace = 0.5
         try:
-            if input_ is None:
-                # The replica starts while the request is read.
-                body = _read_stdin(console)
+            # First this: a handler that cannot start must not wait for somebody to type.
             endpoint = replica.wait_ready(start_timeout)
+            body = _read_stdin(console) if body is None else body
             timeout = (located.spec.timeout or settings.timeout) + settings.grace + MARGIN
             show = reply is None and sys.stdout is not None and sys.stdout.isatty()
             if show:

@@ -117,4 +117,5 @@ class WatcherClient:
         except (OSError, http.client.HTTPException) as error:
             raise ReplicaLost(f"the reply broke off: {error}") from error
         finally:
+            response.close()
             connection.close()

@@ -13,7 +13,7 @@ def notices(spec: FunctionSpec) -> tuple[str, ...]:
         spec: The function.
 
     Returns:
-        At most one sentence about images and one about clusters.
+        At most one sentence about images, one about clusters and one about amounts.
     """
     arguments = [key for key, _ in spec.build_args if key != PYTHON_ARGUMENT]
     in_images = [key for key in ("docker_registry", "image") if getattr(spec, key)]
@@ -22,9 +22,19 @@ def notices(spec: FunctionSpec) -> tuple[str, ...]:
     if spec.build_options:
         in_images.append("build_options")
     in_clusters = [key for key in ("constraints", "labels") if getattr(spec, key)]
+    amounts = [
+        f"{key}.{amount}"
+        for key in ("limits", "requests")
+        for amount in ("memory", "cpu")
+        if getattr(getattr(spec, key), amount) is not None
+    ]
     return tuple(
         f"{spec.name}: {_joined(keys)} {'acts' if len(keys) == 1 else 'act'} only in {where}"
-        for keys, where in ((in_images, "images"), (in_clusters, "clusters"))
+        for keys, where in (
+            (in_images, "images"),
+            (in_clusters, "clusters"),
+            (amounts, "deployments, not in run and serve"),
+        )
         if keys
     )
 

@@ -45,6 +45,7 @@ _SERVER_TIMING = http.SERVER_TIMING.encode()
 _RETRY_AFTER = http.RETRY_AFTER.encode()
 logger = logging.getLogger("dcf.watcher")
 
+_USABLE_MS = re.compile(rb"[0-9]{1,12}")
 _USABLE_ID = re.compile(rb"[!-~]{1,128}")
 
 
@@ -130,7 +131,7 @@ class App:
         for name, value in scope["headers"]:
             if name == _REQUEST_ID and _USABLE_ID.fullmatch(value):
                 request_id = value
-            elif name == _DEADLINE_MS and value.isdigit():
+            elif name == _DEADLINE_MS and _USABLE_MS.fullmatch(value):
                 deadline, rolling = min(deadline, now + int(value) / 1000), 0.0
             elif name == b"content-length" and int(value) > settings.max_body:
                 raise BodyTooLarge(settings.max_body)
@@ -185,6 +186,7 @@ class App:
                 if size > limit:
                     raise BodyTooLarge(limit)
                 if not message.get("more_body"):
+                    call.unread = False
                     call.request.input = b"".join((*parts, body)) if parts else body
                     return True
                 parts.append(body)
@@ -267,7 +269,7 @@ async def _refuse(error: DcfError, scope: Message, call: Call | None, send: Send
         headers.append((_SERVER_TIMING, call.timing()))
     if isinstance(error, Overloaded | NotReady):
         headers.append((_RETRY_AFTER, b"%d" % getattr(error, "retry_after", 1)))
-    if call is None or not call.request.input:
+    if call is None or call.unread:
         # The rest of a body that nobody reads must not be taken for the next request.
         headers.append((b"connection", b"close"))
     body = to_problem(error, request_id.decode("latin-1"))

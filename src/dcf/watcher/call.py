@@ -67,6 +67,7 @@ class Call:
         outcome: The reply or the error.
         pipe: The chunks of a streamed reply.
         state: Where the call is.
+        unread: Whether part of the body may still be on its way.
         ready: Resolved when the outcome is there or the call was given up.
         receive: The server's way to tell that the client is gone.
         reader: The task to cancel when the body does not arrive in time.
@@ -74,7 +75,8 @@ class Call:
     """
 
     __slots__ = ("answered", "arrived", "deadline", "finished", "outcome", "pipe", "reader",
-                 "ready", "receive", "request", "rolling", "started", "state", "watch")  # fmt: skip
+                 "ready", "receive", "request", "rolling", "started", "state",
+                 "unread", "watch")  # fmt: skip
 
     def __init__(
         self,
@@ -98,6 +100,7 @@ class Call:
         self.outcome: Encoded | DcfError | None = None
         self.pipe: ChunkPipe | None = None
         self.state = CallState.READING
+        self.unread = True
         self.reader: asyncio.Task[None] | None = None
         self.watch: asyncio.Task[None] | None = None
 

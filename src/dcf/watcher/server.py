@@ -34,7 +34,9 @@ def listen(address: str) -> socket.socket:
     kind, _, rest = address.partition(":")
     try:
         if kind == "fd":
-            return socket.socket(fileno=int(rest))
+            handed_down = socket.socket(fileno=int(rest))
+            handed_down.set_inheritable(False)
+            return handed_down
         if kind == "unix":
             return _listen_unix(Path(rest))
         host, _, port = rest.rpartition(":")

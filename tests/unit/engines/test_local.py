@@ -109,3 +109,10 @@ def test_a_workspace_that_cannot_be_made(tmp_path):
     (tmp_path / "w").write_text("a file")
     with pytest.raises(StorageError, match="no workspace under"):
         workspace(tmp_path / "w", tmp_path / "s").__enter__()
+
+
+def test_a_folder_for_sockets_that_is_a_link_is_refused(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "s").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(StorageError, match="not this user's own"):
+        workspace(tmp_path / "w", tmp_path / "s").__enter__()

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from dcf.model.function import FunctionSpec
+from dcf.model.function import FunctionSpec, Resources
 from dcf.project.notices import notices
 
 
@@ -27,6 +27,10 @@ from dcf.project.notices import notices
         (
             FunctionSpec("f", image="x", constraints=("a",), labels={"b": "c"}),
             ("f: image acts only in images", "f: constraints and labels act only in clusters"),
+        ),
+        (
+            FunctionSpec("f", limits=Resources(memory=1, gpu=1), requests=Resources(cpu=0.5)),
+            ("f: limits.memory and requests.cpu act only in deployments, not in run and serve",),
         ),
     ],
 )

@@ -105,7 +105,11 @@ class LocalReplica:
             if not line:
                 exit_ = self._child.stop(grace=5.0)
                 raise ReplicaExited(f"the replica ended before it was ready: {_explain(exit_)}")
-            report = Report.from_line(line)
+            try:
+                report = Report.from_line(line)
+            except (ValueError, KeyError):
+                # Printed by the interpreter's own start, before the watcher took the channel.
+                continue
             if report.state is ReplicaState.READY:
                 return report.endpoint
             if report.state is ReplicaState.FAILED:

@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -65,7 +66,7 @@ def workspace(workspaces: Path, sockets: Path) -> Iterator[Workspace]:
     """
     try:
         workspaces.mkdir(parents=True, exist_ok=True, mode=0o700)
-        sockets.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _make_private(sockets)
         _sweep(workspaces)
         root = Path(tempfile.mkdtemp(prefix="", dir=workspaces))
         guard = _hold(root)
@@ -81,6 +82,21 @@ def workspace(workspaces: Path, sockets: Path) -> Iterator[Workspace]:
         socket.unlink(missing_ok=True)
         if guard is not None:
             os.close(guard)
+
+
+def _make_private(folder: Path) -> None:
+    """Makes a folder where nobody else can put a socket in our place.
+
+    Its usual parent is open to all, so another user may have been here first.
+
+    Raises:
+        StorageError: When it is another user's, or a link.
+    """
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    status = folder.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
+        raise StorageError(f"{folder} is not this user's own; name another in DCF_RUNTIME_DIR")
+    folder.chmod(0o700)
 
 
 def _hold(root: Path) -> int | None:

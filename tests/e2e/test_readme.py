@@ -42,6 +42,9 @@ PORT = "8080"
 HOME = "/home/me"
 """In README.md, where the reader stands."""
 SECONDS = 120
+"""For a command that may have to fetch packages."""
+SERVING_SECONDS = 40
+"""Until a function that is built already is served."""
 
 
 @dataclass(frozen=True)
@@ -212,7 +215,7 @@ def _terminal(command: str, cwd: Path, env: Mapping[str, str]) -> str:
 def _serving(command: str, cwd: Path, env: Mapping[str, str], until: str) -> Iterator[str]:
     """Runs a command that does not end; gives what it shows until it is at ``until``."""
     with _started(command, cwd, env) as (process, screen):
-        yield _read(screen, lambda shown: until in shown)
+        yield _read(screen, lambda shown: until in shown, SERVING_SECONDS)
         rest = threading.Thread(target=_read, args=(screen, lambda _: False))
         rest.start()  # or the command waits for somebody to read
         os.killpg(process.pid, signal.SIGINT)
@@ -246,13 +249,13 @@ def _started(
         os.close(screen)
 
 
-def _read(screen: int, enough: Callable[[str], bool]) -> str:
+def _read(screen: int, enough: Callable[[str], bool], seconds: float = SECONDS) -> str:
     """Reads a terminal until ``enough`` or until nobody writes any more."""
     shown = b""
-    end = time.monotonic() + SECONDS
+    end = time.monotonic() + seconds
     while not enough(shown.decode(errors="replace")):
         readable, _, _ = select.select([screen], [], [], max(0.0, end - time.monotonic()))
-        assert readable, f"the command neither ended nor went on after {shown!r}"
+        assert readable, f"nothing more came after {shown.decode()}"
         try:
             data = os.read(screen, 65536)
         except OSError:  # Linux's way to tell that the other end is closed

@@ -126,10 +126,15 @@ class FolderExists(ProjectError):
 
 
 class SecretNotFound(ProjectError):
-    """A secret or an environment file that config.yaml names is not there."""
+    """A secret or an environment file that config.yaml names is not there.
 
-    def __init__(self, name: str, expected: Path) -> None:
-        super().__init__(f"{name!r} is not at {expected}")
+    Attributes:
+        expected: Where it was sought; None for a secret that config.yaml does not name.
+    """
+
+    def __init__(self, name: str, expected: Path | None) -> None:
+        unnamed = "is not under `secrets` in config.yaml"
+        super().__init__(f"{name!r} {f'is not at {expected}' if expected else unnamed}")
         self.name = name
         self.expected = expected
 

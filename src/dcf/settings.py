@@ -108,6 +108,7 @@ class WatcherSettings:
     Attributes:
         function: The function's name, which the handler sees in ``req.info``.
         root: The function's folder.
+        origin: Where its author keeps that folder, to be named in tracebacks; "" names ``root``.
         handler_dir: Import root and working directory, relative to ``root``.
         handler_file: File in ``handler_dir``.
         handler_name: Class or function in that file.
@@ -131,6 +132,7 @@ class WatcherSettings:
 
     function: str = "function"
     root: str = "."
+    origin: str = ""
     handler_dir: str = "./src"
     handler_file: str = "handler.py"
     handler_name: str = "Handler"

@@ -12,6 +12,7 @@ from dcf.version import __version__
 
 def test_version(dcf):
     assert dcf("version").stdout.decode() == f"dcf-cli {__version__}\n"
+    assert dcf("--version").stdout.decode() == f"dcf-cli {__version__}\n"
     assert json.loads(dcf("version", "--json").stdout)["version"] == __version__
 
 

@@ -167,6 +167,15 @@ def test_the_traceback_names_the_authors_file(dcf, function):
     assert f'File "{folder}/src/handler.py", line 2, in inner' in text
 
 
+def test_a_stream_that_fails_in_the_middle_shows_its_traceback(dcf, function):
+    folder = function("def Handler(req):\n    yield b'part'\n    raise OSError('camera gone')\n")
+    done = dcf("function", "run", folder)
+    assert done.returncode == ExitCode.LOST
+    assert done.stdout == b"part"
+    assert b"OSError: camera gone" in done.stderr
+    assert f'File "{folder}/src/handler.py", line 3'.encode() in done.stderr
+
+
 def test_what_the_handler_prints_is_not_in_the_reply(dcf, function):
     folder = function("def Handler(req):\n    print('m' * 5_000_000)\n    return b'reply'\n")
     done = dcf("function", "run", folder)
@@ -256,6 +265,17 @@ def test_no_network_and_a_cold_cache(dcf, function, tmp_path):
     assert time.monotonic() - begin < 60
 
 
+def test_a_deleted_lock_is_made_anew(dcf, function):
+    folder = function(requirements="six\n")
+    lock = folder / "requirements.lock"
+    assert dcf("function", "build", folder).returncode == 0
+    lock.write_text(lock.read_text().replace("six==1.17.0", "six==1.16.0"))
+    lock.unlink()
+    again = dcf("function", "build", folder)
+    assert b"lock: resolving 1 requirement" in again.stderr
+    assert lock.exists()
+
+
 def test_built_once_it_runs_without_a_network(dcf, function):
     folder = function(
         "import six\ndef Handler(req): return six.__version__\n", requirements="six==1.16.0\n"
@@ -287,8 +307,8 @@ def test_build_tells_what_it_did_and_does_nothing_twice(dcf, function):
 
 
 def test_verbose_shows_the_tools_own_output(dcf, function):
-    folder = function(requirements="six==1.17.0\n")
-    assert b"+ six==1.17.0" in dcf("function", "build", folder, "-v").stderr
+    folder = function(requirements="iniconfig==2.0.0\n")
+    assert b"+ iniconfig==2.0.0" in dcf("function", "build", folder, "-v").stderr
 
 
 def test_a_changed_dockerfile_is_told(dcf, function):

@@ -146,14 +146,26 @@ def test_a_replica_that_ends_is_replaced(serving):
     assert server.call() == b"fine"
 
 
+def test_what_is_replaced_is_what_was_served(serving):
+    server, handler = serving(
+        "import os\ndef Handler(req):\n    if req.input: os._exit(3)\n    return b'served'"
+    )
+    handler.write_text("def Handler(req): return b'edited'")
+    with pytest.raises(http.client.RemoteDisconnected):
+        server.call(b"die")
+    server.wait_for("The replica ended (exit code 3)")
+    assert server.call() == b"served"
+
+
 def test_an_error_in_a_call_is_shown_with_its_traceback(serving):
-    server, _ = serving("def Handler(req): return {}[1]")
+    server, handler = serving("def Handler(req): return {}[1]")
     with pytest.raises(urllib.request.HTTPError) as caught:
         server.call()
     with caught.value as error:
         assert error.code == 500
         assert error.headers["content-type"] == "application/problem+json"
     server.wait_for("KeyError: 1")
+    assert any(f'File "{handler}", line 1' in line for line in server.lines)
 
 
 def test_a_port_that_is_taken(dcf, serving, tmp_path):

@@ -146,7 +146,7 @@ def test_a_body_that_is_not_json_is_the_callers_fault(launch):
 @pytest.mark.parametrize(
     ("reply", "message"),
     [
-        ("None", "returned None; was it forgotten"),
+        ("None", "returned None; was a return forgotten"),
         ("object()", "returned a value of type object"),
         ("{'a': {1, 2}}", "holds a value of type set, which JSON does not know"),
         ("{'a': float('nan')}", "has no JSON form"),

@@ -248,6 +248,27 @@ def test_an_async_handler_is_cancelled_at_its_deadline(launch, tmp_path):
     assert running.replica.poll() is None
 
 
+def test_a_client_that_gave_up_early_costs_the_replica_nothing(launch):
+    running = launch(
+        """
+        import asyncio
+        async def Handler(req):
+            if req.input:
+                return "alive"
+            await asyncio.sleep(60)
+        """,
+        timeout=0.6,
+        grace=0.3,
+    )
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.connect(running.endpoint.removeprefix("unix:"))
+        connection.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
+        time.sleep(0.2)
+    time.sleep(1.2)
+    assert running.call(b"x") == b"alive"
+    assert running.replica.poll() is None
+
+
 def test_a_handler_that_will_not_stop_ends_the_process(launch):
     running = launch(
         """

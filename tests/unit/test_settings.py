@@ -13,6 +13,7 @@ def test_the_watchers_defaults():
     assert asdict(WatcherSettings()) == {
         "function": "function",
         "root": ".",
+        "origin": "",
         "handler_dir": "./src",
         "handler_file": "handler.py",
         "handler_name": "Handler",

@@ -74,7 +74,7 @@ class Builder:
             folder: The function's folder.
             spec: Its name and the Python that it asks for.
             nocache: Whether to read every file and make the environment again, changed or not. The
-                lock's pins stay: to move them, edit or delete requirements.lock.
+                lock's pins stay: to have them made anew, delete requirements.lock.
             offline: Whether only what is on this machine may be used.
 
         Raises:

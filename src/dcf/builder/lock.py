@@ -110,7 +110,11 @@ class Locker:
             StorageError: When the lock cannot be written.
         """
         inputs = self._inputs(requirements, bundle)
-        found = dict.fromkeys([_read(folder / LOCK_NAME), previous])
+        own = _read(folder / LOCK_NAME)
+        if own is None and os.access(folder, os.W_OK):
+            # It was deleted, not merely impossible to keep: the author wants a new one.
+            previous = None
+        found = dict.fromkeys([own, previous])
         known = [text for text in found if text is not None]
         for text in known:
             bound = _bound(text)

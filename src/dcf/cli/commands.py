@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import click
+
 from dcf.cli.lazy import Lazy, LazyGroup
+from dcf.version import __version__
 
 SETTINGS = {"help_option_names": ["-h", "--help"]}
 
@@ -41,3 +44,5 @@ root = LazyGroup(
         "version": Lazy("dcf.cli.version:version", "Print the version."),
     },
 )
+
+click.version_option(__version__, message="%(prog)s %(version)s")(root)

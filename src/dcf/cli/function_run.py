@@ -13,7 +13,7 @@ import click
 from dcf.cli import options
 from dcf.cli.console import Console
 from dcf.cli.exits import ExitCode
-from dcf.cli.workshop import Workshop, in_authors_words
+from dcf.cli.workshop import Workshop
 from dcf.client.watcher import Answer, WatcherClient
 from dcf.engines.local.replica import LocalReplica
 from dcf.errors import NO_SPACE, DiskFull, ReplicaLost, StorageError
@@ -83,7 +83,6 @@ def run(
     with (
         workshop.gpus(located.spec, required=require_gpu) as devices,
         workshop.stage(located, built) as staged,
-        in_authors_words(staged),
     ):
         console.say(f"Starting {located.spec.name} on this machine")
         settings = WatcherSettings(lifeline=True, log_level="CRITICAL")
@@ -210,4 +209,5 @@ def _preview(body: bytes) -> str:
         text = body.decode()
     except UnicodeDecodeError:
         return f"<{len(body)} bytes>"
+    text = text.removesuffix("\n")
     return text if len(text) <= SHOWN else f"{text[:SHOWN]} ... <{len(body)} bytes in all>"

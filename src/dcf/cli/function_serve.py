@@ -12,10 +12,11 @@ from pathlib import Path
 import click
 from watchfiles import DefaultFilter, watch
 
+from dcf.builder.builder import Built
 from dcf.builder.ignore import LOCK_NAME
 from dcf.cli import options
 from dcf.cli.console import Console
-from dcf.cli.workshop import Workshop, in_authors_words
+from dcf.cli.workshop import Workshop
 from dcf.engines.local.replica import LocalReplica
 from dcf.errors import AddressInUse, DcfError
 from dcf.project.locate import Located
@@ -70,7 +71,7 @@ def serve(
     console = Console(verbose=verbose)
     workshop = Workshop(console, os.environ)
     located = workshop.find(name, config)
-    workshop.build(located, offline=offline)
+    built = workshop.build(located, offline=offline)
     with (
         workshop.gpus(located.spec, required=require_gpu) as devices,
         contextlib.closing(_listen(port)) as listener,
@@ -78,7 +79,7 @@ def serve(
         settings = WatcherSettings(lifeline=True)
         server = _Serving(workshop, console, settings, dict(devices), listener, start_timeout)
         try:
-            server.replace_by(located, offline=offline)
+            server.replace_by(located, built)
             address = f"http://127.0.0.1:{listener.getsockname()[1]}"
             console.say(f"Serving {located.spec.name} at {address}{FUNCTION_PREFIX}"
                         f"{located.spec.name}")  # fmt: skip
@@ -111,23 +112,20 @@ class _Serving:
         self._start_timeout = start_timeout
         self._current: tuple[LocalReplica, contextlib.ExitStack] | None = None
         self._draining: list[tuple[LocalReplica, contextlib.ExitStack, float]] = []
-        self._located: Located | None = None
+        self._served: tuple[Located, Built] | None = None
 
-    def replace_by(self, located: Located, *, offline: bool) -> None:
-        """Builds and starts ``located``; once it is ready, the replica before it drains.
+    def replace_by(self, located: Located, built: Built) -> None:
+        """Starts what was built; once it is ready, the replica before it drains.
 
         Raises:
-            DcfError: When it cannot be built or started; the replica before it goes on.
+            DcfError: When it cannot be started; the replica before it goes on.
         """
-        built = self._workshop.build(located, offline=offline)
         with contextlib.ExitStack() as stack:
             staged = stack.enter_context(self._workshop.stage(located, built))
-            with in_authors_words(staged):
-                replica = self._workshop.start(
-                    staged, self._settings, self._devices, self._listener.fileno()
-                )
-                stack.callback(replica.stop, self._settings.grace)
-                replica.wait_ready(self._start_timeout)
+            listener = self._listener.fileno()
+            replica = self._workshop.start(staged, self._settings, self._devices, listener)
+            stack.callback(replica.stop, self._settings.grace)
+            replica.wait_ready(self._start_timeout)
             kept = stack.pop_all()
         if self._current is not None:
             before, its_stack = self._current
@@ -135,14 +133,14 @@ class _Serving:
             until = time.monotonic() + self._settings.drain
             self._draining.append((before, its_stack, until))
         self._current = (replica, kept)
-        self._located = located
+        self._served = (located, built)
 
     def try_to_reload(self, name: str | None, config: Path | None, *, offline: bool) -> None:
         """Replaces the replica by what the folder holds now, if that works."""
         begin = time.monotonic()
         try:
             located = self._workshop.find(name, config)
-            self.replace_by(located, offline=offline)
+            self.replace_by(located, self._workshop.build(located, offline=offline))
         except DcfError as error:
             self._console.error(error)
             self._console.say("The version before goes on.")
@@ -160,7 +158,7 @@ class _Serving:
             if replica.poll() is not None or time.monotonic() >= until:
                 self._draining.remove(entry)
                 stack.close()
-        if self._current is None or self._located is None:
+        if self._current is None or self._served is None:
             return
         replica, stack = self._current
         ended = replica.poll()
@@ -168,7 +166,7 @@ class _Serving:
             self._console.say(f"The replica ended ({ended}); starting another")
             self._current = None
             stack.close()
-            self.replace_by(self._located, offline=True)
+            self.replace_by(*self._served)
 
     def stop(self) -> None:
         """Ends all replicas."""
@@ -184,7 +182,8 @@ def _listen(port: int) -> socket.socket:
     try:
         return socket.create_server(("127.0.0.1", port), backlog=BACKLOG)
     except OSError as error:
-        message = f"port {port} of 127.0.0.1 cannot be had: {error.strerror}"
+        reason = os.strerror(error.errno or 0)
+        message = f"port {port} of 127.0.0.1 cannot be had: {reason}"
         raise AddressInUse(message) from error
 
 

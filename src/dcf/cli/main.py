@@ -14,7 +14,7 @@ from dcf.cli.commands import root
 from dcf.cli.console import Console
 from dcf.cli.exits import ExitCode, exit_code
 from dcf.cli.lazy import ReaderGone
-from dcf.errors import DcfError
+from dcf.errors import NO_SPACE, DcfError
 
 
 class Terminated(BaseException):
@@ -58,6 +58,12 @@ def run(arguments: list[str] | None = None) -> int:
         # when it closes standard output.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = ExitCode.OK
+    except OSError as error:
+        if error.errno not in NO_SPACE:
+            raise
+        Console().say(f"Error: standard output cannot be written: {error.strerror}")
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = ExitCode.STORAGE
     return int(code or ExitCode.OK)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +15,6 @@ from dcf.cli.console import Console
 from dcf.engines.local.gpu import Gpu, GpuSource, Nvml, reserve, restrict, visible_devices
 from dcf.engines.local.replica import Launch, LocalReplica
 from dcf.engines.local.workspace import Workspace, workspace
-from dcf.errors import DcfError
 from dcf.function.secrets import SECRETS_DIR
 from dcf.model.function import FunctionSpec
 from dcf.project.environment import Resolved, resolve_environment
@@ -139,6 +137,7 @@ class Workshop:
             settings,
             function=spec.name,
             root=str(place.source),
+            origin=str(staged.located.folder),
             handler_dir=spec.handler.dir,
             handler_file=spec.handler.file,
             handler_name=spec.handler.name,
@@ -156,21 +155,6 @@ class Workshop:
             listener=listener,
         )
         return LocalReplica(launch, self._env)
-
-
-@contextlib.contextmanager
-def in_authors_words(staged: Staged) -> Iterator[None]:
-    """Errors name the author's files instead of the copies that ran."""
-    try:
-        yield
-    except DcfError as error:
-        ran = os.path.realpath(staged.place.source)
-        written = str(staged.located.folder)
-        error.args = tuple(str(part).replace(ran, written) for part in error.args)
-        traceback = getattr(error, "traceback", "")
-        if traceback:
-            error.traceback = traceback.replace(ran, written)  # type: ignore[attr-defined]
-        raise
 
 
 def _report(gpus: tuple[Gpu, ...], driver: str) -> str:

@@ -130,7 +130,9 @@ def _encode_body(value: Any) -> tuple[bytes | Iterator[Any] | AsyncIterator[Any]
         return array.getvalue(), http.NPY
     if isinstance(value, Iterator | AsyncIterator):
         return value, http.BINARY
-    found = f"a value of type {_name(value)}" if value is not None else "None; was it forgotten?"
+    found = (
+        f"a value of type {_name(value)}" if value is not None else "None; was a return forgotten?"
+    )
     raise UnsupportedReply(
         f"the handler returned {found} (allowed: bytes, str, dict, list, a PIL image,"
         " a NumPy array, Reply, or a generator of these)"

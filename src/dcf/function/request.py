@@ -71,11 +71,10 @@ class Request:
         input: The body as it came.
         method: The HTTP method, such as ``POST``.
         path: What follows the function in the URL's path, at least ``/``.
-        request_id: The call's id, as in the ``X-Request-Id`` header.
     """
 
     __slots__ = ("_cancelled", "_ends", "_function", "_headers", "_query", "_raw_headers",
-                 "input", "method", "path", "request_id")  # fmt: skip
+                 "_request_id", "input", "method", "path")  # fmt: skip
 
     def __init__(
         self,
@@ -109,15 +108,20 @@ class Request:
         self._query = query
         self._raw_headers = headers
         self._function = function
-        self.request_id = request_id
+        self._request_id = request_id
         self._ends = ends
         self._headers: Headers | None = None
         self._cancelled = False
 
     @property
+    def request_id(self) -> str:
+        """The call's id, as in the ``X-Request-Id`` header."""
+        return self._request_id.decode("latin-1")
+
+    @property
     def info(self) -> Info:
         """The function's name and the call's id."""
-        return Info(self._function, self.request_id.decode("latin-1"))
+        return Info(self._function, self.request_id)
 
     @property
     def text(self) -> str:

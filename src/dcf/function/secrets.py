@@ -19,7 +19,10 @@ def secret(name: str) -> str:
     Raises:
         SecretNotFound: When the function has no such secret.
     """
-    path = Path(os.environ.get(SECRETS_DIR, "."), name)
-    if SECRETS_DIR not in os.environ or Path(name).name != name or not path.is_file():
-        raise SecretNotFound(name, path)
+    folder = os.environ.get(SECRETS_DIR)
+    if folder is None or Path(name).name != name:
+        raise SecretNotFound(name, None)
+    path = Path(folder, name)
+    if not path.is_file():
+        raise SecretNotFound(name, None)
     return path.read_text(encoding="utf-8").rstrip("\r\n")

@@ -136,7 +136,7 @@ def _by_key(argument: str, given: Path | None, cwd: Path) -> Located:
     raise FunctionNotFound(message, _near(argument, names))
 
 
-_HOW = "'dcf function init NAME' makes a folder with one"
+_HOW = "'dcf-cli function init NAME' makes a folder with one"
 
 
 def _located(config: Config, name: str) -> Located:

@@ -20,6 +20,7 @@ from dcf.errors import (
     HandlerRaised,
     NotReady,
     Overloaded,
+    UnsupportedReply,
 )
 from dcf.function.reply import Encoded
 from dcf.function.request import Request
@@ -140,19 +141,21 @@ class App:
         if self._room <= 0:
             waiting = f"{self.lane.concurrency} running and {settings.queue} waiting"
             raise Overloaded(f"{settings.function} has {waiting} calls already")
+        request_id = request_id or new_request_id()
         request = Request(
             method=scope["method"],
             path=self._path(scope["path"]),
             query=scope["query_string"],
             headers=scope["headers"],
             function=settings.function,
-            request_id=request_id or new_request_id(),
+            request_id=request_id,
             ends=deadline,
         )
         call = Call(
             request,
             receive,
             self._loop.create_future(),
+            request_id=request_id,
             arrived=now,
             deadline=deadline,
             rolling=rolling,
@@ -205,7 +208,7 @@ class App:
             raise outcome if outcome is not None else CallError("the handler gave no outcome")
         headers = [
             (b"content-type", outcome.content_type),
-            (_REQUEST_ID, call.request.request_id),
+            (_REQUEST_ID, call.request_id),
             (_SERVER_TIMING, call.timing()),
             *outcome.headers,
         ]
@@ -234,7 +237,8 @@ async def _send_chunks(call: Call, pipe: ChunkPipe, send: Send) -> None:
             await send({"type": "http.response.body", "body": chunk, "more_body": True})
             call.progress()
     except CallError as error:
-        _log(call, error)
+        # No reply can tell it any more, so the log does, however little else it may say.
+        logger.critical("call %s broke off: %s", call.request.request_id, _reason(error))
         raise BrokenStream from error
     if call.state is CallState.ENDED:
         raise BrokenStream
@@ -260,7 +264,7 @@ async def send_whole(status: int, headers: Headers, body: bytes, send: Send) -> 
 async def _refuse(error: DcfError, scope: Message, call: Call | None, send: Send) -> None:
     """Sends ``error`` as a problem document."""
     if call is not None:
-        request_id = call.request.request_id
+        request_id = call.request_id
         _log(call, error)
     else:
         request_id = dict(scope["headers"]).get(_REQUEST_ID, b"")
@@ -277,6 +281,9 @@ async def _refuse(error: DcfError, scope: Message, call: Call | None, send: Send
 
 
 def _log(call: Call, error: DcfError) -> None:
-    if isinstance(error, HandlerRaised):
-        reason = error.traceback or str(error)
-        logger.error("call %s: %s", call.request.request_id.decode("latin-1"), reason)
+    if isinstance(error, HandlerRaised | UnsupportedReply):
+        logger.error("call %s: %s", call.request.request_id, _reason(error))
+
+
+def _reason(error: DcfError) -> str:
+    return getattr(error, "traceback", "") or str(error)

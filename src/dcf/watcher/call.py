@@ -57,6 +57,7 @@ class Call:
 
     Attributes:
         request: What the handler is given.
+        request_id: The call's id, ready for a header.
         arrived: When the headers were here.
         deadline: When the call is given up.
         rolling: Seconds by which each chunk of a streamed reply moves the deadline; 0 when the
@@ -71,12 +72,13 @@ class Call:
         ready: Resolved when the outcome is there or the call was given up.
         receive: The server's way to tell that the client is gone.
         reader: The task to cancel when the body does not arrive in time.
+        interrupted: Whether the handler was told that its deadline has passed.
         watch: The task that waits for the client to go away; None for most calls.
     """
 
-    __slots__ = ("answered", "arrived", "deadline", "finished", "outcome", "pipe", "reader",
-                 "ready", "receive", "request", "rolling", "started", "state",
-                 "unread", "watch")  # fmt: skip
+    __slots__ = ("answered", "arrived", "deadline", "finished", "interrupted", "outcome", "pipe",
+                 "reader", "ready", "receive", "request", "request_id", "rolling", "started",
+                 "state", "unread", "watch")  # fmt: skip
 
     def __init__(
         self,
@@ -84,6 +86,7 @@ class Call:
         receive: Receive,
         ready: asyncio.Future[None],
         *,
+        request_id: bytes,
         arrived: float,
         deadline: float,
         rolling: float,
@@ -91,6 +94,7 @@ class Call:
         self.request = request
         self.receive = receive
         self.ready = ready
+        self.request_id = request_id
         self.arrived = arrived
         self.deadline = deadline
         self.rolling = rolling
@@ -101,6 +105,7 @@ class Call:
         self.pipe: ChunkPipe | None = None
         self.state = CallState.READING
         self.unread = True
+        self.interrupted = False
         self.reader: asyncio.Task[None] | None = None
         self.watch: asyncio.Task[None] | None = None
 

@@ -18,7 +18,7 @@ from dcf.errors import NotReady, StartError
 from dcf.model.replica import ReplicaState
 from dcf.protocol.exits import WatcherExit
 from dcf.settings import WatcherSettings
-from dcf.watcher import loading
+from dcf.watcher import loading, tracebacks
 from dcf.watcher.app import App
 from dcf.watcher.call import Call
 from dcf.watcher.lanes import HANDLER_THREAD, Lane, LoopLane, ThreadLane
@@ -105,6 +105,8 @@ class Host:
     def _handler_thread(self) -> None:
         """Imports, constructs and calls the handler: all in this one thread."""
         settings = self._settings
+        if settings.origin:
+            tracebacks.name_files_as(str(Path(settings.root).resolve()), settings.origin)
         try:
             folder = loading.enter(Path(settings.root), settings.handler_dir)
             target = loading.import_handler(folder, settings.handler_file, settings.handler_name)
@@ -149,7 +151,7 @@ class Host:
     def _stuck(self, call: Call) -> None:
         """The handler goes on past deadline and grace: only the end of the process stops it."""
         detail = (
-            f"call {call.request.info.request_id}: the handler went on more than"
+            f"call {call.request.request_id}: the handler went on more than"
             f" {self._settings.grace:g} s past its deadline"
         )
         logger.error("%s; this is where it is:", detail)

@@ -30,7 +30,7 @@ def enter(root: Path, handler_dir: str) -> Path:
     """
     folder = (root / handler_dir).resolve()
     if not folder.is_dir():
-        raise HandlerNotFound(f"the handler's folder {handler_dir} is not in {root}")
+        raise HandlerNotFound(f"the handler's folder {handler_dir} is not in the function's folder")
     os.chdir(folder)
     # The first entry is where this process was started; the author's folder takes its place.
     sys.path[0] = str(folder)

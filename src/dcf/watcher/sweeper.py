@@ -74,6 +74,9 @@ class Sweeper:
         if call.state is CallState.ENDED:
             if not call.busy:
                 self._calls.discard(call)
+            elif now >= call.deadline and not call.interrupted:
+                # Its client went away before; now its time is up as well.
+                self._interrupt(call)
             elif now >= call.deadline + self._grace:
                 self._calls.discard(call)
                 self._on_stuck(call)
@@ -83,6 +86,10 @@ class Sweeper:
             what = "the body did not arrive" if reading else "there was no reply"
             call.end(DeadlineExceeded(f"{what} within {seconds:.4g} s"))
             if call.busy:
-                self._on_expired(call)
+                self._interrupt(call)
         elif call.watch is None and call.state is not CallState.READING:
             self._on_slow(call)
+
+    def _interrupt(self, call: Call) -> None:
+        call.interrupted = True
+        self._on_expired(call)

@@ -8,7 +8,25 @@ from pathlib import Path
 LIMIT = 32 * 1024
 """Characters of one traceback. An exception can carry a whole array in its message."""
 
+_names = [("", "")]
+"""The folder that runs and the name under which its author knows it."""
+
 _OURS = str(Path(__file__).parent)
+
+
+def name_files_as(ran: str, written: str) -> None:
+    """From now on, tracebacks and messages name files below ``ran`` as below ``written``.
+
+    What runs is a copy of the author's folder; the author knows the original. One process runs one
+    function, so this holds for the process.
+    """
+    _names[0] = (ran, written)
+
+
+def in_authors_words(text: str) -> str:
+    """``text`` with the author's paths instead of those of the copy."""
+    ran, written = _names[0]
+    return text.replace(ran, written) if ran else text
 
 
 def author_traceback(error: BaseException) -> str:
@@ -24,6 +42,7 @@ def author_traceback(error: BaseException) -> str:
         text = "".join(found.format())
     else:
         text = "".join(found.format_exception_only())
+    text = in_authors_words(text)
     return text if len(text) <= LIMIT else f"{text[: LIMIT // 2]}\n[...]\n{text[-LIMIT // 2 :]}"
 
 
@@ -35,7 +54,7 @@ def summary(error: BaseException) -> str:
         message = str(error)
     except Exception:  # noqa: BLE001  the author's own __str__
         message = "<its message cannot be shown>"
-    text = f"{type_name(error)}: {message}" if message else type_name(error)
+    text = in_authors_words(f"{type_name(error)}: {message}" if message else type_name(error))
     return text if len(text) <= LIMIT else f"{text[:LIMIT]} [...]"
 
 

@@ -56,7 +56,7 @@ def test_reply_overrides_what_fits():
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        (None, "None; was it forgotten"),
+        (None, "None; was a return forgotten"),
         (1, "a value of type int"),
         ((1, 2), "a value of type tuple"),
         ({1, 2}, "a value of type set"),

@@ -106,7 +106,7 @@ def test_what_fits_more_than_once(
 @pytest.mark.parametrize(
     ("argument", "config", "where", "said", "near"),
     [
-        (None, None, ".", ["no config.yaml in", "dcf function init"], ()),
+        (None, None, ".", ["no config.yaml in", "dcf-cli function init"], ()),
         (None, None, "hello/src", ["there is one in", "hello: run the command there"], ()),
         ("hallo", None, ".", ["no folder hallo", "no config.yaml in"], ("hello",)),
         ("x", None, "hello/src", ["there is one in", "run the command there"], ()),

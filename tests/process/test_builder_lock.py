@@ -133,13 +133,14 @@ def test_a_lock_with_a_merge_in_it_is_no_obstacle(bench: Bench) -> None:
     assert "<<<" not in lock.read_text()
 
 
-def test_a_lost_lock_comes_back_from_the_store_unmoved(bench: Bench) -> None:
+def test_a_deleted_lock_is_made_anew_with_the_newest(bench: Bench) -> None:
     make_wheel(bench.wheels, "mine", "1.0")
     folder = make_folder(bench.place / "f", "mine\n")
     first = bench.build(folder)
     make_wheel(bench.wheels, "mine", "2.0")
     (folder / "requirements.lock").unlink()
-    assert bench.build(folder).artifact == first.artifact
+    assert bench.build(folder).artifact != first.artifact
+    assert "mine==2.0" in (folder / "requirements.lock").read_text()
 
 
 def test_nocache_keeps_the_pins(bench: Bench) -> None:

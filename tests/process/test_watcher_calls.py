@@ -25,7 +25,11 @@ class Handler:
 """
 
 
-@pytest.mark.parametrize("body", [b"", b"x", b"\x00\xff" * 50_000, b"m" * 20_000_000])
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"x", b"\x00\xff" * 50_000, b"m" * 20_000_000],
+    ids=["empty", "1 B", "100 kB", "20 MB"],
+)
 def test_bytes_come_back_as_they_went(launch, body):
     assert launch(ECHO).call(body) == body
 
@@ -366,9 +370,39 @@ def test_a_connection_lives_on_after_an_error_and_ends_when_a_body_was_not_read(
         assert b"connection: close" in answer
 
 
-@pytest.mark.parametrize("value", ["", "-5", "soon", "1e3", "9" * 400])
+@pytest.mark.parametrize("value", ["", "-5", "soon", "1e3", "9" * 100])
 def test_a_deadline_that_is_none_is_ignored(launch, value):
     assert launch(ECHO).call(b"x", headers={"X-Dcf-Deadline-Ms": value}) == b"x"
+
+
+def test_a_client_that_asks_for_it_has_its_connection_closed(launch):
+    running = launch(ECHO)
+    for head in (b"POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n", b"POST / HTTP/1.0\r\n"):
+        with _connected(running) as connection:
+            connection.sendall(head + b"Content-Length: 2\r\n\r\nhi")
+            answer = b"".join(iter(lambda: connection.recv(65536), b""))
+        assert b"connection: close\r\n" in answer
+        assert answer.endswith(b"\r\n\r\nhi")
+
+
+def test_requests_that_come_together_are_answered_in_order(launch):
+    running = launch(ECHO)
+    request = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\n%d"
+    with _connected(running) as connection:
+        connection.sendall(b"".join(request % number for number in range(10)))
+        answer = b""
+        while answer.count(b"HTTP/1.1 200 OK") < 10 or not answer.endswith(b"9"):
+            answer += connection.recv(65536)
+    assert [part[-1:] for part in answer.split(b"HTTP/1.1")[1:]] == [b"%d" % n for n in range(10)]
+
+
+@pytest.mark.parametrize("status", [201, 204, 304, 404, 599])
+def test_statuses(launch, status):
+    running = launch(f"from dcf import Reply\ndef Handler(req): return Reply('', status={status})")
+    with _connected(running) as connection:
+        for _ in range(2):
+            connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert connection.recv(65536).startswith(b"HTTP/1.1 %d " % status)
 
 
 def test_what_is_no_http_is_refused(launch):

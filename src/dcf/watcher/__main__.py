@@ -28,6 +28,11 @@ from dcf.watcher.lanes import HANDLER_THREAD
 from dcf.watcher.life import Life
 from dcf.watcher.server import listen
 
+SWITCH_INTERVAL = 0.0005
+"""Seconds after which a thread that computes in Python lets another go on. A tenth of the
+interpreter's own 0.005, so that the server takes in and hands out while the handler computes:
+without it, a message that a busy generator yields leaves after 5 ms, and large requests wait."""
+
 
 def main() -> int:
     """Runs one replica.
@@ -47,6 +52,7 @@ def main() -> int:
     if settings.lifeline:
         _end_with_parent()
     _close_standard_input()
+    sys.setswitchinterval(SWITCH_INTERVAL)
     life = Life(channel)
     try:
         listener = listen(settings.listen)

@@ -36,6 +36,7 @@ from dcf.watcher.life import Life
 from dcf.watcher.pipe import ChunkPipe
 from dcf.watcher.server import BrokenStream
 from dcf.watcher.sweeper import Sweeper
+from dcf.watcher.whole import write_whole
 
 Send = Callable[[Message], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
@@ -129,11 +130,14 @@ class App:
     def _admit(self, scope: Message, receive: Receive) -> Call:
         now, settings = time.monotonic(), self._settings
         request_id, deadline, rolling = b"", now + settings.timeout, settings.timeout
+        last = False
         for name, value in scope["headers"]:
             if name == _REQUEST_ID and _USABLE_ID.fullmatch(value):
                 request_id = value
             elif name == _DEADLINE_MS and _USABLE_MS.fullmatch(value):
                 deadline, rolling = min(deadline, now + int(value) / 1000), 0.0
+            elif name == b"connection":
+                last = value.lower() == b"close"
             elif name == b"content-length" and int(value) > settings.max_body:
                 raise BodyTooLarge(settings.max_body)
         if self.lane is None:
@@ -156,6 +160,7 @@ class App:
             receive,
             self._loop.create_future(),
             request_id=request_id,
+            last=last,
             arrived=now,
             deadline=deadline,
             rolling=rolling,
@@ -212,9 +217,12 @@ class App:
             (_SERVER_TIMING, call.timing()),
             *outcome.headers,
         ]
-        if self.closing:
+        last = self.closing or call.last
+        if last:
             headers.append((b"connection", b"close"))
         if isinstance(outcome.body, bytes):
+            if not last and write_whole(send, outcome.status, headers, outcome.body):
+                return
             await send_whole(outcome.status, headers, outcome.body, send)
         elif call.pipe is not None:
             self._watch_client(call)

@@ -71,14 +71,15 @@ class Call:
         unread: Whether part of the body may still be on its way.
         ready: Resolved when the outcome is there or the call was given up.
         receive: The server's way to tell that the client is gone.
+        last: Whether the client wants its connection closed after the reply.
         reader: The task to cancel when the body does not arrive in time.
         interrupted: Whether the handler was told that its deadline has passed.
         watch: The task that waits for the client to go away; None for most calls.
     """
 
-    __slots__ = ("answered", "arrived", "deadline", "finished", "interrupted", "outcome", "pipe",
-                 "reader", "ready", "receive", "request", "request_id", "rolling", "started",
-                 "state", "unread", "watch")  # fmt: skip
+    __slots__ = ("answered", "arrived", "deadline", "finished", "interrupted", "last", "outcome",
+                 "pipe", "reader", "ready", "receive", "request", "request_id", "rolling",
+                 "started", "state", "unread", "watch")  # fmt: skip
 
     def __init__(
         self,
@@ -87,6 +88,7 @@ class Call:
         ready: asyncio.Future[None],
         *,
         request_id: bytes,
+        last: bool,
         arrived: float,
         deadline: float,
         rolling: float,
@@ -95,6 +97,7 @@ class Call:
         self.receive = receive
         self.ready = ready
         self.request_id = request_id
+        self.last = last
         self.arrived = arrived
         self.deadline = deadline
         self.rolling = rolling

@@ -15,7 +15,6 @@ from typing import Any
 import uvicorn
 
 from dcf.errors import AddressInUse
-from dcf.watcher.corking import CorkedProtocol
 
 KEEP_ALIVE = 120
 """Seconds that an idle connection stays open. Longer than a proxy keeps its own end idle, so that
@@ -91,7 +90,7 @@ class Server(uvicorn.Server):
         logging.getLogger("uvicorn.error").addFilter(_keep)
         config = uvicorn.Config(
             app,
-            http=CorkedProtocol,
+            http="httptools",
             ws="none",
             lifespan="off",
             interface="asgi3",

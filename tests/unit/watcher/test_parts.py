@@ -22,7 +22,7 @@ async def _receive() -> dict[str, object]:
 
 def _call(**times: float) -> Call:
     ready = asyncio.get_running_loop().create_future()
-    given = {"request_id": b"1", "arrived": 0.0, "deadline": 1e9, "rolling": 0.0, **times}
+    given = {"request_id": b"1", "last": False, "arrived": 0.0, "deadline": 1e9, "rolling": 0.0, **times}
     return Call(Request(), _receive, ready, **given)
 
 

@@ -1,0 +1,123 @@
+"""``serve.py KIND PORT``: a bare echo on one of the HTTP servers, in the least code each allows.
+
+Every one reads the whole body and sends it back with its length. Nothing is imported that the
+chosen server does not need, so that the process's memory is the server's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable, MutableMapping
+from importlib import import_module
+from typing import Any
+
+HOST = "127.0.0.1"
+LIMIT = 1024**3
+Message = MutableMapping[str, Any]
+
+
+async def asgi(
+    scope: Message,
+    receive: Callable[[], Awaitable[Message]],
+    send: Callable[[Message], Awaitable[None]],
+) -> None:
+    """The echo in ASGI."""
+    if scope["type"] != "http":
+        return
+    parts: list[bytes] = []
+    message = await receive()
+    while message.get("more_body"):
+        parts.append(message["body"])
+        message = await receive()
+    last = message["body"]
+    body = b"".join((*parts, last)) if parts else last
+    headers = [
+        (b"content-type", b"application/octet-stream"),
+        (b"content-length", b"%d" % len(body)),
+    ]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def rsgi(scope: Any, protocol: Any) -> None:  # noqa: ARG001  granian's signature
+    """The echo in RSGI, granian's own interface. It sets the length by itself."""
+    body = await protocol()
+    protocol.response_bytes(200, [("content-type", "application/octet-stream")], body)
+
+
+def uvicorn(port: int, **settings: Any) -> None:
+    """With the watcher's settings, unless others are given."""
+    quiet = {"access_log": False, "server_header": False, "date_header": False, "lifespan": "off"}
+    quiet |= {"log_level": "warning", "ws": "none", "proxy_headers": False, "backlog": 2048}
+    import_module("uvicorn").run(asgi, host=HOST, port=port, **{**quiet, **settings})
+
+
+def uvicorn_httptools(port: int) -> None:
+    """What the watcher stands on, without the watcher's change of how it writes."""
+    uvicorn(port, http="httptools", loop="uvloop")
+
+
+def uvicorn_h11(port: int) -> None:
+    """No code in C at all."""
+    uvicorn(port, http="h11", loop="asyncio")
+
+
+def uvicorn_run(port: int) -> None:
+    """As it comes, but for the access log."""
+    import_module("uvicorn").run(asgi, host=HOST, port=port, access_log=False)
+
+
+def hypercorn(port: int) -> None:
+    """In one process, on uvloop."""
+    config = import_module("hypercorn.config").Config()
+    config.bind = [f"{HOST}:{port}"]
+    config.include_date_header = config.include_server_header = False
+    config.accesslog = None
+    serve = import_module("hypercorn.asyncio").serve
+    import_module("uvloop").run(serve(asgi, config))
+
+
+def granian(port: int, interface: str, app: Any) -> None:
+    """Embedded: in this process and this loop, as the watcher would need it."""
+    embed = import_module("granian.server.embed")
+    kind = import_module("granian.constants").Interfaces(interface)
+    server = embed.Server(app, HOST, port, interface=kind, log_enabled=False, backlog=2048)
+    import_module("uvloop").run(server.serve())
+
+
+def granian_worker(port: int) -> None:
+    """As it comes: a parent and one worker, ASGI."""
+    kind = import_module("granian.constants").Interfaces.ASGI
+    server = import_module("granian").Granian(
+        "serve:asgi", HOST, port, interface=kind, workers=1, log_enabled=False, backlog=2048
+    )
+    server.serve()
+
+
+def aiohttp(port: int) -> None:
+    """aiohttp.web with one route, on uvloop."""
+    web = import_module("aiohttp.web")
+
+    async def echo(request: Any) -> Any:
+        return web.Response(body=await request.read(), content_type="application/octet-stream")
+
+    app = web.Application(client_max_size=LIMIT)
+    app.router.add_post("/", echo)
+    loop: asyncio.AbstractEventLoop = import_module("uvloop").new_event_loop()
+    web.run_app(app, host=HOST, port=port, access_log=None, print=None, loop=loop, backlog=2048)
+
+
+KINDS: dict[str, Callable[[int], None]] = {
+    "uvicorn": uvicorn_httptools,
+    "uvicorn-h11": uvicorn_h11,
+    "uvicorn-run": uvicorn_run,
+    "hypercorn": hypercorn,
+    "granian-asgi": lambda port: granian(port, "asgi", asgi),
+    "granian-rsgi": lambda port: granian(port, "rsgi", rsgi),
+    "granian-worker": granian_worker,
+    "aiohttp": aiohttp,
+}
+
+if __name__ == "__main__":
+    KINDS[sys.argv[1]](int(sys.argv[2]))

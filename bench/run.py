@@ -1,0 +1,111 @@
+"""``bench/run.py [--list] [NAME ...]``: speed, as ratios of medians within one run.
+
+A missed bar is told and is no error: a busy machine misses bars. A measurement that cannot run is
+one, unless what it lacks is not the project's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bench.figures import Figure
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A measurement that can be chosen.
+
+    Attributes:
+        module: Its module in this folder.
+        help: What it measures.
+        usual: Whether it runs when nothing is chosen.
+    """
+
+    module: str
+    help: str
+    usual: bool = True
+
+
+ENTRIES = {
+    "cli-start": Entry("cli_start", "dcf-cli --help and import dcf, beside a bare Python"),
+    "build-run": Entry("build_run", "function build and function run of examples/01-hello-dcf"),
+    "watcher-echo": Entry("watcher_echo", "the watcher, beside bare uvicorn and LitServe"),
+    "ssd": Entry("ssd", "object detection through the watcher, beside a plain loop"),
+    "one-write": Entry("one_write", "a reply in one write, beside two", usual=False),
+    "http-servers": Entry("http_servers", "HTTP servers for the watcher", usual=False),
+}
+HEADINGS = ("figure", "", "bar", "", "medians (range of single rounds)")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs what is chosen and prints one table."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="what to measure")
+    parser.add_argument("--list", action="store_true", help="show the names and end")
+    given = parser.parse_args(arguments)
+    if given.list:
+        for name, entry in ENTRIES.items():
+            print(f"{name:14}{entry.help}{'' if entry.usual else ' (only when named)'}")
+        return 0
+    if unknown := sorted(set(given.names) - set(ENTRIES)):
+        parser.error(f"no such measurement: {', '.join(unknown)}; --list shows them")
+    names = given.names or [name for name, entry in ENTRIES.items() if entry.usual]
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
+    figures, failed = _measure(names)
+    _print(figures)
+    return 1 if failed else 0
+
+
+def _measure(names: Sequence[str]) -> tuple[list[Figure], bool]:
+    from bench.figures import BenchFailed, SkippedBench, say  # noqa: PLC0415  needs the path set above
+
+    figures: list[Figure] = []
+    failed = False
+    for name in names:
+        say(f"{name}: {ENTRIES[name].help}")
+        measure: Callable[[], Iterator[Figure]]
+        measure = import_module(f"bench.{ENTRIES[name].module}").measure
+        try:
+            for figure in measure():
+                figures.append(figure)
+                say(f"  {figure.name}: {figure.value:.3g} {figure.unit}")
+        except SkippedBench as error:
+            say(f"  skipped: {error}")
+        except BenchFailed as error:
+            say(f"  FAILED: {error}")
+            failed = True
+        except Exception:  # noqa: BLE001  the others still run
+            traceback.print_exc()
+            failed = True
+    return figures, failed
+
+
+def _print(figures: Sequence[Figure]) -> None:
+    print(f"Python {platform.python_version()}, {os.cpu_count()} CPUs, {platform.system()}\n")
+    rows = [HEADINGS, *(_row(figure) for figure in figures)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]
+    for row in rows:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        print("  ".join(cells).rstrip())
+
+
+def _row(figure: Figure) -> tuple[str, str, str, str, str]:
+    bar = met = ""
+    if figure.bar is not None:
+        bar = f"{'>=' if figure.at_least else '<='} {figure.bar:g} {figure.unit}"
+        met = "met" if figure.met else "MISSED"
+    return figure.name, f"{figure.value:.3g} {figure.unit}", bar, met, figure.raw
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,134 @@
+"""Object detection through the watcher, beside the same handler called in a loop.
+
+Both run examples/02-object-detection-ssd as built, in the function's own environment, with the
+threads that the example asks for, and take the same picture: one of the example's, and one as a
+camera would send it. The whole handler counts, decoding
+included. Two calls are in flight, so that the handler never waits for the next one; while one side
+is measured, the other is idle.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from http import HTTPStatus
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from bench.environments import cache_folder
+from bench.figures import Figure, SkippedBench, alternate, say
+from bench.load import LoadFailed
+from bench.servers import APPS, Server, watcher
+from bench.watcher_echo import compared
+from PIL import Image
+
+from dcf.builder.builder import Builder
+from dcf.builder.store import Store
+from dcf.builder.uv import Uv
+from dcf.errors import IndexUnreachable
+from dcf.project.locate import locate
+
+EXAMPLE = Path(__file__).parent.parent / "examples" / "02-object-detection-ssd"
+ROUNDS = 7
+CALLS = 80
+IN_FLIGHT = 2
+BAR = 0.95
+
+
+def measure() -> Iterator[Figure]:
+    """Yields a ratio of pictures in a second."""
+    with tempfile.TemporaryDirectory(prefix="dcf-bench-") as scratch:
+        # A copy, because a build writes the lock into the folder.
+        folder = Path(scratch) / EXAMPLE.name
+        shutil.copytree(EXAMPLE, folder, ignore=shutil.ignore_patterns("__pycache__"))
+        python = _build(folder)
+        for picture in _pictures(folder):
+            yield _compare(folder, python, picture)
+
+
+def _compare(folder: Path, python: Path, picture: Path) -> Figure:
+    body = picture.read_bytes()
+    with (
+        watcher(python=python, root=folder, handler_dir="./src", probe=body) as server,
+        _loop(python, folder / "src", picture) as loop,
+    ):
+        found = alternate({"watcher": lambda: _through(server, body), "loop": loop}, ROUNDS)
+    size = f"{len(body) / 1000:.0f} kB {picture.suffix[1:].upper()}"
+    return compared(f"SSD, {size}, 2 in flight: watcher / loop", found, "loop", BAR)
+
+
+def _through(server: Server, body: bytes) -> float:
+    """Pictures in a second through the watcher.
+
+    A given number of calls, as in the loop, and not wrk: at so few calls in a second those that are
+    under way when the time is up would count.
+    """
+    address = urlsplit(server.url).netloc
+    left = iter(range(CALLS))
+
+    def client() -> None:
+        connection = http.client.HTTPConnection(address, timeout=60)
+        with contextlib.closing(connection):
+            for _ in left:
+                connection.request("POST", "/", body)
+                reply = connection.getresponse()
+                if reply.status != HTTPStatus.OK:
+                    raise LoadFailed(f"a picture was answered with {reply.status}")
+                reply.read()
+
+    with ThreadPoolExecutor(IN_FLIGHT) as pool:
+        begin = time.perf_counter()
+        for done in [pool.submit(client) for _ in range(IN_FLIGHT)]:
+            done.result()
+        return CALLS / (time.perf_counter() - begin)
+
+
+def _build(folder: Path) -> Path:
+    spec = locate(None, None, folder).spec
+    say(f"  building {spec.name}")
+    try:
+        built = Builder(Store(cache_folder() / "store"), Uv(os.environ)).build(folder, spec)
+    except IndexUnreachable as error:
+        raise SkippedBench(f"{folder.name} cannot be built: {error}") from error
+    return built.environment.python
+
+
+def _pictures(folder: Path) -> Iterator[Path]:
+    """A PNG of the example, and the same as a camera would send it."""
+    png = min((folder / "pictures").glob("*.png"))
+    yield png
+    jpeg = folder / "picture.jpeg"
+    with Image.open(png) as image:
+        image.convert("RGB").resize((640, 480)).save(jpeg, quality=90)
+    yield jpeg
+
+
+@contextlib.contextmanager
+def _loop(python: Path, source: Path, picture: Path) -> Iterator[Callable[[], float]]:
+    """Pictures in a second in the plain loop, by its own clock."""
+    process = subprocess.Popen(
+        [python, APPS / "loop.py", source, picture],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+
+    def once() -> float:
+        if process.stdin is None or process.stdout is None:
+            raise AssertionError("started with pipes")
+        process.stdin.write(f"{CALLS}\n")
+        process.stdin.flush()
+        return CALLS / float(process.stdout.readline())
+
+    try:
+        yield once
+    finally:
+        process.communicate()

@@ -61,8 +61,10 @@ class Report:
             ValueError: When it is something else.
         """
         members = json.loads(line)
+        if not isinstance(members, dict):
+            raise ValueError(f"{line!r:.80} is no report")  # noqa: TRY004  one error for all
         return cls(
-            state=ReplicaState(members["state"]),
+            state=ReplicaState(str(members.get("state"))),
             endpoint=members.get("endpoint", ""),
             error=members.get("error", ""),
             detail=members.get("detail", ""),

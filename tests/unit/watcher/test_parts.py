@@ -20,10 +20,17 @@ async def _receive() -> dict[str, object]:
     return {"type": "http.disconnect"}
 
 
-def _call(**times: float) -> Call:
-    ready = asyncio.get_running_loop().create_future()
-    given = {"request_id": b"1", "last": False, "arrived": 0.0, "deadline": 1e9, "rolling": 0.0, **times}
-    return Call(Request(), _receive, ready, **given)
+def _call() -> Call:
+    return Call(
+        Request(),
+        _receive,
+        asyncio.get_running_loop().create_future(),
+        request_id=b"1",
+        last=False,
+        arrived=0.0,
+        deadline=1e9,
+        rolling=0.0,
+    )
 
 
 def test_ids_differ():

@@ -9,7 +9,9 @@
     │   ├── FunctionNotFound        no function of that name, or no config.yaml where one was sought
     │   ├── FunctionAmbiguous       several functions and none named, or two that differ
     │   ├── FolderExists            init refuses to overwrite
-    │   └── SecretNotFound          a named secret or environment file is missing
+    │   ├── SecretNotFound          a named secret or environment file is missing
+    │   ├── SpecInvalid             a spec or a number of replicas that came over the wire
+    │   └── NameTaken               what is to be created is there already
     ├── BuildError                  the environment or the bundle could not be made
     │   ├── RequirementsInvalid     requirements.txt cannot be read
     │   ├── PackageNotFound         a package or version that no index has
@@ -19,7 +21,8 @@
     │   ├── InstallFailed           a package that does not build or install
     │   └── BundleInvalid           a file that cannot be part of a bundle
     ├── StorageError                the disk
-    │   └── DiskFull
+    │   ├── DiskFull
+    │   └── CatalogUnusable         the gateway's catalog: damaged, foreign, or too new
     ├── GpuUnavailable              more GPUs wanted than are free
     ├── StartError                  a replica that never became ready
     │   ├── HandlerNotFound         the file or the name in it is missing
@@ -28,6 +31,19 @@
     │   ├── StartTimeout            the constructor takes longer than it may
     │   ├── ReplicaExited           the process ended before it was ready
     │   └── AddressInUse            the address to listen on is taken or not to be had
+    ├── ReplicaUnknown              an engine knows no replica of that id
+    ├── SupervisorError             a request to the supervisor of processes went wrong
+    │   ├── SupervisorUnreachable   nobody listens at its socket, or the connection broke
+    │   ├── SupervisorRunning       another one has this state folder
+    │   ├── RequestInvalid          what was sent is no request
+    │   ├── ProcessUnknown          no process of that name
+    │   ├── ProcessNotStarted       the program cannot be started
+    │   └── ObserverTooSlow         lines came faster than they were read
+    ├── DataplaneError              Envoy, which passes the calls on
+    │   ├── EnvoyMissing            its program is not installed
+    │   ├── EnvoyFailed             it ended, refused its configuration or does not answer
+    │   ├── RoutesRejected          it refused a change of its routes
+    │   └── RoutesLate              it has not taken a change in time
     └── CallError                   one call went wrong; the replica lives on unless said otherwise
         ├── BadRequest              a request that the watcher cannot pass on
         ├── BodyTooLarge            a body over the limit
@@ -139,6 +155,14 @@ class SecretNotFound(ProjectError):
         self.expected = expected
 
 
+class SpecInvalid(ProjectError):
+    """What a client sent to be deployed or scaled breaks a rule; the message names the field."""
+
+
+class NameTaken(ProjectError):
+    """Something of that name exists and is not replaced."""
+
+
 class BuildError(DcfError):
     """The function could not be built.
 
@@ -187,6 +211,10 @@ class DiskFull(StorageError):
     """No space is left where the project writes."""
 
 
+class CatalogUnusable(StorageError):
+    """The catalog's file cannot be used; nothing in it was changed."""
+
+
 class GpuUnavailable(DcfError):
     """The function asks for more GPUs than are free."""
 
@@ -231,6 +259,58 @@ class ReplicaExited(StartError):
 
 class AddressInUse(StartError):
     """The address to listen on is taken, or is not this machine's."""
+
+
+class ReplicaUnknown(DcfError):
+    """An engine knows no replica of that id."""
+
+
+class SupervisorError(DcfError):
+    """The supervisor of processes refused, or could not be asked."""
+
+
+class SupervisorUnreachable(SupervisorError):
+    """Nobody listens at the supervisor's socket, or the connection broke."""
+
+
+class SupervisorRunning(SupervisorError):
+    """Another supervisor has this state folder."""
+
+
+class RequestInvalid(SupervisorError):
+    """What was sent to the supervisor is no request."""
+
+
+class ProcessUnknown(SupervisorError):
+    """The supervisor knows no process of that name."""
+
+
+class ProcessNotStarted(SupervisorError):
+    """The program cannot be started."""
+
+
+class ObserverTooSlow(SupervisorError):
+    """Lines came faster than they were read, and the stream was ended."""
+
+
+class DataplaneError(DcfError):
+    """Something is wrong with Envoy, which passes the calls on."""
+
+
+class EnvoyMissing(DataplaneError):
+    """Envoy's program is not installed."""
+
+
+class EnvoyFailed(DataplaneError):
+    """Envoy ended, refused its configuration, or does not answer."""
+
+
+class RoutesRejected(DataplaneError):
+    """Envoy refused a change of its clusters or endpoints."""
+
+
+class RoutesLate(DataplaneError):
+    """Envoy has not taken a change of its clusters or endpoints in time."""
 
 
 class CallError(DcfError):

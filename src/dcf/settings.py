@@ -11,7 +11,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Self, TypeVar, get_type_hints
+from typing import Any, Self, TypeVar, get_type_hints
 
 from dcf.errors import ConfigError, Problem
 
@@ -153,21 +153,7 @@ class WatcherSettings:
         Raises:
             ConfigError: When a value does not fit its field.
         """
-        kinds = get_type_hints(cls)
-        found: dict[str, object] = {}
-        for field in fields(cls):
-            variable = RESERVED_PREFIX + field.name.upper()
-            text = env.get(variable)
-            if text is None:
-                continue
-            kind = kinds[field.name]
-            if kind is bool:
-                found[field.name] = text == "1"
-            elif kind is str:
-                found[field.name] = text
-            else:
-                found[field.name] = _number(variable, text, kind)
-        return cls(**found)  # type: ignore[arg-type]  # each value was made by its field's type
+        return cls(**_read(cls, env, RESERVED_PREFIX))
 
     def to_mapping(self) -> dict[str, str]:
         """What :meth:`from_mapping` reads back to an equal value."""
@@ -176,6 +162,73 @@ class WatcherSettings:
             RESERVED_PREFIX + name.upper(): str(int(value) if isinstance(value, bool) else value)
             for name, value in values.items()
         }
+
+
+@dataclass(frozen=True, slots=True)
+class DataplaneSettings:
+    """The gateway's public port and what Envoy allows there.
+
+    The field ``log_level`` is the environment variable ``ENVOY_LOG_LEVEL`` behind the prefix.
+
+    Attributes:
+        host: Address to listen on. Loopback: reaching further is a decision.
+        port: Port to listen on; the original's.
+        certificate: PEM file of the certificate chain; "" speaks without TLS.
+        key: PEM file of its private key.
+        threads: Envoy's worker threads; 0 takes half of the cores, at most four, because the
+            replicas need the others and each thread keeps connections of its own to each of them.
+        connections: Clients connected at a time. 10,000: some 100 KB each at the worst, 1 GB.
+        buffer: Bytes kept of one connection before the other side is made to wait. 1 MiB.
+        headers: KiB of a request's headers; more is answered with 431. 64: a cookie jar, no body.
+        headers_timeout: Seconds until a request's headers are there. 10: no honest client dawdles.
+        idle_connection: Seconds that a client's connection stays open without a call. 300.
+        idle_stream: Seconds without a byte either way after which a call is ended. A day: longer
+            than any deadline, so that the watcher, which keeps the deadlines, always comes first.
+        access_log: Whether each call is a line of JSON on standard output.
+        log_level: Least level of Envoy's own lines on standard error.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 32222
+    certificate: str = ""
+    key: str = ""
+    threads: int = 0
+    connections: int = 10_000
+    buffer: int = 1024**2
+    headers: int = 64
+    headers_timeout: float = 10.0
+    idle_connection: float = 300.0
+    idle_stream: float = 86_400.0
+    access_log: bool = True
+    log_level: str = "warning"
+
+    @classmethod
+    def from_mapping(cls, env: Mapping[str, str]) -> Self:
+        """Reads the variables that are set.
+
+        Raises:
+            ConfigError: When a value does not fit its field.
+        """
+        return cls(**_read(cls, env, RESERVED_PREFIX + "ENVOY_"))
+
+
+def _read(settings: type, env: Mapping[str, str], prefix: str) -> dict[str, Any]:
+    """The fields of ``settings`` that ``env`` has, each as its field's type."""
+    kinds = get_type_hints(settings)
+    found: dict[str, Any] = {}
+    for field in fields(settings):
+        variable = prefix + field.name.upper()
+        text = env.get(variable)
+        if text is None:
+            continue
+        kind = kinds[field.name]
+        if kind is bool:
+            found[field.name] = text == "1"
+        elif kind is str:
+            found[field.name] = text
+        else:
+            found[field.name] = _number(variable, text, kind)
+    return found
 
 
 def _number(variable: str, text: str, kind: type[Number]) -> Number:

@@ -1,1 +1,1 @@
-"""Any process of the operating system: start, observe, stop. Knows no functions."""
+"""Any process of the operating system: start, observe, stop, start again. Knows no functions."""

@@ -43,6 +43,28 @@ class Launch:
     listener: int | None = None
 
 
+def replica_environment(
+    settings: WatcherSettings,
+    environment: Mapping[str, str],
+    extra: Mapping[str, str],
+    base: Mapping[str, str],
+) -> dict[str, str]:
+    """The whole environment of a replica's process.
+
+    Args:
+        settings: What the watcher serves, and where.
+        environment: The author's variables.
+        extra: Variables of the framework's own.
+        base: The environment on which the others are laid.
+    """
+    kept = {
+        name: value
+        for name, value in base.items()
+        if name not in FOREIGN and not name.startswith(RESERVED_PREFIX)
+    }
+    return {**kept, **environment, **extra, **settings.to_mapping(), "PYTHONUNBUFFERED": "1"}
+
+
 class LocalReplica:
     """A watcher's process, from here."""
 
@@ -56,14 +78,7 @@ class LocalReplica:
         Raises:
             ReplicaExited: When the interpreter cannot be started at all.
         """
-        kept = {
-            name: value
-            for name, value in base.items()
-            if name not in FOREIGN and not name.startswith(RESERVED_PREFIX)
-        }
-        settings = launch.settings.to_mapping()
-        env = {**kept, **launch.environment, **launch.extra, **settings}
-        env["PYTHONUNBUFFERED"] = "1"
+        env = replica_environment(launch.settings, launch.environment, launch.extra, base)
         fds = () if launch.listener is None else (launch.listener,)
         self._started = time.monotonic()
         self._listen = launch.settings.listen
@@ -107,7 +122,7 @@ class LocalReplica:
                 raise ReplicaExited(f"the replica ended before it was ready: {_explain(exit_)}")
             try:
                 report = Report.from_line(line)
-            except (ValueError, KeyError):
+            except ValueError:
                 # Printed by the interpreter's own start, before the watcher took the channel.
                 continue
             if report.state is ReplicaState.READY:

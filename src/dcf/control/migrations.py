@@ -1,0 +1,105 @@
+"""The catalog's schema, as the steps that led to it.
+
+A step that was released never changes; a change of the schema is a new step at the end. Steps go
+forward only. No feature is used that SQLite 3.34 lacks, the oldest beside a Python 3.11 in use.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+
+APPLICATION_ID = 0x44434663
+"""``DCFc``: marks a SQLite file as a catalog (SQLite file format, offset 68)."""
+
+_FIRST = (
+    """CREATE TABLE numbers (
+        function TEXT PRIMARY KEY,
+        last INTEGER NOT NULL
+    ) WITHOUT ROWID""",
+    """CREATE TABLE artifacts (
+        digest TEXT PRIMARY KEY,
+        bundle TEXT NOT NULL,
+        lock TEXT NOT NULL,
+        created REAL NOT NULL
+    ) WITHOUT ROWID""",
+    """CREATE TABLE functions (
+        name TEXT PRIMARY KEY,
+        "desc" TEXT NOT NULL,
+        maintainer TEXT NOT NULL,
+        labels TEXT NOT NULL,
+        annotations TEXT NOT NULL,
+        minimum INTEGER NOT NULL,
+        maximum INTEGER NOT NULL,
+        replicas INTEGER NOT NULL CHECK (replicas BETWEEN minimum AND maximum),
+        current INTEGER NOT NULL,
+        invocations INTEGER NOT NULL DEFAULT 0,
+        created REAL NOT NULL,
+        updated REAL NOT NULL,
+        FOREIGN KEY (name, current) REFERENCES revisions (function, number)
+            DEFERRABLE INITIALLY DEFERRED
+    ) WITHOUT ROWID""",
+    """CREATE TABLE revisions (
+        function TEXT NOT NULL REFERENCES functions (name) ON DELETE CASCADE
+            DEFERRABLE INITIALLY DEFERRED,
+        number INTEGER NOT NULL,
+        artifact TEXT NOT NULL REFERENCES artifacts (digest),
+        spec TEXT NOT NULL,
+        created REAL NOT NULL,
+        PRIMARY KEY (function, number)
+    ) WITHOUT ROWID""",
+    "CREATE INDEX revisions_by_artifact ON revisions (artifact)",
+    """CREATE TABLE events (
+        id INTEGER PRIMARY KEY,
+        function TEXT NOT NULL REFERENCES functions (name) ON DELETE CASCADE,
+        kind TEXT NOT NULL,
+        at REAL NOT NULL,
+        revision INTEGER NOT NULL,
+        key TEXT NOT NULL,
+        replica TEXT NOT NULL,
+        detail TEXT NOT NULL,
+        error TEXT NOT NULL,
+        traceback TEXT NOT NULL,
+        UNIQUE (function, key)
+    )""",
+    "CREATE INDEX events_by_kind ON events (function, kind)",
+    """CREATE TABLE keys (
+        id INTEGER PRIMARY KEY,
+        name TEXT NOT NULL,
+        digest TEXT NOT NULL UNIQUE,
+        created REAL NOT NULL,
+        revoked REAL
+    )""",
+    "CREATE UNIQUE INDEX keys_in_force ON keys (name) WHERE revoked IS NULL",
+    f"PRAGMA application_id={APPLICATION_ID}",
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST,)
+"""Step number N, counted from 1, leads from schema N - 1 to schema N. Schema 0 is an empty file."""
+
+
+def migrate(connection: sqlite3.Connection, migrations: Sequence[Sequence[str]]) -> None:
+    """Takes every step that is missing, each in a transaction of its own.
+
+    Raises:
+        sqlite3.Error: When a step fails; the file is as it was before that step.
+    """
+    for number, statements in enumerate(migrations, start=1):
+        if _version(connection) >= number:
+            continue
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            if _version(connection) < number:  # else another process was faster
+                for statement in statements:
+                    connection.execute(statement)
+                connection.execute(f"PRAGMA user_version={number}")
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    return int(version)

@@ -1,0 +1,150 @@
+"""What Envoy is started with: one port, two kinds of route, and where the rest is learnt.
+
+Everything that changes while it runs (functions, their replicas and limits) comes by discovery;
+this file is the same for the life of a gateway.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dcf.dataplane.listener import CONTROL, listener
+from dcf.settings import DataplaneSettings
+
+DISCOVERY = "Discovery"
+"""The discovery service's cluster."""
+
+_TYPE = "type.googleapis.com/envoy."
+_HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+
+CLUSTER_STATISTICS = (
+    "upstream_rq_total",
+    "upstream_rq_active",
+    "upstream_rq_pending_active",
+    "upstream_rq_pending_overflow",
+    "upstream_rq_retry",
+    "upstream_rq_1xx",
+    "upstream_rq_2xx",
+    "upstream_rq_3xx",
+    "upstream_rq_4xx",
+    "upstream_rq_5xx",
+    "upstream_rq_time",
+    "upstream_cx_connect_fail",
+    "upstream_cx_destroy_remote_with_active_rq",
+    "upstream_cx_none_healthy",
+)
+"""What is counted for each function; in Envoy's manual under "cluster stats"."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sockets:
+    """Where Envoy meets the other processes: Unix sockets in a private folder.
+
+    Attributes:
+        control: The control plane's HTTP server.
+        discovery: The discovery service.
+        admin: Envoy's own, made by it.
+    """
+
+    control: Path
+    discovery: Path
+    admin: Path
+
+    @classmethod
+    def under(cls, folder: Path) -> Sockets:
+        """The sockets in ``folder``."""
+        return cls(folder / "control.sock", folder / "discovery.sock", folder / "admin.sock")
+
+
+def write(path: Path, settings: DataplaneSettings, sockets: Sockets) -> None:
+    """Writes Envoy's configuration, readable by this user alone.
+
+    Raises:
+        OSError: When it cannot be written.
+    """
+    text = json.dumps(bootstrap(settings, sockets), indent=1)
+    new = path.with_suffix(".new")
+    new.unlink(missing_ok=True)
+    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
+    new.replace(path)
+
+
+def bootstrap(settings: DataplaneSettings, sockets: Sockets) -> dict[str, Any]:
+    """Envoy's configuration, in the JSON form of its ``Bootstrap`` message."""
+    source = {"ads": {}, "resource_api_version": "V3"}
+    return {
+        "node": {"id": "gateway", "cluster": "dcf"},
+        "admin": {"address": _pipe(sockets.admin)},
+        "dynamic_resources": {
+            "cds_config": source,
+            "ads_config": {
+                "api_type": "DELTA_GRPC",
+                "transport_api_version": "V3",
+                "grpc_services": [{"envoy_grpc": {"cluster_name": DISCOVERY, **_hasty()}}],
+                "set_node_on_first_message_only": True,
+            },
+        },
+        "static_resources": {
+            "listeners": [listener(settings)],
+            "clusters": [
+                _cluster(CONTROL, sockets.control, {"http_protocol_options": {}}),
+                _cluster(DISCOVERY, sockets.discovery, {"http2_protocol_options": {}}),
+            ],
+        },
+        "overload_manager": _most_connections(settings.connections),
+        "stats_config": _statistics(),
+        # Histograms are put together at this pace.
+        "stats_flush_interval": "1s",
+    }
+
+
+def _hasty() -> dict[str, Any]:
+    """How soon Envoy connects again; its own pace slows down to half a minute."""
+    return {"retry_policy": {"retry_back_off": {"base_interval": "0.05s", "max_interval": "0.3s"}}}
+
+
+def _pipe(path: Path) -> dict[str, Any]:
+    return {"pipe": {"path": str(path), "mode": 0o600}}
+
+
+def _cluster(name: str, path: Path, protocol: dict[str, Any]) -> dict[str, Any]:
+    endpoint = {"endpoint": {"address": {"pipe": {"path": str(path)}}}}
+    return {
+        "name": name,
+        "type": "STATIC",
+        "connect_timeout": "1s",
+        "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [endpoint]}]},
+        "typed_extension_protocol_options": {
+            _HTTP_OPTIONS: {
+                "@type": f"type.googleapis.com/{_HTTP_OPTIONS}",
+                "explicit_http_config": protocol,
+            }
+        },
+    }
+
+
+def _most_connections(number: int) -> dict[str, Any]:
+    name = "envoy.resource_monitors.global_downstream_max_connections"
+    config = {
+        "@type": f"{_TYPE}extensions.resource_monitors.downstream_connections.v3"
+        ".DownstreamConnectionsConfig",
+        "max_active_downstream_connections": number,
+    }
+    return {"resource_monitors": [{"name": name, "typed_config": config}]}
+
+
+def _statistics() -> dict[str, Any]:
+    bounds = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 30_000, 60_000, 300_000]
+    bounds.append(86_400_000)
+    # What nobody reads is not kept: it would be some hundred numbers for each function.
+    kept = [{"suffix": f".{name}"} for name in CLUSTER_STATISTICS]
+    kept += [{"prefix": prefix} for prefix in ("http.public.", "server.", "control_plane.")]
+    return {
+        "stats_matcher": {"inclusion_list": {"patterns": kept}},
+        "histogram_bucket_settings": [{"match": {"suffix": "upstream_rq_time"}, "buckets": bounds}],
+    }

@@ -1,0 +1,263 @@
+"""The discovery service: Envoy asks here which functions there are and where their replicas are.
+
+Envoy connects to a Unix socket and keeps one stream open (ADS, incremental). Clusters go first;
+Envoy then asks for the endpoints of each, so that a function is never known without them. When the
+stream breaks, Envoy goes on with what it has and connects again; the first thing that it says then
+is what it has, and only the difference is sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from dcf.dataplane.resources import Packed, assignment, cluster
+from dcf.dataplane.subscription import Change, Subscription
+from dcf.errors import AddressInUse, RoutesLate, RoutesRejected
+from dcf.model.routing import CallLimits, Destination
+from dcf.wire import envoy
+
+logger = logging.getLogger("dcf.dataplane")
+
+Key = tuple[str, str]
+"""Type URL and name of a resource."""
+
+
+class Discovery:
+    """What Envoy is to know, and whether it knows it. All on one event loop.
+
+    Fill it before :meth:`start`: a service that starts empty tells an Envoy that is already
+    running to forget every function.
+    """
+
+    def __init__(self) -> None:
+        self._resources: dict[str, dict[str, Packed]] = {envoy.CLUSTER: {}, envoy.ASSIGNMENT: {}}
+        self._version = 0
+        self._changed: dict[Key, int] = {}
+        """The version that changed a resource last, until Envoy has it."""
+        self._rejected: dict[Key, str] = {}
+        self._streams: set[_Stream] = set()
+        self._progress = asyncio.Condition()
+        self._server: Any = None
+
+    @property
+    def connected(self) -> bool:
+        """Whether an Envoy is connected."""
+        return bool(self._streams)
+
+    async def start(self, path: Path) -> None:
+        """Listens.
+
+        Args:
+            path: Of the Unix socket, in a private folder.
+
+        Raises:
+            AddressInUse: When it cannot be opened.
+        """
+        server = grpc.aio.server()
+        methods = {
+            envoy.STREAM_METHOD: grpc.stream_stream_rpc_method_handler(
+                self._serve,
+                request_deserializer=envoy.DeltaDiscoveryRequest.FromString,
+                response_serializer=envoy.DeltaDiscoveryResponse.SerializeToString,
+            )
+        }
+        handler = grpc.method_handlers_generic_handler(envoy.SERVICE, methods)
+        server.add_generic_rpc_handlers((handler,))
+        try:
+            path.unlink(missing_ok=True)  # noqa: ASYNC240  a socket's name, in memory
+            server.add_insecure_port(f"unix:{path}")
+        except (OSError, RuntimeError) as error:
+            raise AddressInUse(f"cannot listen on {path}: {error}") from error
+        await server.start()
+        path.chmod(0o600)  # noqa: ASYNC240  likewise
+        self._server = server
+
+    async def stop(self) -> None:
+        """Ends the service. Envoy goes on with what it has."""
+        if self._server is not None:
+            await self._server.stop(0)
+            self._server = None
+
+    def set_function(
+        self, name: str, destinations: Sequence[Destination], limits: CallLimits
+    ) -> int:
+        """Says where the calls of ``name`` go; none answers them with 503.
+
+        A destination that is left out gets no new calls; those that it has go on.
+
+        Returns:
+            The version for :meth:`wait_applied`.
+
+        Raises:
+            ValueError: When an endpoint has no known form.
+        """
+        new = {
+            envoy.CLUSTER: cluster(name, limits),
+            envoy.ASSIGNMENT: assignment(name, destinations),
+        }
+        changed = [
+            kind for kind, packed in new.items() if self._resources[kind].get(name) != packed
+        ]
+        for kind in changed:
+            self._resources[kind][name] = new[kind]
+        return self._change([(kind, name) for kind in changed])
+
+    def remove_function(self, name: str) -> int:
+        """Forgets ``name``; its calls go to the control plane, which says that it is unknown.
+
+        Returns:
+            The version for :meth:`wait_applied`.
+        """
+        known = [kind for kind in self._resources if self._resources[kind].pop(name, None)]
+        return self._change([(kind, name) for kind in known])
+
+    async def wait_applied(self, version: int, timeout: float) -> None:  # noqa: ASYNC109  it names what was late
+        """Waits until Envoy does as it was told up to ``version``.
+
+        Args:
+            version: From :meth:`set_function` or :meth:`remove_function`.
+            timeout: Seconds.
+
+        Raises:
+            RoutesRejected: When Envoy refused one of the changes.
+            RoutesLate: When the time is up, or no Envoy was there.
+        """
+        try:
+            async with asyncio.timeout(timeout), self._progress:
+                await self._progress.wait_for(lambda: self._applied(version))
+        except TimeoutError:
+            why = "has not taken it" if self.connected else "is not connected"
+            raise RoutesLate(f"Envoy {why} within {timeout:g} s (change {version})") from None
+
+    def _change(self, keys: Sequence[Key]) -> int:
+        if keys:
+            self._version += 1
+            for key in keys:
+                self._changed[key] = self._version
+                self._rejected.pop(key, None)
+            for stream in self._streams:
+                stream.wake.set()
+        return self._version
+
+    def _applied(self, version: int) -> bool:
+        for key, changed in self._changed.items():
+            if changed <= version:
+                if key in self._rejected:
+                    raise RoutesRejected(f"Envoy refuses {key[1]}: {self._rejected[key]}")
+                return False
+        return True
+
+    async def _serve(self, requests: AsyncIterator[Any], _context: Any) -> AsyncIterator[Any]:
+        stream = _Stream()
+        self._streams.add(stream)
+        reader = asyncio.ensure_future(self._read(stream, requests))
+        try:
+            while not reader.done():
+                stream.wake.clear()
+                for message in stream.due(self._resources):
+                    yield message
+                await stream.wake.wait()
+        finally:
+            self._streams.discard(stream)
+            reader.cancel()
+            with contextlib.suppress(asyncio.CancelledError, grpc.RpcError):
+                await reader
+
+    async def _read(self, stream: _Stream, requests: AsyncIterator[Any]) -> None:
+        try:
+            async for request in requests:
+                change = stream.take(request)
+                if change is not None and request.HasField("error_detail"):
+                    self._refused(request, change)
+                await self._settle(stream)
+                stream.wake.set()
+        finally:
+            stream.wake.set()
+
+    def _refused(self, request: Any, change: Change) -> None:
+        reason = request.error_detail.message
+        names = [*change.resources, *change.removed]
+        if change.size > 1:
+            logger.warning("Envoy refuses a change of %d: %s", change.size, reason)
+            return  # each comes again by itself
+        logger.error("Envoy refuses %s of %s: %s", request.type_url, ", ".join(names), reason)
+        for name in names:
+            self._rejected[request.type_url, name] = reason
+
+    async def _settle(self, stream: _Stream) -> None:
+        """Strikes off what Envoy has by now."""
+        for kind, name in tuple(self._changed):
+            packed = self._resources[kind].get(name)
+            if stream.accepted(kind, name) == (packed.version if packed else None):
+                del self._changed[kind, name]
+        async with self._progress:
+            self._progress.notify_all()
+
+
+class _Stream:
+    """One connection of Envoy's."""
+
+    def __init__(self) -> None:
+        self.wake = asyncio.Event()
+        self._kinds: dict[str, Subscription] = {}
+
+    def take(self, request: Any) -> Change | None:
+        """Takes a request; returns the change that it answers, if it answers one."""
+        first = request.type_url not in self._kinds
+        if first:
+            everything = request.type_url == envoy.CLUSTER
+            self._kinds[request.type_url] = Subscription(everything=everything)
+        kind = self._kinds[request.type_url]
+        if first:
+            kind.resume(request.initial_resource_versions)
+        change = None
+        if request.response_nonce:
+            accepted = not request.HasField("error_detail")
+            change = kind.answer(request.response_nonce, accepted=accepted)
+        kind.request(
+            request.resource_names_subscribe, request.resource_names_unsubscribe, first=first
+        )
+        return change
+
+    def accepted(self, kind: str, name: str) -> str | None:
+        """The version of a resource that Envoy is known to use."""
+        subscription = self._kinds.get(kind)
+        return subscription.accepted.get(name) if subscription else None
+
+    def due(self, resources: dict[str, dict[str, Packed]]) -> list[Any]:
+        """The messages that are to be sent now, clusters before endpoints."""
+        messages = []
+        for url in (envoy.CLUSTER, envoy.ASSIGNMENT):
+            change = self._kinds[url].next(resources[url]) if url in self._kinds else None
+            if change is None:
+                continue
+            messages.append(_message(url, change))
+            if url == envoy.CLUSTER and envoy.ASSIGNMENT in self._kinds:
+                # Of a cluster that is new or different Envoy makes no use before it has heard of
+                # its endpoints, and does not ask again for those that it has.
+                self._kinds[envoy.ASSIGNMENT].repeat(change.resources)
+        return messages
+
+
+def _message(url: str, change: Change) -> Any:
+    return envoy.DeltaDiscoveryResponse(
+        type_url=url,
+        nonce=change.nonce,
+        removed_resources=change.removed,
+        resources=[
+            {
+                "name": name,
+                "version": packed.version,
+                "resource": {"type_url": url, "value": packed.body},
+            }
+            for name, packed in change.resources.items()
+        ],
+    )

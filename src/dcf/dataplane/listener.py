@@ -1,0 +1,191 @@
+"""The public port: what a client may send, and where it goes."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+from dcf.dataplane.replies import local_replies
+from dcf.protocol import http
+from dcf.settings import DataplaneSettings
+
+CONTROL = "Control-plane"
+"""The control plane's cluster. No function has a capital in its name, so none is called so."""
+METADATA = "dcf"
+"""Key of what is told of a replica beside its address."""
+
+_TYPE = "type.googleapis.com/envoy."
+
+PICK = f"""
+function envoy_on_route(handle)
+  local name = string.match(handle:headers():get(":path"), "^{http.FUNCTION_PREFIX}([a-z][^/?]*)")
+  if name and handle:getCluster(name) then
+    return name
+  end
+  return "{CONTROL}"
+end
+"""
+"""The one thing that runs in Envoy for each call: the function's name is its cluster's. A name
+that is no cluster goes to the control plane, which knows what it resembles."""
+
+
+def listener(settings: DataplaneSettings) -> dict[str, Any]:
+    """The ``Listener`` message, in JSON form."""
+    chain: dict[str, Any] = {"filters": [_http(settings)]}
+    if settings.certificate:
+        chain["transport_socket"] = _tls(settings)
+    address = {"address": settings.host.strip("[]"), "port_value": settings.port}
+    return {
+        "name": "public",
+        "address": {"socket_address": address},
+        "filter_chains": [chain],
+        "per_connection_buffer_limit_bytes": settings.buffer,
+        # A client whose machine vanished is noticed by the system's own probes.
+        "socket_options": [
+            {"level": socket.SOL_SOCKET, "name": socket.SO_KEEPALIVE, "int_value": 1}
+        ],
+    }
+
+
+def _tls(settings: DataplaneSettings) -> dict[str, Any]:
+    certificate = {
+        "certificate_chain": {"filename": settings.certificate},
+        "private_key": {"filename": settings.key},
+    }
+    return {
+        "name": "tls",
+        "typed_config": {
+            "@type": f"{_TYPE}extensions.transport_sockets.tls.v3.DownstreamTlsContext",
+            "common_tls_context": {
+                "alpn_protocols": ["h2", "http/1.1"],
+                "tls_certificates": [certificate],
+            },
+        },
+    }
+
+
+def _http(settings: DataplaneSettings) -> dict[str, Any]:
+    manager: dict[str, Any] = {
+        "@type": f"{_TYPE}extensions.filters.network.http_connection_manager.v3"
+        ".HttpConnectionManager",
+        "stat_prefix": "public",
+        "codec_type": "AUTO",
+        "route_config": _routes(settings),
+        "http_filters": [_router()],
+        "upgrade_configs": [{"upgrade_type": "websocket"}],
+        "http_protocol_options": {"accept_http_10": True, "default_host_for_http_10": "localhost"},
+        "http2_protocol_options": {
+            "allow_connect": True,  # a WebSocket over HTTP/2 (RFC 8441)
+            "max_concurrent_streams": 1000,
+            "initial_stream_window_size": settings.buffer,
+            "initial_connection_window_size": settings.buffer,
+            "connection_keepalive": {"interval": "60s", "timeout": "20s"},
+        },
+        "common_http_protocol_options": {"idle_timeout": f"{settings.idle_connection:g}s"},
+        "stream_idle_timeout": f"{settings.idle_stream:.0f}s",
+        "request_headers_timeout": f"{settings.headers_timeout:g}s",
+        "max_request_headers_kb": settings.headers,
+        "use_remote_address": True,
+        "normalize_path": True,
+        "generate_request_id": True,
+        "preserve_external_request_id": True,
+        "always_set_request_id_in_response": True,
+        "request_id_extension": {
+            "typed_config": {
+                "@type": f"{_TYPE}extensions.request_id.uuid.v3.UuidRequestIdConfig",
+                "pack_trace_reason": False,  # a caller's id stays as it is
+            }
+        },
+        "server_header_transformation": "PASS_THROUGH",
+        "local_reply_config": local_replies(),
+    }
+    if settings.access_log:
+        manager["access_log"] = [_access_log()]
+    return {"name": "http", "typed_config": manager}
+
+
+def _router() -> dict[str, Any]:
+    return {
+        "name": "router",
+        "typed_config": {
+            "@type": f"{_TYPE}extensions.filters.http.router.v3.Router",
+            "suppress_envoy_headers": True,
+        },
+    }
+
+
+def _routes(settings: DataplaneSettings) -> dict[str, Any]:
+    pick = {
+        "name": "pick",
+        "typed_config": {
+            "@type": f"{_TYPE}extensions.router.cluster_specifiers.lua.v3.LuaConfig",
+            "source_code": {"inline_string": PICK},
+            "default_cluster": CONTROL,
+        },
+    }
+    # Bodies and replies take the time they take; see DataplaneSettings.idle_stream.
+    unhurried = {"timeout": "0s", "idle_timeout": f"{settings.idle_stream:.0f}s"}
+    function = {
+        "inline_cluster_specifier_plugin": {"extension": pick},
+        **unhurried,
+        "retry_policy": {
+            # Only where the replica cannot have begun: the connection was refused, or it broke
+            # before a byte was sent.
+            "retry_on": "connect-failure,refused-stream,reset-before-request",
+            "num_retries": 3,
+            "retry_host_predicate": [
+                {
+                    "name": "another",
+                    "typed_config": {
+                        "@type": f"{_TYPE}extensions.retry.host.previous_hosts.v3"
+                        ".PreviousHostsPredicate"
+                    },
+                }
+            ],
+            "host_selection_retry_max_attempts": 3,
+            "retry_back_off": {"base_interval": "0.005s", "max_interval": "0.05s"},
+        },
+    }
+    return {
+        "name": "public",
+        "virtual_hosts": [
+            {
+                "name": "all",
+                "domains": ["*"],
+                "request_headers_to_remove": ["x-envoy-external-address"],
+                "routes": [
+                    {"match": {"prefix": http.FUNCTION_PREFIX}, "route": function},
+                    {"match": {"prefix": "/"}, "route": {"cluster": CONTROL, **unhurried}},
+                ],
+            }
+        ],
+    }
+
+
+def _access_log() -> dict[str, Any]:
+    fields = {
+        "time": "%START_TIME%",
+        "request_id": f"%REQ({http.REQUEST_ID})%",
+        "function": "%UPSTREAM_CLUSTER%",
+        "revision": f"%METADATA(UPSTREAM_HOST:{METADATA}:revision)%",
+        "replica": "%UPSTREAM_HOST%",
+        "client": "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%",
+        "method": "%REQ(:METHOD)%",
+        "path": "%PATH(NQ)%",
+        "protocol": "%PROTOCOL%",
+        "status": "%RESPONSE_CODE%",
+        "flags": "%RESPONSE_FLAGS%",
+        "details": "%RESPONSE_CODE_DETAILS%",
+        "attempts": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
+        "received": "%BYTES_RECEIVED%",
+        "sent": "%BYTES_SENT%",
+        "ms": "%DURATION%",
+        "first_byte_ms": "%RESPONSE_DURATION%",
+    }
+    return {
+        "name": "lines",
+        "typed_config": {
+            "@type": f"{_TYPE}extensions.access_loggers.stream.v3.StdoutAccessLog",
+            "log_format": {"json_format": fields},
+        },
+    }

@@ -1,0 +1,103 @@
+"""Envoy's own replies, when there is none of a replica: as problem documents (RFC 9457)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dcf import errors
+from dcf.protocol import http
+from dcf.protocol.status import status_of
+
+_BY_FLAG: dict[str, tuple[type[errors.DcfError], str, str]] = {
+    "UH": (errors.NotReady, "Nobody takes calls", "%UPSTREAM_CLUSTER% has no replica now"),
+    "NC": (errors.NotReady, "Nobody takes calls", "the function was removed during the call"),
+    "UO": (
+        errors.Overloaded,
+        "Too many calls are waiting",
+        "%UPSTREAM_CLUSTER% has as many calls as it may have",
+    ),
+    "UF": (
+        errors.NotReady,
+        "Nobody takes calls",
+        "no connection to %UPSTREAM_CLUSTER%",
+    ),
+    "UC": (
+        errors.ReplicaLost,
+        "The replica ended during the call",
+        "%UPSTREAM_CLUSTER% broke the connection off",
+    ),
+    "UR": (
+        errors.ReplicaLost,
+        "The replica ended during the call",
+        "%UPSTREAM_CLUSTER% broke the call off",
+    ),
+    "UPE": (
+        errors.ReplicaLost,
+        "The answer cannot be understood",
+        "%UPSTREAM_CLUSTER% did not answer in HTTP",
+    ),
+    "UT": (errors.DeadlineExceeded, "No reply in time", "%UPSTREAM_CLUSTER% gave no reply"),
+    "UMSDR": (
+        errors.DeadlineExceeded,
+        "No reply in time",
+        "the call took longer than %UPSTREAM_CLUSTER% allows",
+    ),
+    "SI": (errors.DeadlineExceeded, "Nothing came", "not a byte was sent either way"),
+}
+"""Envoy's response flag (its manual: access logging) to error, title and detail."""
+
+_BY_STATUS: dict[int, tuple[type[errors.DcfError], str, str]] = {
+    400: (errors.BadRequest, "The request cannot be used", "this is not HTTP as it should be"),
+    408: (errors.BadRequest, "The request did not arrive", "the rest of the request did not come"),
+    413: (
+        errors.BodyTooLarge,
+        "The body is too large",
+        "the body is larger than %UPSTREAM_CLUSTER% allows",
+    ),
+    431: (errors.BadRequest, "The headers are too large", "the request's headers are too large"),
+}
+
+
+def local_replies() -> dict[str, Any]:
+    """The ``local_reply_config`` of Envoy's HTTP connection manager."""
+    mappers = []
+    for flag, row in _BY_FLAG.items():
+        mapper = _mapper({"response_flag_filter": {"flags": [flag]}}, *row)
+        mapper["status_code"] = status_of(row[0]).http
+        if issubclass(row[0], errors.NotReady | errors.Overloaded):
+            mapper["headers_to_add"] = [_header(http.RETRY_AFTER, "1")]
+        mappers.append(mapper)
+    for status, row in _BY_STATUS.items():
+        value = {"default_value": status, "runtime_key": f"dcf.never_set_{status}"}
+        mappers.append(
+            _mapper({"status_code_filter": {"comparison": {"op": "EQ", "value": value}}}, *row)
+        )
+    rest = _body("CallError", "The call could not be passed on", "%RESPONSE_CODE_DETAILS%")
+    return {"mappers": mappers, "body_format": rest}
+
+
+def _mapper(
+    condition: dict[str, Any], error: type[errors.DcfError], title: str, detail: str
+) -> dict[str, Any]:
+    return {"filter": condition, "body_format_override": _body(error.__name__, title, detail)}
+
+
+def _header(name: str, value: str) -> dict[str, Any]:
+    return {
+        "header": {"key": name, "value": value},
+        "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
+    }
+
+
+def _body(error: str, title: str, detail: str) -> dict[str, Any]:
+    return {
+        "content_type": http.PROBLEM,
+        "json_format": {
+            "type": "about:blank",
+            "title": title,
+            "status": "%RESPONSE_CODE%",
+            "detail": detail,
+            "error": error,
+            "request_id": f"%REQ({http.REQUEST_ID})%",
+        },
+    }

@@ -1,0 +1,145 @@
+"""A function as Envoy sees it: a cluster, and the endpoints of its ready replicas."""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.protobuf.duration_pb2 import Duration
+
+from dcf.dataplane.listener import METADATA
+from dcf.model.routing import CallLimits, Destination
+from dcf.wire import envoy
+
+_EDS = 3
+_LEAST_REQUEST = 1
+_V3 = 2
+"""Values of Envoy's enums."""
+
+IDLE = 60
+"""Seconds that a connection to a replica stays open without a call: less than the watcher keeps
+its end, so that it never closes a connection that a call is just being sent on."""
+
+NEVER, ALWAYS = 0, 100
+"""Percent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """A resource, ready to be sent.
+
+    Attributes:
+        version: A digest of the content, so that a discovery service that was started anew gives
+            the same name to the same content, and Envoy keeps what has not changed.
+        body: The serialized message.
+    """
+
+    version: str
+    body: bytes
+
+
+def cluster(name: str, limits: CallLimits) -> Packed:
+    """The cluster of function ``name``."""
+    message = envoy.Cluster(
+        name=name,
+        type=_EDS,
+        eds_cluster_config={"eds_config": {"ads": {}, "resource_api_version": _V3}},
+        connect_timeout=_seconds(limits.connect_timeout),
+        lb_policy=_LEAST_REQUEST,
+        circuit_breakers={
+            "thresholds": [
+                {
+                    "max_connections": {"value": limits.calls},
+                    "max_pending_requests": {"value": limits.queue},
+                    "max_requests": {"value": limits.calls},
+                    "max_retries": {"value": limits.calls},
+                }
+            ]
+        },
+        # A replica that refuses connections is left out for a moment. One that answers with
+        # errors is not: that is the author's handler, and every other replica has the same.
+        outlier_detection={
+            "interval": _seconds(1),
+            "base_ejection_time": _seconds(1),
+            "max_ejection_time": _seconds(10),
+            "max_ejection_percent": {"value": 50},
+            "split_external_local_origin_errors": True,
+            "consecutive_local_origin_failure": {"value": 3},
+            "enforcing_consecutive_local_origin_failure": {"value": ALWAYS},
+            "enforcing_local_origin_success_rate": {"value": NEVER},
+            "enforcing_consecutive_5xx": {"value": NEVER},
+            "enforcing_consecutive_gateway_failure": {"value": NEVER},
+            "enforcing_success_rate": {"value": NEVER},
+        },
+        typed_extension_protocol_options={
+            envoy.UPSTREAM_HTTP_OPTIONS.partition("/")[2]: _any(
+                envoy.UPSTREAM_HTTP_OPTIONS, _http(limits)
+            )
+        },
+    )
+    return _pack(message)
+
+
+def assignment(name: str, destinations: Sequence[Destination]) -> Packed:
+    """The endpoints of function ``name``.
+
+    Raises:
+        ValueError: When an endpoint has no known form.
+    """
+    endpoints = [_endpoint(destination) for destination in sorted(destinations, key=str)]
+    return _pack(
+        envoy.ClusterLoadAssignment(
+            cluster_name=name, endpoints=[{"lb_endpoints": endpoints}] if endpoints else []
+        )
+    )
+
+
+def _endpoint(destination: Destination) -> Any:
+    kind, _, rest = destination.endpoint.partition(":")
+    if kind == "unix" and rest:
+        address: dict[str, Any] = {"pipe": {"path": rest}}
+    elif kind == "tcp":
+        host, _, port = rest.rpartition(":")
+        ip = ipaddress.ip_address(host.strip("[]"))
+        address = {"socket_address": {"address": str(ip), "port_value": int(port)}}
+    else:
+        raise ValueError(f"{destination.endpoint!r} is neither unix:PATH nor tcp:IP:PORT")
+    endpoint = envoy.LbEndpoint(endpoint={"address": address})
+    if destination.revision:
+        told = endpoint.metadata.filter_metadata[METADATA]
+        told.fields["revision"].number_value = destination.revision
+    return endpoint
+
+
+def _http(limits: CallLimits) -> Any:
+    bound = envoy.BodySizeLimit(max_request_bytes={"value": limits.max_body})
+    options = envoy.UpstreamHttpOptions(
+        common_http_protocol_options={"idle_timeout": _seconds(IDLE)},
+        explicit_http_config={"http_protocol_options": {}},
+        http_filters=[
+            {"name": "body", "typed_config": _any(envoy.BODY_SIZE_LIMIT, bound)},
+            {"name": "codec", "typed_config": _any(envoy.UPSTREAM_CODEC, envoy.Empty())},
+        ],
+    )
+    if limits.duration:
+        options.common_http_protocol_options.max_stream_duration.CopyFrom(_seconds(limits.duration))
+    return options
+
+
+def _seconds(number: float) -> Duration:
+    duration = Duration()
+    duration.FromMilliseconds(round(number * 1000))
+    return duration
+
+
+def _any(url: str, message: Any) -> AnyMessage:
+    return AnyMessage(type_url=url, value=message.SerializeToString(deterministic=True))
+
+
+def _pack(message: Any) -> Packed:
+    body = message.SerializeToString(deterministic=True)
+    return Packed(hashlib.blake2b(body, digest_size=8).hexdigest(), body)

@@ -1,0 +1,86 @@
+"""From what the supervisor saw of a process to what a replica is: a pure translation."""
+
+from __future__ import annotations
+
+import signal
+
+from dcf.model.replica import Observation, ReplicaExit, ReplicaId, ReplicaState, follows
+from dcf.protocol.report import Report
+from dcf.supervision.messages import Event, EventKind, ExitRecord, ProcessStatus
+
+
+class Track:
+    """One replica, followed. The owner of its state on this side.
+
+    Attributes:
+        seen: The replica now.
+    """
+
+    def __init__(self, replica: ReplicaId) -> None:
+        """A replica whose process runs.
+
+        Args:
+            replica: Which.
+        """
+        self.seen = Observation(replica, ReplicaState.STARTING)
+        self._said: Report | None = None
+
+    @classmethod
+    def of(cls, replica: ReplicaId, status: ProcessStatus) -> Track:
+        """A replica that was started earlier, from what the supervisor remembers."""
+        track = cls(replica)
+        for line in status.reports:
+            track.reported(line, status.since)
+        if status.exit is not None:
+            track.exited(status.exit)
+        return track
+
+    def take(self, event: Event) -> bool:
+        """Follows one event; returns whether the replica changed."""
+        if event.kind is EventKind.REPORTED:
+            return self.reported(event.report, event.at)
+        if event.kind is EventKind.EXITED and event.exit is not None:
+            return self.exited(event.exit)
+        return False
+
+    def reported(self, line: str, at: float) -> bool:
+        """Follows a line of the replica's reports, read at ``at``."""
+        try:
+            report = Report.from_line(line.encode())
+        except (ValueError, KeyError, TypeError):
+            # Printed by the interpreter's own start, before the watcher took the channel.
+            return False
+        if report.error or report.detail:
+            self._said = report
+        if report.state is ReplicaState.EXITED:
+            # It only announces its end and why; the process is gone when the supervisor says so.
+            return False
+        exit_ = None
+        if report.state is ReplicaState.FAILED:
+            exit_ = ReplicaExit(None, at, report.detail, report.error, report.traceback)
+        return self._to(report.state, report.endpoint or self.seen.endpoint, exit_)
+
+    def exited(self, record: ExitRecord) -> bool:
+        """Follows the end of the replica's process."""
+        said = self._said
+        exit_ = ReplicaExit(
+            code=record.code,
+            at=record.at,
+            reason=said.detail if said else _explain(record),
+            error=said.error if said else "",
+            traceback=said.traceback if said else "",
+            asked=record.asked,
+        )
+        return self._to(ReplicaState.EXITED, self.seen.endpoint, exit_)
+
+    def _to(self, state: ReplicaState, endpoint: str, exit_: ReplicaExit | None) -> bool:
+        if not follows(self.seen.state, state):
+            return False
+        self.seen = Observation(self.seen.id, state, endpoint, exit_)
+        return True
+
+
+def _explain(record: ExitRecord) -> str:
+    if record.code == -signal.SIGKILL and not record.asked:
+        return f"{record.reason}; the system does this when memory runs out"
+    return record.reason

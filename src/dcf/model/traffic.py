@@ -1,0 +1,58 @@
+"""What the data plane has counted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """A histogram of times from a call's arrival to the end of its reply.
+
+    Attributes:
+        buckets: Upper bound in seconds to the number of calls that took no longer, all shorter
+            ones included; the last bound is infinite.
+        total: Seconds of all calls together, as near as the buckets tell.
+    """
+
+    buckets: Mapping[float, int] = field(default_factory=dict)
+    total: float = 0.0
+
+    @property
+    def count(self) -> int:
+        """Calls counted."""
+        return max(self.buckets.values(), default=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """One function's calls, counted since the data plane started.
+
+    Attributes:
+        calls: Calls that were sent to a replica.
+        in_flight: Calls under way now.
+        waiting: Calls that wait for a connection to a replica now.
+        succeeded: Replies with a status below 400.
+        client_errors: Replies with a status from 400 to 499.
+        server_errors: Replies with a status of 500 or more.
+        unreachable: Attempts to connect to a replica that failed.
+        broken: Calls whose replica broke the connection off.
+        no_replica: Calls that found no replica.
+        overflowed: Calls over the function's limits.
+        retried: Second attempts.
+        latency: How long calls took.
+    """
+
+    calls: int = 0
+    in_flight: int = 0
+    waiting: int = 0
+    succeeded: int = 0
+    client_errors: int = 0
+    server_errors: int = 0
+    unreachable: int = 0
+    broken: int = 0
+    no_replica: int = 0
+    overflowed: int = 0
+    retried: int = 0
+    latency: Latency = field(default_factory=Latency)

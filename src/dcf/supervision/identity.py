@@ -1,0 +1,117 @@
+"""Who a process id belongs to: ids are used again, ids with their start times are not."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+_PROC = Path("/proc")
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """One process of this machine, among all there ever were.
+
+    Attributes:
+        pid: Its id.
+        started: When the kernel started it, as the system tells it.
+        boot: Which boot of the machine that was in; "" where ``started`` is a date.
+    """
+
+    pid: int
+    started: str
+    boot: str
+
+
+def identify(pid: int) -> Identity | None:
+    """The process that has this id now, or None when there is none or it has ended."""
+    if sys.platform != "linux":
+        return _identify_by_ps(pid)
+    try:
+        # The name, in brackets, may hold brackets and spaces itself (proc_pid_stat(5)).
+        parts = (_PROC / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return None
+    state, started = parts[0], parts[19]
+    return None if state in "ZX" else Identity(pid, started, boot_id())
+
+
+def boot_id() -> str:
+    """A text that differs for each boot of the machine; "" where the system has none."""
+    try:
+        return (_PROC / "sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
+def _identify_by_ps(pid: int) -> Identity | None:
+    done = subprocess.run(
+        ["/bin/ps", "-o", "stat=,lstart=", "-p", str(pid)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"LC_ALL": "C"},
+    )
+    state, _, started = done.stdout.strip().partition(" ")
+    return None if not started or "Z" in state else Identity(pid, started.strip(), "")
+
+
+def kill_group(leader: Identity) -> bool:
+    """Kills the process group of ``leader`` if that very process still lives.
+
+    Returns:
+        Whether it did.
+    """
+    if identify(leader.pid) != leader:
+        return False
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(leader.pid, signal.SIGKILL)
+    return True
+
+
+def kill_marked(mark: bytes) -> int:
+    """Kills every process that was started with ``mark`` among its variables, this one excepted.
+
+    That finds also what moved to a group of its own. Only Linux tells a process's variables.
+
+    Returns:
+        How many were killed.
+    """
+    killed = 0
+    if sys.platform == "linux":
+        for entry in _PROC.glob("[0-9]*"):
+            pid = int(entry.name)
+            if pid != os.getpid() and _is_marked(pid, mark):
+                killed += _kill_if_marked(pid, mark)
+    return killed
+
+
+def _is_marked(pid: int, mark: bytes) -> bool:
+    try:
+        return mark in (_PROC / str(pid) / "environ").read_bytes().split(b"\0")
+    except OSError:
+        return False
+
+
+if sys.platform == "linux":
+
+    def _kill_if_marked(pid: int, mark: bytes) -> bool:
+        """Kills through a descriptor, which stays with the process that was looked at."""
+        try:
+            descriptor = os.pidfd_open(pid)
+        except OSError:
+            return False
+        try:
+            if not _is_marked(pid, mark):
+                return False
+            signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+        except OSError:
+            return False
+        finally:
+            os.close(descriptor)
+        return True

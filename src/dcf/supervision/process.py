@@ -1,0 +1,273 @@
+"""One supervised process: its runs, its pipes, its state."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import stat
+import subprocess
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+
+from dcf.supervision.child import Exit
+from dcf.supervision.lines import Lines
+from dcf.supervision.log import ProcessLog
+from dcf.supervision.messages import Event, EventKind, ExitRecord, ProcessSpec, ProcessStatus
+from dcf.supervision.pipes import Pipes
+from dcf.supervision.policy import Run, delay_after, remembered
+from dcf.supervision.states import ProcessState, follows
+
+REPORT_LIMIT = 256 * 1024
+"""Bytes of a line of reports; the longest carry a traceback."""
+
+REPORTS_KEPT = 8
+"""Lines of reports that a status carries; a watcher writes four at most."""
+
+CANNOT_START = 127
+"""Exit code of a run that could not begin, as in shells."""
+
+
+class Process:
+    """Owner of the state of everything that runs under one name.
+
+    Attributes:
+        spec: What to run.
+        log: Where its log goes.
+        state: Its state.
+        gone: Set when it was stopped and all is cleaned up.
+    """
+
+    def __init__(
+        self,
+        spec: ProcessSpec,
+        log: ProcessLog,
+        mark: dict[str, str],
+        tell: Callable[[Event], None],
+    ) -> None:
+        """A process that has not been started.
+
+        Args:
+            spec: What to run.
+            log: Takes its log.
+            mark: Variables that are laid over the environment.
+            tell: Called with everything that happens.
+        """
+        self.spec = spec
+        self.log = log
+        self.state = ProcessState.WAITING
+        self.gone = asyncio.Event()
+        self._mark = mark
+        self._tell = tell
+        self._loop = asyncio.get_running_loop()
+        self._popen: subprocess.Popen[bytes] | None = None
+        self._pipes = Pipes()
+        self._reports: deque[str] = deque(maxlen=REPORTS_KEPT)
+        self._report_lines = Lines(REPORT_LIMIT)
+        policy = spec.restart
+        self._history: deque[Run] = deque(maxlen=remembered(policy) if policy else 1)
+        self._since = 0.0
+        self._started = 0.0
+        self._runs = 0
+        self._exit: ExitRecord | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._ended = asyncio.Event()
+        self._ended.set()
+
+    def start(self) -> None:
+        """Begins a run.
+
+        Raises:
+            OSError: When the program cannot be started.
+            ValueError: When a text holds what no program can be given.
+        """
+        _remove_sockets(self.spec.sockets)
+        with contextlib.ExitStack() as reading, contextlib.ExitStack() as writing:
+            log_read, log_write = _pipe(reading, writing)
+            report_read, report_write = (
+                _pipe(reading, writing) if self.spec.reports else (None, log_write)
+            )
+            popen = subprocess.Popen(
+                self.spec.command,
+                env={**self.spec.env, **self._mark},
+                cwd=self.spec.cwd,
+                stdin=subprocess.PIPE if self.spec.lifeline else subprocess.DEVNULL,
+                stdout=report_write,
+                stderr=log_write,
+                start_new_session=True,
+                bufsize=0,
+            )
+            reading.pop_all()
+        self._to(ProcessState.RUNNING)
+        self._popen = popen
+        self._ended.clear()
+        self._reports.clear()
+        self._runs += 1
+        self._since, self._started = time.time(), self._loop.time()
+        self._pipes.add(log_read, self.log.feed)
+        if report_read is not None:
+            self._pipes.add(report_read, self._reported)
+        self._happened(EventKind.STARTED, pid=popen.pid)
+
+    def status(self) -> ProcessStatus:
+        """The process now."""
+        return ProcessStatus(
+            name=self.spec.name,
+            state=self.state,
+            pid=self._popen.pid if self._popen else 0,
+            since=self._since,
+            runs=self._runs,
+            reports=tuple(self._reports),
+            exit=self._exit,
+        )
+
+    def reap(self) -> bool:
+        """Notices if the run has ended; to be called whenever any child process has.
+
+        Returns:
+            Whether it has, just now.
+        """
+        popen = self._popen
+        if popen is None or not _has_ended(popen):
+            return False
+        # While its leader is not reaped, no other group can have this id.
+        self._kill_group()
+        code = popen.wait()
+        self._popen = None
+        _remove_sockets(self.spec.sockets)
+        if popen.stdin is not None:
+            popen.stdin.close()
+        self._pipes.close()
+        self.log.end_of_run()
+        if rest := self._report_lines.rest():
+            self._report(rest)
+        self._run_ended(code, str(Exit(code)))
+        return True
+
+    async def stop(self, grace: float) -> ExitRecord | None:
+        """Ends the process, for good: asks, waits, then kills it and all of its group.
+
+        Safe to call again, and while another call waits; the shortest grace holds.
+
+        Args:
+            grace: Seconds between asking and killing.
+
+        Returns:
+            How the latest run ended; None if there was none.
+        """
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._popen is not None:
+            if self.state is ProcessState.RUNNING:
+                self._to(ProcessState.STOPPING)
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(self._popen.pid, signal.SIGTERM)
+            try:
+                async with asyncio.timeout(grace):
+                    await self._ended.wait()
+            except TimeoutError:
+                self.kill()
+                await self._ended.wait()
+        if self.state is not ProcessState.STOPPED:
+            self._to(ProcessState.STOPPED)
+            self.log.close()
+            self._happened(EventKind.FORGOTTEN)
+            self.gone.set()
+        return self._exit
+
+    def kill(self) -> None:
+        """Kills the run and all of its group, if there is one."""
+        if self._popen is not None:
+            self._kill_group()
+
+    def _kill_group(self) -> None:
+        assert self._popen is not None  # noqa: S101  asked by both callers
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._popen.pid, signal.SIGKILL)
+
+    def _run_ended(self, code: int, reason: str) -> None:
+        asked = self.state is ProcessState.STOPPING
+        last = self._reports[-1] if self._reports else ""
+        self._exit = ExitRecord(code, time.time(), reason, last, asked)
+        self._ended.set()
+        self._happened(EventKind.EXITED, exit_=self._exit)
+        if asked:
+            return
+        policy = self.spec.restart
+        if policy is None:
+            self._to(ProcessState.EXITED)
+            self.log.followers.end()
+            return
+        self._history.append(Run(self._started, self._loop.time()))
+        delay = delay_after(self._history, policy)
+        if delay is None:
+            self._to(ProcessState.CRASH_LOOP)
+            self.log.followers.end()
+            self._happened(EventKind.GAVE_UP)
+            return
+        if self.state is not ProcessState.WAITING:
+            self._to(ProcessState.WAITING)
+        self._happened(EventKind.RESTARTING, delay=delay)
+        self._timer = self._loop.call_later(delay, self._start_again)
+
+    def _start_again(self) -> None:
+        self._timer = None
+        try:
+            self.start()
+        except (OSError, ValueError) as error:
+            self._reports.clear()
+            self._started = self._loop.time()
+            self._run_ended(CANNOT_START, f"it cannot be started: {error}")
+
+    def _reported(self, data: bytes) -> None:
+        for line in self._report_lines.feed(data):
+            self._report(line)
+
+    def _report(self, line: bytes) -> None:
+        text = line.decode(errors="replace")
+        self._reports.append(text)
+        self._happened(EventKind.REPORTED, report=text)
+
+    def _happened(
+        self,
+        kind: EventKind,
+        *,
+        pid: int = 0,
+        report: str = "",
+        exit_: ExitRecord | None = None,
+        delay: float = 0.0,
+    ) -> None:
+        self._tell(Event(kind, self.spec.name, time.time(), pid, report, exit_, delay))
+
+    def _to(self, state: ProcessState) -> None:
+        if not follows(self.state, state):
+            raise AssertionError(f"{self.spec.name}: {state} cannot follow {self.state}")
+        self.state = state
+
+
+def _remove_sockets(paths: tuple[str, ...]) -> None:
+    """Removes what a killed process could not remove itself; anything but a socket stays."""
+    for path in paths:
+        with contextlib.suppress(OSError, ValueError):
+            if stat.S_ISSOCK(os.lstat(path).st_mode):
+                Path(path).unlink()
+
+
+def _pipe(reading: contextlib.ExitStack, writing: contextlib.ExitStack) -> tuple[int, int]:
+    """A pipe whose ends are closed with these stacks."""
+    read, write = os.pipe()
+    reading.callback(os.close, read)
+    writing.callback(os.close, write)
+    return read, write
+
+
+def _has_ended(popen: subprocess.Popen[bytes]) -> bool:
+    """Whether a child process has ended; it is left unreaped where the system can tell so."""
+    if hasattr(os, "waitid"):
+        flags = os.WEXITED | os.WNOHANG | os.WNOWAIT
+        return os.waitid(os.P_PID, popen.pid, flags) is not None
+    return popen.poll() is not None

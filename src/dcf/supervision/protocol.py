@@ -1,0 +1,269 @@
+"""What is said on the supervisor's socket: one JSON object a line.
+
+One connection carries one request. The reply is any number of items, then its end or an error::
+
+    {"do": "stop", "name": "envoy", "grace": 5.0}
+    {"item": {"exit": {"code": 0, "at": 1700000000.0, "reason": "exit code 0", "report": ""}}}
+    {"end": true}
+
+A reply that breaks off without either is a broken connection. Nothing here reads or writes.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from typing import Any
+
+from dcf import errors
+from dcf.errors import RequestInvalid, SupervisorError
+from dcf.model.log import LogLine
+from dcf.supervision.messages import (
+    Event,
+    EventKind,
+    ExitRecord,
+    List,
+    LogBound,
+    Logs,
+    Observe,
+    ProcessSpec,
+    ProcessStatus,
+    Request,
+    Shutdown,
+    Start,
+    Stop,
+)
+from dcf.supervision.policy import RestartPolicy
+from dcf.supervision.states import ProcessState
+
+REQUEST_LIMIT = 4 * 1024 * 1024
+"""Bytes of a request's line. Linux passes a program at most 2 MiB of arguments and variables."""
+
+REPLY_LIMIT = 16 * 1024 * 1024
+"""Bytes of a reply's line; the longest is a status with its reports, far below this."""
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+
+_ERRORS = {
+    kind.__name__: kind
+    for kind in (
+        errors.SupervisorError,
+        errors.SupervisorUnreachable,
+        errors.RequestInvalid,
+        errors.ProcessUnknown,
+        errors.ProcessNotStarted,
+        errors.ObserverTooSlow,
+    )
+}
+
+
+class _Members:
+    """The members of a JSON object, checked when asked for. Messages never show a value."""
+
+    def __init__(self, value: object) -> None:
+        if not isinstance(value, dict):
+            raise RequestInvalid("an object is wanted")
+        self._members: dict[str, Any] = value
+
+    def get(self, name: str, kind: type, default: object = None) -> Any:
+        value = self._members.get(name, default)
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+            raise RequestInvalid(f"`{name}` is missing or not of its kind")
+        return value
+
+    def has(self, name: str) -> bool:
+        return self._members.get(name) is not None
+
+    def number(self, name: str, default: float | None = None) -> float:
+        value = self._members.get(name, default)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise RequestInvalid(f"`{name}` is missing or no number")
+        if not (math.isfinite(value) and value >= 0):
+            raise RequestInvalid(f"`{name}` must be finite and not negative")
+        return float(value)
+
+    def count(self, name: str, default: int | None = None) -> int:
+        value: int = self.get(name, int, default)
+        if value < 0:
+            raise RequestInvalid(f"`{name}` must not be negative")
+        return value
+
+    def texts(self, name: str, default: list[str] | None = None) -> tuple[str, ...]:
+        value = self.get(name, list, default)
+        if not all(isinstance(part, str) for part in value):
+            raise RequestInvalid(f"`{name}` must be a list of texts")
+        return tuple(value)
+
+    def name(self) -> str:
+        value: str = self.get("name", str)
+        if not _NAME.fullmatch(value):
+            raise RequestInvalid("`name` must be letters, digits, '.', '_' or '-', at most 128")
+        return value
+
+    def part(self, name: str) -> _Members:
+        return _Members(self.get(name, dict))
+
+
+def request_line(request: Request) -> bytes:
+    """The line that says ``request``."""
+    members = asdict(request)
+    if isinstance(request, Start):
+        members = members.pop("process")
+    return _line({"do": type(request).__name__.lower(), **members})
+
+
+def read_request(line: bytes) -> Request:
+    """Reads what :func:`request_line` wrote.
+
+    Raises:
+        RequestInvalid: When it is something else.
+    """
+    members = _Members(_json(line))
+    match members.get("do", str):
+        case "start":
+            return Start(_process(members))
+        case "stop":
+            return Stop(members.name(), members.number("grace"))
+        case "list":
+            return List()
+        case "observe":
+            return Observe()
+        case "logs":
+            tail = members.count("tail") if members.has("tail") else None
+            since = members.number("since", 0.0)
+            return Logs(members.name(), since, tail, members.get("follow", bool, default=False))
+        case "shutdown":
+            return Shutdown(members.number("grace"))
+        case _:
+            raise RequestInvalid("`do` names no request")
+
+
+def _process(members: _Members) -> ProcessSpec:
+    command = members.texts("command")
+    env = members.get("env", dict)
+    if not command:
+        raise RequestInvalid("`command` must not be empty")
+    if not all(isinstance(value, str) for value in env.values()):
+        raise RequestInvalid("`env` must have texts for values")
+    log = members.part("log") if members.has("log") else _Members({})
+    bound = LogBound()
+    return ProcessSpec(
+        name=members.name(),
+        command=command,
+        env=env,
+        cwd=members.get("cwd", str),
+        restart=_policy(members.part("restart")) if members.has("restart") else None,
+        lifeline=members.get("lifeline", bool, default=False),
+        reports=members.get("reports", bool, default=False),
+        sockets=members.texts("sockets", []),
+        stage=members.get("stage", int, 0),
+        log=LogBound(
+            file_bytes=max(1, log.count("file_bytes", bound.file_bytes)),
+            files=max(1, log.count("files", bound.files)),
+        ),
+    )
+
+
+def _policy(members: _Members) -> RestartPolicy:
+    usual = RestartPolicy()
+    numbers = {
+        each.name: members.number(each.name, getattr(usual, each.name))
+        for each in fields(RestartPolicy)
+        if each.name != "limit"
+    }
+    limit = members.count("limit") if members.has("limit") else None
+    return RestartPolicy(**numbers, limit=limit)
+
+
+def item_line(item: Mapping[str, object]) -> bytes:
+    """A reply's line with one item."""
+    return _line({"item": item})
+
+
+def log_line(line: LogLine) -> bytes:
+    """A reply's line with one line of a log."""
+    return item_line({"at": line.at, "text": line.text})
+
+
+END_LINE = b'{"end": true}\n'
+"""A reply's last line."""
+
+
+def error_line(error: SupervisorError) -> bytes:
+    """A reply's last line, when the request failed."""
+    return _line({"error": type(error).__name__, "detail": str(error)})
+
+
+def read_reply(line: bytes) -> dict[str, Any] | None:
+    """Reads a reply's line.
+
+    Returns:
+        The item; None at the end.
+
+    Raises:
+        SupervisorError: The error that the line carries, in its own class.
+        SupervisorUnreachable: When whatever answered is no supervisor.
+    """
+    try:
+        members = _json(line)
+    except RequestInvalid as error:
+        raise errors.SupervisorUnreachable("what answered is no supervisor") from error
+    if isinstance(members, dict):
+        if isinstance(item := members.get("item"), dict):
+            return item
+        if members.get("end"):
+            return None
+        if kind := _ERRORS.get(str(members.get("error"))):
+            raise kind(str(members.get("detail", "")))
+    raise errors.SupervisorUnreachable("what answered is no supervisor")
+
+
+def members_of(value: ProcessStatus | Event | ExitRecord) -> dict[str, Any]:
+    """``value`` as the members of a JSON object; what is at its default is left out."""
+    found = {}
+    for each in fields(value):
+        content = getattr(value, each.name)
+        if content != each.default:
+            found[each.name] = members_of(content) if isinstance(content, ExitRecord) else content
+    return found
+
+
+def exit_of(members: dict[str, Any]) -> ExitRecord:
+    """Reads back what :func:`members_of` made of an exit."""
+    return ExitRecord(**members)
+
+
+def status_of(members: dict[str, Any]) -> ProcessStatus:
+    """Reads back what :func:`members_of` made of a status."""
+    given = _with_exit(members)
+    given["state"] = ProcessState(given["state"])
+    given["reports"] = tuple(given.get("reports", ()))
+    return ProcessStatus(**given)
+
+
+def event_of(members: dict[str, Any]) -> Event:
+    """Reads back what :func:`members_of` made of an event."""
+    given = _with_exit(members)
+    given["kind"] = EventKind(given["kind"])
+    return Event(**given)
+
+
+def _with_exit(members: dict[str, Any]) -> dict[str, Any]:
+    given = dict(members)
+    if given.get("exit"):
+        given["exit"] = exit_of(given["exit"])
+    return given
+
+
+def _line(members: Mapping[str, object]) -> bytes:
+    return json.dumps(members).encode() + b"\n"
+
+
+def _json(line: bytes) -> Any:
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise RequestInvalid("no JSON object on a line of its own") from error

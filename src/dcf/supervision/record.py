@@ -1,0 +1,96 @@
+"""What a supervisor leaves in its state folder, so that the next one can end what still lives.
+
+Names, process ids and start times: no command, no variable, nothing that may be secret.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+import uuid
+from pathlib import Path
+
+from dcf.supervision.identity import Identity, kill_group, kill_marked
+
+logger = logging.getLogger("dcf.supervision")
+
+MARK = "DCF_SUPERVISOR"
+"""Variable that every process of a supervisor inherits: whose it is."""
+
+PATIENCE = 10.0
+"""Seconds that killed processes may take to be gone. A process that waits for a disk cannot end
+before the disk answers."""
+
+
+class Record:
+    """The file with the living processes, replaced as a whole at every change.
+
+    Attributes:
+        mark: Value of :data:`MARK`, the same for every supervisor of this state folder.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Reads the record of the supervisor before, if there was one.
+
+        Args:
+            path: The file.
+        """
+        self._path = path
+        self._living: dict[str, Identity] = {}
+        self.mark = uuid.uuid4().hex
+        try:
+            members = json.loads(path.read_bytes())
+            self.mark = str(members["mark"])
+            self._living = {
+                name: Identity(int(pid), str(started), str(boot))
+                for name, (pid, started, boot) in members["processes"].items()
+            }
+        except FileNotFoundError:
+            pass
+        except (ValueError, KeyError, TypeError, AttributeError):
+            # Torn by a power cut, after which nothing of it lives.
+            logger.warning("%s cannot be read and is begun anew", path)
+
+    def end_leftovers(self) -> None:
+        """Ends all that a killed supervisor left running, and waits until it is gone."""
+        mark = f"{MARK}={self.mark}".encode()
+        until = time.monotonic() + PATIENCE
+        told: set[str] = set()
+        while time.monotonic() < until:
+            left = [name for name, identity in self._living.items() if kill_group(identity)]
+            for name in set(left) - told:
+                logger.warning("%s outlived its supervisor and was ended", name)
+            told.update(left)
+            if not left and not kill_marked(mark):
+                break
+            time.sleep(0.01)
+        else:
+            logger.error("processes of the supervisor before could not be ended")
+        self._living.clear()
+        self._save()
+
+    def add(self, name: str, identity: Identity) -> None:
+        """``name`` runs now."""
+        self._living[name] = identity
+        self._save()
+
+    def remove(self, name: str) -> None:
+        """``name`` runs no more."""
+        if self._living.pop(name, None) is not None:
+            self._save()
+
+    def _save(self) -> None:
+        members = {
+            "mark": self.mark,
+            "processes": {
+                name: [one.pid, one.started, one.boot] for name, one in self._living.items()
+            },
+        }
+        new = self._path.with_suffix(".new")
+        try:
+            new.write_text(json.dumps(members))
+            new.chmod(0o600)
+            new.replace(self._path)
+        except OSError as error:
+            logger.warning("%s cannot be written: %s", self._path, error.strerror)

@@ -1,0 +1,164 @@
+"""The parent of other processes: what runs, what happened, who is told."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import shutil
+from pathlib import Path
+
+from dcf.errors import ProcessNotStarted, ProcessUnknown, SupervisorError
+from dcf.supervision.broadcast import Broadcast
+from dcf.supervision.identity import identify
+from dcf.supervision.log import ProcessLog, file_of
+from dcf.supervision.messages import Event, EventKind, ExitRecord, ProcessSpec, ProcessStatus
+from dcf.supervision.process import Process
+from dcf.supervision.protocol import item_line, members_of
+from dcf.supervision.record import MARK, Record
+from dcf.supervision.states import ENDED, ProcessState
+
+logger = logging.getLogger("dcf.supervision")
+
+LOGS_KEPT = 100
+"""Logs of processes that are no more: enough to look into what went wrong lately."""
+
+
+class Supervisor:
+    """All processes by name.
+
+    Attributes:
+        observers: Readers of everything that happens, as lines of a reply.
+        finished: Set when all was shut down.
+    """
+
+    def __init__(self, logs: Path, record: Record) -> None:
+        """Starts without processes.
+
+        Args:
+            logs: Folder for their logs.
+            record: Keeps what runs for the supervisor after this one.
+        """
+        self.observers = Broadcast()
+        self.finished = asyncio.Event()
+        self._logs = logs
+        self._record = record
+        self._processes: dict[str, Process] = {}
+        self._closing = False
+
+    async def start(self, spec: ProcessSpec) -> ProcessStatus:
+        """Starts a process, unless one of that name is known; one that is being stopped is awaited.
+
+        Raises:
+            ProcessNotStarted: When the program cannot be started.
+            SupervisorError: While the supervisor shuts down.
+        """
+        while (known := self._processes.get(spec.name)) is not None:
+            if known.state is not ProcessState.STOPPING:
+                return known.status()
+            await known.gone.wait()
+        if self._closing:
+            raise SupervisorError("the supervisor is shutting down")
+        try:
+            log = ProcessLog(self._logs / spec.name, spec.log)
+        except OSError as error:
+            raise ProcessNotStarted(f"{spec.name} has no log: {error}") from error
+        process = Process(spec, log, {MARK: self._record.mark}, self._tell)
+        try:
+            process.start()
+        except (OSError, ValueError) as error:
+            log.close()
+            raise ProcessNotStarted(f"{spec.name} cannot be started: {error}") from error
+        self._processes[spec.name] = process
+        return process.status()
+
+    async def stop(self, name: str, grace: float) -> ExitRecord | None:
+        """Ends a process and forgets it, its log excepted; does nothing for an unknown name.
+
+        Args:
+            name: Which.
+            grace: Seconds between asking and killing.
+
+        Returns:
+            How its latest run ended.
+        """
+        process = self._processes.get(name)
+        return None if process is None else await process.stop(grace)
+
+    def statuses(self) -> list[ProcessStatus]:
+        """Every process now, in the order of their first starts."""
+        return [process.status() for process in self._processes.values()]
+
+    def log_of(self, name: str) -> tuple[Path, Broadcast | None]:
+        """Where the log of a process is, also of one that is no more.
+
+        Returns:
+            Its folder, and what tells its next lines; None if there will be none.
+
+        Raises:
+            ProcessUnknown: When there never was one, or its log was dropped.
+        """
+        folder = self._logs / name
+        process = self._processes.get(name)
+        if process is None and not folder.is_dir():
+            raise ProcessUnknown(f"there is no process {name!r}")
+        lives = process is not None and process.state not in ENDED
+        return folder, process.log.followers if process is not None and lives else None
+
+    def reap(self) -> None:
+        """Notices every process that has ended; to be called at SIGCHLD."""
+        for process in list(self._processes.values()):
+            process.reap()
+
+    async def shutdown(self, grace: float) -> None:
+        """Ends every process, a stage at a time, the lowest first; none is started any more.
+
+        Args:
+            grace: Seconds that each stage has.
+        """
+        self._closing = True
+        while self._processes:
+            stage = min(process.spec.stage for process in self._processes.values())
+            names = [name for name, one in self._processes.items() if one.spec.stage == stage]
+            await asyncio.gather(*(self.stop(name, grace) for name in names))
+        self.observers.end()
+        self.finished.set()
+
+    async def kill(self) -> None:
+        """Ends every process at once."""
+        self._closing = True
+        await asyncio.gather(*(self.stop(name, 0) for name in list(self._processes)))
+
+    def _tell(self, event: Event) -> None:
+        name = event.name
+        match event.kind:
+            case EventKind.STARTED:
+                logger.info("%s started, pid %d", name, event.pid)
+                if (identity := identify(event.pid)) is not None:
+                    self._record.add(name, identity)
+            case EventKind.EXITED if event.exit is not None:
+                level = logging.INFO if event.exit.asked else logging.WARNING
+                logger.log(level, "%s ended: %s", name, event.exit.reason)
+                self._record.remove(name)
+            case EventKind.RESTARTING:
+                logger.info("%s starts again in %.3g s", name, event.delay)
+            case EventKind.GAVE_UP:
+                logger.error("%s ended too often in a row and is not started again", name)
+            case EventKind.FORGOTTEN:
+                del self._processes[name]
+                self._drop_old_logs()
+            case _:
+                pass
+        if self.observers.heard:
+            self.observers.tell(item_line({"event": members_of(event)}))
+
+    def _drop_old_logs(self) -> None:
+        def age(folder: Path) -> float:
+            try:
+                return file_of(folder, 0).stat().st_mtime
+            except OSError:
+                return 0.0
+
+        over = [one for one in self._logs.iterdir() if one.name not in self._processes]
+        if len(over) > LOGS_KEPT:
+            for folder in sorted(over, key=age)[:-LOGS_KEPT]:
+                shutil.rmtree(folder, ignore_errors=True)

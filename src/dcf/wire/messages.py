@@ -1,0 +1,85 @@
+"""Protobuf message classes from a table, without generated code.
+
+Why not a generator: docs/decisions/0010-discovery-stubs.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from google.protobuf import (
+    any_pb2,
+    descriptor_pb2,
+    descriptor_pool,
+    duration_pb2,
+    message_factory,
+    struct_pb2,
+    wrappers_pb2,
+)
+
+Fields = Mapping[str, tuple[int, str]]
+"""A field's name to its number and its kind: a word of ``_SCALARS``, the name of a message of the
+same table, a full name with a dot in front for one of ``google.protobuf``, ``map<string,KIND>``,
+or ``[KIND]`` for a repeated field. Enums are written as ``int32``: on the wire they are the
+same."""
+
+_F = descriptor_pb2.FieldDescriptorProto
+_SCALARS: dict[str, Any] = {
+    "string": _F.TYPE_STRING,
+    "bytes": _F.TYPE_BYTES,
+    "bool": _F.TYPE_BOOL,
+    "int32": _F.TYPE_INT32,
+    "uint32": _F.TYPE_UINT32,
+    "uint64": _F.TYPE_UINT64,
+}
+_KNOWN = (any_pb2, duration_pb2, struct_pb2, wrappers_pb2)
+
+
+def build(package: str, table: Mapping[str, Fields]) -> dict[str, Any]:
+    """Makes the message classes of ``table``.
+
+    Args:
+        package: A package name that is this project's own, so that no other package's stubs for
+            the same protocol can collide with these; it never goes over the wire.
+        table: Message names to their fields.
+
+    Returns:
+        Message names to classes.
+
+    Raises:
+        TypeError: When the table contradicts itself.
+    """
+    file = descriptor_pb2.FileDescriptorProto(
+        name=f"{package}.proto", package=package, syntax="proto3"
+    )
+    pool = descriptor_pool.Default()
+    file.dependency.extend(known.DESCRIPTOR.name for known in _KNOWN)
+    for name, fields in table.items():
+        message = file.message_type.add(name=name)
+        for field, (number, kind) in fields.items():
+            _add(message, package, field, number, kind)
+    pool.AddSerializedFile(file.SerializeToString())
+    return {
+        name: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{package}.{name}"))
+        for name in table
+    }
+
+
+def _add(message: Any, package: str, name: str, number: int, kind: str) -> None:
+    field = message.field.add(name=name, number=number, label=_F.LABEL_OPTIONAL)
+    if kind.startswith("["):
+        field.label = _F.LABEL_REPEATED
+        kind = kind[1:-1]
+    if kind.startswith("map<string,"):
+        field.label = _F.LABEL_REPEATED
+        entry = message.nested_type.add(name=f"{name.title().replace('_', '')}Entry")
+        entry.options.map_entry = True
+        _add(entry, package, "key", 1, "string")
+        _add(entry, package, "value", 2, kind.removeprefix("map<string,")[:-1])
+        kind = f".{package}.{message.name}.{entry.name}"
+    if kind in _SCALARS:
+        field.type = _SCALARS[kind]
+        return
+    field.type = _F.TYPE_MESSAGE
+    field.type_name = kind if kind.startswith(".") else f".{package}.{kind}"

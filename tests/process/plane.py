@@ -1,0 +1,166 @@
+"""A real Envoy, told by a real discovery service, in front of a stand-in for the control plane."""
+
+import asyncio
+import contextlib
+import http.client
+import json
+import os
+import socket
+import threading
+import time
+from collections.abc import Coroutine, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+from dcf.dataplane import bootstrap, envoy
+from dcf.dataplane.discovery import Discovery
+from dcf.model.routing import CallLimits, Destination
+from dcf.settings import DataplaneSettings
+from dcf.supervision.child import Child
+
+PATIENCE = 10
+T = TypeVar("T")
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+        return port
+
+
+class Plane:
+    def __init__(self, folder: Path, **settings) -> None:
+        self.folder = folder
+        self.port = free_port()
+        self.settings = DataplaneSettings(port=self.port, threads=1, **settings)
+        self.sockets = bootstrap.Sockets.under(folder)
+        self.discovery = Discovery()
+        self._config = folder / "envoy.json"
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever)
+        self._thread.start()
+        self._servers: list[asyncio.Server] = []
+        self.log = (folder / "log").open("wb")
+        bootstrap.write(self._config, self.settings, self.sockets)
+
+    def do(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(PATIENCE)
+
+    def start(self) -> None:
+        self.do(self.discovery.start(self.sockets.discovery))
+        self.start_envoy()
+
+    def start_envoy(self) -> None:
+        command = envoy.command(envoy.find(), self._config, self.settings)
+        self.envoy = Child(command, env=os.environ, cwd=self.folder, log=self.log.fileno())
+        self.until(lambda: envoy.ready(self.sockets.admin))
+
+    def until(self, condition, patience: float = PATIENCE) -> None:
+        end = time.monotonic() + patience
+        while not condition():
+            assert time.monotonic() < end, "it did not come to pass"
+            assert self.envoy.poll() is None, (self.folder / "log").read_text()
+            time.sleep(0.01)
+
+    def restart_discovery(self, discovery: Discovery) -> None:
+        self.do(self.discovery.stop())
+        self.discovery = discovery
+        self.do(discovery.start(self.sockets.discovery))
+
+    def set(self, name: str, *endpoints: str, revision: int = 1, **limits) -> float:
+        """Returns the seconds until Envoy has it."""
+        destinations = [Destination(endpoint, revision) for endpoint in endpoints]
+
+        async def change() -> float:
+            began = time.monotonic()
+            version = self.discovery.set_function(name, destinations, CallLimits(**limits))
+            await self.discovery.wait_applied(version, PATIENCE)
+            return time.monotonic() - began
+
+        return self.do(change())
+
+    def remove(self, name: str) -> None:
+        async def change() -> None:
+            version = self.discovery.remove_function(name)
+            await self.discovery.wait_applied(version, PATIENCE)
+
+        self.do(change())
+
+    def serve(self, path: Path, answer) -> str:
+        """A server of one's own on a Unix socket; returns its endpoint."""
+        self._servers.append(self.do(asyncio.start_unix_server(answer, path)))
+        return f"unix:{path}"
+
+    def serve_control(self) -> None:
+        self.serve(self.sockets.control, control)
+
+    def connection(self) -> http.client.HTTPConnection:
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
+
+    def call(self, path: str, body: bytes = b"", method: str = "POST", **headers: str):
+        """Returns status, headers (small letters) and body."""
+        with contextlib.closing(self.connection()) as connection:
+            named = {name.replace("_", "-"): value for name, value in headers.items()}
+            connection.request(method, path, body, named)
+            response = connection.getresponse()
+            given = {name.lower(): value for name, value in response.getheaders()}
+            return response.status, given, response.read()
+
+    def problem(self, path: str, body: bytes = b"", **headers: str) -> dict:
+        status, given, text = self.call(path, body, **headers)
+        assert given["content-type"] == "application/problem+json", text
+        problem: dict = json.loads(text)
+        assert problem["status"] == status
+        assert problem["request_id"] == given["x-request-id"]
+        return problem
+
+    def access_log(self, count: int) -> list[dict]:
+        """The first lines of the access log."""
+        lines: list[dict] = []
+        while len(lines) < count:
+            line = self.envoy.read_line(PATIENCE)
+            assert line, "no such line"
+            lines.append(json.loads(line))
+        return lines
+
+    def memory(self) -> int:
+        """Envoy's resident memory in bytes."""
+        status = Path(f"/proc/{self.envoy.pid}/status").read_text()
+        return int(status.partition("VmRSS:")[2].split()[0]) * 1024
+
+    def stop(self) -> None:
+        if hasattr(self, "envoy"):
+            self.envoy.stop(0.5)
+        self.log.close()
+        for server in self._servers:
+            server.close()
+        self.do(self.discovery.stop())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        for task in asyncio.all_tasks(self._loop):
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                self._loop.run_until_complete(task)
+        self._loop.close()
+
+
+async def control(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Says what it was asked for."""
+    head = (await reader.readuntil(b"\r\n\r\n")).decode()
+    body = json.dumps({"control": head.split()[1]}).encode()
+    writer.write(
+        b"HTTP/1.1 404 Not Found\r\nconnection: close\r\ncontent-length: %d\r\n\r\n%b"
+        % (len(body), body)
+    )
+    await writer.drain()
+    writer.close()
+
+
+@contextlib.contextmanager
+def running(folder: Path, **settings) -> Iterator[Plane]:
+    plane = Plane(folder, **settings)
+    try:
+        plane.start()
+        yield plane
+    finally:
+        plane.stop()

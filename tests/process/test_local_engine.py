@@ -1,0 +1,180 @@
+"""The local engine beyond the contract: real watchers, calls, and a supervisor that is killed."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from dcf.client.watcher import WatcherClient
+from dcf.engines.base import ReplicaSpec
+from dcf.engines.local.engine import LocalEngine
+from dcf.engines.local.gpu import Gpu, Inventory
+from dcf.errors import ReplicaExited, SupervisorUnreachable
+from dcf.model.replica import ReplicaId, ReplicaState
+from dcf.settings import WatcherSettings
+from process.supervised import Booted, booted, gone, status
+
+ECHO = """
+import os
+import dcf
+
+class Handler:
+    def __call__(self, req):
+        word = req.input.decode()
+        if word == "secret":
+            return dcf.secret("key")
+        return os.environ.get(word, "unset")
+"""
+
+ID = ReplicaId("echo-1-abc")
+
+
+class TwoGpus:
+    def look(self) -> Inventory:
+        return Inventory((Gpu(0, "a", "Fake", 1), Gpu(1, "b", "Fake", 1)))
+
+
+def spec_of(folder: Path, **given) -> ReplicaSpec:
+    source = folder / "source"
+    (source / "src").mkdir(parents=True, exist_ok=True)
+    (source / "src" / "handler.py").write_text(given.pop("handler", ECHO))
+    settings = WatcherSettings(listen=f"unix:{folder}/r.sock", drain=1)
+    return ReplicaSpec(
+        id=ID,
+        function="echo",
+        revision=3,
+        python=given.pop("python", Path(sys.executable)),
+        source=source,
+        settings=settings,
+        **given,
+    )
+
+
+def engine_of(up: Booted) -> LocalEngine:
+    base = {**os.environ, "PYTHONPATH": "/elsewhere", "DCF_QUEUE": "7", "OURS": "seen"}
+    return LocalEngine(up.client, base, gpus=TwoGpus())
+
+
+async def seen_as(engine: LocalEngine, state: ReplicaState):
+    async with asyncio.timeout(20), contextlib.aclosing(engine.observe()) as stream:
+        async for seen in stream:
+            if seen.state is state:
+                return seen
+    raise AssertionError("the stream ended")
+
+
+def call(endpoint: str, word: str) -> str:
+    return WatcherClient(endpoint, 10).call(word.encode()).read().decode()
+
+
+def test_a_replica_has_its_environment_and_secrets_and_answers(short_dir):
+    secrets = short_dir / "secrets"
+    secrets.mkdir()
+    (secrets / "key").write_text("open sesame")
+
+    async def main():
+        async with booted(short_dir / "state") as up:
+            engine = engine_of(up)
+            spec = spec_of(
+                short_dir,
+                environment={"WORD": "author", "LOUD": "author"},
+                extra={"LOUD": "framework"},
+                secrets=secrets,
+            )
+            await engine.start(spec)
+            seen = await seen_as(engine, ReplicaState.READY)
+            said = {
+                word: await asyncio.to_thread(call, seen.endpoint, word)
+                for word in (
+                    "WORD",
+                    "LOUD",
+                    "OURS",
+                    "PYTHONPATH",
+                    "DCF_QUEUE",
+                    "DCF_FUNCTION",
+                    "secret",
+                )
+            }
+            assert said == {
+                "WORD": "author",
+                "LOUD": "framework",
+                "OURS": "seen",
+                "PYTHONPATH": "unset",
+                "DCF_QUEUE": "128",
+                "DCF_FUNCTION": "echo",
+                "secret": "open sesame",
+            }
+            assert (await engine.capacity()).gpu == 2
+
+    asyncio.run(main())
+
+
+def test_a_killed_replicas_socket_is_removed(short_dir):
+    async def main():
+        async with booted(short_dir / "state") as up:
+            engine = engine_of(up)
+            await engine.start(spec_of(short_dir))
+            await seen_as(engine, ReplicaState.READY)
+            os.kill((await status(up.client, f"replica.{ID}")).pid, signal.SIGKILL)
+            seen = await seen_as(engine, ReplicaState.EXITED)
+            assert "memory runs out" in seen.exit.reason
+            assert not await asyncio.to_thread((short_dir / "r.sock").exists)
+
+    asyncio.run(main())
+
+
+def test_an_interpreter_that_is_not_there(short_dir):
+    async def main():
+        async with booted(short_dir / "state") as up:
+            engine = engine_of(up)
+            with pytest.raises(ReplicaExited, match="No such file"):
+                await engine.start(spec_of(short_dir, python=Path("/no/python")))
+
+    asyncio.run(main())
+
+
+def test_a_killed_supervisor_takes_its_replicas_along_even_a_busy_one(short_dir):
+    """And the next one starts them again, where they were."""
+    busy = ECHO + "\n    def __init__(self):\n        while True: pass\n"
+
+    async def main():
+        async with booted(short_dir / "state") as up:
+            engine = engine_of(up)
+            await engine.start(spec_of(short_dir, handler=busy))
+            pid = (await status(up.client, f"replica.{ID}")).pid
+            await asyncio.sleep(0.4)
+            watching = asyncio.create_task(seen_as(engine, ReplicaState.READY))
+            await asyncio.sleep(0.05)
+            up.kill()
+            await gone(pid)
+            with pytest.raises(SupervisorUnreachable):
+                await watching
+        async with booted(short_dir / "state") as up:
+            engine = engine_of(up)
+            await engine.start(spec_of(short_dir))
+            await seen_as(engine, ReplicaState.READY)
+
+    asyncio.run(main())
+
+
+def test_the_supervisors_own_end_drains_the_replicas(short_dir):
+    async def main():
+        async with booted(short_dir / "state") as up:
+            engine = engine_of(up)
+            await engine.start(spec_of(short_dir))
+            states = []
+            async with contextlib.aclosing(engine.observe()) as stream:
+                async for seen in stream:
+                    states.append(seen.state)
+                    if seen.state is ReplicaState.READY:
+                        up.process.terminate()
+            assert await asyncio.to_thread(up.process.wait, 10) == 0
+            assert states[-3:] == ["ready", "draining", "exited"]
+            assert seen.exit
+            assert seen.exit.code == 0
+
+    asyncio.run(main())

@@ -1,0 +1,167 @@
+"""kill -9 of a supervisor: nothing it started is left, nothing runs twice, nobody else is hurt."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+
+from dcf.supervision.identity import identify
+from dcf.supervision.messages import EventKind, ProcessSpec
+from process.supervised import (
+    Booted,
+    Watch,
+    alive,
+    booted,
+    command,
+    gone,
+    launch,
+    python,
+    sleeper,
+    timed,
+)
+
+
+def test_what_has_a_lifeline_ends_with_the_supervisor(short_dir):
+    async def main():
+        async with booted(short_dir) as up:
+            reading = python("a", "input()", lifeline=True)
+            pid = (await up.client.start(reading)).pid
+            up.kill()
+            await gone(pid)
+
+    asyncio.run(main())
+
+
+def test_the_next_supervisor_ends_what_lives(short_dir):
+    wanderer = (
+        "import subprocess, time\n"
+        "print(subprocess.Popen(['sleep', '600'], start_new_session=True).pid, flush=True)\n"
+        "time.sleep(600)"
+    )
+
+    async def main():
+        async with booted(short_dir) as up, Watch(up.client) as watch:
+            pids = [(await up.client.start(sleeper(f"p{n}"))).pid for n in range(5)]
+            await up.client.start(python("wanderer", wanderer, reports=True))
+            # It left its group, and its parent cannot be asked any more.
+            pids.append(int((await watch.until(EventKind.REPORTED, "wanderer")).report))
+            up.kill()
+        assert all(alive(pid) for pid in pids)
+        async with booted(short_dir) as up:
+            assert not any(alive(pid) for pid in pids)
+            assert await up.client.list() == ()
+            # The names are free, and their logs go on.
+            assert (await up.client.start(sleeper("p0"))).runs == 1
+
+    asyncio.run(main())
+
+
+def test_killed_at_any_instant_nothing_is_left(short_dir):
+    """Killed between the start of a process and the note of it, or between any other two steps."""
+
+    async def busy(up: Booted) -> None:
+        for number in range(1000):
+            await up.client.start(sleeper(f"p{number}"))
+
+    async def main():
+        for round_ in range(4):
+            async with booted(short_dir) as up:
+                work = asyncio.create_task(busy(up))
+                await asyncio.sleep(0.02 + 0.013 * round_)
+                up.kill()
+                await asyncio.gather(work, return_exceptions=True)
+        async with booted(short_dir):
+            # The leak check of every test looks for what may be left.
+            pass
+
+    asyncio.run(main())
+
+
+def test_a_process_id_that_is_used_again_is_nobodys(short_dir):
+    stranger = subprocess.Popen(["sleep", "600"], start_new_session=True)
+    mine = subprocess.Popen(["sleep", "600"], start_new_session=True)
+    known, recorded = identify(stranger.pid), identify(mine.pid)
+    assert known is not None
+    assert recorded is not None
+    processes = {
+        "stranger": [known.pid, str(int(known.started) - 1), known.boot],
+        "before-the-boot": [known.pid, known.started, "another boot"],
+        "mine": [recorded.pid, recorded.started, recorded.boot],
+    }
+    state = short_dir / "processes.json"
+    state.write_text(json.dumps({"mark": "m", "processes": processes}))
+
+    async def main():
+        async with booted(short_dir):
+            assert alive(stranger.pid)
+            assert not alive(mine.pid)
+
+    asyncio.run(main())
+    mine.wait()
+    stranger.kill()
+    stranger.wait()
+
+
+def test_a_record_that_is_torn_is_begun_anew(short_dir):
+    (short_dir / "processes.json").write_bytes(b'{"mark": "x", "proc')
+
+    async def main():
+        async with booted(short_dir, log=short_dir / "log") as up:
+            await up.client.start(sleeper("a"))
+
+    asyncio.run(main())
+    assert "begun anew" in (short_dir / "log").read_text()
+    assert json.loads((short_dir / "processes.json").read_text())["processes"] == {}
+
+
+def test_a_second_supervisor_refuses_and_the_first_goes_on(short_dir):
+    async def main():
+        async with booted(short_dir) as up:
+            pid = (await up.client.start(sleeper("a"))).pid
+            for _ in range(2):
+                second = await asyncio.create_subprocess_exec(
+                    *command(short_dir), stderr=subprocess.PIPE
+                )
+                _, said = await second.communicate()
+                assert second.returncode == 75
+                assert b"another supervisor has" in said
+            (running,) = await up.client.list()
+            assert (running.pid, alive(pid)) == (pid, True)
+
+    asyncio.run(main())
+
+
+def test_of_two_started_at_once_one_serves(short_dir):
+    both = [launch(short_dir, short_dir / "log") for _ in range(2)]
+
+    async def main():
+        loser = await asyncio.to_thread(lambda: next(p for p in _ended(both)))
+        assert loser.returncode == 75
+
+    asyncio.run(main())
+    (winner,) = [one for one in both if one.poll() is None]
+    winner.terminate()
+    assert winner.wait(10) in {0, -15}
+
+
+def _ended(processes: list[subprocess.Popen[bytes]]):
+    took = timed()
+    while took() < 10:
+        yield from (one for one in processes if one.poll() is not None)
+
+
+def test_the_variables_of_the_environment_are_the_childs_own(short_dir):
+    """What the supervisor itself was started with does not reach its processes."""
+
+    async def main():
+        async with booted(short_dir) as up, Watch(up.client) as watch:
+            source = "import os; print(sorted(os.environ))"
+            env = {"ONLY": "this", "TEST_RUN_MARK": os.environ["TEST_RUN_MARK"]}
+            spec = ProcessSpec("a", (sys.executable, "-I", "-c", source), env, "/", reports=True)
+            await up.client.start(spec)
+            told = (await watch.until(EventKind.REPORTED, "a")).report
+            names = set(json.loads(told.replace("'", '"'))) - {"LC_CTYPE", "PWD"}
+            assert names == {"ONLY", "TEST_RUN_MARK", "DCF_SUPERVISOR"}
+
+    asyncio.run(main())

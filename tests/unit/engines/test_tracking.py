@@ -1,0 +1,85 @@
+"""What the supervisor saw, as states of a replica."""
+
+import pytest
+
+from dcf.engines.local.tracking import Track
+from dcf.errors import HandlerInitFailed
+from dcf.model.replica import ReplicaExit, ReplicaId, ReplicaState
+from dcf.protocol.report import Report
+from dcf.supervision.messages import Event, EventKind, ExitRecord, ProcessStatus
+from dcf.supervision.states import ProcessState
+
+ID = ReplicaId("a-1")
+READY = Report(ReplicaState.READY, endpoint="unix:/x").to_line().decode().strip()
+DRAINING = Report(ReplicaState.DRAINING).to_line().decode().strip()
+STUCK = Report(ReplicaState.EXITED, detail="the handler is stuck").to_line().decode().strip()
+FAILED = Report.failed(HandlerInitFailed("it raised", "Traceback: x")).to_line().decode().strip()
+
+
+def _reported(line: str) -> Event:
+    return Event(EventKind.REPORTED, "replica.a-1", 5.0, report=line)
+
+
+def _exited(code: int, *, asked: bool = False) -> Event:
+    record = ExitRecord(code, 6.0, f"code {code}", "", asked)
+    return Event(EventKind.EXITED, "replica.a-1", 6.0, exit=record)
+
+
+def test_a_whole_life():
+    track = Track(ID)
+    assert track.take(_reported(READY))
+    assert (track.seen.state, track.seen.endpoint) == (ReplicaState.READY, "unix:/x")
+    assert track.take(_reported(DRAINING))
+    assert (track.seen.state, track.seen.endpoint) == (ReplicaState.DRAINING, "unix:/x")
+    assert track.take(_exited(0, asked=True))
+    assert track.seen.exit == ReplicaExit(0, 6.0, "code 0", asked=True)
+    assert not track.take(_exited(0))
+
+
+def test_a_failed_start_keeps_its_reason_to_the_end():
+    track = Track(ID)
+    assert track.take(_reported(FAILED))
+    assert track.seen.exit == ReplicaExit(
+        None, 5.0, "it raised", "HandlerInitFailed", "Traceback: x"
+    )
+    assert track.take(_exited(70))
+    assert track.seen.exit == ReplicaExit(70, 6.0, "it raised", "HandlerInitFailed", "Traceback: x")
+
+
+def test_an_end_that_is_announced_is_seen_when_it_comes():
+    track = Track(ID)
+    track.take(_reported(READY))
+    assert not track.take(_reported(STUCK))
+    assert track.seen.state is ReplicaState.READY
+    assert track.take(_exited(75))
+    assert track.seen.exit is not None
+    assert track.seen.exit.reason == "the handler is stuck"
+
+
+def test_a_kill_from_outside_names_its_usual_cause():
+    track = Track(ID)
+    track.take(_exited(-9))
+    assert track.seen.exit is not None
+    assert "memory runs out" in track.seen.exit.reason
+    track = Track(ID)
+    track.take(_exited(-9, asked=True))
+    assert track.seen.exit is not None
+    assert "memory" not in track.seen.exit.reason
+
+
+@pytest.mark.parametrize("line", ["", "hello", "7", "[]", "{}", '{"state": "odd"}', '"x"', "[1]"])
+def test_other_lines_are_passed_over(line):
+    track = Track(ID)
+    assert not track.take(_reported(line))
+    assert track.seen.state is ReplicaState.STARTING
+
+
+def test_found_again_from_what_the_supervisor_remembers():
+    running = ProcessStatus("x", ProcessState.RUNNING, 7, 1.0, 1, ("noise", READY))
+    assert Track.of(ID, running).seen.endpoint == "unix:/x"
+    drained = ProcessStatus("x", ProcessState.STOPPING, 7, 1.0, 1, (READY, DRAINING))
+    assert Track.of(ID, drained).seen.state is ReplicaState.DRAINING
+    exit_ = ExitRecord(70, 6.0, "code 70")
+    ended = ProcessStatus("x", ProcessState.EXITED, 7, 1.0, 1, (FAILED,), exit_)
+    seen = Track.of(ID, ended).seen
+    assert (seen.state, seen.exit and seen.exit.error) == ("exited", "HandlerInitFailed")

@@ -88,19 +88,15 @@ def _end_with_parent() -> None:
     """Ends this process and its children when the parent is gone, however it went.
 
     The parent holds the other end of standard input, and never writes to it. Linux itself is asked
-    to kill the process group at the end of that pipe (``fcntl(2)``: O_ASYNC, F_SETOWN, F_SETSIG),
-    because a handler that computes in C without releasing the interpreter's lock would keep any
-    thread of ours from doing it. Elsewhere a thread has to do.
+    to kill the process group at the end of that pipe, because a handler that computes in C without
+    releasing the interpreter's lock would keep any thread of ours from doing it. Where the system
+    cannot be asked, a thread has to do.
     """
     lifeline = os.dup(0)
     group = os.getpgrp()
     # Whoever started this by hand, in a group with a shell, keeps the shell.
     target = -group if group == os.getpid() else os.getpid()
-    if sys.platform == "linux":
-        fcntl.fcntl(lifeline, fcntl.F_SETOWN, target)
-        fcntl.fcntl(lifeline, fcntl.F_SETSIG, signal.SIGKILL)
-        flags = fcntl.fcntl(lifeline, fcntl.F_GETFL)
-        fcntl.fcntl(lifeline, fcntl.F_SETFL, flags | os.O_ASYNC)
+    if _killed_at_end_of(lifeline, target):
         if select.select([lifeline], [], [], 0)[0]:
             # The parent was gone before the kernel was asked.
             os.kill(target, signal.SIGKILL)
@@ -112,6 +108,24 @@ def _end_with_parent() -> None:
         os.kill(target, signal.SIGKILL)
 
     threading.Thread(target=wait_for_the_end, name="lifeline", daemon=True).start()
+
+
+def _killed_at_end_of(pipe: int, target: int) -> bool:
+    """Has the kernel kill ``target`` at the end of ``pipe`` (``fcntl(2)``: O_ASYNC, F_SETSIG).
+
+    Returns:
+        Whether it will; some sandboxes know neither.
+    """
+    if sys.platform != "linux":
+        return False
+    try:
+        fcntl.fcntl(pipe, fcntl.F_SETOWN, target)
+        fcntl.fcntl(pipe, fcntl.F_SETSIG, signal.SIGKILL)
+        flags = fcntl.fcntl(pipe, fcntl.F_GETFL)
+        fcntl.fcntl(pipe, fcntl.F_SETFL, flags | os.O_ASYNC)
+    except OSError:
+        return False
+    return True
 
 
 def _close_standard_input() -> None:

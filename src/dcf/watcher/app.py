@@ -281,11 +281,14 @@ async def _refuse(error: DcfError, scope: Message, call: Call | None, send: Send
         headers.append((_SERVER_TIMING, call.timing()))
     if isinstance(error, Overloaded | NotReady):
         headers.append((_RETRY_AFTER, b"%d" % getattr(error, "retry_after", 1)))
-    if call is None or call.unread:
+    status = status_of(type(error)).http
+    body = to_problem(error, request_id.decode("latin-1"))
+    if call is None or call.unread or call.last:
         # The rest of a body that nobody reads must not be taken for the next request.
         headers.append((b"connection", b"close"))
-    body = to_problem(error, request_id.decode("latin-1"))
-    await send_whole(status_of(type(error)).http, headers, body, send)
+    elif write_whole(send, status, headers, body):
+        return
+    await send_whole(status, headers, body, send)
 
 
 def _log(call: Call, error: DcfError) -> None:

@@ -66,7 +66,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
-"""Codes of an ``OSError`` that means :class:`DiskFull`."""
+"""Codes of an ``OSError`` that means :class:`DiskFull`: for the user, a spent quota is the same."""
 
 
 class DcfError(Exception):

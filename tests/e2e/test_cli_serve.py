@@ -146,6 +146,18 @@ def test_a_replica_that_ends_is_replaced(serving):
     assert server.call() == b"fine"
 
 
+def test_a_replica_that_ends_again_and_again_is_given_up(serving):
+    server, _ = serving(
+        "import os, threading\n"
+        "class Handler:\n"
+        "    def __init__(self): threading.Timer(0.1, os._exit, [4]).start()\n"
+        "    def __call__(self, req): return b''\n"
+    )
+    assert server.process.wait(60) == ExitCode.START
+    server.stop()
+    assert any("ended 6 times in a row, last by exit code 4" in line for line in server.lines)
+
+
 def test_what_is_replaced_is_what_was_served(serving):
     server, handler = serving(
         "import os\ndef Handler(req):\n    if req.input: os._exit(3)\n    return b'served'"

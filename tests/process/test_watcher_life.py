@@ -60,6 +60,19 @@ def test_a_handler_that_cannot_start_says_why_and_ends(launch, source, error, me
     assert running.replica.wait(5).code == WatcherExit.HANDLER
 
 
+@pytest.mark.parametrize("kind", ["def", "async def"])
+def test_a_handler_that_cannot_even_be_looked_at_keeps_nobody_waiting(launch, kind):
+    source = f"""
+        class Handler:
+            @property
+            def __signature__(self): raise RuntimeError("odd")
+            {kind} __call__(self, req): return b""
+        """
+    running = launch(source, ready=False)
+    with pytest.raises(errors.HandlerInitFailed, match="cannot be started: RuntimeError: odd"):
+        running.replica.wait_ready(10)
+
+
 def test_the_traceback_begins_with_the_authors_code(launch):
     running = launch("def load():\n  raise OSError('disk')\nload()", ready=False)
     with pytest.raises(errors.HandlerImportFailed) as caught:

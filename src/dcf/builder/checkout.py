@@ -8,9 +8,9 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
-from dcf.builder.disk import NO_SPACE, writing
+from dcf.builder.disk import writing
 from dcf.builder.store import GUARD_OF_STORE, Store
-from dcf.errors import BundleInvalid, StorageError
+from dcf.errors import NO_SPACE, BundleInvalid, StorageError
 from dcf.model.artifact import BundleFile
 
 COPY_LIMIT = 4 * 1024**2

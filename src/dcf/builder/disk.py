@@ -7,10 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from dcf.errors import DiskFull, StorageError
-
-NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
-"""A full disk and a spent quota: for the user the same."""
+from dcf.errors import NO_SPACE, DiskFull, StorageError
 
 READ_ONLY = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 """A place that is not ours to write to."""

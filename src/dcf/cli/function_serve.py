@@ -6,6 +6,7 @@ import contextlib
 import os
 import socket
 import time
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,13 +19,18 @@ from dcf.cli import options
 from dcf.cli.console import Console
 from dcf.cli.workshop import Workshop
 from dcf.engines.local.replica import LocalReplica
-from dcf.errors import AddressInUse, DcfError
+from dcf.errors import AddressInUse, DcfError, ReplicaExited
 from dcf.project.locate import Located
 from dcf.protocol.http import FUNCTION_PREFIX
 from dcf.settings import WatcherSettings
+from dcf.supervision.policy import RestartPolicy, Run, delay_after, remembered
 
 TICK = 0.2
 """Seconds between two looks at the replicas."""
+
+RESTARTS = RestartPolicy(limit=5)
+"""For a replica that ends by itself. At most five: calls wait meanwhile, and whoever sits before
+the terminal is better told."""
 
 BACKLOG = 2048
 """Connections that may wait while no replica is ready."""
@@ -113,6 +119,8 @@ class _Serving:
         self._current: tuple[LocalReplica, contextlib.ExitStack] | None = None
         self._draining: list[tuple[LocalReplica, contextlib.ExitStack, float]] = []
         self._served: tuple[Located, Built] | None = None
+        self._started = 0.0
+        self._runs: deque[Run] = deque(maxlen=remembered(RESTARTS))
 
     def replace_by(self, located: Located, built: Built) -> None:
         """Starts what was built; once it is ready, the replica before it drains.
@@ -133,6 +141,7 @@ class _Serving:
             until = time.monotonic() + self._settings.drain
             self._draining.append((before, its_stack, until))
         self._current = (replica, kept)
+        self._started = time.monotonic()
         self._served = (located, built)
 
     def try_to_reload(self, name: str | None, config: Path | None, *, offline: bool) -> None:
@@ -151,7 +160,7 @@ class _Serving:
         """Tidies replicas that have drained, and replaces one that ended by itself.
 
         Raises:
-            DcfError: When it cannot be started again.
+            DcfError: When it cannot be started again, or ends again and again.
         """
         for entry in tuple(self._draining):
             replica, stack, until = entry
@@ -163,9 +172,15 @@ class _Serving:
         replica, stack = self._current
         ended = replica.poll()
         if ended is not None:
-            self._console.say(f"The replica ended ({ended}); starting another")
             self._current = None
             stack.close()
+            self._runs.append(Run(self._started, time.monotonic()))
+            delay = delay_after(self._runs, RESTARTS)
+            if delay is None:
+                times = remembered(RESTARTS)
+                raise ReplicaExited(f"the replica ended {times} times in a row, last by {ended}")
+            self._console.say(f"The replica ended ({ended}); starting another")
+            time.sleep(delay)
             self.replace_by(*self._served)
 
     def stop(self) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from dcf.errors import DeadlineExceeded, ReplicaLost
+from dcf.protocol.http import PROBLEM
 from dcf.protocol.problem import from_problem
 
 CHUNK = 256 * 1024
@@ -93,7 +94,7 @@ class WatcherClient:
             raise ReplicaLost(f"the connection to the replica broke: {error}") from error
         given = {name.lower(): value for name, value in response.getheaders()}
         answer = Answer(response.status, given, self._chunks(connection, response))
-        if given.get("content-type") == "application/problem+json":
+        if given.get("content-type") == PROBLEM:
             raise from_problem(response.status, answer.read())
         return answer
 

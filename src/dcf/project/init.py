@@ -9,7 +9,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from dcf.errors import DiskFull, FolderExists, ProjectError, StorageError
+from dcf.errors import NO_SPACE, DiskFull, FolderExists, ProjectError, StorageError
 from dcf.model.names import check_name
 from dcf.project import runtimes
 from dcf.project.config import CONFIG_NAME
@@ -120,7 +120,7 @@ def _write_folder(folder: Path, files: dict[Path, str]) -> None:
     except OSError as error:
         if error.errno in {errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR} and folder.exists():
             raise FolderExists(folder) from None
-        kind = DiskFull if error.errno in {errno.ENOSPC, errno.EDQUOT} else StorageError
+        kind = DiskFull if error.errno in NO_SPACE else StorageError
         raise kind(f"{folder} cannot be made: {error.strerror}") from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)

@@ -125,7 +125,7 @@ class App:
         good = path == http.HEALTH or (known and state is ReplicaState.READY)
         status = 200 if good else 503 if known else 404
         body = f'{{"state": "{state}"}}\n'.encode()
-        await send_whole(status, [(b"content-type", b"application/json")], body, send)
+        await send_whole(status, [(b"content-type", http.JSON.encode())], body, send)
 
     def _admit(self, scope: Message, receive: Receive) -> Call:
         now, settings = time.monotonic(), self._settings

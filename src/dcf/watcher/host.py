@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from dcf.errors import NotReady, StartError
+from dcf.errors import HandlerInitFailed, NotReady, StartError
 from dcf.model.replica import ReplicaState
 from dcf.protocol.exits import WatcherExit
 from dcf.settings import WatcherSettings
@@ -118,6 +118,12 @@ class Host:
             lane = ThreadLane(self._answered.post, self._loop, concurrency)
         except StartError as error:
             self._on_loop(self._failed, error)
+            return
+        except BaseException as error:
+            # Whatever else the author's objects do when they are looked at: nobody is to wait.
+            message = f"the handler cannot be started: {tracebacks.summary(error)}"
+            trace = tracebacks.author_traceback(error)
+            self._on_loop(self._failed, HandlerInitFailed(message, trace))
             return
         self._on_loop(self._open, lane)
         lane.run(handler)

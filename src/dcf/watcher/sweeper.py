@@ -64,11 +64,14 @@ class Sweeper:
 
     def _sweep(self) -> None:
         now = time.monotonic()
-        for call in self:
-            self._look_at(call, now)
-        self._armed = bool(self._calls)
-        if self._armed:
-            self._loop.call_later(INTERVAL, self._sweep)
+        try:
+            for call in self:
+                self._look_at(call, now)
+        finally:
+            # Whatever goes wrong with one call, the deadlines of the others go on.
+            self._armed = bool(self._calls)
+            if self._armed:
+                self._loop.call_later(INTERVAL, self._sweep)
 
     def _look_at(self, call: Call, now: float) -> None:
         if call.state is CallState.ENDED:

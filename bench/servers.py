@@ -81,22 +81,36 @@ def running(
     Raises:
         ServerFailed: When it ends, or does not answer; with what it printed.
     """
-    env = {**os.environ, **(environment or {})}
-    with tempfile.TemporaryFile("w+", errors="replace") as log:
-        process = subprocess.Popen(
-            [str(part) for part in command],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            env=env,
-            cwd=folder,
-            start_new_session=True,
-        )
-        try:
-            _wait(process, url, probe, content_type, log)
-            yield Server(url, process.pid)
-        finally:
-            _stop(process)
+    with (
+        tempfile.TemporaryFile("w+", errors="replace") as log,
+        started(command, log, environment=environment, folder=folder) as process,
+    ):
+        _wait(process, url, probe, content_type, log)
+        yield Server(url, process.pid)
+
+
+@contextlib.contextmanager
+def started(
+    command: Sequence[str | Path],
+    log: IO[str],
+    *,
+    environment: Mapping[str, str] | None = None,
+    folder: Path | None = None,
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A process, ended with its children; what it prints goes to ``log``."""
+    process = subprocess.Popen(
+        [str(part) for part in command],
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
+        env={**os.environ, **(environment or {})},
+        cwd=folder,
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        _stop(process)
 
 
 def echo(python: Path | str, kind: str) -> contextlib.AbstractContextManager[Server]:

@@ -1,4 +1,5 @@
 """``serve.py KIND PORT``: a bare echo on one of the HTTP servers, in the least code each allows.
+``serve.py uvicorn-unix PATH`` listens on a Unix socket.
 
 Every one reads the whole body and sends it back with its length. Nothing is imported that the
 chosen server does not need, so that the process's memory is the server's.
@@ -56,6 +57,11 @@ def uvicorn(port: int, **settings: Any) -> None:
 def uvicorn_httptools(port: int) -> None:
     """What the watcher stands on, without the watcher's change of how it writes."""
     uvicorn(port, http="httptools", loop="uvloop")
+
+
+def uvicorn_unix(path: str) -> None:
+    """The same on a Unix socket, as the watcher listens behind a gateway."""
+    uvicorn(0, uds=path, http="httptools", loop="uvloop")
 
 
 def uvicorn_h11(port: int) -> None:
@@ -120,4 +126,7 @@ KINDS: dict[str, Callable[[int], None]] = {
 }
 
 if __name__ == "__main__":
-    KINDS[sys.argv[1]](int(sys.argv[2]))
+    if sys.argv[1] == "uvicorn-unix":
+        uvicorn_unix(sys.argv[2])
+    else:
+        KINDS[sys.argv[1]](int(sys.argv[2]))

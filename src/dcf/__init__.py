@@ -11,22 +11,46 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dcf import errors as errors
+    from dcf.client.async_gateway import AsyncClient as AsyncClient
+    from dcf.client.gateway import Client as Client
+    from dcf.function.calls import call as call
+    from dcf.function.calls import call_async as call_async
     from dcf.function.reply import Reply as Reply
     from dcf.function.request import Request as Request
     from dcf.function.secrets import secret as secret
+    from dcf.publish.package import build as build
     from dcf.version import __version__ as __version__
 
 _HOMES = {
+    "AsyncClient": "dcf.client.async_gateway",
+    "Client": "dcf.client.gateway",
     "Reply": "dcf.function.reply",
     "Request": "dcf.function.request",
     "__version__": "dcf.version",
+    "build": "dcf.publish.package",
+    "call": "dcf.function.calls",
+    "call_async": "dcf.function.calls",
     "secret": "dcf.function.secrets",
 }
 
-__all__ = ["Reply", "Request", "__version__", "secret"]
+# Without `build`, which is not there inside a function's environment.
+__all__ = [
+    "AsyncClient",
+    "Client",
+    "Reply",
+    "Request",
+    "__version__",
+    "call",
+    "call_async",
+    "errors",
+    "secret",
+]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "errors":
+        return import_module("dcf.errors")
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module 'dcf' has no attribute {name!r}")

@@ -29,6 +29,7 @@
     │   ├── HandlerImportFailed     the file does not import (syntax error included)
     │   ├── HandlerInitFailed       the constructor raised
     │   ├── StartTimeout            the constructor takes longer than it may
+    │   ├── ConfinementFailed       the process cannot be held to its limits
     │   ├── ReplicaExited           the process ended before it was ready
     │   └── AddressInUse            the address to listen on is taken or not to be had
     ├── ReplicaUnknown              an engine knows no replica of that id
@@ -44,8 +45,17 @@
     │   ├── EnvoyFailed             it ended, refused its configuration or does not answer
     │   ├── RoutesRejected          it refused a change of its routes
     │   └── RoutesLate              it has not taken a change in time
+    ├── GatewayError                talking with a gateway, or being one
+    │   ├── GatewayUnreachable      nobody answers at its address
+    │   ├── GatewayRunning          another one has this data directory
+    │   ├── AccessDenied            no token or key, or one that is not good for this
+    │   ├── AnswerInvalid           what answered is no gateway, or not one that can be understood
+    │   ├── UploadInvalid           what was uploaded is not what was announced
+    │   └── BlobsMissing            what is to be deployed has not been uploaded
     └── CallError                   one call went wrong; the replica lives on unless said otherwise
-        ├── BadRequest              a request that the watcher cannot pass on
+        ├── BadRequest              a request that cannot be passed on
+        │   ├── PathUnknown         there is nothing at this path
+        │   └── MethodNotAllowed    not with this method
         ├── BodyTooLarge            a body over the limit
         ├── HandlerRaised           the handler raised
         ├── UnsupportedReply        the handler returned what cannot be sent
@@ -253,6 +263,10 @@ class StartTimeout(StartError):
     """The replica was not ready in time."""
 
 
+class ConfinementFailed(StartError):
+    """The replica's process cannot be held to its limits, or cannot have its GPUs."""
+
+
 class ReplicaExited(StartError):
     """The replica's process ended before it was ready."""
 
@@ -313,12 +327,56 @@ class RoutesLate(DataplaneError):
     """Envoy has not taken a change of its clusters or endpoints in time."""
 
 
+class GatewayError(DcfError):
+    """A gateway cannot be reached, understood or started."""
+
+
+class GatewayUnreachable(GatewayError):
+    """Nobody answers at the gateway's address."""
+
+
+class GatewayRunning(GatewayError):
+    """Another gateway has this data directory."""
+
+
+class AccessDenied(GatewayError):
+    """The token or key is missing, wrong, revoked, or not good for what was asked."""
+
+
+class AnswerInvalid(GatewayError):
+    """What answered is no gateway, or one of a version that cannot be understood."""
+
+
+class UploadInvalid(GatewayError):
+    """What was sent is not the blob that was announced, or not the part of it that comes next.
+
+    Attributes:
+        offset: Where sending is to go on, in bytes.
+    """
+
+    def __init__(self, message: str, offset: int = 0) -> None:
+        super().__init__(message)
+        self.offset = offset
+
+
+class BlobsMissing(GatewayError):
+    """The gateway does not have all that is to be deployed; it must be uploaded first."""
+
+
 class CallError(DcfError):
     """One call failed."""
 
 
 class BadRequest(CallError):
     """The request itself is at fault."""
+
+
+class PathUnknown(BadRequest):
+    """There is nothing at this path."""
+
+
+class MethodNotAllowed(BadRequest):
+    """What is at this path does not take this method."""
 
 
 class BodyTooLarge(CallError):

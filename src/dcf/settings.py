@@ -6,6 +6,7 @@ environment. Defaults are promises: ``tests/unit/test_settings.py`` pins them.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sys
 from collections.abc import Mapping
@@ -21,6 +22,9 @@ margin."""
 
 Number = TypeVar("Number", int, float)
 
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1", "[::1]", "0.0.0.0", "::", "[::]", ""})  # noqa: S104  names, nothing is bound
+"""Hosts that mean, for a client on the same machine, this machine."""
+
 RESERVED_PREFIX = "DCF_"
 """Environment variables that start so are the framework's, not the author's."""
 
@@ -30,21 +34,23 @@ class Locations:
     """Where the project keeps things on this machine. Every other path is derived from these.
 
     Attributes:
-        data: What must last: blobs, environments, locks.
+        data: What must last: blobs, environments, locks, the gateway's catalog.
         runtime: Sockets and reservations; short, private, gone after a reboot.
         secrets: The user's folder of secret files, one file per secret.
+        state: What a user's commands share with each other: gateways' tokens.
     """
 
     data: Path
     runtime: Path
     secrets: Path
+    state: Path
 
     @classmethod
     def from_mapping(cls, env: Mapping[str, str], platform: str = sys.platform) -> Self:
         """Finds the platform's places.
 
-        ``DCF_DATA_DIR``, ``DCF_RUNTIME_DIR`` and ``DCF_SECRETS_DIR`` come first, then the XDG Base
-        Directory variables on Linux and ``~/Library`` on macOS.
+        ``DCF_DATA_DIR``, ``DCF_RUNTIME_DIR``, ``DCF_SECRETS_DIR`` and ``DCF_STATE_DIR`` come first,
+        then the XDG Base Directory variables on Linux and ``~/Library`` on macOS.
 
         Args:
             env: The environment.
@@ -52,8 +58,9 @@ class Locations:
         """
         home = Path(env["HOME"]) if env.get("HOME") else Path.home()
         if platform == "darwin":
-            data = config = home / "Library" / "Application Support"
+            data = config = state = home / "Library" / "Application Support"
         else:
+            state = Path(env.get("XDG_STATE_HOME") or home / ".local" / "state")
             data = Path(env.get("XDG_DATA_HOME") or home / ".local" / "share")
             config = Path(env.get("XDG_CONFIG_HOME") or home / ".config")
         run = Path(env.get("XDG_RUNTIME_DIR") or env.get("TMPDIR") or "/tmp")  # noqa: S108  made private on use
@@ -62,6 +69,7 @@ class Locations:
             data=Path(env.get("DCF_DATA_DIR") or data / "dcf").absolute(),
             runtime=Path(env.get("DCF_RUNTIME_DIR") or run / private).absolute(),
             secrets=Path(env.get("DCF_SECRETS_DIR") or config / "dcf" / "secrets").absolute(),
+            state=Path(env.get("DCF_STATE_DIR") or state / "dcf").absolute(),
         )
 
     @property
@@ -73,6 +81,40 @@ class Locations:
     def workspaces(self) -> Path:
         """The folders of running replicas; beside the store, so that large files can be links."""
         return self.data / "workspaces"
+
+    @property
+    def gpu_locks(self) -> Path:
+        """The lock files of GPUs that somebody has to himself."""
+        return self.runtime / "gpus"
+
+    @property
+    def replicas(self) -> Path:
+        """The folders of a gateway's replicas, which outlive its control plane.
+
+        Beside the store as well.
+        """
+        return self.data / "replicas"
+
+    @property
+    def gateway(self) -> Path:
+        """What a gateway keeps beside the store: its catalog, its secret, its processes' logs."""
+        return self.data / "gateway"
+
+    @property
+    def gateway_runtime(self) -> Path:
+        """A gateway's sockets: one folder for each data directory, with a short name."""
+        name = hashlib.sha256(os.fsencode(self.data)).hexdigest()[:12]
+        return self.runtime / f"gateway-{name}"
+
+    def token(self, host: str, port: int) -> Path:
+        """The file with the management token of the gateway at an address.
+
+        Args:
+            host: As its clients on this machine say it; all names of loopback are one.
+            port: Its port.
+        """
+        name = "127.0.0.1" if host in LOOPBACK else host.strip("[]")
+        return self.state / "tokens" / f"{name}:{port}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,12 +164,21 @@ class WatcherSettings:
         timeout: Seconds from a call's arrival to its deadline. 300, the original's limit.
         grace: Seconds that a handler may go on after its deadline before the process is ended. 5:
             time for a handler that looks at ``req.cancelled`` between two steps.
+        start_timeout: Seconds that import and constructor of the handler may take. 300: a large
+            model comes from a slow disk.
         drain: Seconds that calls in flight may take after SIGTERM. 30, the usual grace period of
             orchestrators (Kubernetes: ``terminationGracePeriodSeconds``).
         max_body: Bytes of a request's body. 1 GiB: a long video, not the machine's memory.
         log_level: Least level of the watcher's own lines in the log.
+        log_failure: Whether a start that failed is told in the log as well, for a parent that keeps
+            logs and shows nobody the report.
         lifeline: Whether the end of standard input means that the parent is gone and the watcher
             must end as well.
+        memory_limit: Bytes of data that the process may have (RLIMIT_DATA); 0 sets no limit.
+        cgroups: Folders of the control groups to join, one a line.
+        cpus: Numbers of the cores to run on, with commas between them; "" takes all.
+        gpu_locks: Files to lock for as long as the process lives, one a line: those of the GPUs
+            that it has to itself.
     """
 
     function: str = "function"
@@ -141,10 +192,16 @@ class WatcherSettings:
     queue: int = 128
     timeout: float = 300.0
     grace: float = 5.0
+    start_timeout: float = 300.0
     drain: float = 30.0
     max_body: int = 1024**3
     log_level: str = "INFO"
+    log_failure: bool = False
     lifeline: bool = False
+    memory_limit: int = 0
+    cgroups: str = ""
+    cpus: str = ""
+    gpu_locks: str = ""
 
     @classmethod
     def from_mapping(cls, env: Mapping[str, str]) -> Self:
@@ -157,11 +214,7 @@ class WatcherSettings:
 
     def to_mapping(self) -> dict[str, str]:
         """What :meth:`from_mapping` reads back to an equal value."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {
-            RESERVED_PREFIX + name.upper(): str(int(value) if isinstance(value, bool) else value)
-            for name, value in values.items()
-        }
+        return _mapping(self, RESERVED_PREFIX)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +237,9 @@ class DataplaneSettings:
         idle_connection: Seconds that a client's connection stays open without a call. 300.
         idle_stream: Seconds without a byte either way after which a call is ended. A day: longer
             than any deadline, so that the watcher, which keeps the deadlines, always comes first.
+        open: Whether calls need no key: on loopback. Otherwise Envoy lets nothing but the health
+            check through without one.
+        cors: Origins that browsers may call from, with commas between them; ``*`` is all, "" none.
         access_log: Whether each call is a line of JSON on standard output.
         log_level: Least level of Envoy's own lines on standard error.
     """
@@ -199,6 +255,8 @@ class DataplaneSettings:
     headers_timeout: float = 10.0
     idle_connection: float = 300.0
     idle_stream: float = 86_400.0
+    open: bool = True
+    cors: str = ""
     access_log: bool = True
     log_level: str = "warning"
 
@@ -210,6 +268,63 @@ class DataplaneSettings:
             ConfigError: When a value does not fit its field.
         """
         return cls(**_read(cls, env, RESERVED_PREFIX + "ENVOY_"))
+
+
+@dataclass(frozen=True, slots=True)
+class ControlSettings:
+    """The gateway's control plane.
+
+    The field ``builds`` is the environment variable ``CONTROL_BUILDS`` behind the prefix.
+
+    Attributes:
+        host: Address that the gateway listens on.
+        port: Its port.
+        tls: Whether its clients speak TLS.
+        open: Whether calls and lists need no key: on loopback.
+        cors: Origins that browsers may call from, with commas between them; ``*`` is all, "" none.
+        start_timeout: Seconds that a replica's constructor may take.
+        upload_limit: Bytes that one function's files may have in all. 50 GiB: a large model.
+        upload_files: Files that one function may have. 100,000: more is a data set.
+        request_limit: Bytes of a request that is no blob and no call. 32 MiB: the list of 100,000
+            files.
+        builds: Builds at a time. 2: they wait for networks and disks more than they compute.
+        revisions: Of each function, how many of the newest revisions the store keeps.
+        log_level: Least level of its own lines in the log.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 32222
+    tls: bool = False
+    open: bool = True
+    cors: str = ""
+    start_timeout: float = 300.0
+    upload_limit: int = 50 * 1024**3
+    upload_files: int = 100_000
+    request_limit: int = 32 * 1024**2
+    builds: int = 2
+    revisions: int = 10
+    log_level: str = "INFO"
+
+    @classmethod
+    def from_mapping(cls, env: Mapping[str, str]) -> Self:
+        """Reads the variables that are set.
+
+        Raises:
+            ConfigError: When a value does not fit its field.
+        """
+        return cls(**_read(cls, env, RESERVED_PREFIX + "CONTROL_"))
+
+    def to_mapping(self) -> dict[str, str]:
+        """What :meth:`from_mapping` reads back to an equal value."""
+        return _mapping(self, RESERVED_PREFIX + "CONTROL_")
+
+
+def _mapping(settings: Any, prefix: str) -> dict[str, str]:
+    values = {field.name: getattr(settings, field.name) for field in fields(settings)}
+    return {
+        prefix + name.upper(): str(int(value) if isinstance(value, bool) else value)
+        for name, value in values.items()
+    }
 
 
 def _read(settings: type, env: Mapping[str, str], prefix: str) -> dict[str, Any]:

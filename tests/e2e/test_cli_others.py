@@ -43,7 +43,7 @@ def test_bash_completes_commands_and_names(dcf, tmp_path):
         done = dcf(env={**asked, "COMP_CWORD": str(position)}, cwd=tmp_path)
         return [line.partition(",")[2] for line in done.stdout.decode().splitlines()]
 
-    assert complete("dcf-cli function s", 2) == ["serve"]
+    assert complete("dcf-cli function se", 2) == ["serve"]
     assert complete("dcf-cli function run a", 3) == ["alpha"]
 
 

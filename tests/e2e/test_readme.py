@@ -14,7 +14,6 @@ import select
 import shlex
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -27,6 +26,8 @@ from pathlib import Path
 
 import pytest
 
+from e2e.house import free_port
+
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
 KOREAN = ROOT / "README.ko.md"
@@ -38,7 +39,9 @@ MAIN_JOB = (
 TEST_JOB = 'python3 -m venv .venv && .venv/bin/pip install ".[test]" && .venv/bin/pytest'
 
 PORT = "8080"
-"""In README.md; the tests take a free one."""
+"""Of ``serve`` in README.md; the tests take a free one."""
+GATEWAY_PORT = "32222"
+"""Of the gateway; likewise."""
 HOME = "/home/me"
 """In README.md, where the reader stands."""
 SECONDS = 120
@@ -145,22 +148,29 @@ def _fresh(home: Path) -> dict[str, str]:
 def test_the_steps_print_what_the_readme_shows(
     tmp_path: Path, environment: Mapping[str, str]
 ) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
+    port, gateway = str(free_port()), str(free_port())
     cwd = tmp_path / "me"
     cwd.mkdir()
-    bin_ = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
-    env = {**environment, "DCF_DATA_DIR": str(tmp_path / "data"), "PATH": bin_, "LC_ALL": "C.UTF-8"}
+    env = {
+        **environment,
+        "DCF_DATA_DIR": str(cwd / ".local" / "share" / "dcf"),
+        "DCF_STATE_DIR": str(tmp_path / "state"),
+        "DCF_GATEWAY": f"127.0.0.1:{gateway}",
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}",
+        "LC_ALL": "C.UTF-8",
+    }
     ran = 0
     with contextlib.ExitStack() as background:
+        background.callback(_terminal, "dcf-cli gateway stop", cwd, env)
         for block in blocks(README):
-            named = re.search(r"`([\w./-]+/[\w-]+\.py)`", block.before)
+            named = re.search(r"`([\w./-]*[\w-]+\.py)`", block.before)
             if block.language == "python" and named:
                 (cwd / named.group(1)).write_text(block.text)
             if block.language != "console":
                 continue
-            for command, shown in _steps(block.text.replace(PORT, port)):
+            text = block.text.replace(PORT, port).replace(GATEWAY_PORT, gateway)
+            text = text.replace("gateway start", f"gateway start --port {gateway}")
+            for command, shown in _steps(text):
                 ran += 1
                 if command.startswith("curl "):
                     out = _curl(command)
@@ -171,7 +181,7 @@ def test_the_steps_print_what_the_readme_shows(
                     out = _terminal(command, cwd, env)
                 expected = _settled(shown, HOME)
                 assert _settled(out, str(cwd), expected) == expected, f"$ {command}"
-    assert ran >= 7
+    assert ran >= 18
 
 
 def _steps(text: str) -> Iterator[tuple[str, str]]:
@@ -189,6 +199,9 @@ def _settled(text: str, home: str, expected: list[str] | None = None) -> list[st
     text = re.sub(r"^.*\r\x1b\[K", "", text, flags=re.MULTILINE)  # a progress line that was erased
     text = re.sub(r"\(\d+\.\d s\)", "(N s)", text)
     text = re.sub(r"sha256:[0-9a-f]{12}", "sha256:N", text)
+    text = re.sub(
+        r"^\d{4}-\d\d-\d\dT[\d:.]+Z (\S+)-[0-9a-f]{8} ", r"TIME \1 ", text, flags=re.MULTILINE
+    )
     text = re.sub(r"^GPU: .*\n(     .*\n)*", "GPU\n", text, flags=re.MULTILINE)
     lines = []
     for line in map(str.rstrip, text.splitlines()):
@@ -299,6 +312,14 @@ def test_the_korean_readme_has_the_same_headings_tables_and_links() -> None:
         return headings, rows, [link for link in links if "README" not in link]
 
     assert shape(KOREAN) == shape(README)
+
+
+def test_the_python_of_the_clients_page_compiles() -> None:
+    examples = [one for one in blocks(ROOT / "docs" / "client.md") if one.language == "python"]
+
+    assert len(examples) >= 5
+    for example in examples:
+        compile(example.text, "docs/client.md", "exec")
 
 
 def test_the_example_of_the_handlers_page_passes_its_own_test(tmp_path: Path) -> None:

@@ -53,7 +53,12 @@ def launch(tmp_path: Path, short_dir: Path) -> Iterator[Callable[..., Running]]:
         (folder / "src").mkdir(parents=True)
         (folder / "src" / "handler.py").write_text(textwrap.dedent(source))
         log_file = tmp_path / f"log-{number}"
-        given = {"listen": f"unix:{short_dir}/{number}.sock", "root": str(folder), **settings}
+        given = {
+            "listen": f"unix:{short_dir}/{number}.sock",
+            "root": str(folder),
+            "start_timeout": 20.0,
+            **settings,
+        }
         with log_file.open("wb") as log:
             replica = LocalReplica(
                 Launch(
@@ -66,7 +71,7 @@ def launch(tmp_path: Path, short_dir: Path) -> Iterator[Callable[..., Running]]:
                 os.environ,
             )
         replicas.append(replica)
-        endpoint = replica.wait_ready(20) if ready else given["listen"]
+        endpoint = replica.wait_ready() if ready else given["listen"]
         return Running(replica, endpoint, folder, log_file)
 
     yield start

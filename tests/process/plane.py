@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from dcf.dataplane import bootstrap, envoy
+from dcf.dataplane.admin import get
 from dcf.dataplane.discovery import Discovery
 from dcf.model.routing import CallLimits, Destination
 from dcf.settings import DataplaneSettings
@@ -103,8 +104,14 @@ class Plane:
             named = {name.replace("_", "-"): value for name, value in headers.items()}
             connection.request(method, path, body, named)
             response = connection.getresponse()
-            given = {name.lower(): value for name, value in response.getheaders()}
+            given: dict[str, str] = {}
+            for name, value in response.getheaders():
+                given[name.lower()] = ", ".join(filter(None, [given.get(name.lower()), value]))
             return response.status, given, response.read()
+
+    def call_privately(self, path: str) -> tuple[int, bytes]:
+        """A GET by the Unix socket; returns status and body."""
+        return get(self.sockets.calls, path, PATIENCE)
 
     def problem(self, path: str, body: bytes = b"", **headers: str) -> dict:
         status, given, text = self.call(path, body, **headers)
@@ -130,10 +137,10 @@ class Plane:
 
     def stop(self) -> None:
         if hasattr(self, "envoy"):
-            self.envoy.stop(0.5)
+            self.envoy.stop(0)
         self.log.close()
         for server in self._servers:
-            server.close()
+            self._loop.call_soon_threadsafe(server.close)
         self.do(self.discovery.stop())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()

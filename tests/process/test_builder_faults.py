@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from dcf.builder.store import Store
-from unit.builder.kit import make_folder, make_runtime_wheels, names, private_environment
+from process.mounts import mounted, needs_mounts
+from unit.builder.kit import (
+    make_folder,
+    make_runtime_wheels,
+    make_slow_package,
+    names,
+    private_environment,
+    wait_until,
+)
 
 SCRIPT = """
 import json, os, sys
@@ -41,35 +47,6 @@ except DcfError as error:
     tell(error=type(error).__name__, message=str(error))
 """
 
-BACKEND = """\
-import time, zipfile
-from pathlib import Path
-def build_wheel(folder, settings=None, metadata=None):
-    place = Path({place!r})
-    (place / "building").touch()
-    until = time.monotonic() + 20
-    while not (place / "go").exists() and time.monotonic() < until:
-        time.sleep(0.01)
-    name = "slow-1.0-py3-none-any.whl"
-    about = "slow-1.0.dist-info"
-    with zipfile.ZipFile(f"{{folder}}/{{name}}", "w") as archive:
-        archive.writestr("slow.py", "x = 1")
-        archive.writestr(f"{{about}}/METADATA", "Metadata-Version: 2.1\\nName: slow\\nVersion: 1.0\\n")
-        archive.writestr(f"{{about}}/WHEEL", "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n")
-        archive.writestr(f"{{about}}/RECORD", "")
-    return name
-"""
-
-PROJECT = """\
-[build-system]
-requires = []
-build-backend = "backend"
-backend-path = ["."]
-[project]
-name = "slow"
-version = "1.0"
-"""
-
 
 class Bench:
     """A function whose package builds until it is told to go on."""
@@ -78,9 +55,7 @@ class Bench:
         self.place = place
         self.store = Store(place / "store")
         self.folder = make_folder(place / "f", "./slow\n")
-        (self.folder / "slow").mkdir()
-        (self.folder / "slow" / "pyproject.toml").write_text(PROJECT)
-        (self.folder / "slow" / "backend.py").write_text(BACKEND.format(place=str(place)))
+        make_slow_package(self.folder / "slow", place)
         self.env = private_environment(place, make_runtime_wheels(place / "wheels"))
         self.env["PYTHONPATH"] = str(Path(__file__).parents[1])
 
@@ -110,15 +85,19 @@ class Bench:
 
 
 def told(process: subprocess.Popen[str]) -> list[dict[str, str]]:
-    output, _ = process.communicate(timeout=60)
-    return [json.loads(line) for line in output.splitlines()]
+    """What it tells from now on until its end."""
+    assert process.stdout is not None
+    with process.stdout:
+        found = [json.loads(line) for line in process.stdout]
+    process.wait(60)
+    return found
 
 
-def wait_until(condition: Callable[[], bool]) -> None:
-    until = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < until, "it did not happen"
-        time.sleep(0.01)
+def wait_for_notice(process: subprocess.Popen[str]) -> None:
+    """Waits until a build tells that it waits for another."""
+    assert process.stdout is not None
+    wanted = {"notice": "another build makes this environment; waiting"}
+    assert wanted in map(json.loads, process.stdout)
 
 
 @pytest.fixture
@@ -145,12 +124,10 @@ def test_after_a_kill_of_the_build_alone_the_next_waits_for_its_uv(bench: Bench)
     told(process)
     second = bench.start()
     (key,) = names(bench.store.environments)
-    time.sleep(1)
+    wait_for_notice(second)
     assert bench.store.marker(key) is None
     bench.go()
-    events = told(second)
-    assert {"notice": "another build makes this environment; waiting"} in events
-    assert events[-1] == {"built": key}
+    assert told(second)[-1] == {"built": key}
     bench.check(key)
 
 
@@ -176,12 +153,11 @@ def test_of_two_builds_one_works_and_the_other_waits(bench: Bench) -> None:
     one = bench.start()
     wait_until(bench.is_building)
     two = bench.start()
-    time.sleep(0.5)
+    wait_for_notice(two)
     bench.go()
     first, second = told(one), told(two)
     assert {"step": "environment"} in first
     assert {"step": "environment"} not in second
-    assert {"notice": "another build makes this environment; waiting"} in second
     assert first[-1] == second[-1]
     bench.check(first[-1]["built"])
 
@@ -195,23 +171,6 @@ def test_an_interrupt_ends_uv_and_leaves_nothing(bench: Bench) -> None:
     told(process)
     assert names(bench.store.environments) == []
     assert names(bench.store.scratch) == []
-
-
-def unshare_works() -> bool:
-    if shutil.which("unshare") is None:
-        return False
-    command = ["unshare", "-Urm", "sh", "-c", "mount -t tmpfs none /mnt"]
-    return subprocess.run(command, capture_output=True, check=False).returncode == 0
-
-
-needs_mounts = pytest.mark.skipif(
-    not unshare_works(), reason="mounting needs user namespaces, which this machine does not allow"
-)
-
-
-def mounted(script: str) -> list[str]:
-    """A command prefix: runs the rest in a mount namespace of its own after a script."""
-    return ["unshare", "-Urm", "sh", "-c", f'{script} && exec "$@"', "sh"]
 
 
 @needs_mounts

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 import shutil
 import socket
 import ssl
@@ -9,6 +10,7 @@ import subprocess
 import threading
 import time
 import urllib.request
+from pathlib import Path
 
 import pytest
 
@@ -56,6 +58,25 @@ def test_a_call_and_its_line_in_the_log(echo):
     assert line["ms"] >= 0
 
 
+def gateway_time(headers: dict[str, str]) -> float:
+    """Milliseconds that the gateway says a call took."""
+    [told] = re.findall(r"gateway;dur=([0-9.e-]+)", headers["server-timing"])
+    return float(told)
+
+
+def test_every_reply_tells_its_time(echo, short_dir):
+    headers = echo.call("/function/echo?wait=0.05", b"hello")[1]
+    assert 50 <= gateway_time(headers) < 5000
+    assert headers["server-timing"].startswith("queue;")
+    echo.set("gone", f"unix:{short_dir}/gone.sock")
+    echo.set("idle")
+    for path in ("/function/gone", "/function/idle", "/system/info", "/function/echo/end"):
+        code, headers, _ = echo.call(path)
+        assert code in {502, 503}
+        assert 0 <= gateway_time(headers) < 5000
+        assert len(headers["x-request-id"]) == 36
+
+
 def test_a_request_id_is_made(echo):
     assert len(echo.call("/function/echo")[1]["x-request-id"]) == 36
 
@@ -83,11 +104,23 @@ def test_http_1_0(echo):
     assert reply.endswith(b"\r\n\r\nhello")
 
 
-@pytest.mark.skipif(not shutil.which("openssl"), reason="openssl makes the certificate")
-def test_tls(short_dir, launch):
-    key, certificate = short_dir / "key.pem", short_dir / "certificate.pem"
+@pytest.fixture
+def pair(short_dir) -> tuple[Path, Path]:
+    """A certificate and its key."""
+    return make_pair(short_dir, "one")
+
+
+def make_pair(folder: Path, name: str) -> tuple[Path, Path]:
+    if not shutil.which("openssl"):
+        pytest.skip("openssl makes the certificate")
+    certificate, key = folder / f"{name}-certificate.pem", folder / f"{name}-key.pem"
     command = f"openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=localhost -keyout {key} -out {certificate}"
     subprocess.run(command.split(), check=True, capture_output=True)
+    return certificate, key
+
+
+def test_tls(short_dir, launch, pair):
+    certificate, key = pair
     with running(short_dir, certificate=str(certificate), key=str(key)) as plane:
         plane.set("echo", launch(ECHO, function="echo").endpoint)
         trust = ssl.create_default_context(cafile=certificate)
@@ -101,6 +134,32 @@ def test_tls(short_dir, launch):
             trust.wrap_socket(plain) as wrapped,
         ):
             assert wrapped.selected_alpn_protocol() == "h2"
+        if shutil.which("curl"):
+            for protocol in ("1.1", "2"):
+                command = f"curl -sk --http{protocol} -d hello -w %{{http_version}} {url}"
+                done = subprocess.run(command.split(), capture_output=True, check=True)
+                assert done.stdout.decode() == "hello" + protocol
+
+
+def test_what_is_wrong_with_a_certificate_is_told_before_anything_starts(short_dir, pair):
+    certificate, key = pair
+    other = make_pair(short_dir, "other")[1]
+    empty = short_dir / "empty.pem"
+    empty.touch()
+    config, sockets = short_dir / "envoy.json", bootstrap.Sockets.under(short_dir)
+    for pem, private, reason in (
+        (short_dir / "none.pem", key, "none.pem"),
+        (certificate, empty, "empty.pem"),
+        (empty, key, "empty.pem"),
+        (certificate, other, "(?i)key"),
+        (key, key, "(?i)certificate"),
+    ):
+        settings = DataplaneSettings(certificate=str(pem), key=str(private))
+        bootstrap.write(config, settings, sockets)
+        with pytest.raises(EnvoyFailed, match=reason):
+            envoy.validate(envoy.find(), config)
+    bootstrap.write(config, DataplaneSettings(certificate=str(certificate), key=str(key)), sockets)
+    envoy.validate(envoy.find(), config)
 
 
 def test_websocket(plane, short_dir):
@@ -160,6 +219,35 @@ def test_no_header_leads_elsewhere(echo, short_dir):
     assert json.loads(echo.call("/function/echo/../../system/x")[2]) == {"control": "/system/x"}
 
 
+def test_a_path_reaches_the_function_that_it_names_or_none(echo, short_dir):
+    """A request as it is, with all that a client of good manners would change."""
+    echo.serve_control()
+    echo.set("other", f"unix:{short_dir}/nobody.sock")
+    own, unknown, bad = b" 200 ", b" 404 ", b" 400 "
+    for path, expected in {
+        "/function/echo/sub/path?x=/../function/other&wait=0": own,
+        "/function/other/../echo?wait=0": own,
+        "/function/other/%2e%2e/echo?wait=0": own,
+        "/function/./echo?wait=0": own,
+        "/function/%65cho?wait=0": own,
+        "http://elsewhere/function/echo?wait=0": own,
+        "/function/echo/../../../../etc/passwd": unknown,
+        "/function//echo": unknown,
+        "//function/echo": unknown,
+        "/function/echo%2f..%2fother": unknown,
+        "/function/..%2fother": unknown,
+        "/function/echo;x": unknown,
+        "/function/Echo": unknown,
+        "/function/echo%00": bad,
+        "/function/echo\0": bad,
+        "/function/echo#x": bad,
+    }.items():
+        with socket.create_connection(("127.0.0.1", echo.port), timeout=5) as client:
+            client.sendall(f"GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n".encode())
+            reply = client.recv(10_000)
+        assert expected in reply.partition(b"\r\n")[0], (path, reply)
+
+
 def test_no_replica(plane):
     plane.set("idle")
     status, headers, _ = plane.call("/function/idle")
@@ -204,13 +292,24 @@ def test_headers_over_the_limit(echo):
     assert json.loads(body)["error"] == "BadRequest"
 
 
-def test_a_body_that_stalls_ends_at_the_deadline(plane, launch):
-    plane.set("echo", launch(ECHO, function="echo", timeout=0.3).endpoint)
+def test_headers_that_never_end(short_dir):
+    with running(short_dir, headers_timeout=0.3) as plane:
+        with socket.create_connection(("127.0.0.1", plane.port), timeout=5) as client:
+            client.sendall(b"POST /function/echo HTTP/1.1\r\nhost: x\r\nx-slow: ")
+            reply = client.recv(10_000)
+        assert reply.startswith(b"HTTP/1.1 408")
+        assert b"BadRequest" in reply
+
+
+def test_a_body_that_stalls_ends_at_the_deadline_and_leaves_nothing(plane, launch):
+    plane.set("echo", launch(ECHO, function="echo", timeout=0.3, concurrency=1).endpoint)
     with socket.create_connection(("127.0.0.1", plane.port), timeout=5) as client:
         client.sendall(
             b"POST /function/echo HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\nhalf"
         )
         assert client.recv(10_000).startswith(b"HTTP/1.1 504")
+        assert plane.call("/function/echo", b"next")[2] == b"next"
+    plane.until(lambda: statistics.fetch(plane.sockets.admin, 2)["echo"].in_flight == 0)
 
 
 def test_a_call_that_takes_longer_than_the_limit(plane, launch):
@@ -246,7 +345,8 @@ def test_what_is_counted(echo):
 
 
 def test_everything_private_is_private(plane):
-    for path in (plane.sockets.admin, plane.sockets.discovery, plane.folder / "envoy.json"):
+    sockets = plane.sockets
+    for path in (sockets.admin, sockets.discovery, sockets.calls, plane.folder / "envoy.json"):
         assert path.stat().st_mode & 0o077 == 0, path
 
 

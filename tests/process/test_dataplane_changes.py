@@ -133,6 +133,29 @@ def test_a_killed_envoy_finds_everything_again(plane, launch):
     assert plane.problem("/function/f49/x")["error"] == "FunctionNotFound"  # the watcher's own
 
 
+def test_changes_that_wait_for_an_envoy_are_all_there_when_it_comes(plane, launch):
+    endpoint = launch(SLEEPER, function="f").endpoint
+    new = launch(SLEEPER, function="new").endpoint
+    plane.set("f")
+    plane.set("gone", endpoint)
+    plane.envoy.stop(0)
+
+    async def change() -> int:
+        plane.discovery.remove_function("gone")
+        plane.discovery.set_function("new", [Destination(new)], CallLimits())
+        version: int = plane.discovery.set_function("f", [Destination(endpoint)], CallLimits())
+        return version
+
+    version = plane.do(change())
+    with pytest.raises(RoutesLate, match="not connected"):
+        plane.do(plane.discovery.wait_applied(version, 0.1))
+    plane.start_envoy()
+    plane.do(plane.discovery.wait_applied(version, 5))
+    plane.serve_control()
+    codes = [plane.call(f"/function/{name}", b"0")[0] for name in ("f", "new", "gone")]
+    assert codes == [200, 200, 404]
+
+
 async def _late(discovery: Discovery) -> None:
     version = discovery.set_function("later", [], CallLimits())
     await discovery.wait_applied(version, 0.3)

@@ -14,7 +14,7 @@ from dcf.engines.base import ReplicaSpec
 from dcf.engines.local.engine import LocalEngine
 from dcf.engines.local.gpu import Gpu, Inventory
 from dcf.errors import ReplicaExited, SupervisorUnreachable
-from dcf.model.replica import ReplicaId, ReplicaState
+from dcf.model.replica import Observation, ReplicaId, ReplicaState
 from dcf.settings import WatcherSettings
 from process.supervised import Booted, booted, gone, status
 
@@ -61,9 +61,10 @@ def engine_of(up: Booted) -> LocalEngine:
 
 async def seen_as(engine: LocalEngine, state: ReplicaState):
     async with asyncio.timeout(20), contextlib.aclosing(engine.observe()) as stream:
-        async for seen in stream:
-            if seen.state is state:
-                return seen
+        async for item in stream:
+            for seen in item if isinstance(item, tuple) else (item,):
+                if seen.state is state:
+                    return seen
     raise AssertionError("the stream ended")
 
 
@@ -168,13 +169,15 @@ def test_the_supervisors_own_end_drains_the_replicas(short_dir):
             await engine.start(spec_of(short_dir))
             states = []
             async with contextlib.aclosing(engine.observe()) as stream:
+                assert await anext(stream)
                 async for seen in stream:
+                    assert isinstance(seen, Observation)
                     states.append(seen.state)
+                    code = seen.exit.code if seen.exit else None
                     if seen.state is ReplicaState.READY:
                         up.process.terminate()
             assert await asyncio.to_thread(up.process.wait, 10) == 0
-            assert states[-3:] == ["ready", "draining", "exited"]
-            assert seen.exit
-            assert seen.exit.code == 0
+            assert states == ["ready", "draining", "exited"]
+            assert code == 0
 
     asyncio.run(main())

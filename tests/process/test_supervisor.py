@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import stat
+import sys
 
 import pytest
 
@@ -116,6 +117,28 @@ def test_what_a_dead_process_leaves_behind_is_ended(short_dir):
             child = int((await watch.until(EventKind.REPORTED, "parent")).report)
             await watch.until(EventKind.EXITED, "parent")
             await gone(child)
+
+    asyncio.run(main())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process's variables")
+@pytest.mark.parametrize("ends_by_itself", [True, False])
+def test_what_moved_to_a_session_of_its_own_ends_with_the_run(short_dir, ends_by_itself):
+    child = "subprocess.Popen(['sleep', '600'], start_new_session=True).pid"
+    waits = "" if ends_by_itself else "; input()"
+    source = f"import subprocess; print({child}, flush=True){waits}"
+
+    async def main():
+        async with booted(short_dir) as up:
+            other = await up.client.start(sleeper("other"))
+            async with Watch(up.client) as watch:
+                await up.client.start(python("a", source, reports=True, lifeline=True))
+                pid = int((await watch.until(EventKind.REPORTED, "a")).report)
+                if not ends_by_itself:
+                    await up.client.stop("a", 5)
+                await watch.until(EventKind.EXITED, "a")
+            await gone(pid)
+            assert alive(other.pid)
 
     asyncio.run(main())
 

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -15,6 +16,7 @@ from process.supervised import (
     booted,
     command,
     gone,
+    interrupt,
     launch,
     python,
     sleeper,
@@ -162,6 +164,17 @@ def test_the_variables_of_the_environment_are_the_childs_own(short_dir):
             await up.client.start(spec)
             told = (await watch.until(EventKind.REPORTED, "a")).report
             names = set(json.loads(told.replace("'", '"'))) - {"LC_CTYPE", "PWD"}
-            assert names == {"ONLY", "TEST_RUN_MARK", "DCF_SUPERVISOR"}
+            assert names == {"ONLY", "TEST_RUN_MARK", "DCF_SUPERVISOR", "DCF_RUN"}
+
+    asyncio.run(main())
+
+
+def test_it_ends_in_order_when_its_folder_was_removed_under_it(short_dir):
+    async def main():
+        async with booted(short_dir / "state") as up:
+            process = await up.client.start(sleeper("a"))
+            shutil.rmtree(short_dir / "state" / "logs")
+            assert interrupt(up.process) == 0
+            assert not alive(process.pid)
 
     asyncio.run(main())

@@ -55,7 +55,7 @@ def test_a_handler_that_cannot_start_says_why_and_ends(launch, source, error, me
     running = launch(source, ready=False)
     begin = time.monotonic()
     with pytest.raises(error, match=message):
-        running.replica.wait_ready(20)
+        running.replica.wait_ready()
     assert time.monotonic() - begin < 5
     assert running.replica.wait(5).code == WatcherExit.HANDLER
 
@@ -70,13 +70,25 @@ def test_a_handler_that_cannot_even_be_looked_at_keeps_nobody_waiting(launch, ki
         """
     running = launch(source, ready=False)
     with pytest.raises(errors.HandlerInitFailed, match="cannot be started: RuntimeError: odd"):
-        running.replica.wait_ready(10)
+        running.replica.wait_ready()
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_a_start_that_failed_is_told_in_the_log_where_that_is_wanted(launch, wanted):
+    running = launch(
+        "def load():\n  raise OSError('disk')\nload()", ready=False, log_failure=wanted
+    )
+    with pytest.raises(errors.HandlerImportFailed):
+        running.replica.wait_ready()
+    running.replica.wait(5)
+    assert ("handler.py does not import" in running.log) is wanted
+    assert ("OSError: disk" in running.log) is wanted
 
 
 def test_the_traceback_begins_with_the_authors_code(launch):
     running = launch("def load():\n  raise OSError('disk')\nload()", ready=False)
     with pytest.raises(errors.HandlerImportFailed) as caught:
-        running.replica.wait_ready(20)
+        running.replica.wait_ready()
     lines = caught.value.traceback.splitlines()
     assert lines[1].endswith('handler.py", line 3, in <module>')
     assert lines[-1] == "OSError: disk"
@@ -85,21 +97,51 @@ def test_the_traceback_begins_with_the_authors_code(launch):
 def test_a_missing_file_is_told_with_those_that_are_there(launch):
     running = launch("", ready=False, handler_file="other.py")
     with pytest.raises(errors.HandlerNotFound, match=r"no other.py in src/ \(found handler.py\)"):
-        running.replica.wait_ready(20)
+        running.replica.wait_ready()
 
 
 def test_a_segfault_in_the_constructor_is_told(launch):
     running = launch("import ctypes; ctypes.string_at(0)", ready=False)
     with pytest.raises(errors.ReplicaExited, match="killed by SIGSEGV"):
-        running.replica.wait_ready(20)
+        running.replica.wait_ready()
     assert "Segmentation fault" in running.log
     assert 'handler.py", line 1' in running.log
 
 
-def test_a_constructor_that_takes_too_long(launch):
-    running = launch("import time; time.sleep(60)", ready=False)
-    with pytest.raises(errors.StartTimeout, match=r"not ready within 0\.5 s"):
-        running.replica.wait_ready(0.5)
+@pytest.mark.parametrize("kind", ["def", "async def"])
+def test_a_constructor_that_takes_too_long_tells_where_it_is(launch, kind):
+    source = f"""
+        import time
+        def fetch():
+            time.sleep(60)
+        class Handler:
+            def __init__(self): fetch()
+            {kind} __call__(self, req): return b""
+        """
+    running = launch(source, ready=False, start_timeout=0.5)
+    with pytest.raises(errors.StartTimeout, match=r"not ready within 0\.5 s") as caught:
+        running.replica.wait_ready()
+    lines = caught.value.traceback.splitlines()
+    assert lines[0] == "Stack (most recent call last):"
+    assert lines[1].endswith('handler.py", line 6, in __init__')
+    assert lines[-1] == "    time.sleep(60)"
+    assert running.replica.wait(5).code == WatcherExit.HANDLER
+
+
+def test_an_import_that_takes_too_long_tells_where_it_is(launch):
+    running = launch("import time\ntime.sleep(60)", ready=False, start_timeout=0.5)
+    with pytest.raises(errors.StartTimeout) as caught:
+        running.replica.wait_ready()
+    assert 'handler.py", line 2, in <module>' in caught.value.traceback.splitlines()[1]
+
+
+def test_a_constructor_that_lets_nothing_else_run_is_given_up_from_outside(launch, monkeypatch):
+    monkeypatch.setattr("dcf.engines.local.replica.OVERDUE", 0.5)
+    # PyDLL calls into C without releasing the interpreter's lock.
+    source = "import ctypes; ctypes.PyDLL(None).sleep(60)"
+    running = launch(source, ready=False, start_timeout=0.5)
+    with pytest.raises(errors.StartTimeout, match="keeps its replica from telling"):
+        running.replica.wait_ready()
 
 
 def test_while_starting_health_is_good_and_calls_are_refused(launch):
@@ -115,7 +157,7 @@ def test_while_starting_health_is_good_and_calls_are_refused(launch):
     assert (ready.status, ready.read()) == (503, b'{"state": "starting"}\n')
     with pytest.raises(errors.NotReady):
         running.call()
-    running.replica.wait_ready(20)
+    running.replica.wait_ready()
     assert running.call() == b"x"
 
 
@@ -123,15 +165,38 @@ def test_an_address_that_is_taken(launch, short_dir):
     first = launch(SLOW, listen="tcp:127.0.0.1:0")
     running = launch(SLOW, ready=False, listen=first.endpoint)
     with pytest.raises(errors.AddressInUse, match="cannot listen on"):
-        running.replica.wait_ready(20)
+        running.replica.wait_ready()
     assert running.replica.wait(5).code == WatcherExit.ADDRESS
 
 
 def test_settings_that_do_not_fit(launch):
     running = launch(SLOW, ready=False, timeout=-1.0)
     with pytest.raises(errors.ReplicaExited, match=f"exit code {WatcherExit.SETTINGS}"):
-        running.replica.wait_ready(20)
+        running.replica.wait_ready()
     assert "DCF_TIMEOUT" in running.log
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"cgroups": "/no/such/group"}, "the control group /no/such/group cannot be joined: No"),
+        ({"cpus": "4095"}, "it cannot run on the cores 4095"),
+        ({"memory_limit": 1}, "the watcher itself takes"),
+        ({"gpu_locks": "/no/GPU-1.lock"}, "GPU-1 cannot be reserved: No such file"),
+    ],
+)
+def test_a_replica_that_cannot_be_held_to_its_limits_does_not_start(launch, settings, message):
+    running = launch(SLOW, ready=False, **settings)
+    with pytest.raises(errors.ConfinementFailed, match=message):
+        running.replica.wait_ready()
+    assert running.replica.wait(5).code == WatcherExit.CONFINEMENT
+
+
+def test_a_gpu_that_another_replica_has_is_not_taken(launch, tmp_path):
+    launch(SLOW, gpu_locks=str(tmp_path / "GPU-1.lock"))
+    second = launch(SLOW, ready=False, gpu_locks=str(tmp_path / "GPU-1.lock"))
+    with pytest.raises(errors.ConfinementFailed, match="GPU-1 has been taken by another replica"):
+        second.replica.wait_ready()
 
 
 def test_a_handed_down_socket_takes_calls_once_ready(launch):
@@ -359,7 +424,7 @@ def test_the_replica_ends_when_its_parent_is_killed(launch, tmp_path, short_dir)
                 "from dcf.settings import WatcherSettings\n"
                 f"s = WatcherSettings(root={str(folder)!r}, lifeline=True)\n"
                 "r = LocalReplica(Launch(Path(sys.executable), s, {}, {}), os.environ)\n"
-                "r.wait_ready(20)\n"
+                "r.wait_ready()\n"
                 "print(r.pid, flush=True)\n"
                 "time.sleep(60)\n"
             ),

@@ -22,12 +22,16 @@ import dcf.settings
 from dcf.cli.commands import root
 from dcf.cli.exits import ExitCode
 from dcf.cli.lazy import Lazy, LazyGroup
+from dcf.client import address
 from dcf.function.secrets import SECRETS_DIR
+from dcf.gateway.http.auth import RULES
+from dcf.gateway.metrics import Metrics, render
 from dcf.project.config import load_config
 from dcf.project.fields import CONFIG
 from dcf.project.init import init_function
 from dcf.project.sections import Functions, Section
-from dcf.settings import WatcherSettings
+from dcf.protocol.http import FUNCTION_PREFIX
+from dcf.settings import ControlSettings, DataplaneSettings, WatcherSettings
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "dcf"
@@ -142,9 +146,29 @@ def test_the_table_of_exit_codes_is_that_of_the_code(cli_page: str) -> None:
 def test_every_variable_is_on_the_page(cli_page: str) -> None:
     source = Path(str(dcf.settings.__file__)).read_text("utf-8")
     ours = set(re.findall(r"\bDCF_[A-Z_]+\b", source)) - {"DCF_MAX_BODY"}
+    ours |= {address.GATEWAY, address.TOKEN}
     listed = [cells[0].strip("`") for cells in rows(section(cli_page, "Environment variables"))]
 
     assert sorted(listed[1:]) == sorted(ours)
+
+
+def test_every_setting_of_a_gateway_without_an_option_is_on_the_page_with_its_default(
+    cli_page: str,
+) -> None:
+    listed = {
+        cells[0].strip("`"): cells[1].strip("`")
+        for cells in rows(section(cli_page, "Of a gateway"))
+    }
+    by_option = {"host", "port", "tls", "open", "cors", "certificate", "key"}
+    sources = (("DCF_CONTROL_", ControlSettings), ("DCF_ENVOY_", DataplaneSettings))
+
+    assert listed.pop("variable") == "unset"
+    assert listed == {
+        prefix + one.name.upper(): "1" if one.default is True else str(one.default)
+        for prefix, settings in sources
+        for one in fields(settings)
+        if one.name not in by_option
+    }
 
 
 def test_every_setting_of_a_watcher_is_on_the_page_with_its_default(cli_page: str) -> None:
@@ -158,6 +182,29 @@ def test_every_setting_of_a_watcher_is_on_the_page_with_its_default(cli_page: st
     assert listed.pop(SECRETS_DIR) == ""
     assert listed == defaults
     assert len(defaults) == len(fields(WatcherSettings))
+
+
+# The gateway
+
+
+def test_every_route_is_on_the_page_and_no_other() -> None:
+    page = (DOCS / "http.md").read_text("utf-8")
+    shown = set(re.findall(r"`(GET|POST|PUT|DELETE) (/[^`?]+)", page))
+    told = {
+        (method, re.sub(r"\{(\w+)\}", lambda name: name[1].upper(), path))
+        for method, path in RULES
+        if not path.startswith(FUNCTION_PREFIX)
+    }
+
+    assert shown == told
+
+
+def test_every_metric_is_on_the_page_and_no_other() -> None:
+    page = (DOCS / "gateway.md").read_text("utf-8")
+    listed = {cells[0].strip("`") for cells in rows(section(page, "Logs and metrics"))}
+    told = re.findall(rb"^# TYPE (\w+)", render(Metrics()), re.MULTILINE)
+
+    assert listed - {"metric"} == {name.decode() for name in told}
 
 
 # config.yaml

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from dcf.errors import ConfigError
-from dcf.settings import Locations, StoreSettings, WatcherSettings
+from dcf.settings import ControlSettings, Locations, StoreSettings, WatcherSettings
 
 
 def test_the_watchers_defaults():
@@ -22,10 +22,16 @@ def test_the_watchers_defaults():
         "queue": 128,
         "timeout": 300.0,
         "grace": 5.0,
+        "start_timeout": 300.0,
         "drain": 30.0,
         "max_body": 1024**3,
         "log_level": "INFO",
+        "log_failure": False,
         "lifeline": False,
+        "memory_limit": 0,
+        "cgroups": "",
+        "cpus": "",
+        "gpu_locks": "",
     }
 
 
@@ -67,5 +73,19 @@ def test_places_on_macos():
 
 
 def test_own_places_come_first():
-    own = {"DCF_DATA_DIR": "/a", "DCF_RUNTIME_DIR": "/b", "DCF_SECRETS_DIR": "/c", "HOME": "/h"}
-    assert Locations.from_mapping(own) == Locations(Path("/a"), Path("/b"), Path("/c"))
+    folders = {"DATA": "/a", "RUNTIME": "/b", "SECRETS": "/c", "STATE": "/d"}
+    own = {f"DCF_{name}_DIR": path for name, path in folders.items()}
+    assert Locations.from_mapping({**own, "HOME": "/h"}) == Locations(
+        *map(Path, ["/a", "/b", "/c", "/d"])
+    )
+
+
+def test_all_names_of_this_machine_have_one_token():
+    places = Locations.from_mapping({"HOME": "/h"})
+    assert places.token("localhost", 1) == places.token("::1", 1) == places.token("127.0.0.1", 1)
+    assert places.token("other", 1) == Path("/h/.local/state/dcf/tokens/other:1")
+
+
+def test_control_settings_are_read_back():
+    settings = ControlSettings(host="0.0.0.0", open=False, cors="*", builds=7)
+    assert ControlSettings.from_mapping(settings.to_mapping()) == settings

@@ -32,23 +32,30 @@ class Blobs:
 
     def path(self, digest: str) -> Path:
         """Where the blob is, or would be."""
+        return Path(self._place(digest))
+
+    def _place(self, digest: str) -> str:
         digits = digest.removeprefix("sha256:")
-        return self._root / digits[:2] / digits
+        return f"{self._root}/{digits[:2]}/{digits}"
 
     def has(self, digest: str, size: int) -> bool:
-        """Whether the blob is here and whole. One that is not whole is removed."""
-        path = self.path(digest)
+        """Whether the blob is here and whole. One that is not whole is removed.
+
+        The size may be a stranger's: one that is wrong finds nothing, and removes nothing.
+        """
         try:
-            found = path.stat()
+            # A Path costs more than the call, and there may be 100,000 files to look for.
+            found = os.stat(self._place(digest))  # noqa: PTH116  see above
         except FileNotFoundError:
             return False
         if found.st_size == size and found.st_mtime_ns == STAMP_NS:
             return True
-        if found.st_size == size and _digest(path) == digest:
-            self._seal(path)
-            return True
-        path.unlink(missing_ok=True)
-        return False
+        path = self.path(digest)
+        if digest_of_file(path) != digest:
+            path.unlink(missing_ok=True)
+            return False
+        self._seal(path)
+        return found.st_size == size
 
     def add(self, chunks: Iterable[bytes]) -> tuple[str, int]:
         """Stores a content.
@@ -66,13 +73,24 @@ class Blobs:
             with os.fdopen(descriptor, "wb") as file:
                 digest, size = self._copy(chunks, file)
             if not self.has(digest, size):
-                self._seal(temporary)
-                with writing(self._root):
-                    self.path(digest).parent.mkdir(parents=True, exist_ok=True)
-                    temporary.replace(self.path(digest))
+                self.adopt(temporary, digest)
         finally:
             temporary.unlink(missing_ok=True)
         return digest, size
+
+    def adopt(self, file: Path, digest: str) -> None:
+        """Makes a file the blob of a digest, which the caller knows to be that of its content.
+
+        From then on it outlives this process, killed or not. A power failure may undo it: nothing
+        is forced to the disk, because what is lost can be made or sent again.
+
+        Raises:
+            StorageError: When that fails.
+        """
+        with writing(self._root):
+            self.path(digest).parent.mkdir(parents=True, exist_ok=True)
+            file.replace(self.path(digest))
+        self._seal(self.path(digest))
 
     def _copy(self, chunks: Iterable[bytes], file: BinaryIO) -> tuple[str, int]:
         hashed = hashlib.sha256()
@@ -96,6 +114,7 @@ class Blobs:
         return self._root.glob("??/*")
 
 
-def _digest(path: Path) -> str:
+def digest_of_file(path: Path) -> str:
+    """The digest of a file's content."""
     with path.open("rb") as file:
         return "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from dcf.builder.bundle import Reading, read_folder
+from dcf.builder.bundle import read_folder
 from dcf.builder.environment import Environment, Environments, Recipe
 from dcf.builder.folders import FolderRecord
 from dcf.builder.interpreter import find_interpreter
 from dcf.builder.lock import Locker
 from dcf.builder.progress import SILENT, Listener, Noted, size_text
 from dcf.builder.prune import enforce_bound
+from dcf.builder.rebuild import Rebuilder
 from dcf.builder.requirements import read_requirements
 from dcf.builder.runtime import Runtime
 from dcf.builder.store import GUARD_OF_STORE, Store
-from dcf.builder.uv import Uv
+from dcf.builder.uv import Stop, Uv
 from dcf.errors import BundleInvalid, StorageError
 from dcf.model.artifact import Artifact, Bundle
 from dcf.model.function import FunctionSpec
@@ -43,6 +46,25 @@ class Built:
     notices: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Locked:
+    """A function's files and its lock: what any machine can make the function from.
+
+    Attributes:
+        artifact: The function, by digests of what the store holds.
+        bundle: Its files.
+        lock: The lock's text.
+        fresh: Whether both were there already.
+        notices: What the author should know.
+    """
+
+    artifact: Artifact
+    bundle: Bundle
+    lock: str
+    fresh: bool
+    notices: tuple[str, ...]
+
+
 class Builder:
     """Builds functions into one store.
 
@@ -64,6 +86,7 @@ class Builder:
         self._uv = uv
         self._listener = listener
         self._settings = settings or StoreSettings()
+        self._rebuilder = Rebuilder(store, uv)
 
     def build(
         self, folder: Path, spec: FunctionSpec, *, nocache: bool = False, offline: bool = False
@@ -82,59 +105,122 @@ class Builder:
             StorageError: When the store or the lock cannot be written; :class:`DiskFull` among
                 them. What was finished before stays and is found by the next build.
         """
-        folder = folder.absolute()
-        if not folder.is_dir():
-            raise BundleInvalid(f"{folder} is not a folder")
         listener = Noted(self._listener)
-        wait = partial(listener.notice, "the store is being cleaned; waiting")
-        with self._store.guard(GUARD_OF_STORE, shared=True, on_wait=wait):
-            record = FolderRecord.load(self._store, folder, spec.name)
+        with self._recorded(folder, spec, listener) as record:
             before = (record.bundle, record.lock, record.environment)
-            reading = self._read(folder, record, listener, nocache=nocache)
-            environment, made = self._environment(
-                folder, spec, record, reading.bundle, listener, anew=nocache, offline=offline
-            )
-            record.used = time.time()
-            record.save(self._store)
+            recipe = self._recipe(spec, record, listener, nocache=nocache, offline=offline)
+            environments = Environments(self._store, self._uv, listener)
+            environment, made = environments.ensure(recipe, anew=nocache, offline=offline)
+            record.environment = environment.key
         after = (record.bundle, record.lock, record.environment)
         fresh = before == after and not made
         if not fresh:
             self._enforce_bound(record, listener)
         return Built(
             Artifact(record.bundle, record.lock),
-            reading.bundle,
+            recipe.bundle,
             environment,
             fresh,
             tuple(listener.notices),
         )
 
-    def _read(
-        self, folder: Path, record: FolderRecord, listener: Listener, *, nocache: bool
-    ) -> Reading:
+    def lock(
+        self, folder: Path, spec: FunctionSpec, *, nocache: bool = False, offline: bool = False
+    ) -> Locked:
+        """Brings bundle and lock up to date, and makes no environment: another machine may do that.
+
+        Arguments and errors as for :meth:`build`.
+        """
+        listener = Noted(self._listener)
+        with self._recorded(folder, spec, listener) as record:
+            before = (record.bundle, record.lock)
+            recipe = self._recipe(spec, record, listener, nocache=nocache, offline=offline)
+        fresh = before == (record.bundle, record.lock)
+        if not fresh:
+            self._enforce_bound(record, listener)
+        return Locked(
+            Artifact(record.bundle, record.lock),
+            recipe.bundle,
+            recipe.lock.text,
+            fresh,
+            tuple(listener.notices),
+        )
+
+    def build_artifact(
+        self,
+        artifact: Artifact,
+        spec: FunctionSpec,
+        *,
+        listener: Listener | None = None,
+        stop: Stop | None = None,
+        offline: bool = False,
+    ) -> Environment:
+        """Makes the environment of a function that was built elsewhere.
+
+        From then on the store keeps artifact and environment until
+        :meth:`dcf.builder.deployed.Deployed.keep_only` forgets them. May be called on several
+        threads at a time.
+
+        Args:
+            artifact: Bundle and lock, which the store has.
+            spec: The function's name and the Python that it asks for.
+            listener: Hears of progress on this thread; None takes the builder's own.
+            stop: Ends the build from another thread.
+            offline: Whether only what is on this machine may be used.
+
+        Raises:
+            BlobsMissing: When the store does not have all of the artifact.
+            BuildError: One of the classes below it; itself when ``stop`` ended it.
+            StorageError: When it cannot be written. Nothing is left of it then.
+        """
+        listener = listener or self._listener
+        environment, made = self._rebuilder.rebuild(
+            artifact, spec, listener, stop or Stop(), offline=offline
+        )
+        if made:
+            self._enforce_bound(None, listener)
+        return environment
+
+    @contextmanager
+    def _recorded(
+        self, folder: Path, spec: FunctionSpec, listener: Listener
+    ) -> Iterator[FolderRecord]:
+        """The record of a folder, saved once the block went well; nothing is pruned meanwhile."""
+        folder = folder.absolute()
+        if not folder.is_dir():
+            raise BundleInvalid(f"{folder} is not a folder")
+        wait = partial(listener.notice, "the store is being cleaned; waiting")
+        with self._store.guard(GUARD_OF_STORE, shared=True, on_wait=wait):
+            record = FolderRecord.load(self._store, folder, spec.name)
+            yield record
+            record.used = time.time()
+            record.save(self._store)
+
+    def _read(self, record: FolderRecord, listener: Listener, *, nocache: bool) -> Bundle:
         """Brings the bundle up to date.
 
         What was read is noted at once: a build that fails later need not read a model again.
         """
         known = {} if nocache else record.files
-        reading = read_folder(folder, self._store.blobs, known, listener)
+        reading = read_folder(Path(record.folder), self._store.blobs, known, listener)
         record.bundle = self._store.put_bundle(reading.bundle)
         record.files = reading.stats
         if reading.read:
             record.save(self._store)
-        return reading
+        return reading.bundle
 
-    def _environment(
+    def _recipe(
         self,
-        folder: Path,
         spec: FunctionSpec,
         record: FolderRecord,
-        bundle: Bundle,
         listener: Listener,
         *,
-        anew: bool,
+        nocache: bool,
         offline: bool,
-    ) -> tuple[Environment, bool]:
-        """Brings lock and environment up to date; tells whether the environment was made."""
+    ) -> Recipe:
+        """Brings bundle and lock up to date."""
+        folder = Path(record.folder)
+        bundle = self._read(record, listener, nocache=nocache)
         runtime = Runtime.installed()
         requirements = read_requirements(folder)
         interpreter = find_interpreter(
@@ -151,11 +237,7 @@ class Builder:
         record.lock = self._store.put_lock(lock.text)
         if made:
             record.save(self._store)
-        recipe = Recipe(lock, bundle, requirements, interpreter, runtime)
-        environments = Environments(self._store, self._uv, listener)
-        environment, made = environments.ensure(recipe, anew=anew, offline=offline)
-        record.environment = environment.key
-        return environment, made
+        return Recipe(lock, bundle, requirements, interpreter, runtime)
 
     def _known_lock(self, record: FolderRecord) -> str | None:
         if not record.lock:
@@ -165,7 +247,7 @@ class Builder:
         except StorageError:
             return None
 
-    def _enforce_bound(self, record: FolderRecord, listener: Listener) -> None:
+    def _enforce_bound(self, record: FolderRecord | None, listener: Listener) -> None:
         limit = self._settings.limit
         pruned = enforce_bound(self._store, limit, record)
         if pruned is not None and pruned.freed:

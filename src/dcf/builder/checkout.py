@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterable
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from dcf.builder.disk import writing
 from dcf.builder.store import GUARD_OF_STORE, Store
@@ -43,14 +43,14 @@ def lay_out(store: Store, files: Iterable[BundleFile], destination: Path) -> Non
         try:
             scratch.chmod(0o755)
             for file in files:
-                _lay(store, file, scratch / checked_path(file.path))
+                lay(store, file, scratch)
             scratch.rename(destination)
         except BaseException:
             shutil.rmtree(scratch, ignore_errors=True)
             raise
 
 
-def checked_path(path: str) -> PurePosixPath:
+def checked_path(path: str) -> str:
     """A bundle's path, if it stays in the folder.
 
     Raises:
@@ -59,10 +59,12 @@ def checked_path(path: str) -> PurePosixPath:
     parts = path.split("/")
     if not path or "\0" in path or any(part in {"", ".", ".."} for part in parts):
         raise BundleInvalid(f"{path!r} is no path within a folder")
-    return PurePosixPath(path)
+    return path
 
 
-def _lay(store: Store, file: BundleFile, place: Path) -> None:
+def lay(store: Store, file: BundleFile, folder: Path) -> None:
+    """Puts one file of a bundle where it belongs in a folder. Errors as for :func:`checkout`."""
+    place = folder / checked_path(file.path)
     if not store.blobs.has(file.digest, file.size):
         raise StorageError(f"the content of {file.path} is not in the store")
     blob = store.blobs.path(file.digest)

@@ -24,6 +24,7 @@ from dcf.builder.store import Store
 from dcf.builder.uv import Uv
 from dcf.errors import DcfError, IndexUnreachable, RequirementsInvalid
 from dcf.model.artifact import Bundle, canonical_json, digest_of
+from dcf.version import __version__
 
 TITLE = f"# Made by dcf from {REQUIREMENTS_NAME}, and made again when that changes."
 
@@ -137,6 +138,29 @@ class Locker:
         made = f"{TITLE}\n# dcf-lock 1 python>={_dotted(bound)} {fingerprint}\n{body}"
         self._keep(folder, made)
         return Lock(made), True
+
+    def check(self, lock: Lock, requirements: Requirements, bundle: Bundle) -> tuple[int, int]:
+        """Checks that a lock which was made elsewhere covers all that is needed here.
+
+        Args:
+            lock: The lock.
+            requirements: What the bundle's requirements.txt says.
+            bundle: The files.
+
+        Returns:
+            The lowest Python that it holds for, as (major, minor).
+
+        Raises:
+            RequirementsInvalid: When it does not.
+        """
+        bound = _bound(lock.text)
+        inputs = self._inputs(requirements, bundle)
+        if bound is None or _mark(lock.text) != _fingerprint(inputs, bound):
+            raise RequirementsInvalid(
+                f"{LOCK_NAME} was not made for this {REQUIREMENTS_NAME} and the watcher of DCF "
+                f"{__version__}; build it again with DCF {__version__}"
+            )
+        return bound
 
     def _inputs(self, requirements: Requirements, bundle: Bundle) -> list[object]:
         """What a lock depends on, but for the interpreter."""

@@ -1,7 +1,9 @@
 """Frees what nothing uses.
 
-What is used follows from the folders that were built and still have their config.yaml, and from
-what somebody holds (:meth:`dcf.builder.store.Store.hold`).
+What is used follows from the folders that were built and still have their config.yaml, from what a
+gateway needs (:class:`dcf.builder.deployed.Deployed`), from what is being uploaded
+(:class:`dcf.builder.uploads.Uploads`), and from what somebody holds
+(:meth:`dcf.builder.store.Store.hold`).
 """
 
 from __future__ import annotations
@@ -12,9 +14,11 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from dcf.builder.deployed import Deployed
 from dcf.builder.disk import writing
 from dcf.builder.folders import FolderRecord, record_path
 from dcf.builder.store import GUARD_OF_STORE, Store, digits, make_guard, use_guard
+from dcf.builder.uploads import awaited, given_up
 from dcf.errors import StorageError
 
 CONFIG_NAME = "config.yaml"
@@ -27,7 +31,7 @@ class Item:
 
     Attributes:
         kind: "environment", "bundle", "lock", "blob", "folder" (what is known of a function's
-            folder) or "leftover" (of a build that was killed).
+            folder), "upload" (that nobody went on with) or "leftover" (of a killed build).
         name: Its name in the store; of a folder, its path.
         size: Bytes.
         paths: Its files and folders, in the order in which they must go.
@@ -80,13 +84,13 @@ def prune(
         return _Pruning(store).run(limit, dry_run=dry_run)
 
 
-def enforce_bound(store: Store, limit: int, built: FolderRecord) -> Pruned | None:
+def enforce_bound(store: Store, limit: int, built: FolderRecord | None) -> Pruned | None:
     """Keeps the store within its bound after a build.
 
     Args:
         store: The store.
         limit: Bytes.
-        built: The folder that was just built, which stays.
+        built: The folder that was just built, which stays; None where none was.
 
     Returns:
         What was freed; None when nothing had to be, or when another build is at work, which will
@@ -97,7 +101,8 @@ def enforce_bound(store: Store, limit: int, built: FolderRecord) -> Pruned | Non
             pruning = _Pruning(store)
             if pruning.total <= limit:
                 return None
-            return pruning.run(limit, dry_run=False, keep=record_path(store, built))
+            keep = None if built is None else record_path(store, built)
+            return pruning.run(limit, dry_run=False, keep=keep)
     except BlockingIOError:
         return None
 
@@ -124,6 +129,14 @@ class _Pruning:
         self._leftovers = [
             Item("leftover", path.name, _size(path), (path,)) for path in store.scratch.iterdir()
         ]
+        self._leftovers += _files("upload", given_up(store))
+        entries = Deployed(store).entries()
+        artifacts = [*awaited(store), *(entry.artifact for entry in entries)]
+        self._needed_anyway = {
+            "environment": {entry.environment for entry in entries},
+            "bundle": {digits(artifact.bundle) for artifact in artifacts},
+            "lock": {digits(artifact.lock) for artifact in artifacts},
+        }
 
     @property
     def total(self) -> int:
@@ -154,6 +167,8 @@ class _Pruning:
             "bundle": {digits(record.bundle) for record in roots},
             "lock": {digits(record.lock) for record in roots},
         }
+        for kind, names in self._needed_anyway.items():
+            used[kind] |= names
         for kind in ("environment", "bundle"):
             others = self._items[kind].keys() - used[kind]
             used[kind] |= {name for name in others if self._store.is_held(name)}

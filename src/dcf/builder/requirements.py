@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -70,16 +70,21 @@ class Requirements:
     requirements: int = 0
 
 
-def read_requirements(folder: Path) -> Requirements:
+def read_requirements(folder: Path, fetch: Callable[[Path], None] = lambda _: None) -> Requirements:
     """Reads the requirements.txt of a folder; one that is missing is empty.
+
+    Args:
+        folder: The function's folder.
+        fetch: Called with each path that is about to be looked for, so that it can be put there.
 
     Raises:
         RequirementsInvalid: With the line, when a file cannot be read, a local path lies outside
             the folder, or the framework itself is asked for.
     """
+    fetch(folder / REQUIREMENTS_NAME)
     found = Requirements(exists=(folder / REQUIREMENTS_NAME).exists())
     if found.exists:
-        _Reader(folder, found).read(folder / REQUIREMENTS_NAME, REQUIREMENTS_NAME, seen=())
+        _Reader(folder, found, fetch).read(folder / REQUIREMENTS_NAME, REQUIREMENTS_NAME, seen=())
     return found
 
 
@@ -120,9 +125,10 @@ def logical_lines(text: str) -> Iterator[tuple[int, str]]:
 
 
 class _Reader:
-    def __init__(self, folder: Path, found: Requirements) -> None:
+    def __init__(self, folder: Path, found: Requirements, fetch: Callable[[Path], None]) -> None:
         self._folder = folder
         self._found = found
+        self._fetch = fetch
 
     def read(
         self, path: Path, name: str, seen: tuple[Path, ...], *, constraints: bool = False
@@ -143,7 +149,7 @@ class _Reader:
                 self._found.editable.append(place)
                 self._requirement(value, place)
             elif flag in _FIND_LINKS:
-                self._found.indexes.append(f"--find-links {_absolute(path.parent, value)}")
+                self._found.indexes.append(f"--find-links {self._absolute(path.parent, value)}")
             elif flag in _INDEXES:
                 self._found.indexes.append(line)
             elif flag in _BUILD_OPTIONS:
@@ -156,6 +162,7 @@ class _Reader:
     ) -> None:
         if "://" in value:
             return
+        self._fetch(path.parent / value)
         included = (path.parent / value).resolve()
         if included in {one.resolve() for one in seen}:
             raise RequirementsInvalid(f"{place}: {value} includes itself")
@@ -191,13 +198,16 @@ class _Reader:
             raise RequirementsInvalid(
                 f"{place}: {path} exists on this machine only; write ./{relative}"
             )
+        self._fetch(self._folder / path)
         if not (self._folder / path).exists():
             raise RequirementsInvalid(f"{place}: {path} is not there")
         return relative
 
-
-def _absolute(folder: Path, value: str) -> str:
-    return value if "://" in value else str(folder / value)
+    def _absolute(self, folder: Path, value: str) -> str:
+        if "://" in value:
+            return value
+        self._fetch(folder / value)
+        return str(folder / value)
 
 
 def _text(path: Path, name: str) -> str:

@@ -8,6 +8,9 @@
     environments/<key>/        interpreters with their packages
     environments/<key>.json    the marker: that environment is whole; written last
     folders/<id>.json          what is known of each function's folder
+    uploads/<digits>.json      bundles that are being uploaded
+    uploads/<digits>.part      blobs of which the rest is still to come
+    deployed/<digits>-<key>.json   what a gateway needs
     guards/                    lock files
     tmp/                       work in progress
 
@@ -30,7 +33,7 @@ from dcf.builder.blobs import Blobs
 from dcf.builder.disk import writing
 from dcf.builder.guard import locked
 from dcf.errors import StorageError
-from dcf.model.artifact import Bundle, digest_of
+from dcf.model.artifact import Bundle, digest_of, is_digest
 
 GUARD_OF_STORE = "store"
 """Builds share it; pruning has it alone, so that it never removes what a build just found."""
@@ -68,6 +71,8 @@ class Store:
         self.bundles = root / "bundles"
         self.locks = root / "locks"
         self.folders = root / "folders"
+        self.uploads = root / "uploads"
+        self.deployed = root / "deployed"
         self.guards = root / "guards"
         with writing(root):
             for place in (
@@ -76,6 +81,8 @@ class Store:
                 self.bundles,
                 self.locks,
                 self.folders,
+                self.uploads,
+                self.deployed,
                 self.guards,
             ):
                 place.mkdir(parents=True, exist_ok=True)
@@ -142,6 +149,8 @@ class Store:
         return digest
 
     def _get(self, place: Path, suffix: str, digest: str) -> bytes:
+        if not is_digest(digest):
+            raise StorageError(f"{digest!r} is no digest")
         path = place / (digits(digest) + suffix)
         try:
             data = path.read_bytes()

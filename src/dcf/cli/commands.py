@@ -12,12 +12,46 @@ SETTINGS = {"help_option_names": ["-h", "--help"]}
 function = LazyGroup(
     "function",
     context_settings=SETTINGS,
-    help="Make, build and run functions.\n\n\b\nExample:\n  dcf-cli function init hello",
+    help="Make, build, run and deploy functions.\n\n\b\nExample:\n  dcf-cli function init hello",
     lazy={
         "init": Lazy("dcf.cli.function_init:init", "Make a function's folder."),
         "build": Lazy("dcf.cli.function_build:build", "Build a function."),
         "run": Lazy("dcf.cli.function_run:run", "Run a function once on this machine."),
         "serve": Lazy("dcf.cli.function_serve:serve", "Keep a function answering on a local port."),
+        "deploy": Lazy("dcf.cli.function_deploy:deploy", "Deploy a function."),
+        "list": Lazy("dcf.cli.function_list:list_", "List the deployed functions.", ["ls"]),
+        "info": Lazy("dcf.cli.function_info:info", "Tell all about a deployed function."),
+        "call": Lazy("dcf.cli.function_call:call", "Call a deployed function.", ["invoke"]),
+        "log": Lazy("dcf.cli.function_log:log", "Print what a function's replicas have printed."),
+        "scale": Lazy(
+            "dcf.cli.function_scale:scale", "Set how many replicas a deployed function has."
+        ),
+        "delete": Lazy("dcf.cli.function_delete:delete", "Delete deployed functions."),
+    },
+)
+
+gateway_key = LazyGroup(
+    "key",
+    context_settings=SETTINGS,
+    help="Keys for callers.\n\n\b\nExample:\n  dcf-cli gateway key create laptop",
+    lazy={
+        "create": Lazy("dcf.cli.gateway_key:create", "Make a key and print it, this once."),
+        "list": Lazy("dcf.cli.gateway_key:list_", "List the keys."),
+        "revoke": Lazy("dcf.cli.gateway_key:revoke", "Make a key useless."),
+    },
+)
+
+gateway = LazyGroup(
+    "gateway",
+    context_settings=SETTINGS,
+    help="One port for all functions.\n\n\b\nExample:\n  dcf-cli gateway start",
+    lazy={
+        "start": Lazy("dcf.cli.gateway_start:start", "Start the gateway."),
+        "stop": Lazy("dcf.cli.gateway_stop:stop", "Stop the gateway of this machine."),
+        "status": Lazy("dcf.cli.gateway_status:status", "Show how the gateway is."),
+        "token": Lazy("dcf.cli.gateway_token:token", "Print the management token."),
+        "key": Lazy("dcf.cli.commands:gateway_key", "Keys for callers."),
+        "unit": Lazy("dcf.cli.gateway_unit:unit", "Print a systemd unit."),
     },
 )
 
@@ -36,7 +70,10 @@ root = LazyGroup(
         '\b\nExample:\n  echo "Hello" | dcf-cli function run examples/01-hello-dcf'
     ),
     lazy={
-        "function": Lazy("dcf.cli.commands:function", "Make, build and run functions.", ["fn"]),
+        "function": Lazy(
+            "dcf.cli.commands:function", "Make, build, run and deploy functions.", ["fn"]
+        ),
+        "gateway": Lazy("dcf.cli.commands:gateway", "One port for all functions."),
         "runtime": Lazy("dcf.cli.commands:runtime", "Language templates."),
         "prune": Lazy("dcf.cli.prune:prune", "Free what no function uses any more."),
         "schema": Lazy("dcf.cli.schema:schema", "Print the JSON Schema of config.yaml."),

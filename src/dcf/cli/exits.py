@@ -34,6 +34,8 @@ class ExitCode(IntEnum):
     """No reply, or no start, in time."""
     LOST = 11
     """The replica ended during the call, or takes none."""
+    GATEWAY = 12
+    """No gateway answers, it refuses the token, or it cannot be started."""
     INTERRUPTED = 130
     """Ctrl-C (128 + SIGINT)."""
     TERMINATED = 143
@@ -50,8 +52,9 @@ _CODES: dict[type[errors.DcfError], ExitCode] = {
     errors.StartError: ExitCode.START,
     errors.StartTimeout: ExitCode.TIMEOUT,
     errors.ReplicaUnknown: ExitCode.LOST,
-    errors.SupervisorError: ExitCode.LOST,
-    errors.DataplaneError: ExitCode.LOST,
+    errors.SupervisorError: ExitCode.GATEWAY,
+    errors.DataplaneError: ExitCode.GATEWAY,
+    errors.GatewayError: ExitCode.GATEWAY,
     errors.CallError: ExitCode.CALL,
     errors.DeadlineExceeded: ExitCode.TIMEOUT,
     errors.Overloaded: ExitCode.LOST,

@@ -82,8 +82,8 @@ def serve(
         workshop.gpus(located.spec, required=require_gpu) as devices,
         contextlib.closing(_listen(port)) as listener,
     ):
-        settings = WatcherSettings(lifeline=True)
-        server = _Serving(workshop, console, settings, dict(devices), listener, start_timeout)
+        settings = WatcherSettings(lifeline=True, start_timeout=start_timeout)
+        server = _Serving(workshop, console, settings, dict(devices), listener)
         try:
             server.replace_by(located, built)
             address = f"http://127.0.0.1:{listener.getsockname()[1]}"
@@ -108,14 +108,12 @@ class _Serving:
         settings: WatcherSettings,
         devices: dict[str, str],
         listener: socket.socket,
-        start_timeout: float,
     ) -> None:
         self._workshop = workshop
         self._console = console
         self._settings = settings
         self._devices = devices
         self._listener = listener
-        self._start_timeout = start_timeout
         self._current: tuple[LocalReplica, contextlib.ExitStack] | None = None
         self._draining: list[tuple[LocalReplica, contextlib.ExitStack, float]] = []
         self._served: tuple[Located, Built] | None = None
@@ -133,7 +131,7 @@ class _Serving:
             listener = self._listener.fileno()
             replica = self._workshop.start(staged, self._settings, self._devices, listener)
             stack.callback(replica.stop, self._settings.grace)
-            replica.wait_ready(self._start_timeout)
+            replica.wait_ready()
             kept = stack.pop_all()
         if self._current is not None:
             before, its_stack = self._current

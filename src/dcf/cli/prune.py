@@ -22,7 +22,7 @@ def prune(*, dry_run: bool, as_json: bool) -> None:
     """Free what no function uses any more.
 
     Environments, files and locks stay as long as a function's folder that was built from them is
-    there, or a replica runs on them.
+    there, a replica runs on them, or a gateway needs them.
 
     \b
     Example:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import click
 
@@ -16,8 +16,14 @@ def print_table(
         keys = [title.lower().replace(" ", "_") for title in titles]
         click.echo(json.dumps([dict(zip(keys, row, strict=True)) for row in rows], indent=2))
         return
+    for line in table_lines(titles, rows):
+        click.echo(line)
+
+
+def table_lines(titles: Sequence[str], rows: Sequence[Sequence[str | int]]) -> Iterator[str]:
+    """``rows`` under ``titles``, line by line, each column as wide as it must be."""
     lines = [tuple(titles), *(tuple(str(cell) for cell in row) for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(titles))]
     for line in lines:
         cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-        click.echo("  ".join(cells).rstrip())
+        yield "  ".join(cells).rstrip()

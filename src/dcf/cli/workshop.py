@@ -1,9 +1,9 @@
-"""The composition root of build, run and serve: here the parts meet."""
+"""The composition root of build, run, serve and deploy: here the parts meet."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,7 +12,15 @@ from dcf.builder.checkout import checkout
 from dcf.builder.store import Store
 from dcf.builder.uv import Uv
 from dcf.cli.console import Console
-from dcf.engines.local.gpu import Gpu, GpuSource, Nvml, reserve, restrict, visible_devices
+from dcf.engines.local.gpu import (
+    Demand,
+    Gpu,
+    GpuSource,
+    Nvml,
+    reserve,
+    restrict,
+    visible_devices,
+)
 from dcf.engines.local.replica import Launch, LocalReplica
 from dcf.engines.local.workspace import Workspace, workspace
 from dcf.function.secrets import SECRETS_DIR
@@ -21,6 +29,7 @@ from dcf.project.environment import Resolved, resolve_environment
 from dcf.project.init import dockerfile_changed
 from dcf.project.locate import Located, locate
 from dcf.project.notices import notices
+from dcf.publish.package import Package, package
 from dcf.settings import Locations, StoreSettings, WatcherSettings
 
 
@@ -70,11 +79,19 @@ class Workshop:
         """Builds what is stale, and tells what of config.yaml has no effect here."""
         built = self._builder.build(located.folder, located.spec, nocache=nocache, offline=offline)
         if not built.fresh:
-            for text in notices(located.spec):
-                self._console.notice(text)
-            if dockerfile_changed(located.folder, located.spec.runtime):
-                self._console.notice("the changed Dockerfile acts only when an image is built")
+            self._tell(located, notices(located.spec))
         return built
+
+    @contextlib.contextmanager
+    def package(
+        self, located: Located, *, nocache: bool = False, offline: bool = False
+    ) -> Iterator[Package]:
+        """Brings bundle and lock up to date for a gateway, and keeps pruning away meanwhile."""
+        made = package(located, self._builder, self._store, nocache=nocache, offline=offline)
+        if not made.fresh:
+            self._tell(located, notices(located.spec, deployed=True))
+        with self._store.hold(made.artifact.bundle):
+            yield made
 
     @contextlib.contextmanager
     def stage(self, located: Located, built: Built) -> Iterator[Staged]:
@@ -97,20 +114,18 @@ class Workshop:
         """
         inventory = restrict(self._gpus.look(), self._env)
         self._console.say(f"GPU: {_report(inventory.gpus, inventory.driver)}")
-        needed = spec.requests.gpu or 0
-        wanted = max(spec.limits.gpu or 0, needed, 1 if required else 0)
-        if wanted == 0:
-            hidden = spec.limits.gpu == 0
-            yield visible_devices(()) if hidden else {}
+        demand = Demand.of(spec.limits, spec.requests, required=required)
+        if demand.count == 0:
+            yield visible_devices(()) if demand.hidden else {}
             return
-        guards = self._places.runtime / "gpus"
-        with reserve(wanted, inventory, guards, required=required or needed > 0) as taken:
+        guards = self._places.gpu_locks
+        with reserve(demand.count, inventory, guards, required=demand.required) as taken:
             if not taken:
                 self._console.notice("`limits.gpu` is set and there is no GPU: running on the CPU")
                 yield {}
                 return
             self._console.say("     using " + ", ".join(f"GPU {gpu.index}" for gpu in taken))
-            yield visible_devices(taken)
+            yield visible_devices([gpu.uuid for gpu in taken])
 
     def start(
         self,
@@ -155,6 +170,13 @@ class Workshop:
             listener=listener,
         )
         return LocalReplica(launch, self._env)
+
+    def _tell(self, located: Located, texts: Iterable[str]) -> None:
+        """Says what of the function's folder has no effect here."""
+        for text in texts:
+            self._console.notice(text)
+        if dockerfile_changed(located.folder, located.spec.runtime):
+            self._console.notice("the changed Dockerfile acts only when an image is built")
 
 
 def _report(gpus: tuple[Gpu, ...], driver: str) -> str:

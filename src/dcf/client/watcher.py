@@ -6,8 +6,8 @@ import contextlib
 import http.client
 import socket
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 
+from dcf.client.answer import Answer
 from dcf.errors import DeadlineExceeded, ReplicaLost
 from dcf.protocol.http import PROBLEM
 from dcf.protocol.problem import from_problem
@@ -25,25 +25,6 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(self.timeout)
         self.sock.connect(self._path)
-
-
-@dataclass(slots=True)
-class Answer:
-    """A reply whose body is still to be read.
-
-    Attributes:
-        status: The HTTP status.
-        headers: Names in lower case.
-        chunks: The body, as it comes. Reading it may raise ReplicaLost or DeadlineExceeded.
-    """
-
-    status: int
-    headers: Mapping[str, str] = field(default_factory=dict)
-    chunks: Iterator[bytes] = field(default_factory=lambda: iter(()))
-
-    def read(self) -> bytes:
-        """The whole body."""
-        return b"".join(self.chunks)
 
 
 class WatcherClient:

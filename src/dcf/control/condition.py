@@ -4,30 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from enum import StrEnum
 
 from dcf.control.backoff import RULES, Rules, crash, crashes_of_slot, streak
 from dcf.control.view import Observed, Wanted
 from dcf.model.replica import ReplicaExit, ReplicaState
-
-
-class FunctionState(StrEnum):
-    """Where a function is. The first that fits, from above."""
-
-    DELETING = "deleting"
-    """It is not deployed any more, and some of its replicas finish their calls."""
-    IDLE = "idle"
-    """No replica is wanted."""
-    READY = "ready"
-    """As many replicas of the current revision are ready as are wanted."""
-    DEGRADED = "degraded"
-    """Fewer are ready than are wanted, and at least one."""
-    CRASH_LOOP = "crash-loop"
-    """None is ready, and they end quickly again and again."""
-    NOT_READY = "not-ready"
-    """None is ready, and there was a crash: another start is under way or waits for its time."""
-    DEPLOYING = "deploying"
-    """None is ready yet, and nothing went wrong so far."""
+from dcf.model.status import FunctionState
 
 
 @dataclass(frozen=True, slots=True)

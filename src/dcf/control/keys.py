@@ -8,7 +8,7 @@ from dcf.control.database import Database
 from dcf.errors import NameTaken
 from dcf.model.access import ApiKey
 
-_FIELDS = "name, digest, created, revoked"
+_FIELDS = "name, digest, kid, created, revoked"
 
 
 class Keys:
@@ -23,12 +23,13 @@ class Keys:
         self._database = database
         self._clock = clock
 
-    def add(self, name: str, digest: str) -> ApiKey:
+    def add(self, name: str, digest: str, kid: str) -> ApiKey:
         """Keeps a new key.
 
         Args:
             name: What it is called; free again once a key of that name is revoked.
             digest: Of the key, which itself is never kept.
+            kid: What it calls itself.
 
         Raises:
             NameTaken: When a key of that name, or this key, is known.
@@ -38,9 +39,10 @@ class Keys:
             query = "SELECT 1 FROM keys WHERE (name = ? AND revoked IS NULL) OR digest = ?"
             if connection.execute(query, (name, digest)).fetchone():
                 raise NameTaken(f"there is a key {name!r} already")
-            key = ApiKey(name, digest, self._clock())
-            values = (key.name, key.digest, key.created)
-            connection.execute("INSERT INTO keys (name, digest, created) VALUES (?, ?, ?)", values)
+            key = ApiKey(name, digest, kid, self._clock())
+            values = (key.name, key.digest, key.kid, key.created)
+            insert = "INSERT INTO keys (name, digest, kid, created) VALUES (?, ?, ?, ?)"
+            connection.execute(insert, values)
         return key
 
     def revoke(self, name: str) -> bool:

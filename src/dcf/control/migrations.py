@@ -74,7 +74,9 @@ _FIRST = (
     f"PRAGMA application_id={APPLICATION_ID}",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST,)
+_KEY_IDS = ("ALTER TABLE keys ADD COLUMN kid TEXT NOT NULL DEFAULT ''",)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _KEY_IDS)
 """Step number N, counted from 1, leads from schema N - 1 to schema N. Schema 0 is an empty file."""
 
 

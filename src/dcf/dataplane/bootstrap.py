@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dcf.dataplane.listener import CONTROL, listener
+from dcf.dataplane.keys import KEYS
+from dcf.dataplane.listener import CONTROL, private_listener, public_listener
 from dcf.settings import DataplaneSettings
 
 DISCOVERY = "Discovery"
@@ -47,17 +48,21 @@ class Sockets:
     Attributes:
         control: The control plane's HTTP server.
         discovery: The discovery service.
-        admin: Envoy's own, made by it.
+        keys: The control plane's set of keys; nothing leads there from outside.
+        admin: Envoy's own interface, made by it.
+        calls: Where replicas call other functions, made by Envoy.
     """
 
     control: Path
     discovery: Path
+    keys: Path
     admin: Path
+    calls: Path
 
     @classmethod
     def under(cls, folder: Path) -> Sockets:
         """The sockets in ``folder``."""
-        return cls(folder / "control.sock", folder / "discovery.sock", folder / "admin.sock")
+        return cls(**{name: folder / f"{name}.sock" for name in cls.__slots__})
 
 
 def write(path: Path, settings: DataplaneSettings, sockets: Sockets) -> None:
@@ -77,6 +82,12 @@ def write(path: Path, settings: DataplaneSettings, sockets: Sockets) -> None:
 def bootstrap(settings: DataplaneSettings, sockets: Sockets) -> dict[str, Any]:
     """Envoy's configuration, in the JSON form of its ``Bootstrap`` message."""
     source = {"ads": {}, "resource_api_version": "V3"}
+    clusters = [
+        _cluster(CONTROL, sockets.control, {"http_protocol_options": {}}),
+        _cluster(DISCOVERY, sockets.discovery, {"http2_protocol_options": {}}),
+    ]
+    if not settings.open:
+        clusters.append(_cluster(KEYS, sockets.keys, {"http_protocol_options": {}}))
     return {
         "node": {"id": "gateway", "cluster": "dcf"},
         "admin": {"address": _pipe(sockets.admin)},
@@ -90,11 +101,8 @@ def bootstrap(settings: DataplaneSettings, sockets: Sockets) -> dict[str, Any]:
             },
         },
         "static_resources": {
-            "listeners": [listener(settings)],
-            "clusters": [
-                _cluster(CONTROL, sockets.control, {"http_protocol_options": {}}),
-                _cluster(DISCOVERY, sockets.discovery, {"http2_protocol_options": {}}),
-            ],
+            "listeners": [public_listener(settings), private_listener(settings, sockets.calls)],
+            "clusters": clusters,
         },
         "overload_manager": _most_connections(settings.connections),
         "stats_config": _statistics(),

@@ -13,6 +13,7 @@ from pathlib import Path
 from dcf.dataplane.admin import get
 from dcf.errors import EnvoyFailed, EnvoyMissing
 from dcf.settings import DataplaneSettings
+from dcf.supervision.bound import bound
 
 MOST_THREADS = 4
 VALIDATE_TIMEOUT = 30.0
@@ -46,8 +47,8 @@ def threads(settings: DataplaneSettings, cores: int | None = None) -> int:
 
 
 def command(program: Path, config: Path, settings: DataplaneSettings) -> list[str]:
-    """The command line of a gateway's Envoy."""
-    return [
+    """The command line of a gateway's Envoy, which ends with the process that starts it."""
+    line = [
         str(program),
         "--config-path",
         str(config),
@@ -55,9 +56,10 @@ def command(program: Path, config: Path, settings: DataplaneSettings) -> list[st
         str(threads(settings)),
         "--log-level",
         settings.log_level,
-        # What a client sends too much of is told to the client and to the access log.
+        # What a client sends too much of is told to the client and to the access log; that keys
+        # cannot be fetched would be told several times a second.
         "--component-log-level",
-        "http:critical",
+        "http:critical,jwt:error",
         # It would share memory with other Envoys of this machine.
         "--disable-hot-restart",
         # The access log is there a moment after the call, not ten seconds.
@@ -66,6 +68,7 @@ def command(program: Path, config: Path, settings: DataplaneSettings) -> list[st
         "--drain-time-s",
         "5",
     ]
+    return bound(line)
 
 
 def validate(program: Path, config: Path) -> None:

@@ -1,11 +1,14 @@
-"""The public port: what a client may send, and where it goes."""
+"""Where Envoy listens: what a client may send, and where it goes."""
 
 from __future__ import annotations
 
 import socket
+from pathlib import Path
 from typing import Any
 
-from dcf.dataplane.replies import local_replies
+from dcf.dataplane.cors import cors_filter, cors_policies
+from dcf.dataplane.keys import key_filter
+from dcf.dataplane.replies import local_replies, timing
 from dcf.protocol import http
 from dcf.settings import DataplaneSettings
 
@@ -29,21 +32,44 @@ end
 that is no cluster goes to the control plane, which knows what it resembles."""
 
 
-def listener(settings: DataplaneSettings) -> dict[str, Any]:
-    """The ``Listener`` message, in JSON form."""
-    chain: dict[str, Any] = {"filters": [_http(settings)]}
+UPSTREAM_TIME = "%COMMON_DURATION(DS_RX_BEG:US_RX_BEG:us)%e-3"
+"""Milliseconds from a request's first byte to the first byte of the replica's reply. Envoy knows
+whole microseconds; the exponent makes them what ``Server-Timing`` has."""
+
+
+def public_listener(settings: DataplaneSettings) -> dict[str, Any]:
+    """The ``Listener`` message of the public port, in JSON form."""
+    address = {"address": settings.host.strip("[]"), "port_value": settings.port}
+    chain: dict[str, Any] = {"filters": [_http(settings, checked=not settings.open)]}
     if settings.certificate:
         chain["transport_socket"] = _tls(settings)
-    address = {"address": settings.host.strip("[]"), "port_value": settings.port}
     return {
-        "name": "public",
-        "address": {"socket_address": address},
-        "filter_chains": [chain],
-        "per_connection_buffer_limit_bytes": settings.buffer,
+        **_listener("public", {"socket_address": address}, chain, settings),
         # A client whose machine vanished is noticed by the system's own probes.
         "socket_options": [
             {"level": socket.SOL_SOCKET, "name": socket.SO_KEEPALIVE, "int_value": 1}
         ],
+    }
+
+
+def private_listener(settings: DataplaneSettings, path: Path) -> dict[str, Any]:
+    """The ``Listener`` message of a Unix socket, in JSON form.
+
+    Whoever can open it needs no key: replicas, which call other functions.
+    """
+    address = {"pipe": {"path": str(path), "mode": 0o600}}
+    chain = {"filters": [_http(settings, checked=False)]}
+    return _listener("private", address, chain, settings)
+
+
+def _listener(
+    name: str, address: dict[str, Any], chain: dict[str, Any], settings: DataplaneSettings
+) -> dict[str, Any]:
+    return {
+        "name": name,
+        "address": address,
+        "filter_chains": [chain],
+        "per_connection_buffer_limit_bytes": settings.buffer,
     }
 
 
@@ -64,14 +90,14 @@ def _tls(settings: DataplaneSettings) -> dict[str, Any]:
     }
 
 
-def _http(settings: DataplaneSettings) -> dict[str, Any]:
+def _http(settings: DataplaneSettings, *, checked: bool) -> dict[str, Any]:
     manager: dict[str, Any] = {
         "@type": f"{_TYPE}extensions.filters.network.http_connection_manager.v3"
         ".HttpConnectionManager",
         "stat_prefix": "public",
         "codec_type": "AUTO",
         "route_config": _routes(settings),
-        "http_filters": [_router()],
+        "http_filters": _filters(settings, checked=checked),
         "upgrade_configs": [{"upgrade_type": "websocket"}],
         "http_protocol_options": {"accept_http_10": True, "default_host_for_http_10": "localhost"},
         "http2_protocol_options": {
@@ -102,6 +128,14 @@ def _http(settings: DataplaneSettings) -> dict[str, Any]:
     if settings.access_log:
         manager["access_log"] = [_access_log()]
     return {"name": "http", "typed_config": manager}
+
+
+def _filters(settings: DataplaneSettings, *, checked: bool) -> list[dict[str, Any]]:
+    # CORS first: a browser asks beforehand without a key, and must be able to read a refusal.
+    filters = [cors_filter()] if settings.cors else []
+    if checked:
+        filters.append(key_filter())
+    return [*filters, _router()]
 
 
 def _router() -> dict[str, Any]:
@@ -146,17 +180,23 @@ def _routes(settings: DataplaneSettings) -> dict[str, Any]:
             "retry_back_off": {"base_interval": "0.005s", "max_interval": "0.05s"},
         },
     }
+    calls = {
+        "match": {"prefix": http.FUNCTION_PREFIX},
+        "route": function,
+        # The gateway's, and its owner's: a handler could use it to call others, or to deploy.
+        "request_headers_to_remove": ["authorization"],
+    }
+    rest = {"match": {"prefix": "/"}, "route": {"cluster": CONTROL, **unhurried}}
     return {
-        "name": "public",
+        "name": "all",
+        "response_headers_to_add": [timing(UPSTREAM_TIME, "APPEND_IF_EXISTS_OR_ADD")],
         "virtual_hosts": [
             {
                 "name": "all",
                 "domains": ["*"],
                 "request_headers_to_remove": ["x-envoy-external-address"],
-                "routes": [
-                    {"match": {"prefix": http.FUNCTION_PREFIX}, "route": function},
-                    {"match": {"prefix": "/"}, "route": {"cluster": CONTROL, **unhurried}},
-                ],
+                "routes": [calls, rest],
+                **cors_policies(settings.cors),
             }
         ],
     }

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Any
 
 from dcf import errors
 from dcf.protocol import http
 from dcf.protocol.status import status_of
+
+_REPLACE = "OVERWRITE_IF_EXISTS_OR_ADD"
 
 _BY_FLAG: dict[str, tuple[type[errors.DcfError], str, str]] = {
     "UH": (errors.NotReady, "Nobody takes calls", "%UPSTREAM_CLUSTER% has no replica now"),
@@ -46,7 +49,20 @@ _BY_FLAG: dict[str, tuple[type[errors.DcfError], str, str]] = {
 }
 """Envoy's response flag (its manual: access logging) to error, title and detail."""
 
+_NO_UPGRADE = (
+    errors.BadRequest,
+    "The function takes no WebSocket",
+    "%UPSTREAM_CLUSTER% has answered and not switched to a WebSocket; its answer is lost",
+)
+"""What an answer of 200 is, which Envoy never gives by itself but in place of a replica's to an
+upgrade. Nobody is to take it for a success."""
+
 _BY_STATUS: dict[int, tuple[type[errors.DcfError], str, str]] = {
+    401: (
+        errors.AccessDenied,
+        "Access denied",
+        "a key that is in force is wanted here: Authorization: Bearer KEY",
+    ),
     400: (errors.BadRequest, "The request cannot be used", "this is not HTTP as it should be"),
     408: (errors.BadRequest, "The request did not arrive", "the rest of the request did not come"),
     413: (
@@ -64,29 +80,48 @@ def local_replies() -> dict[str, Any]:
     for flag, row in _BY_FLAG.items():
         mapper = _mapper({"response_flag_filter": {"flags": [flag]}}, *row)
         mapper["status_code"] = status_of(row[0]).http
-        if issubclass(row[0], errors.NotReady | errors.Overloaded):
-            mapper["headers_to_add"] = [_header(http.RETRY_AFTER, "1")]
         mappers.append(mapper)
-    for status, row in _BY_STATUS.items():
-        value = {"default_value": status, "runtime_key": f"dcf.never_set_{status}"}
-        mappers.append(
-            _mapper({"status_code_filter": {"comparison": {"op": "EQ", "value": value}}}, *row)
-        )
-    rest = _body("CallError", "The call could not be passed on", "%RESPONSE_CODE_DETAILS%")
-    return {"mappers": mappers, "body_format": rest}
+    refused = _mapper(_status("EQ", HTTPStatus.OK), *_NO_UPGRADE)
+    refused["status_code"] = status_of(errors.BadRequest).http
+    mappers.append(refused)
+    mappers += [_mapper(_status("EQ", status), *row) for status, row in _BY_STATUS.items()]
+    title, detail = "The call could not be passed on", "%RESPONSE_CODE_DETAILS%"
+    mappers.append(_mapper(_status("GE", 0), errors.CallError, title, detail))
+    return {"mappers": mappers}
+
+
+def timing(milliseconds: str, action: str) -> dict[str, Any]:
+    """What says in a reply how long it took.
+
+    Args:
+        milliseconds: As Envoy's formatter fills it in.
+        action: What becomes of a header that is there; a ``HeaderAppendAction``.
+    """
+    return _header(http.SERVER_TIMING, f"gateway;dur={milliseconds}", action)
+
+
+def _status(operator: str, number: int) -> dict[str, Any]:
+    value = {"default_value": number, "runtime_key": f"dcf.never_set_{number}"}
+    return {"status_code_filter": {"comparison": {"op": operator, "value": value}}}
 
 
 def _mapper(
     condition: dict[str, Any], error: type[errors.DcfError], title: str, detail: str
 ) -> dict[str, Any]:
-    return {"filter": condition, "body_format_override": _body(error.__name__, title, detail)}
-
-
-def _header(name: str, value: str) -> dict[str, Any]:
+    headers = [timing("%DURATION%", _REPLACE)]
+    if issubclass(error, errors.NotReady | errors.Overloaded):
+        headers.append(_header(http.RETRY_AFTER, "1", _REPLACE))
+    if issubclass(error, errors.AccessDenied):
+        headers.append(_header("www-authenticate", "Bearer", _REPLACE))
     return {
-        "header": {"key": name, "value": value},
-        "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
+        "filter": condition,
+        "headers_to_add": headers,
+        "body_format_override": _body(error.__name__, title, detail),
     }
+
+
+def _header(name: str, value: str, action: str) -> dict[str, Any]:
+    return {"header": {"key": name, "value": value}, "append_action": action}
 
 
 def _body(error: str, title: str, detail: str) -> dict[str, Any]:

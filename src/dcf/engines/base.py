@@ -32,6 +32,9 @@ class ReplicaSpec:
         environment: The author's variables.
         extra: Variables of the framework's own, such as CUDA_VISIBLE_DEVICES.
         secrets: Folder with the replica's secrets, one file each; None without any.
+        limits: At most this much. With ``gpu`` at 0 it sees no GPU; above 0 it has that many to
+            itself, and runs on the CPU where the engine has none at all.
+        requests: At least this much. An engine without that many GPUs does not start it.
     """
 
     id: ReplicaId
@@ -43,6 +46,8 @@ class ReplicaSpec:
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
     extra: Mapping[str, str] = field(default_factory=dict, repr=False)
     secrets: Path | None = None
+    limits: Resources = field(default_factory=Resources)
+    requests: Resources = field(default_factory=Resources)
 
 
 class Engine(Protocol):
@@ -58,6 +63,7 @@ class Engine(Protocol):
 
         Raises:
             StartError: When it is known at once that it cannot be started.
+            GpuUnavailable: When too few GPUs are free for it.
         """
 
     async def stop(self, replica: ReplicaId, grace: float) -> None:
@@ -71,10 +77,11 @@ class Engine(Protocol):
             grace: Seconds for calls in flight; then it is killed.
         """
 
-    def observe(self) -> AsyncGenerator[Observation, None]:
+    def observe(self) -> AsyncGenerator[tuple[Observation, ...] | Observation, None]:
         """Every replica as it is now, then every change. It goes on until it is closed.
 
-        "Now" is when the first one is asked for.
+        The first item, and no other, is a tuple: all replicas, or none. "Now" is when it is asked
+        for.
         Only changes of ``dcf.model.replica.TRANSITIONS`` are seen; steps that were taken before
         anybody looked may be left out.
         """

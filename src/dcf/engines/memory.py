@@ -88,13 +88,12 @@ class MemoryEngine:
             self._end(one, ReplicaExit(0, self._clock(), "exit code 0", asked=True))
         del self._replicas[replica]
 
-    async def observe(self) -> AsyncGenerator[Observation, None]:
+    async def observe(self) -> AsyncGenerator[tuple[Observation, ...] | Observation, None]:
         """Every replica as it is now, then every change."""
         news: asyncio.Queue[Observation] = asyncio.Queue()
-        for one in self._replicas.values():
-            news.put_nowait(one.seen)
         self._observers.add(news)
         try:
+            yield tuple(one.seen for one in self._replicas.values())
             while True:
                 yield await news.get()
         finally:

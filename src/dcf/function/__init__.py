@@ -1,1 +1,1 @@
-"""What an author imports: Request, Reply, secret. Not here: anything that serves or schedules."""
+"""What an author imports: Request, Reply, secret, call. Not here: what serves or schedules."""

@@ -6,6 +6,7 @@ import json
 import math
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs
@@ -188,3 +189,7 @@ class Request:
 
     def __repr__(self) -> str:
         return f"<Request {self.method} {self.path} of {self._function}, {len(self.input)} bytes>"
+
+
+CURRENT: ContextVar[Request | None] = ContextVar("CURRENT", default=None)
+"""The call that is being answered here. The watcher sets it; ``dcf.call`` looks at it."""

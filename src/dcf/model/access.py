@@ -12,11 +12,14 @@ class ApiKey:
     Attributes:
         name: Given by its maker.
         digest: Of the key. A key is long and random, so a plain digest cannot be turned back.
+        kid: Names the key in itself; with the gateway's secret, what it is signed with is found
+            again.
         created: Seconds since the epoch.
         revoked: Seconds since the epoch; None while the key is good.
     """
 
     name: str
     digest: str
+    kid: str
     created: float
     revoked: float | None = None

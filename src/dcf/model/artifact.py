@@ -8,7 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass
+
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+
+
+def is_digest(text: str) -> bool:
+    """Whether a text is written as a digest."""
+    return _DIGEST.fullmatch(text) is not None
 
 
 def digest_of(data: bytes) -> str:

@@ -81,9 +81,11 @@ class Observation:
         state: Its state.
         endpoint: Where it takes calls (``dcf.client``); "" before it is READY.
         exit: What went wrong or how it ended; with FAILED and EXITED alone.
+        limits: What holds it to each limit, for people: ``memory: 512 MiB (RLIMIT_DATA)``.
     """
 
     id: ReplicaId
     state: ReplicaState
     endpoint: str = ""
     exit: ReplicaExit | None = None
+    limits: tuple[str, ...] = ()

@@ -10,9 +10,10 @@ from typing import Any
 from dcf.errors import ConfigError, Problem
 from dcf.model.function import FunctionSpec, HandlerRef, Resources
 from dcf.project.document import read_yaml
-from dcf.project.fields import CONFIG
+from dcf.project.fields import CONFIG, DCF
 from dcf.project.kinds import PYTHON_ARGUMENT
 from dcf.project.nodes import Faults, kind_of
+from dcf.project.sections import mapping_entries
 
 CONFIG_NAME = "config.yaml"
 """What the file is called unless it is named otherwise."""
@@ -53,6 +54,30 @@ def load_config(path: Path) -> Config:
     faults.check()
     functions = {name: _spec(name, found) for name, found in values["functions"].items()}
     return Config(path, functions, values.get("dcf", {}).get("gateway"))
+
+
+def gateway_of(path: Path) -> str | None:
+    """The gateway that a config.yaml names, ``host:port``, whatever else is in it.
+
+    Args:
+        path: The file; it need not be there, or be one of ours.
+
+    Returns:
+        None when it names none.
+
+    Raises:
+        ConfigError: When it is there and no YAML, or names what is no address.
+    """
+    root = read_yaml(path) if path.is_file() else None
+    if root is None:
+        return None
+    faults = Faults(path)
+    values: dict[str, Any] = {}
+    for entry in mapping_entries(root, "", Faults(path)):
+        if entry.key == "dcf":
+            values = DCF.read(entry.value, "dcf", faults)
+    faults.check()
+    return values.get("gateway")
 
 
 def _spec(name: str, values: Mapping[str, Any]) -> FunctionSpec:

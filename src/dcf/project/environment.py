@@ -44,9 +44,7 @@ class Resolved:
 
 
 def resolve_environment(spec: FunctionSpec, folder: Path, secrets_dir: Path) -> Resolved:
-    """Reads the environment files and finds the secrets.
-
-    Among the files a later one wins, and ``environment`` wins over all.
+    """Reads the variables and finds the secrets.
 
     Args:
         spec: The function.
@@ -57,6 +55,27 @@ def resolve_environment(spec: FunctionSpec, folder: Path, secrets_dir: Path) -> 
         SecretNotFound: When an environment file or a secret is missing.
         ConfigError: When an environment file cannot be used.
     """
+    environment = read_environment(spec, folder)
+    secrets = {name: secrets_dir / name for name in spec.secrets}
+    for name, path in secrets.items():
+        if not _is_file(path):
+            raise SecretNotFound(name, path)
+    return Resolved(environment, secrets)
+
+
+def read_environment(spec: FunctionSpec, folder: Path) -> dict[str, str]:
+    """The function's variables, those of its environment files included.
+
+    Among the files a later one wins, and ``environment`` wins over all.
+
+    Args:
+        spec: The function.
+        folder: Of its config.yaml, to which the files are relative.
+
+    Raises:
+        SecretNotFound: When an environment file is missing.
+        ConfigError: When an environment file cannot be used.
+    """
     environment: dict[str, str] = {}
     for name in spec.environment_file:
         path = folder / name
@@ -64,12 +83,7 @@ def resolve_environment(spec: FunctionSpec, folder: Path, secrets_dir: Path) -> 
             raise SecretNotFound(name, path)
         is_yaml = path.suffix.lower() in {".yml", ".yaml"}
         environment |= _from_yaml(path) if is_yaml else _from_lines(path)
-    environment |= spec.environment
-    secrets = {name: secrets_dir / name for name in spec.secrets}
-    for name, path in secrets.items():
-        if not _is_file(path):
-            raise SecretNotFound(name, path)
-    return Resolved(environment, secrets)
+    return environment | dict(spec.environment)
 
 
 def _is_missing(path: Path) -> bool:

@@ -194,14 +194,12 @@ FUNCTION = Section(
     _check_function,
 )
 
+DCF = Section("dcf", (Field("gateway", GATEWAY, "Address of the gateway, host:port."),))
+
 CONFIG = Section(
     "the file",
     (
         Field("functions", Functions(FUNCTION), "The functions by name.", required=True),
-        Field(
-            "dcf",
-            Section("dcf", (Field("gateway", GATEWAY, "Address of the gateway, host:port."),)),
-            "Settings that are no function's.",
-        ),
+        Field("dcf", DCF, "Settings that are no function's."),
     ),
 )

@@ -2,41 +2,45 @@
 
 from __future__ import annotations
 
-from dcf.model.function import FunctionSpec
+from dcf.model.function import FunctionSpec, Resources
 from dcf.project.kinds import PYTHON_ARGUMENT
 
 
-def notices(spec: FunctionSpec) -> tuple[str, ...]:
+def notices(spec: FunctionSpec, *, deployed: bool = False) -> tuple[str, ...]:
     """What to tell the author about keys without effect outside images or clusters.
 
     Args:
         spec: The function.
+        deployed: Whether it is to run behind a gateway, where limits hold and lists show image and
+            labels, and not by ``run`` or ``serve``.
 
     Returns:
-        At most one sentence about images, one about clusters and one about amounts.
+        At most one sentence about images, one about clusters and one about limits.
     """
     arguments = [key for key, _ in spec.build_args if key != PYTHON_ARGUMENT]
-    in_images = [key for key in ("docker_registry", "image") if getattr(spec, key)]
+    image, labels = ((), ()) if deployed else (("image",), ("labels",))
+    in_images = [key for key in ("docker_registry", *image) if getattr(spec, key)]
     if arguments:
         in_images.append(f"build_args ({', '.join(arguments)})")
     if spec.build_options:
         in_images.append("build_options")
-    in_clusters = [key for key in ("constraints", "labels") if getattr(spec, key)]
-    amounts = [
-        f"{key}.{amount}"
-        for key in ("limits", "requests")
-        for amount in ("memory", "cpu")
-        if getattr(getattr(spec, key), amount) is not None
-    ]
+    in_clusters = [key for key in ("constraints", *labels) if getattr(spec, key)]
+    in_clusters += _amounts("requests", spec.requests)
+    in_deployments = [] if deployed else _amounts("limits", spec.limits)
     return tuple(
         f"{spec.name}: {_joined(keys)} {'acts' if len(keys) == 1 else 'act'} only in {where}"
         for keys, where in (
             (in_images, "images"),
             (in_clusters, "clusters"),
-            (amounts, "deployments, not in run and serve"),
+            (in_deployments, "deployments, not in run and serve"),
         )
         if keys
     )
+
+
+def _amounts(key: str, given: Resources) -> list[str]:
+    amounts = {"memory": given.memory, "cpu": given.cpu}
+    return [f"{key}.{name}" for name, amount in amounts.items() if amount is not None]
 
 
 def _joined(keys: list[str]) -> str:

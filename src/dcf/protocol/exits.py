@@ -12,6 +12,8 @@ class WatcherExit(IntEnum):
     """Its settings do not fit (64 to 78 as in BSD's sysexits.h)."""
     HANDLER = 70
     """The handler could not be started; the reason was reported."""
+    CONFINEMENT = 71
+    """It could not be held to its limits; the reason was reported."""
     ADDRESS = 73
     """It could not listen where it was told to."""
     STUCK = 75

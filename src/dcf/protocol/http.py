@@ -16,7 +16,8 @@ DEADLINE_MS = "x-dcf-deadline-ms"
 """Milliseconds that the caller still waits, counted from the request's arrival (relative, so that
 clocks need not agree; gRPC's ``grpc-timeout`` is relative for the same reason)."""
 SERVER_TIMING = "server-timing"
-"""Where the time went: ``queue`` and ``handler`` in milliseconds (W3C Server Timing)."""
+"""Where the time went: ``queue`` and ``handler`` in milliseconds (W3C Server Timing), and behind a
+gateway ``gateway``: from the request's first byte to the reply's."""
 RETRY_AFTER = "retry-after"
 """Seconds (RFC 9110, 10.2.3)."""
 

@@ -18,6 +18,8 @@ _START_ERRORS = {
         errors.HandlerNotFound,
         errors.HandlerImportFailed,
         errors.HandlerInitFailed,
+        errors.StartTimeout,
+        errors.ConfinementFailed,
         errors.AddressInUse,
     )
 }

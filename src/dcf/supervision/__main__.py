@@ -1,6 +1,7 @@
 """``python -m dcf.supervision --state DIR``: the composition root of the supervisor's process.
 
-It ends in order at SIGTERM, SIGINT and SIGHUP, and at once at a second one. Its own log goes to
+It ends in order at SIGTERM, SIGINT and SIGHUP, and at once at a second one. With ``--lifeline`` it
+also ends in order when its standard input ends, because its parent is gone. Its own log goes to
 standard error.
 """
 
@@ -63,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> SupervisorExit:
             _allow_open_files()
             record = Record(state / "processes.json")
             record.end_leftovers()
-            asyncio.run(_run(state, listen, record, given.grace))
+            asyncio.run(_run(state, listen, record, given.grace, lifeline=given.lifeline))
     except SupervisorRunning as error:
         sys.stderr.write(f"{error}\n")
         return SupervisorExit.TAKEN
@@ -78,10 +79,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--state", required=True, help="folder for its state, socket and logs")
     parser.add_argument("--socket", help="where to listen (default: supervisor.sock in the folder)")
     parser.add_argument("--grace", type=float, default=GRACE, help="seconds for each stage to end")
+    parser.add_argument("--lifeline", action="store_true", help="end when standard input ends")
     return parser
 
 
-async def _run(state: Path, listen: Path, record: Record, grace: float) -> None:
+async def _run(state: Path, listen: Path, record: Record, grace: float, *, lifeline: bool) -> None:
     loop = asyncio.get_running_loop()
     supervisor = Supervisor(state / "logs", record)
     asked: list[asyncio.Task[None]] = []
@@ -90,7 +92,14 @@ async def _run(state: Path, listen: Path, record: Record, grace: float) -> None:
         work = supervisor.kill() if asked else supervisor.shutdown(grace)
         asked.append(loop.create_task(work))
 
+    def hear() -> None:
+        if not os.read(0, 1024):
+            loop.remove_reader(0)
+            ask()
+
     loop.add_signal_handler(signal.SIGCHLD, supervisor.reap)
+    if lifeline:
+        loop.add_reader(0, hear)
     for number in SIGNALS:
         loop.add_signal_handler(number, ask)
     async with Server(supervisor).listening(listen):

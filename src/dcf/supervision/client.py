@@ -42,6 +42,9 @@ class SupervisorClient:
     """Asks one supervisor. Every method raises SupervisorUnreachable when it is not there.
 
     Streams are to be closed: ``async with contextlib.aclosing(client.observe()) as events``.
+
+    Attributes:
+        socket: Where the supervisor listens.
     """
 
     def __init__(self, socket: Path, timeout: float = 10.0) -> None:
@@ -51,7 +54,7 @@ class SupervisorClient:
             socket: Where the supervisor listens.
             timeout: Seconds that it may take to answer, beside the time that a request names.
         """
-        self._socket = socket
+        self.socket = socket
         self._timeout = timeout
 
     async def start(self, process: ProcessSpec) -> ProcessStatus:
@@ -136,9 +139,9 @@ class SupervisorClient:
 
     async def _reply(self, request: Request) -> AsyncGenerator[dict[str, Any], None]:
         try:
-            reader, writer = await asyncio.open_unix_connection(self._socket, limit=REPLY_LIMIT)
+            reader, writer = await asyncio.open_unix_connection(self.socket, limit=REPLY_LIMIT)
         except OSError as error:
-            raise SupervisorUnreachable(f"nobody listens at {self._socket}: {error}") from error
+            raise SupervisorUnreachable(f"nobody listens at {self.socket}: {error}") from error
         try:
             writer.write(request_line(request))
             await writer.drain()

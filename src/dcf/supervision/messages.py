@@ -40,6 +40,7 @@ class ProcessSpec:
             before each run, and at the end.
         stage: When the supervisor shuts down, lower stages end before higher ones.
         log: How much of its log is kept.
+        note: Whatever a client wants to find again with the process; nothing secret.
     """
 
     name: str
@@ -52,6 +53,7 @@ class ProcessSpec:
     sockets: tuple[str, ...] = ()
     stage: int = 0
     log: LogBound = field(default_factory=LogBound)
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,7 @@ class ProcessStatus:
         runs: How often it was started.
         reports: The latest lines of the latest run's reports, oldest first.
         exit: How the run before, or the latest if it has ended, went.
+        note: The client's own, as it came with the start.
     """
 
     name: str
@@ -95,6 +98,7 @@ class ProcessStatus:
     runs: int = 0
     reports: tuple[str, ...] = ()
     exit: ExitRecord | None = None
+    note: str = ""
 
 
 class EventKind(StrEnum):
@@ -126,6 +130,7 @@ class Event:
         report: The line that it wrote, else "".
         exit: How the run ended.
         delay: Seconds until the next start.
+        note: With STARTED, the client's own.
     """
 
     kind: EventKind
@@ -135,6 +140,7 @@ class Event:
     report: str = ""
     exit: ExitRecord | None = None
     delay: float = 0.0
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)

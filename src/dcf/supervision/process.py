@@ -9,11 +9,13 @@ import signal
 import stat
 import subprocess
 import time
+import uuid
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
 from dcf.supervision.child import Exit
+from dcf.supervision.identity import kill_marked
 from dcf.supervision.lines import Lines
 from dcf.supervision.log import ProcessLog
 from dcf.supervision.messages import Event, EventKind, ExitRecord, ProcessSpec, ProcessStatus
@@ -29,6 +31,10 @@ REPORTS_KEPT = 8
 
 CANNOT_START = 127
 """Exit code of a run that could not begin, as in shells."""
+
+
+RUN_MARK = "DCF_RUN"
+"""Variable that everything descended from one run inherits: by it what left the group is found."""
 
 
 class Process:
@@ -69,6 +75,7 @@ class Process:
         self._report_lines = Lines(REPORT_LIMIT)
         policy = spec.restart
         self._history: deque[Run] = deque(maxlen=remembered(policy) if policy else 1)
+        self._run = ""
         self._since = 0.0
         self._started = 0.0
         self._runs = 0
@@ -85,6 +92,7 @@ class Process:
             ValueError: When a text holds what no program can be given.
         """
         _remove_sockets(self.spec.sockets)
+        self._run = uuid.uuid4().hex
         with contextlib.ExitStack() as reading, contextlib.ExitStack() as writing:
             log_read, log_write = _pipe(reading, writing)
             report_read, report_write = (
@@ -92,7 +100,7 @@ class Process:
             )
             popen = subprocess.Popen(
                 self.spec.command,
-                env={**self.spec.env, **self._mark},
+                env={**self.spec.env, **self._mark, RUN_MARK: self._run},
                 cwd=self.spec.cwd,
                 stdin=subprocess.PIPE if self.spec.lifeline else subprocess.DEVNULL,
                 stdout=report_write,
@@ -110,7 +118,7 @@ class Process:
         self._pipes.add(log_read, self.log.feed)
         if report_read is not None:
             self._pipes.add(report_read, self._reported)
-        self._happened(EventKind.STARTED, pid=popen.pid)
+        self._happened(EventKind.STARTED, pid=popen.pid, note=self.spec.note)
 
     def status(self) -> ProcessStatus:
         """The process now."""
@@ -122,6 +130,7 @@ class Process:
             runs=self._runs,
             reports=tuple(self._reports),
             exit=self._exit,
+            note=self.spec.note,
         )
 
     def reap(self) -> bool:
@@ -135,6 +144,7 @@ class Process:
             return False
         # While its leader is not reaped, no other group can have this id.
         self._kill_group()
+        kill_marked(f"{RUN_MARK}={self._run}".encode())
         code = popen.wait()
         self._popen = None
         _remove_sockets(self.spec.sockets)
@@ -240,8 +250,9 @@ class Process:
         report: str = "",
         exit_: ExitRecord | None = None,
         delay: float = 0.0,
+        note: str = "",
     ) -> None:
-        self._tell(Event(kind, self.spec.name, time.time(), pid, report, exit_, delay))
+        self._tell(Event(kind, self.spec.name, time.time(), pid, report, exit_, delay, note))
 
     def _to(self, state: ProcessState) -> None:
         if not follows(self.state, state):

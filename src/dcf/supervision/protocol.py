@@ -164,6 +164,7 @@ def _process(members: _Members) -> ProcessSpec:
             file_bytes=max(1, log.count("file_bytes", bound.file_bytes)),
             files=max(1, log.count("files", bound.files)),
         ),
+        note=members.get("note", str, ""),
     )
 
 

@@ -158,7 +158,11 @@ class Supervisor:
             except OSError:
                 return 0.0
 
-        over = [one for one in self._logs.iterdir() if one.name not in self._processes]
+        try:
+            over = [one for one in self._logs.iterdir() if one.name not in self._processes]
+        except OSError:
+            # Somebody removed the folder; the processes are to be ended all the same.
+            return
         if len(over) > LOGS_KEPT:
             for folder in sorted(over, key=age)[:-LOGS_KEPT]:
                 shutil.rmtree(folder, ignore_errors=True)

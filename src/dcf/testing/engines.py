@@ -80,20 +80,37 @@ def _scenario(
 class Watch:
     """One stream of observations, with all that it has told."""
 
-    def __init__(self, bench: Bench, stream: AsyncGenerator[Observation, None]) -> None:
-        """Reads ``stream``, the observations of an engine on ``bench``."""
+    def __init__(
+        self,
+        bench: Bench,
+        first: tuple[Observation, ...],
+        stream: AsyncGenerator[tuple[Observation, ...] | Observation, None],
+    ) -> None:
+        """Follows an engine on ``bench``.
+
+        Args:
+            bench: Where the engine is.
+            first: The first item of ``stream``.
+            stream: The engine's observations.
+        """
         self._bench = bench
+        self._first = list(first)
         self._stream = stream
         self.told: list[Observation] = []
 
     async def until(self, replica: ReplicaId, state: ReplicaState) -> Observation:
         """Reads until ``replica`` is seen in ``state``."""
         while True:
-            await self._bench.settle()
-            seen = await anext(self._stream)
+            seen = self._first.pop(0) if self._first else await self._change()
             self.told.append(seen)
             if (seen.id, seen.state) == (replica, state):
                 return seen
+
+    async def _change(self) -> Observation:
+        await self._bench.settle()
+        seen = await anext(self._stream)
+        assert isinstance(seen, Observation), "the state of all is the first item alone"
+        return seen
 
     def states(self, replica: ReplicaId) -> list[ReplicaState]:
         """The states of ``replica`` that were told."""
@@ -103,7 +120,9 @@ class Watch:
 @contextlib.asynccontextmanager
 async def _watching(bench: Bench, engine: Engine | None = None) -> AsyncGenerator[Watch, None]:
     async with contextlib.aclosing((engine or bench.engine).observe()) as stream:
-        yield Watch(bench, stream)
+        first = await anext(stream)
+        assert isinstance(first, tuple), "the state of all comes first"
+        yield Watch(bench, first, stream)
 
 
 A, B = ReplicaId("a-1"), ReplicaId("b-1")
@@ -233,6 +252,20 @@ class EngineContract:
             await watch.until(A, ReplicaState.EXITED)
 
         assert found == ready
+
+    @_scenario
+    async def test_all_replicas_are_told_at_once_and_first(self, bench: Bench) -> None:
+        """Nothing yet, then all there are: whoever looks knows when it has seen them all."""
+        async with contextlib.aclosing(bench.engine.observe()) as stream:
+            nothing = await anext(stream)
+        await bench.engine.start(bench.spec(A))
+        await bench.engine.start(bench.spec(B))
+        async with contextlib.aclosing(bench.engine.observe()) as stream:
+            first = await anext(stream)
+
+        assert nothing == ()
+        assert isinstance(first, tuple)
+        assert {seen.id for seen in first} == {A, B}
 
     @_scenario
     async def test_logs_are_kept_and_followed(self, bench: Bench) -> None:

@@ -19,13 +19,15 @@ from typing import TextIO, cast
 
 import uvloop
 
-from dcf.errors import AddressInUse, ConfigError
+from dcf.errors import AddressInUse, ConfigError, ConfinementFailed
 from dcf.protocol.exits import WatcherExit
 from dcf.settings import WatcherSettings
 from dcf.telemetry import log
+from dcf.watcher.confinement import confine
 from dcf.watcher.host import Host
 from dcf.watcher.lanes import HANDLER_THREAD
 from dcf.watcher.life import Life
+from dcf.watcher.old_names import OldNames
 from dcf.watcher.server import listen
 
 SWITCH_INTERVAL = 0.0005
@@ -52,8 +54,14 @@ def main() -> int:
     if settings.lifeline:
         _end_with_parent()
     _close_standard_input()
+    sys.meta_path.append(OldNames())
     sys.setswitchinterval(SWITCH_INTERVAL)
     life = Life(channel)
+    try:
+        confine(settings)
+    except ConfinementFailed as error:
+        life.failed(error)
+        return WatcherExit.CONFINEMENT
     try:
         listener = listen(settings.listen)
     except AddressInUse as error:

@@ -89,8 +89,7 @@ class App:
     def answered(self, call: Call) -> None:
         """The handler's outcome for ``call`` is there, or the first chunk of it. On the loop."""
         if call.state is CallState.WAITING:
-            call.to(CallState.DONE)
-            call.ready.set_result(None)
+            call.answer()
         elif call.pipe is not None:
             call.pipe.abandon()
 

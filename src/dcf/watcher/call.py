@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from enum import IntEnum
 from typing import Any
 
-from dcf.errors import DcfError
+from dcf.errors import DcfError, DeadlineExceeded
 from dcf.function.reply import Encoded
 from dcf.function.request import Request
 from dcf.watcher.pipe import ChunkPipe
@@ -127,6 +127,23 @@ class Call:
         """A chunk of a streamed reply went through: the deadline moves."""
         if self.rolling:
             self.deadline = time.monotonic() + self.rolling
+
+    def answer(self) -> None:
+        """Takes the handler's outcome, which is there.
+
+        An error that comes past the deadline is the deadline's, also where no sweep was in between:
+        a handler whose own calls run out of time fails just then.
+        """
+        if isinstance(self.outcome, DcfError) and time.monotonic() >= self.deadline:
+            self.outcome = self.expiry()
+        self.to(CallState.DONE)
+        self.ready.set_result(None)
+
+    def expiry(self) -> DeadlineExceeded:
+        """The error that the deadline has passed."""
+        reading = self.state is CallState.READING
+        what = "the body did not arrive" if reading else "there was no reply"
+        return DeadlineExceeded(f"{what} within {self.deadline - self.arrived:.4g} s")
 
     def end(self, error: DcfError) -> None:
         """Gives the call up with ``error``, wherever it is. The handler may still be at work."""

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from dcf.errors import HandlerInitFailed, NotReady, StartError
+from dcf.errors import HandlerInitFailed, NotReady, StartError, StartTimeout
 from dcf.model.replica import ReplicaState
 from dcf.protocol.exits import WatcherExit
 from dcf.settings import WatcherSettings
@@ -69,6 +69,8 @@ class Host:
             target=self._handler_thread, name=f"{HANDLER_THREAD}1", daemon=True
         )
         thread.start()
+        limit = self._settings.start_timeout
+        self._starting = self._loop.call_later(limit, self._too_late, thread)
         if self._settings.listen.startswith("fd:"):
             # The socket is shared with the replica that this one replaces: calls go there until
             # this one can take them.
@@ -143,16 +145,27 @@ class Host:
 
     def _open(self, lane: Lane) -> None:
         if self._life.state is ReplicaState.STARTING:
+            self._starting.cancel()
             self._app.open(lane)
             self._opened.set()
         else:
             lane.close()
 
     def _failed(self, error: StartError) -> None:
+        if self._settings.log_failure:
+            logger.error("%s", f"{error}\n{error.traceback}".rstrip())
         self._life.failed(error)
         self._exit = WatcherExit.HANDLER
         self._opened.set()
         self._server.finish()
+
+    def _too_late(self, thread: threading.Thread) -> None:
+        """Import or constructor take longer than they may: tells where they are, and ends."""
+        frame = sys._current_frames().get(thread.ident or 0)  # noqa: SLF001  documented in spite of its name
+        if frame is None or self._life.state is not ReplicaState.STARTING:
+            return
+        detail = f"the handler was not ready within {self._settings.start_timeout:g} s"
+        self._failed(StartTimeout(detail, tracebacks.author_stack(frame)))
 
     def _stuck(self, call: Call) -> None:
         """The handler goes on past deadline and grace: only the end of the process stops it."""

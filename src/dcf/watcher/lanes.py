@@ -18,6 +18,7 @@ from typing import Any, Protocol
 
 from dcf.errors import UnsupportedReply
 from dcf.function.reply import encode
+from dcf.function.request import CURRENT
 from dcf.watcher.call import Call
 from dcf.watcher.loading import Handler
 from dcf.watcher.mailbox import Mailbox
@@ -89,6 +90,7 @@ class ThreadLane:
             if call.request.cancelled:
                 continue
             call.started = time.monotonic()
+            CURRENT.set(call.request)
             try:
                 reply = encode(handler(call.request))
                 call.outcome = reply
@@ -170,6 +172,7 @@ class LoopLane:
 
     async def _serve(self, call: Call) -> None:
         call.started = time.monotonic()
+        CURRENT.set(call.request)
         try:
             await self._answer(call)
         finally:

@@ -10,7 +10,6 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator
 
-from dcf.errors import DeadlineExceeded
 from dcf.watcher.call import Call, CallState
 
 INTERVAL = 0.05
@@ -84,10 +83,7 @@ class Sweeper:
                 self._calls.discard(call)
                 self._on_stuck(call)
         elif now >= call.deadline:
-            seconds = call.deadline - call.arrived
-            reading = call.state is CallState.READING
-            what = "the body did not arrive" if reading else "there was no reply"
-            call.end(DeadlineExceeded(f"{what} within {seconds:.4g} s"))
+            call.end(call.expiry())
             if call.busy:
                 self._interrupt(call)
         elif call.watch is None and call.state is not CallState.READING:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import traceback
 from pathlib import Path
+from types import FrameType
 
 LIMIT = 32 * 1024
 """Characters of one traceback. An exception can carry a whole array in its message."""
@@ -42,8 +43,21 @@ def author_traceback(error: BaseException) -> str:
         text = "".join(found.format())
     else:
         text = "".join(found.format_exception_only())
-    text = in_authors_words(text)
-    return text if len(text) <= LIMIT else f"{text[: LIMIT // 2]}\n[...]\n{text[-LIMIT // 2 :]}"
+    return _shortened(text)
+
+
+def author_stack(frame: FrameType) -> str:
+    """Where a thread is, from the first line of the author's own code on.
+
+    Args:
+        frame: The thread's innermost frame.
+    """
+    frames = traceback.extract_stack(frame)
+    ours = [place for place, one in enumerate(frames) if one.filename.startswith(_OURS)]
+    frames = traceback.StackSummary.from_list(frames[ours[-1] + 1 :] if ours else frames)
+    while frames and frames[0].filename.startswith("<frozen importlib"):
+        frames.pop(0)
+    return _shortened("Stack (most recent call last):\n" + "".join(frames.format()))
 
 
 def summary(error: BaseException) -> str:
@@ -56,6 +70,11 @@ def summary(error: BaseException) -> str:
         message = "<its message cannot be shown>"
     text = in_authors_words(f"{type_name(error)}: {message}" if message else type_name(error))
     return text if len(text) <= LIMIT else f"{text[:LIMIT]} [...]"
+
+
+def _shortened(text: str) -> str:
+    text = in_authors_words(text)
+    return text if len(text) <= LIMIT else f"{text[: LIMIT // 2]}\n[...]\n{text[-LIMIT // 2 :]}"
 
 
 def type_name(error: BaseException) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+import time
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from dcf.builder.builder import Builder
@@ -16,6 +17,36 @@ from dcf.builder.uv import Uv
 from dcf.settings import StoreSettings
 
 RUNTIME_PACKAGES = (("httptools", "0.9"), ("uvicorn", "0.40"), ("uvloop", "0.23"))
+
+
+SLOW_BACKEND = """\
+import time, zipfile
+from pathlib import Path
+def build_wheel(folder, settings=None, metadata=None):
+    place = Path({place!r})
+    (place / "building").touch()
+    until = time.monotonic() + 20
+    while not (place / "go").exists() and time.monotonic() < until:
+        time.sleep(0.01)
+    name = "slow-1.0-py3-none-any.whl"
+    about = "slow-1.0.dist-info"
+    with zipfile.ZipFile(f"{{folder}}/{{name}}", "w") as archive:
+        archive.writestr("slow.py", "x = 1")
+        archive.writestr(f"{{about}}/METADATA", "Metadata-Version: 2.1\\nName: slow\\nVersion: 1.0\\n")
+        archive.writestr(f"{{about}}/WHEEL", "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n")
+        archive.writestr(f"{{about}}/RECORD", "")
+    return name
+"""
+
+SLOW_PROJECT = """\
+[build-system]
+requires = []
+build-backend = "backend"
+backend-path = ["."]
+[project]
+name = "slow"
+version = "1.0"
+"""
 
 
 class Heard:
@@ -96,6 +127,20 @@ def make_folder(place: Path, requirements: str | None = None) -> Path:
     if requirements is not None:
         (place / "requirements.txt").write_text(requirements)
     return place
+
+
+def make_slow_package(folder: Path, place: Path) -> None:
+    """A package whose build makes a file ``building`` in a place and waits there for one ``go``."""
+    folder.mkdir()
+    (folder / "pyproject.toml").write_text(SLOW_PROJECT)
+    (folder / "backend.py").write_text(SLOW_BACKEND.format(place=str(place)))
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    until = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < until, "it did not happen"
+        time.sleep(0.01)
 
 
 def make_builder(

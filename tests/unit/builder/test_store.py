@@ -46,6 +46,22 @@ def test_a_damaged_blob_is_dropped(store: Store, content: str) -> None:
     assert store.blobs.has(digest, size)
 
 
+@pytest.mark.parametrize("touched", [False, True])
+def test_a_wrong_size_finds_no_blob_and_drops_none(store: Store, *, touched: bool) -> None:
+    digest, size = store.blobs.add([b"one"])
+    if touched:
+        os.utime(store.blobs.path(digest))
+    assert not store.blobs.has(digest, size + 1)
+    assert store.blobs.has(digest, size)
+
+
+def test_what_is_no_digest_names_no_file(store: Store) -> None:
+    (store.root / "outside.json").write_text("[]")
+    with pytest.raises(StorageError, match="is no digest"):
+        store.bundle("sha256:../outside")
+    assert (store.root / "outside.json").exists()
+
+
 def test_a_failed_reader_leaves_nothing(store: Store) -> None:
     def chunks() -> Iterator[bytes]:
         yield b"one"

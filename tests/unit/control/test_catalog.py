@@ -313,21 +313,21 @@ def test_half_a_surrogate_in_a_traceback(catalog):
 
 
 def test_a_key_is_known_by_its_digest_until_it_is_revoked(catalog):
-    key = catalog.keys.add("laptop", "d1")
+    key = catalog.keys.add("laptop", "d1", "k1")
 
     assert catalog.keys.in_force("d1") == key
     assert catalog.keys.in_force("d2") is None
     with pytest.raises(NameTaken):
-        catalog.keys.add("laptop", "d2")
+        catalog.keys.add("laptop", "d2", "k2")
     with pytest.raises(NameTaken):
-        catalog.keys.add("other", "d1")
+        catalog.keys.add("other", "d1", "k3")
     assert catalog.keys.revoke("laptop")
     assert not catalog.keys.revoke("laptop")
     assert catalog.keys.in_force("d1") is None
-    catalog.keys.add("laptop", "d2")
-    assert [(one.digest, one.revoked is None) for one in catalog.keys.all()] == [
-        ("d1", False),
-        ("d2", True),
+    catalog.keys.add("laptop", "d2", "k2")
+    assert [(one.digest, one.kid, one.revoked is None) for one in catalog.keys.all()] == [
+        ("d1", "k1", False),
+        ("d2", "k2", True),
     ]
 
 

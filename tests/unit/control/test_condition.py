@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from dcf.control.condition import FunctionState, condition
+from dcf.control.condition import condition
 from dcf.control.view import Wanted
 from dcf.model.replica import ReplicaExit
+from dcf.model.status import FunctionState
 from unit.control.kit import seen
 
 LOOP = "2.0.1:!x1 2.0.2:!x2 2.0.3:!x3"

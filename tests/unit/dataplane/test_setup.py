@@ -27,6 +27,8 @@ def test_the_defaults():
         "headers_timeout": 10.0,
         "idle_connection": 300.0,
         "idle_stream": 86_400.0,
+        "open": True,
+        "cors": "",
         "access_log": True,
         "log_level": "warning",
     }
@@ -67,6 +69,24 @@ def test_the_configuration_is_written_anew_and_private(tmp_path):
     assert [entry.name for entry in tmp_path.iterdir()] == ["envoy.json"]
 
 
+def filters(settings: DataplaneSettings, tmp_path: Path) -> dict[str, list[str]]:
+    """The filters of each listener, in order."""
+    found = bootstrap.bootstrap(settings, bootstrap.Sockets.under(tmp_path))
+    return {
+        listener["name"]: [
+            one["name"]
+            for one in listener["filter_chains"][0]["filters"][0]["typed_config"]["http_filters"]
+        ]
+        for listener in found["static_resources"]["listeners"]
+    }
+
+
+def test_keys_and_origins_are_looked_at_only_where_they_matter(tmp_path):
+    assert filters(DataplaneSettings(), tmp_path) == {"public": ["router"], "private": ["router"]}
+    closed = filters(DataplaneSettings(open=False, cors="*"), tmp_path)
+    assert closed == {"public": ["cors", "keys", "router"], "private": ["cors", "router"]}
+
+
 def test_no_access_log_when_none_is_wanted(tmp_path):
     sockets = bootstrap.Sockets.under(tmp_path)
     assert "StdoutAccessLog" not in json.dumps(
@@ -77,6 +97,6 @@ def test_no_access_log_when_none_is_wanted(tmp_path):
 def test_every_reply_of_envoys_names_an_error_and_its_status():
     for mapper in local_replies()["mappers"]:
         kind = getattr(errors, mapper["body_format_override"]["json_format"]["error"])
-        assert issubclass(kind, errors.CallError)
+        assert issubclass(kind, errors.CallError | errors.AccessDenied)
         if "response_flag_filter" in mapper["filter"]:
             assert mapper["status_code"] == status_of(kind).http

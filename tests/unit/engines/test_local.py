@@ -27,7 +27,9 @@ def test_free_gpus_are_reserved_and_given_back(tmp_path):
         with pytest.raises(GpuUnavailable, match=r"1 GPU.* wanted, 0 free of 2"):
             reserve(1, two, tmp_path).__enter__()
     with reserve(2, two, tmp_path) as both:
-        assert visible_devices(both) == {"CUDA_VISIBLE_DEVICES": "GPU-0,GPU-1"}
+        assert visible_devices([gpu.uuid for gpu in both]) == {
+            "CUDA_VISIBLE_DEVICES": "GPU-0,GPU-1"
+        }
 
 
 def test_a_busy_gpu_is_not_free(tmp_path):

@@ -2,11 +2,12 @@
 
 import pytest
 
+from dcf.engines.local.confinement import Confinement
 from dcf.engines.local.tracking import Track
 from dcf.errors import HandlerInitFailed
 from dcf.model.replica import ReplicaExit, ReplicaId, ReplicaState
 from dcf.protocol.report import Report
-from dcf.supervision.messages import Event, EventKind, ExitRecord, ProcessStatus
+from dcf.supervision.messages import ExitRecord, ProcessStatus
 from dcf.supervision.states import ProcessState
 
 ID = ReplicaId("a-1")
@@ -16,53 +17,48 @@ STUCK = Report(ReplicaState.EXITED, detail="the handler is stuck").to_line().dec
 FAILED = Report.failed(HandlerInitFailed("it raised", "Traceback: x")).to_line().decode().strip()
 
 
-def _reported(line: str) -> Event:
-    return Event(EventKind.REPORTED, "replica.a-1", 5.0, report=line)
-
-
-def _exited(code: int, *, asked: bool = False) -> Event:
-    record = ExitRecord(code, 6.0, f"code {code}", "", asked)
-    return Event(EventKind.EXITED, "replica.a-1", 6.0, exit=record)
+def _exited(code: int, *, asked: bool = False) -> ExitRecord:
+    return ExitRecord(code, 6.0, f"code {code}", "", asked)
 
 
 def test_a_whole_life():
     track = Track(ID)
-    assert track.take(_reported(READY))
+    assert track.reported(READY, 5.0)
     assert (track.seen.state, track.seen.endpoint) == (ReplicaState.READY, "unix:/x")
-    assert track.take(_reported(DRAINING))
+    assert track.reported(DRAINING, 5.0)
     assert (track.seen.state, track.seen.endpoint) == (ReplicaState.DRAINING, "unix:/x")
-    assert track.take(_exited(0, asked=True))
+    assert track.exited(_exited(0, asked=True))
     assert track.seen.exit == ReplicaExit(0, 6.0, "code 0", asked=True)
-    assert not track.take(_exited(0))
+    assert not track.exited(_exited(0))
 
 
 def test_a_failed_start_keeps_its_reason_to_the_end():
     track = Track(ID)
-    assert track.take(_reported(FAILED))
+    assert track.reported(FAILED, 5.0)
     assert track.seen.exit == ReplicaExit(
         None, 5.0, "it raised", "HandlerInitFailed", "Traceback: x"
     )
-    assert track.take(_exited(70))
+    assert track.exited(_exited(70))
     assert track.seen.exit == ReplicaExit(70, 6.0, "it raised", "HandlerInitFailed", "Traceback: x")
 
 
 def test_an_end_that_is_announced_is_seen_when_it_comes():
     track = Track(ID)
-    track.take(_reported(READY))
-    assert not track.take(_reported(STUCK))
+    track.reported(READY, 5.0)
+    assert not track.reported(STUCK, 5.0)
     assert track.seen.state is ReplicaState.READY
-    assert track.take(_exited(75))
+    assert track.exited(_exited(75))
     assert track.seen.exit is not None
     assert track.seen.exit.reason == "the handler is stuck"
 
 
 def test_a_kill_from_outside_names_its_usual_cause():
     track = Track(ID)
-    track.take(_exited(-9))
+    track.exited(_exited(-9))
     assert track.seen.exit is not None
     assert "memory runs out" in track.seen.exit.reason
     track = Track(ID)
-    track.take(_exited(-9, asked=True))
+    track.exited(_exited(-9, asked=True))
     assert track.seen.exit is not None
     assert "memory" not in track.seen.exit.reason
 
@@ -70,7 +66,7 @@ def test_a_kill_from_outside_names_its_usual_cause():
 @pytest.mark.parametrize("line", ["", "hello", "7", "[]", "{}", '{"state": "odd"}', '"x"', "[1]"])
 def test_other_lines_are_passed_over(line):
     track = Track(ID)
-    assert not track.take(_reported(line))
+    assert not track.reported(line, 5.0)
     assert track.seen.state is ReplicaState.STARTING
 
 
@@ -82,4 +78,15 @@ def test_found_again_from_what_the_supervisor_remembers():
     exit_ = ExitRecord(70, 6.0, "code 70")
     ended = ProcessStatus("x", ProcessState.EXITED, 7, 1.0, 1, (FAILED,), exit_)
     seen = Track.of(ID, ended).seen
-    assert (seen.state, seen.exit and seen.exit.error) == ("exited", "HandlerInitFailed")
+    assert (seen.state, seen.exit and seen.exit.error) == ("failed", "HandlerInitFailed")
+
+
+def test_limits_are_told_and_explain_the_end():
+    confinement = Confinement(memory=512 << 20, memory_by="cgroup v1")
+    status = ProcessStatus("x", ProcessState.RUNNING, 7, note=confinement.to_note())
+    track = Track.of(ID, status)
+    assert track.seen.limits == ("memory: 512 MiB (cgroup v1)",)
+    track.exited(_exited(-9), "it went over its limit")
+    assert track.seen.exit is not None
+    assert track.seen.exit.reason == "code -9: it went over its limit"
+    assert track.seen.limits

@@ -30,9 +30,28 @@ from dcf.project.notices import notices
         ),
         (
             FunctionSpec("f", limits=Resources(memory=1, gpu=1), requests=Resources(cpu=0.5)),
-            ("f: limits.memory and requests.cpu act only in deployments, not in run and serve",),
+            (
+                "f: requests.cpu acts only in clusters",
+                "f: limits.memory acts only in deployments, not in run and serve",
+            ),
         ),
     ],
 )
 def test_notices(spec: FunctionSpec, expected: tuple[str, ...]) -> None:
     assert notices(spec) == expected
+
+
+def test_behind_a_gateway_limits_hold_and_what_lists_show_has_its_use() -> None:
+    spec = FunctionSpec(
+        "f",
+        docker_registry="r:1",
+        image="x",
+        labels={"b": "c"},
+        limits=Resources(memory=1),
+        requests=Resources(memory=1),
+    )
+
+    assert notices(spec, deployed=True) == (
+        "f: docker_registry acts only in images",
+        "f: requests.memory acts only in clusters",
+    )

@@ -46,6 +46,7 @@ FULL = ProcessSpec(
     sockets=("/s",),
     stage=-3,
     log=LogBound(7, 2),
+    note='{"x": 1}',
 )
 EXIT = ExitRecord(-9, 5.5, "killed", '{"state": "ready"}', asked=True)
 
@@ -74,7 +75,7 @@ def test_requests_come_back_as_they_were(request_):
     "status",
     [
         ProcessStatus("a", ProcessState.WAITING),
-        ProcessStatus("a", ProcessState.CRASH_LOOP, 7, 1.0, 3, ("x", "y"), EXIT),
+        ProcessStatus("a", ProcessState.CRASH_LOOP, 7, 1.0, 3, ("x", "y"), EXIT, "n"),
     ],
 )
 def test_statuses_come_back(status):

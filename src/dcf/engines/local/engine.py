@@ -13,7 +13,11 @@ from collections.abc import AsyncGenerator, Mapping
 from dataclasses import replace
 
 from dcf.engines.base import ReplicaSpec
+from dcf.engines.local.cgroups import Cgroups
+from dcf.engines.local.confinement import WATCHED, Confinement
 from dcf.engines.local.gpu import GpuSource, Nvml
+from dcf.engines.local.limiter import Limiter
+from dcf.engines.local.memory import MemoryWatch
 from dcf.engines.local.replica import replica_environment
 from dcf.engines.local.tracking import Track
 from dcf.errors import ProcessNotStarted, ProcessUnknown, ReplicaExited, ReplicaUnknown
@@ -22,7 +26,15 @@ from dcf.model.function import Resources
 from dcf.model.log import LogLine
 from dcf.model.replica import Observation, ReplicaId
 from dcf.supervision.client import SupervisorClient
-from dcf.supervision.messages import Event, EventKind, LogBound, ProcessSpec
+from dcf.supervision.messages import (
+    Event,
+    EventKind,
+    ExitRecord,
+    LogBound,
+    ProcessSpec,
+    ProcessStatus,
+)
+from dcf.supervision.states import ENDED, ProcessState
 
 PREFIX = "replica."
 """What the names of replicas' processes begin with; the supervisor has others as well."""
@@ -40,6 +52,7 @@ class LocalEngine:
         base: Mapping[str, str],
         *,
         gpus: GpuSource | None = None,
+        cgroups: Cgroups | None = None,
         log: LogBound | None = None,
     ) -> None:
         """An engine that has asked for nothing yet.
@@ -48,11 +61,15 @@ class LocalEngine:
             supervisor: Runs the processes.
             base: This process's environment, on which the author's variables are laid.
             gpus: Where the machine's GPUs are looked up; None takes the real ones.
+            cgroups: Where control groups can be made; None tries it out.
             log: How much of each replica's log is kept; None is the supervisor's default.
         """
         self._supervisor = supervisor
         self._base = base
         self._gpus = gpus or Nvml()
+        self._limiter = Limiter(supervisor.socket, base, self._gpus, cgroups)
+        self._memory = MemoryWatch()
+        self._starting = asyncio.Lock()
         self._log = log or LogBound()
 
     async def start(self, spec: ReplicaSpec) -> ReplicaId:
@@ -60,48 +77,110 @@ class LocalEngine:
 
         Raises:
             ReplicaExited: When the interpreter cannot be started at all.
+            ConfinementFailed: When it cannot be held to its limits.
+            GpuUnavailable: When too few GPUs are free for it.
         """
+        # One at a time: what one is given, the next must see as taken.
+        async with self._starting:
+            others: dict[ReplicaId, Confinement] = {}
+            for status in await self._supervisor.list():
+                if status.name == PREFIX + spec.id and status.state is not ProcessState.STOPPING:
+                    return spec.id
+                if status.name.startswith(PREFIX):
+                    note = "" if status.state in ENDED else status.note
+                    others[_id_of(status.name)] = Confinement.from_note(note)
+            process = await asyncio.to_thread(self._process, spec, others)
+            try:
+                await self._supervisor.start(process)
+            except ProcessNotStarted as error:
+                await asyncio.to_thread(self._limiter.release, spec.id)
+                raise ReplicaExited(str(error)) from error
+        return spec.id
+
+    def _process(self, spec: ReplicaSpec, others: Mapping[ReplicaId, Confinement]) -> ProcessSpec:
+        confinement = self._limiter.confine(spec, others)
         settings = replace(
             spec.settings, function=spec.function, root=str(spec.source), lifeline=True
         )
-        extra = dict(spec.extra)
+        settings = self._limiter.settings(settings, spec.id, confinement)
+        extra = {**spec.extra, **self._limiter.variables(spec, confinement)}
         if spec.secrets is not None:
             extra[SECRETS_DIR] = str(spec.secrets)
+        base = {**self._base, **confinement.thread_variables()}
         listen = settings.listen
-        process = ProcessSpec(
+        return ProcessSpec(
             name=PREFIX + spec.id,
             command=(str(spec.python), "-m", "dcf.watcher"),
-            env=replica_environment(settings, spec.environment, extra, self._base),
+            env=replica_environment(settings, spec.environment, extra, base),
             cwd=str(spec.source),
             lifeline=True,
             reports=True,
             sockets=(listen.removeprefix("unix:"),) if listen.startswith("unix:") else (),
             stage=STAGE,
             log=self._log,
+            note=confinement.to_note(),
         )
-        try:
-            await self._supervisor.start(process)
-        except ProcessNotStarted as error:
-            raise ReplicaExited(str(error)) from error
-        return spec.id
 
     async def stop(self, replica: ReplicaId, grace: float) -> None:
         """Ends a replica and forgets it."""
         await self._supervisor.stop(PREFIX + replica, grace)
+        await asyncio.to_thread(self._limiter.release, replica)
 
-    async def observe(self) -> AsyncGenerator[Observation, None]:
+    async def observe(self) -> AsyncGenerator[tuple[Observation, ...] | Observation, None]:
         """Every replica as it is now, then every change."""
         tracks: dict[str, Track] = {}
-        async with contextlib.aclosing(self._supervisor.observe()) as happened:
-            async for item in happened:
-                if isinstance(item, Event):
-                    if _follow(tracks, item):
-                        yield tracks[item.name].seen
-                    continue
-                for status in item:
-                    if status.name.startswith(PREFIX):
-                        tracks[status.name] = Track.of(_id_of(status.name), status)
-                        yield tracks[status.name].seen
+        watch = asyncio.create_task(self._memory.run())
+        try:
+            async with contextlib.aclosing(self._supervisor.observe()) as happened:
+                async for item in happened:
+                    if isinstance(item, Event):
+                        if self._follow(tracks, item):
+                            yield tracks[item.name].seen
+                        continue
+                    for status in item:
+                        if status.name.startswith(PREFIX):
+                            tracks[status.name] = self._found(status)
+                    yield tuple(track.seen for track in tracks.values())
+        finally:
+            watch.cancel()
+            await asyncio.gather(watch, return_exceptions=True)
+
+    def _found(self, status: ProcessStatus) -> Track:
+        """Follows a replica that is there already."""
+        track = Track.of(_id_of(status.name), status)
+        if status.exit is not None:
+            track.exited(status.exit, self._why(status.name, track.confinement, status.exit))
+        else:
+            self._watch(status.name, status.pid, track.confinement)
+        return track
+
+    def _follow(self, tracks: dict[str, Track], event: Event) -> bool:
+        """Takes in what happened to a process; returns whether that changed a replica."""
+        name = event.name
+        if event.kind is EventKind.STARTED and name.startswith(PREFIX):
+            track = tracks[name] = Track(_id_of(name), Confinement.from_note(event.note))
+            self._watch(name, event.pid, track.confinement)
+            return True
+        known = tracks.get(name)
+        if known is None:
+            return False
+        if event.kind is EventKind.REPORTED:
+            return known.reported(event.report, event.at)
+        if event.kind is EventKind.EXITED and event.exit is not None:
+            self._memory.remove(name)
+            return known.exited(event.exit, self._why(name, known.confinement, event.exit))
+        if event.kind is EventKind.FORGOTTEN:
+            self._memory.forget(name)
+            del tracks[name]
+        return False
+
+    def _watch(self, name: str, pid: int, confinement: Confinement) -> None:
+        if confinement.memory_by == WATCHED:
+            self._memory.add(name, pid, confinement.memory)
+
+    def _why(self, name: str, confinement: Confinement, ended: ExitRecord) -> str:
+        killed = self._memory.ended.get(name)
+        return killed or self._limiter.why(_id_of(name), confinement, ended)
 
     async def logs(
         self, replica: ReplicaId, *, since: float = 0.0, follow: bool = False
@@ -128,15 +207,3 @@ class LocalEngine:
 
 def _id_of(name: str) -> ReplicaId:
     return ReplicaId(name.removeprefix(PREFIX))
-
-
-def _follow(tracks: dict[str, Track], event: Event) -> bool:
-    """Takes in what happened to a process; returns whether that changed a replica."""
-    if event.kind is EventKind.STARTED and event.name.startswith(PREFIX):
-        tracks[event.name] = Track(_id_of(event.name))
-        return True
-    if event.kind is EventKind.FORGOTTEN:
-        tracks.pop(event.name, None)
-        return False
-    track = tracks.get(event.name)
-    return track is not None and track.take(event)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -13,6 +13,7 @@ from typing import Protocol
 import pynvml
 
 from dcf.errors import GpuUnavailable
+from dcf.model.function import Resources
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +97,42 @@ def _text(value: str | bytes) -> str:
     return value.decode() if isinstance(value, bytes) else value
 
 
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What a function asks of the machine's GPUs.
+
+    Attributes:
+        count: Devices that it is to have to itself.
+        required: Whether it cannot do without.
+        hidden: Whether it is to see none.
+    """
+
+    count: int
+    required: bool
+    hidden: bool
+
+    @classmethod
+    def of(cls, limits: Resources, requests: Resources, *, required: bool = False) -> Demand:
+        """What ``limits.gpu`` and ``requests.gpu`` come to.
+
+        Args:
+            limits: At most this much.
+            requests: At least this much.
+            required: Whether at least one is needed, whatever they say.
+        """
+        needed = requests.gpu or 0
+        count = max(limits.gpu or 0, needed, 1 if required else 0)
+        return cls(count, required or needed > 0, hidden=limits.gpu == 0 and count == 0)
+
+
 @contextlib.contextmanager
 def reserve(
-    wanted: int, inventory: Inventory, guards: Path, *, required: bool = False
+    wanted: int,
+    inventory: Inventory,
+    guards: Path,
+    *,
+    required: bool = False,
+    taken: Collection[str] = (),
 ) -> Iterator[tuple[Gpu, ...]]:
     """Reserves whole devices for as long as the context is open.
 
@@ -111,6 +145,7 @@ def reserve(
         inventory: What the machine has.
         guards: Folder for the lock files.
         required: Whether a machine without any GPU is an error too.
+        taken: UUIDs of devices that are promised to somebody.
 
     Yields:
         The devices, fewest index first; none on a machine without any.
@@ -124,13 +159,19 @@ def reserve(
         return
     guards.mkdir(parents=True, exist_ok=True, mode=0o700)
     with contextlib.ExitStack() as held:
-        taken: list[Gpu] = []
+        found: list[Gpu] = []
         for gpu in inventory.gpus:
-            if len(taken) < wanted and not gpu.busy and _lock(guards / f"{gpu.uuid}.lock", held):
-                taken.append(gpu)
-        if len(taken) < wanted:
-            raise GpuUnavailable(wanted, len(taken), present)
-        yield tuple(taken)
+            free = not gpu.busy and gpu.uuid not in taken
+            if len(found) < wanted and free and _lock(lock_file(guards, gpu.uuid), held):
+                found.append(gpu)
+        if len(found) < wanted:
+            raise GpuUnavailable(wanted, len(found), present)
+        yield tuple(found)
+
+
+def lock_file(guards: Path, uuid: str) -> Path:
+    """The file that whoever has a device to himself keeps locked."""
+    return guards / f"{uuid}.lock"
 
 
 def _lock(path: Path, held: contextlib.ExitStack) -> bool:
@@ -154,6 +195,6 @@ def restrict(inventory: Inventory, env: Mapping[str, str]) -> Inventory:
     return Inventory(gpus, inventory.driver)
 
 
-def visible_devices(gpus: Sequence[Gpu]) -> dict[str, str]:
-    """The variables that show a process these devices and no others."""
-    return {"CUDA_VISIBLE_DEVICES": ",".join(gpu.uuid for gpu in gpus)}
+def visible_devices(gpus: Sequence[str]) -> dict[str, str]:
+    """The variables that show a process the devices with these UUIDs and no others."""
+    return {"CUDA_VISIBLE_DEVICES": ",".join(gpus)}

@@ -17,6 +17,10 @@ from dcf.supervision.child import Child, Exit
 FOREIGN = ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "VIRTUAL_ENV", "CONDA_PREFIX")
 """Variables that would lead the replica's Python to packages that are not the function's."""
 
+OVERDUE = 5.0
+"""Seconds to wait for a replica that should have given its start up by itself; a constructor that
+holds the interpreter's lock can keep it from that."""
+
 DRAIN_TIMEOUT = 2.0
 """Seconds to wait for the word that a drain has begun; a handler that holds the interpreter's lock
 can keep the replica from giving it."""
@@ -81,6 +85,7 @@ class LocalReplica:
         env = replica_environment(launch.settings, launch.environment, launch.extra, base)
         fds = () if launch.listener is None else (launch.listener,)
         self._started = time.monotonic()
+        self._start_timeout = launch.settings.start_timeout
         self._listen = launch.settings.listen
         try:
             self._child = Child(
@@ -98,11 +103,8 @@ class LocalReplica:
         """The watcher's process id."""
         return self._child.pid
 
-    def wait_ready(self, timeout: float) -> str:
-        """Waits until the replica takes calls.
-
-        Args:
-            timeout: Seconds from the start of the process.
+    def wait_ready(self) -> str:
+        """Waits until the replica takes calls; ``start_timeout`` of its settings is the limit.
 
         Returns:
             The endpoint, for ``dcf.client``.
@@ -113,10 +115,13 @@ class LocalReplica:
             StartTimeout: When the time is up.
         """
         while True:
-            left = self._started + timeout - time.monotonic()
+            left = self._started + self._start_timeout + OVERDUE - time.monotonic()
             line = self._child.read_line(max(0.0, left))
             if line is None:
-                raise StartTimeout(f"the handler was not ready within {timeout:g} s")
+                raise StartTimeout(
+                    f"the handler was not ready within {self._start_timeout:g} s, and keeps its"
+                    " replica from telling where it is"
+                )
             if not line:
                 exit_ = self._child.stop(grace=5.0)
                 raise ReplicaExited(f"the replica ended before it was ready: {_explain(exit_)}")

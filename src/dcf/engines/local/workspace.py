@@ -66,7 +66,7 @@ def workspace(workspaces: Path, sockets: Path) -> Iterator[Workspace]:
     """
     try:
         workspaces.mkdir(parents=True, exist_ok=True, mode=0o700)
-        _make_private(sockets)
+        make_private(sockets)
         _sweep(workspaces)
         root = Path(tempfile.mkdtemp(prefix="", dir=workspaces))
         guard = _hold(root)
@@ -84,7 +84,7 @@ def workspace(workspaces: Path, sockets: Path) -> Iterator[Workspace]:
             os.close(guard)
 
 
-def _make_private(folder: Path) -> None:
+def make_private(folder: Path) -> None:
     """Makes a folder where nobody else can put a socket in our place.
 
     Its usual parent is open to all, so another user may have been here first.

@@ -1,0 +1,119 @@
+"""A gateway with 1,000 functions, ten of them with a replica, beside one with a single function."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from statistics import median
+
+from bench.figures import MILLISECOND, Figure, alternate, say, seconds_of
+from bench.gateway_calls import p50, slower
+from bench.gateways import (
+    ECHO,
+    Gateway,
+    gateway,
+    memory,
+    named,
+    one_echo,
+    packaged,
+    scratch,
+    until_refused,
+    write,
+)
+from bench.servers import ECHOED
+from bench.watcher_echo import ROUNDS
+
+from dcf.errors import FunctionNotFound, NotReady
+from dcf.gateway.processes import CONTROL, ENVOY
+from dcf.publish.package import Package
+
+FUNCTIONS = 1000
+RUNNING = 10
+DEPLOYS_AT_A_TIME = 4
+CHANGES = 15
+MEMORY_BAR = 300.0
+LIST_BAR = 0.2
+CALL_BAR = 1.1
+CHANGE_BAR = 0.1
+
+
+def measure() -> Iterator[Figure]:
+    """Yields mebibytes, seconds, and a ratio of the times of one call."""
+    with scratch() as folder, one_echo() as small, gateway(folder) as large:
+        built = packaged(write(folder / ECHO), folder / "store")
+        say(f"  deploying {FUNCTIONS} functions")
+        took = seconds_of(lambda: _fill(large, built))
+        raw = f"{FUNCTIONS / took:.0f}/s, {DEPLOYS_AT_A_TIME} at a time"
+        yield Figure("1,000 functions: their deploys", took, "s", raw=raw)
+        yield _times("1,000 functions: list", _listing(large), LIST_BAR)
+        found = alternate({"gateway": p50(large.server()), "small": p50(small.server())}, ROUNDS)
+        yield slower("64 B, 1 connection, p50: 1,000 functions / one", found, "small", CALL_BAR)
+        for name, ours in (("1,000 functions", large), ("one function", small)):
+            bar = CHANGE_BAR if ours is large else None
+            yield _times(f"{name}: scaled to 0 to no call gets through", _scaling(ours), bar)
+        yield _times("1,000 functions: deleted to unknown", _deleting(large, built), CHANGE_BAR)
+        processes = large.processes()
+        control, envoy = memory(processes[CONTROL].pid), memory(processes[ENVOY].pid)
+        name = "1,000 functions: memory of the control plane"
+        yield Figure(name, control, "MiB", MEMORY_BAR, at_least=False)
+        yield Figure("1,000 functions: memory of Envoy", envoy, "MiB")
+
+
+def _fill(large: Gateway, built: Package) -> None:
+    """Deploys them all; those with a replica come first."""
+    large.deploy(built)
+    for number in range(1, RUNNING):
+        large.deploy(built, f"{ECHO}-{number}")
+
+    def idle(number: int) -> None:
+        large.client.deploy(named(built, f"{ECHO}-{number}"), minimum=0, maximum=0, wait=False)
+
+    with ThreadPoolExecutor(DEPLOYS_AT_A_TIME) as pool:
+        for _ in pool.map(idle, range(RUNNING, FUNCTIONS)):
+            pass
+
+
+def _listing(large: Gateway) -> list[float]:
+    def listing() -> float:
+        return seconds_of(large.client.functions)
+
+    return alternate({"list": listing}, CHANGES)["list"]
+
+
+def _scaling(ours: Gateway) -> list[float]:
+    """Seconds from asking for no replica until the first call that none gets."""
+
+    def once() -> float:
+        def scale() -> None:
+            ours.client.scale(ECHO, 0)
+            until_refused(lambda: ours.client.call(ECHO, ECHOED), NotReady)
+
+        try:
+            return seconds_of(scale)
+        finally:
+            ours.serve()
+
+    return alternate({"scale": once}, CHANGES)["scale"]
+
+
+def _deleting(ours: Gateway, built: Package) -> list[float]:
+    """Seconds from asking for a function's end until a call finds none of that name."""
+    name = f"{ECHO}-1"
+
+    def once() -> float:
+        def delete() -> None:
+            ours.client.delete(name)
+            until_refused(lambda: ours.client.call(name, ECHOED), FunctionNotFound)
+
+        try:
+            return seconds_of(delete)
+        finally:
+            ours.deploy(built, name)
+
+    return alternate({"delete": once}, CHANGES)["delete"]
+
+
+def _times(name: str, times: list[float], bar: float | None) -> Figure:
+    low, high = (number / MILLISECOND for number in (min(times), max(times)))
+    raw = f"{median(times) / MILLISECOND:.0f} ms ({low:.0f}-{high:.0f})"
+    return Figure(name, median(times), "s", bar, at_least=False, raw=raw)

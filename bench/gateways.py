@@ -1,0 +1,214 @@
+"""A gateway as its user starts it, for measurements, and functions to deploy there."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from bench.environments import cache_folder
+from bench.figures import BenchFailed, SkippedBench
+from bench.servers import APPS, Server, free_port, started
+
+from dcf.builder.builder import Builder
+from dcf.builder.store import Store
+from dcf.builder.uv import Uv
+from dcf.client.gateway import Client
+from dcf.errors import DcfError, IndexUnreachable
+from dcf.gateway.processes import CONTROL, supervisor_socket
+from dcf.project.locate import locate
+from dcf.publish.package import Package, package
+from dcf.settings import Locations
+from dcf.supervision.client import SupervisorClient
+from dcf.supervision.messages import ProcessStatus
+
+CLI = Path(sys.executable).parent / "dcf-cli"
+ECHO = "echo"
+PATIENCE = 60.0
+"""Seconds for anything that is waited for."""
+POLL = 0.002
+"""Seconds between two looks: the error of a figure that ends with a look."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """A gateway that answers.
+
+    Attributes:
+        url: Where.
+        client: For any thread; it has the management token.
+        places: Where it keeps things.
+        env: The environment of its user's commands.
+        pid: Of ``dcf-cli gateway start``.
+    """
+
+    url: str
+    client: Client
+    places: Locations
+    env: Mapping[str, str]
+    pid: int
+
+    def server(self, function: str = ECHO) -> Server:
+        """A function of it, as something that can be called."""
+        return Server(f"{self.url}/function/{function}", self.pid)
+
+    def processes(self) -> dict[str, ProcessStatus]:
+        """What its supervisor has started, by name."""
+        client = SupervisorClient(supervisor_socket(self.places))
+        return {one.name: one for one in asyncio.run(client.list())}
+
+    def supervisor(self) -> int:
+        """The pid of the parent of all that it runs."""
+        control = self.processes()[CONTROL].pid
+        return int(_ps("ppid", control))
+
+    def deploy(self, package: Package, name: str = ECHO, minimum: int = 1) -> None:
+        """Deploys under a name of its own; returns when it takes calls."""
+        self.client.deploy(named(package, name), minimum=minimum)
+
+    def serve(self, name: str = ECHO) -> None:
+        """Scales to one replica; returns when it takes calls."""
+        self.client.scale(name, 1)
+        until(lambda: self.client.call(name))
+
+
+@contextlib.contextmanager
+def gateway(folder: Path) -> Iterator[Gateway]:
+    """A gateway with its data in ``folder``, from its first answer on.
+
+    Raises:
+        BenchFailed: When it ends, or does not answer; with what it printed.
+    """
+    port = free_port()
+    # Short, as a socket's path must be.
+    with tempfile.TemporaryDirectory(prefix="dcf-bench-", dir="/tmp") as runtime:
+        env = os.environ | {
+            "DCF_DATA_DIR": str(folder / "data"),
+            "DCF_STATE_DIR": str(folder / "state"),
+            "DCF_SECRETS_DIR": str(folder / "secrets"),
+            "DCF_RUNTIME_DIR": runtime,
+            "DCF_GATEWAY": f"127.0.0.1:{port}",
+        }
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / "log").open("w+") as log:
+            command: list[str | Path] = [CLI, "gateway", "start", "--port", str(port)]
+            with started(command, log, environment=env) as process:
+                yield from _answering(process, port, env)
+
+
+def _answering(
+    process: subprocess.Popen[bytes], port: int, env: Mapping[str, str]
+) -> Iterator[Gateway]:
+    places = Locations.from_mapping(env)
+    url = f"http://127.0.0.1:{port}"
+    with Client(url) as visitor:
+        until(visitor.gateway_info, process)
+    with Client(url, places.token("127.0.0.1", port).read_text().strip()) as client:
+        yield Gateway(url, client, places, env, process.pid)
+
+
+def until(succeeds: Callable[[], object], process: subprocess.Popen[bytes] | None = None) -> float:
+    """Tries until a request to a gateway goes well.
+
+    Args:
+        succeeds: The request.
+        process: What must go on running meanwhile.
+
+    Returns:
+        Seconds that it took.
+
+    Raises:
+        BenchFailed: When it never does.
+    """
+    begin = time.perf_counter()
+    while True:
+        try:
+            succeeds()
+        except DcfError as error:
+            reason = str(error)
+        else:
+            return time.perf_counter() - begin
+        if process is not None and process.poll() is not None:
+            raise BenchFailed(f"{process.args!r} ended")
+        if time.perf_counter() - begin > PATIENCE:
+            raise BenchFailed(f"not within {PATIENCE:g} s: {reason}")
+        time.sleep(POLL)
+
+
+def until_refused(call: Callable[[], object], reason: type[DcfError]) -> float:
+    """Calls until that is answered with ``reason``; returns the seconds that it took."""
+
+    def refused() -> None:
+        try:
+            call()
+        except reason:
+            return
+        raise DcfError("it is still answered")
+
+    return until(refused)
+
+
+@contextlib.contextmanager
+def scratch() -> Iterator[Path]:
+    """A folder beside uv's cache, as a user's data folder is: within one file system, files are
+    linked.
+    """
+    cache_folder().mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="gateway-", dir=cache_folder()) as folder:
+        yield Path(folder)
+
+
+@contextlib.contextmanager
+def one_echo() -> Iterator[Gateway]:
+    """A gateway with the echo of ``apps/handler.py``, in one replica."""
+    with scratch() as folder:
+        built = packaged(write(folder / ECHO), folder / "store")
+        with gateway(folder) as ours:
+            ours.deploy(built)
+            yield ours
+
+
+def write(folder: Path, handler: str = "") -> Path:
+    """The folder of a function; its handler is the echo when none is given."""
+    (folder / "src").mkdir(parents=True)
+    text = f"functions:\n  {folder.name}:\n    runtime: python\n"
+    (folder / "config.yaml").write_text(text)
+    (folder / "requirements.txt").write_text("")
+    (folder / "src" / "handler.py").write_text(handler or (APPS / "handler.py").read_text())
+    return folder
+
+
+def packaged(folder: Path, store: Path) -> Package:
+    """A function, built into a store of its author's.
+
+    Raises:
+        SkippedBench: When there is no network.
+    """
+    place = Store(store)
+    builder = Builder(place, Uv(os.environ))
+    try:
+        return package(locate(None, None, folder), builder, place)
+    except IndexUnreachable as error:
+        raise SkippedBench(f"{folder.name} cannot be built: {error}") from error
+
+
+def named(package: Package, name: str) -> Package:
+    """The same function under another name."""
+    return replace(package, spec=replace(package.spec, name=name))
+
+
+def memory(pid: int) -> float:
+    """Mebibytes that one process holds, without its children."""
+    return int(_ps("rss", pid)) / 1024
+
+
+def _ps(column: str, pid: int) -> str:
+    command = ["ps", "-o", f"{column}=", "-p", str(pid)]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout

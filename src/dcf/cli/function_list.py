@@ -1,0 +1,61 @@
+"""``dcf-cli function list``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from dcf.cli import remote
+from dcf.cli.console import Console
+from dcf.cli.table import print_table
+from dcf.model.status import FunctionState, FunctionStatus
+from dcf.protocol.gateway import members_of
+
+TITLES = (*("Function", "Image", "Maintainer", "Invocations", "Replicas", "Status", "Description"),)
+
+DIGEST_SHOWN = len("sha256:") + 12
+"""Characters of a digest in a table."""
+
+
+@click.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print a list of objects.")
+@click.option("-q", "--quiet", is_flag=True, help="Print the names alone.")
+@remote.gateway
+def list_(*, as_json: bool, quiet: bool, gateway: str | None, token_file: Path | None) -> None:
+    """List the deployed functions.
+
+    \b
+    Example:
+      dcf-cli function list
+    """
+    with remote.connect_here(gateway, token_file) as client:
+        functions = client.functions()
+    if as_json:
+        click.echo(json.dumps([members_of(one) for one in functions], indent=2))
+    elif quiet:
+        click.echo("".join(f"{one.name}\n" for one in functions), nl=False)
+    elif functions:
+        print_table(TITLES, [_row(one) for one in functions], as_json=False)
+    else:
+        Console().say("No function is deployed yet; `dcf-cli function deploy FOLDER` deploys one.")
+
+
+def status_text(function: FunctionStatus) -> str:
+    """The status as lists show it."""
+    text = "Ready" if function.takes_calls else "Not Ready"
+    crashes = function.state is FunctionState.CRASH_LOOP
+    return f"{text} ({function.state})" if crashes else text
+
+
+def _row(function: FunctionStatus) -> tuple[str | int, ...]:
+    return (
+        function.name,
+        function.image or function.artifact[:DIGEST_SHOWN],
+        function.maintainer,
+        function.invocations,
+        function.replicas,
+        status_text(function),
+        " ".join(function.desc.split()),
+    )

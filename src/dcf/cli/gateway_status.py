@@ -1,0 +1,132 @@
+"""``dcf-cli gateway status``."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import click
+
+from dcf.builder.progress import count_text, size_text
+from dcf.cli import gateway_client, gateway_options
+from dcf.cli.gateway_probe import healthy
+from dcf.cli.table import print_table
+from dcf.client import address
+from dcf.errors import GatewayUnreachable, SupervisorUnreachable
+from dcf.gateway.processes import supervisor_socket
+from dcf.model.status import GatewayInfo
+from dcf.settings import Locations
+from dcf.supervision.client import SupervisorClient
+from dcf.supervision.messages import ProcessStatus
+
+
+@dataclass(frozen=True, slots=True)
+class _Process:
+    """One of the gateway's processes; ``since`` in seconds since 1970, ``memory`` in bytes."""
+
+    name: str
+    state: str
+    pid: int
+    restarts: int
+    since: float
+    memory: int | None
+
+
+@click.command()
+@gateway_options.gateway
+@gateway_options.data_dir
+@click.option("--json", "as_json", is_flag=True, help="Print an object.")
+def status(*, gateway: str | None, data_dir: Path | None, as_json: bool) -> None:
+    """Show how the gateway is.
+
+    Its processes are shown where it runs on this machine.
+
+    \b
+    Example:
+      dcf-cli gateway status
+    """
+    processes: tuple[_Process, ...] = ()
+    if gateway and data_dir is None:
+        url = address.parse(gateway).url
+    else:
+        places = gateway_options.places_of(data_dir)
+        url = gateway_client.address_of(places).url
+        processes = asyncio.run(_look(places, url))
+    with gateway_client.client_of(gateway, data_dir) as client:
+        info = client.gateway_info()
+    if as_json:
+        listed = [asdict(one) for one in processes]
+        click.echo(json.dumps({"address": url, **asdict(info), "processes": listed}, indent=2))
+        return
+    _show(url, info, processes)
+
+
+def _show(url: str, info: GatewayInfo, processes: Sequence[_Process]) -> None:
+    now = time.time()
+    access = "open to this machine" if info.open else "with keys"
+    click.echo(f"Gateway at {url}, {access}")
+    click.echo(f"Version {info.version}, up {_age(now - info.started)}")
+    functions = count_text(info.functions, "function")
+    replicas = count_text(info.replicas, "replica")
+    click.echo(f"{functions}, {replicas} ready ({info.engine})")
+    rows = [
+        (
+            one.name,
+            one.state,
+            one.pid or "",
+            one.restarts,
+            _age(now - one.since) if one.pid else "",
+            "" if one.memory is None else size_text(one.memory),
+        )
+        for one in processes
+    ]
+    if rows:
+        click.echo("")
+        titles = ("Process", "State", "PID", "Restarts", "Up", "Memory")
+        print_table(titles, rows, as_json=False)
+
+
+async def _look(places: Locations, url: str) -> tuple[_Process, ...]:
+    """The gateway's processes.
+
+    Raises:
+        GatewayUnreachable: When it does not answer at its port, with what is known of them.
+    """
+    try:
+        found = await SupervisorClient(supervisor_socket(places)).list()
+    except SupervisorUnreachable as error:
+        raise GatewayUnreachable(f"the gateway at {url} has no supervisor now") from error
+    if not await healthy(url):
+        states = [
+            f"{one.name}: {one.state}" + (f", last {one.exit.reason}" if one.exit else "")
+            for one in found
+        ]
+        raise GatewayUnreachable("\n".join([f"nothing answers at {url}", *states]))
+    return tuple(_process(one) for one in found)
+
+
+def _process(one: ProcessStatus) -> _Process:
+    memory = _resident(one.pid) if one.pid else None
+    return _Process(one.name, one.state, one.pid, max(0, one.runs - 1), one.since, memory)
+
+
+def _resident(pid: int) -> int | None:
+    """Bytes of memory that a process has now; None where the system does not tell."""
+    try:
+        pages = Path(f"/proc/{pid}/statm").read_text().split()[1]
+    except (OSError, IndexError):
+        return None
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+
+def _age(seconds: float) -> str:
+    """A duration for people: ``42 s``, ``3 min``, ``5 h``, ``2 d``."""
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{int(seconds // length)} {unit}"
+    return f"{int(seconds)} s"

@@ -1,0 +1,31 @@
+"""``dcf-cli gateway token``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from dcf.cli import gateway_client, gateway_options
+from dcf.client import address
+
+
+@click.command()
+@gateway_options.gateway
+@gateway_options.data_dir
+def token(*, gateway: str | None, data_dir: Path | None) -> None:
+    """Print the management token.
+
+    Whoever has it may do everything: a deploy runs the author's program as the gateway's user.
+
+    \b
+    Example:
+      dcf-cli gateway token
+      curl -H "Authorization: Bearer $(dcf-cli gateway token)" http://127.0.0.1:32222/system/keys
+    """
+    places = gateway_options.places_of(data_dir)
+    file = gateway_client.token_file(places)
+    if gateway and data_dir is None:
+        found = address.parse(gateway)
+        file = places.token(found.host, found.port)
+    click.echo(gateway_client.token_in(file))

@@ -1,0 +1,168 @@
+"""The client of a gateway for asyncio: ``gateway.py``, awaited."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any, Self
+
+from dcf.client import deploying, operations
+from dcf.client.address import Access
+from dcf.client.answer import AsyncAnswer, async_lines_of
+from dcf.client.async_transport import AsyncTransport
+from dcf.client.deploying import Deployable, Wish
+from dcf.client.gateway import TIMEOUT, nobody_listens
+from dcf.client.payload import AsyncData
+from dcf.model.event import Event
+from dcf.model.status import FunctionStatus, GatewayInfo, ReplicaLine, RevisionStatus
+from dcf.protocol.progress import Progress
+
+
+class AsyncClient:
+    """One gateway, for one event loop; otherwise as :class:`~dcf.client.gateway.Client`.
+
+    ::
+
+        async with dcf.AsyncClient() as client:
+            print(await client.call("hello", b"Ada"))
+    """
+
+    def __init__(
+        self, url: str | None = None, token: str | None = None, *, timeout: float = TIMEOUT
+    ) -> None:
+        """A client without a connection; arguments and errors as for ``Client``."""
+        self._transport = AsyncTransport(Access(url, token), timeout)
+        self._timeout = timeout
+
+    @property
+    def url(self) -> str:
+        """The gateway's address."""
+        return self._transport.url
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_exception: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Closes the connections that are idle. The client can still be used."""
+        await self._transport.close()
+
+    async def call(
+        self,
+        name: str,
+        data: AsyncData = b"",
+        *,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109  the function is told of it
+        method: str = "POST",
+        path: str = "",
+    ) -> bytes:
+        """As ``Client.call``; ``data`` may be an async iterator of bytes as well."""
+        total = self._timeout if timeout is None else timeout
+        return await self._transport.do(
+            operations.call(name, data, method=method, path=path, headers=headers, total=total)
+        )
+
+    async def open(
+        self,
+        name: str,
+        data: AsyncData = b"",
+        *,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109  the function is told of it
+        method: str = "POST",
+        path: str = "",
+    ) -> AsyncAnswer:
+        """As ``Client.open``; ``data`` may be an async iterator of bytes as well."""
+        return await self._transport.open(
+            operations.call(
+                name,
+                data,
+                method=method,
+                path=path,
+                headers=headers,
+                total=timeout,
+                silence=self._timeout,
+            )
+        )
+
+    async def functions(self) -> list[FunctionStatus]:
+        """As ``Client.functions``."""
+        return await self._transport.do(operations.functions())
+
+    async def function(self, name: str) -> FunctionStatus:
+        """As ``Client.function``."""
+        return await self._transport.do(operations.function(name))
+
+    async def revisions(self, name: str) -> list[RevisionStatus]:
+        """As ``Client.revisions``."""
+        return await self._transport.do(operations.revisions(name))
+
+    async def events(self, name: str) -> list[Event]:
+        """As ``Client.events``."""
+        return await self._transport.do(operations.events(name))
+
+    async def scale(self, name: str, replicas: int) -> FunctionStatus:
+        """As ``Client.scale``."""
+        return await self._transport.do(operations.scale(name, replicas))
+
+    async def delete(self, name: str) -> None:
+        """As ``Client.delete``."""
+        await self._transport.do(operations.delete(name))
+
+    async def gateway_info(self) -> GatewayInfo:
+        """As ``Client.gateway_info``."""
+        return await self._transport.do(operations.gateway_info())
+
+    async def keys(self) -> list[dict[str, Any]]:
+        """As ``Client.keys``."""
+        return await self._transport.do(operations.keys())
+
+    async def make_key(self, name: str) -> str:
+        """As ``Client.make_key``."""
+        return await self._transport.do(operations.make_key(name))
+
+    async def revoke_key(self, name: str) -> None:
+        """As ``Client.revoke_key``."""
+        await self._transport.do(operations.revoke_key(name))
+
+    async def logs(
+        self,
+        name: str,
+        *,
+        since: float = 0.0,
+        tail: int | None = None,
+        follow: bool = False,
+        replica: str = "",
+    ) -> AsyncIterator[ReplicaLine]:
+        """As ``Client.logs``."""
+        operation = operations.logs(name, since=since, tail=tail, follow=follow, replica=replica)
+        async with await self._transport.open(operation) as answer:
+            async for line in async_lines_of(answer.chunks):
+                yield operations.read_line(line)
+
+    async def deploy(
+        self,
+        build: Deployable,
+        *,
+        minimum: int | None = None,
+        maximum: int | None = None,
+        annotations: Mapping[str, str] | None = None,
+        wait: bool = True,
+        timeout: float = TIMEOUT,  # noqa: ASYNC109  the gateway is told of it
+        on_progress: Callable[[Progress], object] | None = None,
+    ) -> FunctionStatus:
+        """As ``Client.deploy``. The files of the build are read on the event loop."""
+        wish = Wish(minimum, maximum, annotations, wait, timeout)
+        return await self._transport.follow(
+            deploying.deploy(build, wish, on_progress or nobody_listens)
+        )
+
+    async def list(self) -> list[FunctionStatus]:
+        """As :meth:`functions`."""
+        return await self.functions()
+
+    async def info(self, name: str) -> FunctionStatus:
+        """As :meth:`function`."""
+        return await self.function(name)

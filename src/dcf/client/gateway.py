@@ -1,0 +1,247 @@
+"""A client of a gateway: calls functions, lists them, deploys."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Self
+
+from dcf.client import deploying, operations
+from dcf.client.address import Access
+from dcf.client.answer import Answer, lines_of
+from dcf.client.deploying import Deployable, Wish
+from dcf.client.payload import Data
+from dcf.client.transport import Transport
+from dcf.model.event import Event
+from dcf.model.status import FunctionStatus, GatewayInfo, ReplicaLine, RevisionStatus
+from dcf.protocol.progress import Progress
+
+TIMEOUT = 300.0
+"""Seconds that a call may take where nothing is said: as long as a function's own limit."""
+
+
+class Client:
+    """One gateway, for any number of threads. Opens nothing before it is used.
+
+    Every method raises GatewayUnreachable when nobody answers, AccessDenied when the token is
+    missing or not good for it, AnswerInvalid when what answers is no gateway, DeadlineExceeded when
+    nothing comes in time, and otherwise the error that the gateway tells, as its own class.
+
+    ::
+
+        with dcf.Client() as client:
+            print(client.call("hello", b"Ada"))
+    """
+
+    def __init__(
+        self, url: str | None = None, token: str | None = None, *, timeout: float = TIMEOUT
+    ) -> None:
+        """A client without a connection.
+
+        Args:
+            url: ``http://HOST:PORT``, ``https://HOST:PORT``, ``HOST:PORT`` or ``unix:PATH``; None
+                takes ``DCF_GATEWAY``, else the gateway of this machine.
+            token: Token or key; None takes ``DCF_TOKEN``, else the one that a gateway on this
+                machine has left for its user.
+            timeout: Seconds that a call or request may take where it says nothing else;
+                ``math.inf`` sets no limit.
+
+        Raises:
+            GatewayUnreachable: When the address is none.
+        """
+        self._transport = Transport(Access(url, token), timeout)
+        self._timeout = timeout
+
+    @property
+    def url(self) -> str:
+        """The gateway's address."""
+        return self._transport.url
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the connections that are idle. The client can still be used."""
+        self._transport.close()
+
+    def call(
+        self,
+        name: str,
+        data: Data = b"",
+        *,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | None = None,
+        method: str = "POST",
+        path: str = "",
+    ) -> bytes:
+        """Calls a function and returns its whole reply.
+
+        Args:
+            name: The function's name.
+            data: What its handler gets. dict and list become JSON; a binary file or an iterator of
+                bytes is sent in parts.
+            headers: Further headers.
+            timeout: Seconds until the deadline, which the function is told.
+            method: The HTTP method.
+            path: Path and query behind the function's name.
+
+        Raises:
+            FunctionNotFound: When there is none; ``near`` has names that resemble it.
+            HandlerRaised: When its handler raised; with the traceback from over there.
+            CallError: When the call went wrong in another way, or the reply's status is an error's.
+        """
+        total = self._timeout if timeout is None else timeout
+        return self._transport.do(
+            operations.call(name, data, method=method, path=path, headers=headers, total=total)
+        )
+
+    def open(
+        self,
+        name: str,
+        data: Data = b"",
+        *,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | None = None,
+        method: str = "POST",
+        path: str = "",
+    ) -> Answer:
+        """Calls a function and returns its reply while it is still coming.
+
+        The answer must be read to its end or closed. Without ``timeout`` there is no deadline but
+        the function's own, and the client's time is for each wait for a
+        byte. A status from 400 on
+        that the function chose itself is no error here.
+
+        Args and errors as for :meth:`call`.
+        """
+        return self._transport.open(
+            operations.call(
+                name,
+                data,
+                method=method,
+                path=path,
+                headers=headers,
+                total=timeout,
+                silence=self._timeout,
+            )
+        )
+
+    def functions(self) -> list[FunctionStatus]:
+        """All functions, without their replicas."""
+        return self._transport.do(operations.functions())
+
+    def function(self, name: str) -> FunctionStatus:
+        """One function, with its replicas.
+
+        Raises:
+            FunctionNotFound: When there is none; ``near`` has names that resemble it.
+        """
+        return self._transport.do(operations.function(name))
+
+    def revisions(self, name: str) -> list[RevisionStatus]:
+        """The function's revisions. Errors as for :meth:`function`."""
+        return self._transport.do(operations.revisions(name))
+
+    def events(self, name: str) -> list[Event]:
+        """What happened to the function. Errors as for :meth:`function`."""
+        return self._transport.do(operations.events(name))
+
+    def scale(self, name: str, replicas: int) -> FunctionStatus:
+        """Sets how many replicas are wanted. Errors as for :meth:`function`."""
+        return self._transport.do(operations.scale(name, replicas))
+
+    def delete(self, name: str) -> None:
+        """Takes the function away. Errors as for :meth:`function`."""
+        self._transport.do(operations.delete(name))
+
+    def gateway_info(self) -> GatewayInfo:
+        """What the gateway tells of itself."""
+        return self._transport.do(operations.gateway_info())
+
+    def keys(self) -> list[dict[str, Any]]:
+        """The keys: ``name``, ``created``, ``revoked``."""
+        return self._transport.do(operations.keys())
+
+    def make_key(self, name: str) -> str:
+        """Makes a key with which functions may be called; it is told this once.
+
+        Raises:
+            NameTaken: When there is a key of that name.
+        """
+        return self._transport.do(operations.make_key(name))
+
+    def revoke_key(self, name: str) -> None:
+        """Makes a key useless."""
+        self._transport.do(operations.revoke_key(name))
+
+    def logs(
+        self,
+        name: str,
+        *,
+        since: float = 0.0,
+        tail: int | None = None,
+        follow: bool = False,
+        replica: str = "",
+    ) -> Iterator[ReplicaLine]:
+        """What the function's replicas printed, merged by time.
+
+        Args:
+            name: The function's name.
+            since: Seconds since the epoch; older lines are left out.
+            tail: Only so many of the newest lines; None gives all.
+            follow: Whether to wait for further lines, until the iterator is closed.
+            replica: Id of the one replica to read; "" reads all.
+
+        Raises:
+            FunctionNotFound: When there is none.
+        """
+        operation = operations.logs(name, since=since, tail=tail, follow=follow, replica=replica)
+        with self._transport.open(operation) as answer:
+            for line in lines_of(answer.chunks):
+                yield operations.read_line(line)
+
+    def deploy(
+        self,
+        build: Deployable,
+        *,
+        minimum: int | None = None,
+        maximum: int | None = None,
+        annotations: Mapping[str, str] | None = None,
+        wait: bool = True,
+        timeout: float = TIMEOUT,
+        on_progress: Callable[[Progress], object] | None = None,
+    ) -> FunctionStatus:
+        """Uploads what the gateway lacks of a build and deploys it.
+
+        An upload whose connection breaks goes on where it was.
+
+        Args:
+            build: What to deploy.
+            minimum: Never fewer replicas; None leaves what is.
+            maximum: Never more replicas; None leaves what is.
+            annotations: Free key-value pairs; None leaves what is.
+            wait: Whether to wait until replicas are ready.
+            timeout: Seconds to wait for that.
+            on_progress: Called with each step, in this thread.
+
+        Raises:
+            BuildError: When its environment cannot be made over there.
+            StartError: When its replicas do not start; with the author's traceback.
+            SpecInvalid: When the gateway does not accept it.
+        """
+        wish = Wish(minimum, maximum, annotations, wait, timeout)
+        return self._transport.follow(deploying.deploy(build, wish, on_progress or nobody_listens))
+
+    def list(self) -> list[FunctionStatus]:
+        """As :meth:`functions`."""
+        return self.functions()
+
+    def info(self, name: str) -> FunctionStatus:
+        """As :meth:`function`."""
+        return self.function(name)
+
+
+def nobody_listens(_progress: Progress) -> None:
+    """Takes progress for which nobody asked."""

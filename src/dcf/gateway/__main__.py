@@ -1,0 +1,198 @@
+"""``python -m dcf.gateway``: the composition root of the control plane's process.
+
+The supervisor starts it. It holds nothing that must last beyond the catalog and the store: killed
+at any instant, it is started again and finds everything where it was.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from dcf.builder.builder import Builder
+from dcf.builder.deployed import Deployed
+from dcf.builder.disk import writing
+from dcf.builder.store import Store
+from dcf.builder.uploads import Uploads
+from dcf.builder.uv import Uv
+from dcf.client.address import GATEWAY
+from dcf.control.catalog import Catalog
+from dcf.dataplane.bootstrap import Sockets
+from dcf.dataplane.discovery import Discovery
+from dcf.engines.local.engine import LocalEngine
+from dcf.errors import DcfError
+from dcf.gateway import access
+from dcf.gateway.counting import Counting
+from dcf.gateway.deploys import Deploys
+from dcf.gateway.http.app import make_app
+from dcf.gateway.http.jwks import KeySet
+from dcf.gateway.http.server import HttpServer
+from dcf.gateway.loop import ControlLoop
+from dcf.gateway.plane import ControlPlane
+from dcf.gateway.processes import supervisor_socket
+from dcf.gateway.routing import Routing
+from dcf.gateway.staging import Stager
+from dcf.settings import ControlSettings, Locations, StoreSettings, WatcherSettings
+from dcf.supervision.client import SupervisorClient
+from dcf.telemetry import log
+
+logger = logging.getLogger("dcf.gateway")
+
+THREADS = 32
+"""For what blocks: disk, catalog, builds. The few that take long are bounded by themselves, so that
+there is always one for the rest."""
+
+
+def main() -> int:
+    """Runs the control plane until SIGTERM, or until the supervisor is gone.
+
+    Returns:
+        0 when it was asked to end, 1 when it could not begin.
+    """
+    settings = ControlSettings.from_mapping(os.environ)
+    places = Locations.from_mapping(os.environ)
+    log.configure(settings.log_level)
+    try:
+        asyncio.run(_run(settings, places, os.environ))
+    except DcfError as error:
+        logger.critical("the control plane cannot go on: %s", error)
+        return 1
+    except asyncio.CancelledError:
+        return 1  # the part that failed has said why
+    return 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What is joined, as far as it is started and ended by itself."""
+
+    plane: ControlPlane
+    loop: ControlLoop
+    counting: Counting
+    discovery: Discovery
+
+
+def _join(
+    settings: ControlSettings,
+    places: Locations,
+    sockets: Sockets,
+    env: Mapping[str, str],
+    catalog: Catalog,
+) -> _Parts:
+    store = Store(places.store)
+    builder = Builder(store, Uv(env), settings=StoreSettings.from_mapping(env))
+    deployed = Deployed(store)
+    engine = LocalEngine(SupervisorClient(supervisor_socket(places)), env)
+    discovery = Discovery()
+    routing = Routing(discovery)
+    stager = Stager(
+        store,
+        builder,
+        replicas=places.replicas,
+        sockets=places.gateway_runtime,
+        secrets=places.secrets,
+        settings=WatcherSettings(start_timeout=settings.start_timeout, log_failure=True),
+        extra={GATEWAY: f"unix:{sockets.calls}"},
+    )
+    loop = ControlLoop(catalog, engine, routing, stager, start_timeout=settings.start_timeout)
+    counting = Counting(catalog, sockets.admin)
+    plane = ControlPlane(
+        catalog=catalog,
+        engine=engine,
+        loop=loop,
+        routing=routing,
+        deploys=Deploys(
+            catalog=catalog,
+            loop=loop,
+            routing=routing,
+            stager=stager,
+            builder=builder,
+            deployed=deployed,
+            settings=settings,
+        ),
+        uploads=Uploads(store, most_bytes=settings.upload_limit, most_files=settings.upload_files),
+        deployed=deployed,
+        counting=counting,
+        settings=settings,
+    )
+    return _Parts(plane, loop, counting, discovery)
+
+
+async def _run(settings: ControlSettings, places: Locations, env: Mapping[str, str]) -> None:
+    executor = ThreadPoolExecutor(THREADS, thread_name_prefix="control")
+    asyncio.get_running_loop().set_default_executor(executor)
+    sockets = Sockets.under(places.gateway_runtime)
+    with writing(places.gateway):
+        for folder in (places.gateway, places.gateway_runtime):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with Catalog(places.gateway / "catalog.sqlite") as catalog:
+        parts = _join(settings, places, sockets, env, catalog)
+        tokens = access.prepare(settings, places, catalog.keys)
+        key_set = None if settings.open else KeySet(tokens)
+        servers = [HttpServer(make_app(parts.plane, tokens, settings, key_set), sockets.control)]
+        if key_set is not None:
+            servers.append(HttpServer(key_set.app, sockets.keys))
+        async with _in_background(parts.loop, parts.counting):
+            await parts.loop.began()
+            try:
+                # Not before: a living Envoy forgets what the first answer does not name.
+                await parts.discovery.start(sockets.discovery)
+                for server in servers:
+                    await server.start()
+                logger.info("in charge of %d functions", len(catalog.wanted()))
+                await _asked_to_end()
+            finally:
+                for server in servers:
+                    await server.stop()
+                await parts.discovery.stop()
+
+
+@contextlib.asynccontextmanager
+async def _in_background(loop: ControlLoop, counting: Counting) -> AsyncIterator[None]:
+    """What goes on all the time; an error in it ends the process, to be started again."""
+    main = asyncio.current_task()
+
+    def ended(task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and task.exception() is not None and main is not None:
+            main.cancel()
+
+    tasks = [asyncio.create_task(work.run()) for work in (loop, counting)]
+    for task in tasks:
+        task.add_done_callback(ended)
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        for result in await asyncio.gather(*tasks, return_exceptions=True):
+            if isinstance(result, Exception):
+                logger.critical("a part of the control plane failed", exc_info=result)
+
+
+async def _asked_to_end() -> None:
+    """Waits for SIGTERM, SIGINT, or the end of standard input: the supervisor is gone then."""
+    asked = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, asked.set)
+
+    def hear() -> None:
+        if not os.read(0, 1024):
+            asked.set()
+
+    loop.add_reader(0, hear)
+    try:
+        await asked.wait()
+    finally:
+        loop.remove_reader(0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

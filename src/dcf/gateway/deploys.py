@@ -1,0 +1,169 @@
+"""A deploy: built, taken into the catalog, waited for."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import defaultdict
+from collections.abc import AsyncGenerator
+
+from dcf.builder.builder import Builder
+from dcf.builder.deployed import Deployed
+from dcf.control.catalog import Catalog
+from dcf.errors import FunctionNotFound, StartTimeout
+from dcf.gateway import status
+from dcf.gateway.building import build
+from dcf.gateway.deployment import Deployment
+from dcf.gateway.loop import ControlLoop
+from dcf.gateway.routing import Routing
+from dcf.gateway.staging import Stager
+from dcf.model.replica import ReplicaState
+from dcf.model.revision import FunctionRecord, Revision
+from dcf.model.status import FunctionState
+from dcf.protocol.progress import Progress, ProgressKind
+from dcf.settings import ControlSettings
+
+
+class Deploys:
+    """Takes deploys, several at a time, of one function one after another."""
+
+    def __init__(
+        self,
+        *,
+        catalog: Catalog,
+        loop: ControlLoop,
+        routing: Routing,
+        stager: Stager,
+        builder: Builder,
+        deployed: Deployed,
+        settings: ControlSettings,
+    ) -> None:
+        """Has none to do yet.
+
+        Args:
+            catalog: What is deployed.
+            loop: Brings about what the catalog wants.
+            routing: Where calls go.
+            stager: Knows what a replica needs.
+            builder: Makes environments.
+            deployed: Tells the store what must stay.
+            settings: Bounds.
+        """
+        self._catalog = catalog
+        self._loop = loop
+        self._routing = routing
+        self._stager = stager
+        self._builder = builder
+        self._deployed = deployed
+        self._settings = settings
+        self._builds = asyncio.Semaphore(settings.builds)
+        self._taking_turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    async def deploy(self, wanted: Deployment) -> AsyncGenerator[Progress, None]:
+        """Builds, takes into the catalog, and waits for the replicas.
+
+        Deploys of one function wait for each other until they are in the catalog. Closed before its
+        REVISION, it has changed nothing.
+
+        Raises:
+            BlobsMissing: When not all was uploaded.
+            BuildError: When the environment cannot be made.
+            SecretNotFound: When a secret is missing on the gateway's machine.
+            SpecInvalid: When the bounds of the number of replicas do not fit.
+            StartError: When the new revision cannot be started. It stays deployed, and what served
+                before goes on.
+            StartTimeout: When it is not ready in time. It stays deployed.
+            StorageError: When the disk does not take it.
+        """
+        name = wanted.spec.name
+        async with self._taking_turns[name]:
+            self._stager.check(wanted.spec)
+            async with self._builds:
+                progress = build(self._builder, wanted.artifact, wanted.spec)
+                async with contextlib.aclosing(progress):
+                    async for step in progress:
+                        yield step
+            before = time.time()
+            revision, is_new = await asyncio.to_thread(self._enter, wanted)
+        if not is_new:
+            self._loop.forgive(name)
+        self._loop.wake()
+        yield Progress(ProgressKind.REVISION, number=revision.number, is_new=is_new)
+        if wanted.wait:
+            waiting = self._wait_until_ready(revision, before, wanted.timeout)
+            async with contextlib.aclosing(waiting):
+                async for step in waiting:
+                    yield step
+        else:
+            record = await asyncio.to_thread(self._catalog.function, name)
+            yield self._last(ProgressKind.ACCEPTED, record)
+
+    def _enter(self, wanted: Deployment) -> tuple[Revision, bool]:
+        """Takes a deployment into the catalog; tells whether it makes a new revision. Blocks."""
+        try:
+            before = self._catalog.function(wanted.spec.name).current.number
+        except FunctionNotFound:
+            before = 0
+        revision = self._catalog.deploy(
+            wanted.spec,
+            wanted.artifact,
+            minimum=wanted.minimum,
+            maximum=wanted.maximum,
+            annotations=wanted.annotations,
+        )
+        self._deployed.keep_only(self._catalog.artifacts(self._settings.revisions))
+        return revision, revision.number != before
+
+    async def _wait_until_ready(
+        self, revision: Revision, since: float, patience: float
+    ) -> AsyncGenerator[Progress, None]:
+        name = revision.function
+        end = time.monotonic() + patience
+        while True:
+            # Asked for before looking: what happens from here on is not missed.
+            news = asyncio.ensure_future(self._loop.news())
+            try:
+                record = await asyncio.to_thread(self._catalog.function, name)
+                if record.current.number != revision.number:
+                    number = record.current.number
+                    detail = f"revision {revision.number} was replaced by {number} meanwhile"
+                    yield Progress(ProgressKind.NOTICE, detail=detail)
+                    yield self._last(ProgressKind.ACCEPTED, record)
+                    return
+                if self._is_ready(record):
+                    yield self._last(ProgressKind.READY, record)
+                    return
+                self._raise_failure(record, since)
+                left = end - time.monotonic()
+                if left <= 0:
+                    raise StartTimeout(
+                        f"{name} was not ready within {patience:g} s; revision {revision.number} "
+                        "is deployed and goes on starting"
+                    )
+                await asyncio.wait({news}, timeout=left)
+            finally:
+                news.cancel()
+
+    def _last(self, kind: ProgressKind, record: FunctionRecord) -> Progress:
+        seen = self._loop.fleet.of(record.name)
+        return Progress(kind, function=status.of_function(record, seen, detailed=True))
+
+    def _is_ready(self, record: FunctionRecord) -> bool:
+        """Whether as many replicas as are wanted are ready, and calls reach them."""
+        if not record.scaling.replicas:
+            return True
+        ready = {
+            one.endpoint
+            for one in self._loop.fleet.of(record.name)
+            if one.state is ReplicaState.READY and one.key.revision == record.current.number
+        }
+        routed = set(self._routing.confirmed().get(record.name) or ())
+        return len(ready) >= record.scaling.replicas and ready <= routed
+
+    def _raise_failure(self, record: FunctionRecord, since: float) -> None:
+        found = status.condition_of(record, self._loop.fleet.of(record.name))
+        if found is None or found.last_crash is None or found.last_crash.at < since:
+            return
+        if found.state not in {FunctionState.READY, FunctionState.DEGRADED}:
+            raise status.start_error(found.last_crash)

@@ -1,0 +1,102 @@
+"""Around every request: its id, its time, its line in the log, and what becomes of errors."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import time
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from dcf.errors import DcfError
+from dcf.gateway.http.bodies import ClientGone
+from dcf.gateway.http.replies import as_problem
+from dcf.protocol import gateway, http
+from dcf.telemetry.ids import new_request_id
+
+logger = logging.getLogger("dcf.gateway")
+
+GONE = 499
+"""What the log says of a request whose client went away before the reply began; nginx's number."""
+
+_USABLE_ID = re.compile(rb"[!-~]{1,128}")
+_QUIET = frozenset({gateway.HEALTHZ, gateway.METRICS})
+"""Asked for every few seconds by machines."""
+
+
+class Envelope:
+    """Goes around the application."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+        exchange = _Exchange(scope, receive, send)
+        try:
+            await self._app(scope, receive, exchange.send)
+        except ClientGone:
+            exchange.status = exchange.status or GONE
+        except DcfError as error:
+            await exchange.fail(error)
+        except Exception:
+            told = exchange.request_id
+            logger.exception("request %s: a defect of the gateway", told)
+            await exchange.fail(DcfError(f"a defect of the gateway; its log tells more of {told}"))
+        finally:
+            exchange.log()
+
+
+class _Exchange:
+    """One request and its reply, as they go through.
+
+    Attributes:
+        request_id: Names both.
+        status: The reply's; 0 before it began.
+    """
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+        self._begun = time.monotonic()
+        headers = dict(scope["headers"])
+        given = headers.get(http.REQUEST_ID.encode(), b"")
+        usable = given if _USABLE_ID.fullmatch(given) else new_request_id()
+        self.request_id = usable.decode()
+        self.status = 0
+        self._state = scope["state"] = {"request_id": self.request_id, "stalled": False}
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            message["headers"] = [
+                *message["headers"],
+                (http.REQUEST_ID.encode(), self.request_id.encode()),
+                (http.SERVER_TIMING.encode(), b"control;dur=%.1f" % self._ms()),
+            ]
+            if self._state["stalled"]:
+                message["headers"].append((b"connection", b"close"))
+        await self._send(message)
+
+    async def fail(self, error: DcfError) -> None:
+        """Answers with an error; a reply that has begun breaks off instead."""
+        if self.status:
+            logger.warning("request %s broke off: %s", self.request_id, error)
+            return
+        await as_problem(error, self.request_id)(self._scope, self._receive, self.send)
+
+    def log(self) -> None:
+        path = self._scope["path"]
+        members = {
+            "method": self._scope["method"],
+            "path": path,
+            "status": self.status,
+            "ms": round(self._ms(), 1),
+            "request_id": self.request_id,
+        }
+        logger.log(logging.DEBUG if path in _QUIET else logging.INFO, "%s", json.dumps(members))
+
+    def _ms(self) -> float:
+        return (time.monotonic() - self._begun) * 1000

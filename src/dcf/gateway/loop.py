@@ -1,0 +1,235 @@
+"""The control loop: sees, decides, acts, sees again.
+
+What is to be done follows from :func:`dcf.control.reconcile.turn`; here is who tells it what there
+is and who carries its actions out. Nothing here must last: a control plane that is killed finds
+everything again in the catalog, the engine and Envoy.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Iterable
+
+from dcf.control.backoff import RULES, Rules
+from dcf.control.catalog import Catalog
+from dcf.control.reconcile import turn
+from dcf.control.view import (
+    Action,
+    Forget,
+    Publish,
+    Record,
+    Start,
+    Stop,
+    View,
+    Wanted,
+    Withdraw,
+)
+from dcf.engines.base import Engine
+from dcf.errors import DcfError, SupervisorError
+from dcf.gateway.fleet import Fleet
+from dcf.gateway.replicas import Replicas
+from dcf.gateway.routing import Routing
+from dcf.gateway.staging import Stager
+from dcf.model.event import Event
+from dcf.model.replica import ReplicaState
+from dcf.model.revision import Revision
+from dcf.model.routing import Destination
+
+logger = logging.getLogger("dcf.gateway")
+
+ENGINE_RETRY = 0.1
+"""Seconds before the engine is asked again after its stream of observations broke off."""
+
+CATALOG_RETRY = 1.0
+"""Seconds before another turn after one that failed: a full disk needs longer than a moment."""
+
+
+class ControlLoop:
+    """Keeps the replicas and the routes as the catalog wants them."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        engine: Engine,
+        routing: Routing,
+        stager: Stager,
+        *,
+        start_timeout: float = 300.0,
+        rules: Rules = RULES,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """A loop that has not seen anything yet.
+
+        Args:
+            catalog: What is wanted.
+            engine: Where replicas run.
+            routing: Where calls go.
+            stager: Lays replicas out.
+            start_timeout: Seconds that a replica's constructor may take.
+            rules: The numbers of a turn.
+            clock: Seconds since the epoch.
+        """
+        self.fleet = Fleet(clock)
+        self._catalog = catalog
+        self._engine = engine
+        self._routing = routing
+        self._stager = stager
+        self._rules = rules
+        self._clock = clock
+        self._recorded: set[str] = set()
+        self._revisions: dict[tuple[str, int], Revision] = {}
+        self._wake = asyncio.Event()
+        self._news = asyncio.Event()
+        self._began = asyncio.Event()
+        self._replicas = Replicas(
+            self.fleet,
+            engine,
+            stager,
+            start_timeout=start_timeout,
+            clock=clock,
+            wake=self._wake.set,
+        )
+
+    # For those who ask
+
+    def wake(self) -> None:
+        """Something that a turn looks at has changed."""
+        self._wake.set()
+
+    async def news(self) -> None:
+        """Waits until another turn was taken."""
+        await self._news.wait()
+
+    def forgive(self, function: str) -> None:
+        """Forgets how a function's replicas ended, so that the next start waits for nothing."""
+        for one in self.fleet.of(function):
+            if one.state is ReplicaState.EXITED:
+                self._replicas.forget(one)
+        self.wake()
+
+    # Its life
+
+    async def run(self) -> None:
+        """Goes on until it is cancelled; replicas and routes stay as they are then."""
+        try:
+            async with asyncio.TaskGroup() as together:
+                together.create_task(self._observe())
+                together.create_task(self._take_turns())
+                together.create_task(self._routing.confirm(self.wake))
+        finally:
+            await self._replicas.close()
+
+    async def began(self) -> None:
+        """Waits until all that lives is known and every function has its routes."""
+        await self._began.wait()
+
+    async def _observe(self) -> None:
+        while True:
+            try:
+                async with contextlib.aclosing(self._engine.observe()) as seen:
+                    async for item in seen:
+                        if isinstance(item, tuple):
+                            self.fleet.begin(item)
+                            await asyncio.to_thread(
+                                self._stager.sweep, {one.id for one in self.fleet.all()}
+                            )
+                        else:
+                            self.fleet.take(item)
+                        self.wake()
+            except SupervisorError as error:
+                logger.warning("replicas cannot be observed: %s", error)
+            await asyncio.sleep(ENGINE_RETRY)
+
+    async def _take_turns(self) -> None:
+        due: float | None = None
+        while True:
+            wait = None if due is None else max(0.0, due - self._clock())
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait):
+                    await self._wake.wait()
+            self._wake.clear()
+            if not self.fleet.is_known:
+                due = None
+                continue
+            try:
+                due = await self._turn()
+                self._began.set()
+            except DcfError as error:
+                logger.warning("a turn failed: %s", error)
+                due = self._clock() + CATALOG_RETRY
+            self._news.set()
+            self._news = asyncio.Event()
+
+    async def _turn(self) -> float | None:
+        """Takes one turn; returns when the next one is due."""
+        wanted = await asyncio.to_thread(self._look_up)
+        replicas = tuple(one.observed() for one in self.fleet.all())
+        view = View(replicas, self._routing.confirmed(), frozenset(self._recorded))
+        now = self._clock()
+        found = turn(wanted, view, now, self._rules)
+        await self._record([action.event for action in found.actions if isinstance(action, Record)])
+        for action in found.actions:
+            self._carry_out(action)
+        self._routing.forget_all_but({one.function for one in wanted} | self.fleet.functions())
+        waits = [found.due, self._replicas.end_overdue(now)]
+        return min((wait for wait in waits if wait is not None), default=None)
+
+    def _look_up(self) -> list[Wanted]:
+        """What the catalog wants, with what each function's spec says about it."""
+        rows = self._catalog.wanted()
+        needed = {(one.function, one.revision) for one in rows}
+        for key in self._revisions.keys() - needed:
+            del self._revisions[key]
+        for name, number in needed - self._revisions.keys():
+            with contextlib.suppress(DcfError):  # deleted meanwhile: the next turn sees it
+                self._revisions[name, number] = self._catalog.revision(name, number)
+        return [
+            # What exists once cannot be had twice for a moment.
+            Wanted(one.function, one.revision, one.replicas, 0 if self._needs_gpu(one) else None)
+            for one in rows
+        ]
+
+    def _needs_gpu(self, wanted: Wanted) -> bool:
+        revision = self._revisions.get((wanted.function, wanted.revision))
+        if revision is None:
+            return False
+        return bool(revision.spec.limits.gpu or revision.spec.requests.gpu)
+
+    # What a turn asks for
+
+    async def _record(self, events: list[Event]) -> None:
+        if not events:
+            return
+
+        def write() -> None:
+            for event in events:
+                self._catalog.journal.record(event)
+
+        await asyncio.to_thread(write)
+        self._recorded |= {event.key for event in events}
+
+    def _carry_out(self, action: Action) -> None:
+        match action:
+            case Start(key):
+                if (revision := self._revisions.get((key.function, key.revision))) is not None:
+                    self._replicas.start(key, revision)
+            case Stop(key, grace):
+                if (one := self.fleet.find(key)) is not None:
+                    self._replicas.stop(one, grace)
+            case Forget(key):
+                if (one := self.fleet.find(key)) is not None:
+                    self._replicas.forget(one)
+            case Publish(function, endpoints):
+                self._routing.publish(function, self._destinations(function, endpoints))
+            case Withdraw(function):
+                self._routing.withdraw(function)
+                self.fleet.forget_function(function)
+            case Record():
+                pass  # done before the others, because a Forget may follow it
+
+    def _destinations(self, function: str, endpoints: Iterable[str]) -> list[Destination]:
+        revisions = {one.endpoint: one.key.revision for one in self.fleet.of(function)}
+        return [Destination(endpoint, revisions.get(endpoint, 0)) for endpoint in endpoints]

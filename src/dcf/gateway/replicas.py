@@ -1,0 +1,163 @@
+"""Starts, ends and clears away replicas, beside the turns, which wait for nobody."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import secrets
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from dcf.control.view import ReplicaKey
+from dcf.engines.base import Engine
+from dcf.errors import DcfError, StartTimeout, SupervisorError
+from dcf.gateway.fleet import Fleet, Seen
+from dcf.gateway.staging import Stager
+from dcf.model.replica import ReplicaExit, ReplicaId, ReplicaState
+from dcf.model.revision import Revision
+
+logger = logging.getLogger("dcf.gateway")
+
+STAGED_AT_A_TIME = 4
+"""Replicas that are laid out at a time: each is a thread, and may wait for an environment."""
+
+RETRY = 0.1
+"""Seconds before a start is tried again that the supervisor did not take."""
+
+OVERDUE = 15.0
+"""Seconds beyond a replica's own limit for its start. A constructor that never lets the interpreter
+go keeps the watcher from noticing that limit itself."""
+
+
+class Replicas:
+    """Does what turns ask for, and says what came of it to the fleet."""
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        engine: Engine,
+        stager: Stager,
+        *,
+        start_timeout: float,
+        clock: Callable[[], float],
+        wake: Callable[[], None],
+    ) -> None:
+        """Does nothing yet.
+
+        Args:
+            fleet: Hears what came of it.
+            engine: Where replicas run.
+            stager: Lays them out.
+            start_timeout: Seconds that a replica's constructor may take.
+            clock: Seconds since the epoch.
+            wake: Called when something came of it.
+        """
+        self._fleet = fleet
+        self._engine = engine
+        self._stager = stager
+        self._start_timeout = start_timeout
+        self._clock = clock
+        self._wake = wake
+        self._staging = asyncio.Semaphore(STAGED_AT_A_TIME)
+        self._errands: set[asyncio.Task[None]] = set()
+
+    def start(self, key: ReplicaKey, revision: Revision) -> None:
+        """Starts a replica of a revision."""
+        # The engine wants ids that there never were before.
+        replica = ReplicaId(f"{key.id}-{secrets.token_hex(4)}")
+        self._fleet.starting(key, replica)
+        self._errand(self._start(replica, revision))
+
+    def stop(self, one: Seen, grace: float) -> None:
+        """Ends a replica.
+
+        Args:
+            one: Which.
+            grace: Seconds for the calls that it has.
+        """
+        self._fleet.draining(one.id)
+        if not one.told:
+            reason = ReplicaExit(None, self._clock(), "no longer wanted", asked=True)
+            self._fleet.never_began(one.id, reason)
+        self._errand(self._stop(one.id, grace))
+
+    def forget(self, one: Seen) -> None:
+        """Clears away after a replica that has ended."""
+        self._fleet.forget(one.id)
+        self._errand(self._clear(one.id))
+
+    def end_overdue(self, now: float) -> float | None:
+        """Ends replicas that do not come to an end of their start; returns when to look again."""
+        limit = self._start_timeout + OVERDUE
+        waits = []
+        for one in self._fleet.all():
+            if one.state is not ReplicaState.STARTING or not one.told:
+                continue
+            if now - one.since < limit:
+                waits.append(one.since + limit)
+                continue
+            sentence = f"the handler was not ready within {self._start_timeout:g} s"
+            logger.error("%s: %s", one.id, sentence)
+            self._fleet.failed(one.id, ReplicaExit(None, now, sentence, StartTimeout.__name__))
+            self._errand(self._stop(one.id, 0))
+        return min(waits, default=None)
+
+    async def close(self) -> None:
+        """Leaves what is under way undone; the engine's replicas stay as they are."""
+        for errand in self._errands:
+            errand.cancel()
+        await asyncio.gather(*self._errands, return_exceptions=True)
+
+    async def _start(self, replica: ReplicaId, revision: Revision) -> None:
+        try:
+            async with self._staging:
+                spec = await asyncio.to_thread(self._stager.stage, replica, revision)
+            one = self._fleet.get(replica)
+            if one is None or one.state is not ReplicaState.STARTING:
+                await asyncio.to_thread(self._stager.clear, replica)
+                return
+            await self._engine.start(spec)
+        except SupervisorError as error:
+            # Not the function's fault: it is tried again as if it had not been.
+            logger.warning("%s was not started: %s", replica, error)
+            await asyncio.sleep(RETRY)
+            self._fleet.forget(replica)
+        except DcfError as error:
+            self._never_began(replica, error, str(error))
+        except Exception as error:
+            logger.exception("%s was not started", replica)
+            self._never_began(replica, error, f"a defect of the gateway: {error!r}")
+        finally:
+            self._stager.hand_over(replica)
+            self._wake()
+
+    def _never_began(self, replica: ReplicaId, error: Exception, sentence: str) -> None:
+        kind = type(error).__name__
+        traceback = getattr(error, "traceback", "")
+        self._fleet.never_began(
+            replica, ReplicaExit(None, self._clock(), sentence, kind, traceback)
+        )
+
+    async def _stop(self, replica: ReplicaId, grace: float) -> None:
+        try:
+            await self._engine.stop(replica, grace)
+        except SupervisorError as error:
+            logger.warning("%s was not stopped: %s", replica, error)
+        finally:
+            self._wake()
+
+    async def _clear(self, replica: ReplicaId) -> None:
+        with contextlib.suppress(SupervisorError):  # it has forgotten everything itself then
+            await self._engine.stop(replica, 0)
+        await asyncio.to_thread(self._stager.clear, replica)
+
+    def _errand(self, work: Coroutine[Any, Any, None]) -> None:
+        errand = asyncio.get_running_loop().create_task(work)
+        self._errands.add(errand)
+        errand.add_done_callback(self._done)
+
+    def _done(self, errand: asyncio.Task[None]) -> None:
+        self._errands.discard(errand)
+        if not errand.cancelled() and (error := errand.exception()) is not None:
+            logger.error("something was left undone", exc_info=error)

@@ -1,0 +1,124 @@
+"""The examples, deployed and called in every way that there is."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import dcf
+from e2e.house import House, running
+from e2e.test_example_ssd import EXPECTED, assert_found
+from e2e.test_example_stft import ROWS, decoded, is_not_blank
+
+FOLDERS = {"hello-dcf": "01-hello-dcf", "ssd": "02-object-detection-ssd", "stft": "03-stft"}
+PHOTO = "coffee.png"
+
+Call = Callable[[House, str, bytes], bytes]
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory, examples: Path) -> Iterator[House]:
+    with running(tmp_path_factory.mktemp("house"), shared=True) as house:
+        for folder in FOLDERS.values():
+            house.deploy(examples / folder)
+        yield house
+
+
+@pytest.fixture(scope="module")
+def inputs(examples: Path) -> dict[str, bytes]:
+    return {
+        "hello-dcf": b"Hello\n",
+        "ssd": (examples / FOLDERS["ssd"] / "pictures" / PHOTO).read_bytes(),
+        "stft": (examples / FOLDERS["stft"] / "sounds" / "guitar.wav").read_bytes(),
+    }
+
+
+def by_curl(*options: str) -> Call:
+    def call(house: House, name: str, body: bytes) -> bytes:
+        command = ["curl", "--silent", "--show-error", "--fail", *options, "--data-binary", "@-"]
+        url = f"{house.url}/function/{name}"
+        done = subprocess.run([*command, url], input=body, capture_output=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return call
+
+
+def by_cli(house: House, name: str, body: bytes) -> bytes:
+    done = house.dcf("function", "call", name, input=body)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def by_client(house: House, name: str, body: bytes) -> bytes:
+    with dcf.Client(house.url) as client:
+        return client.call(name, body)
+
+
+def by_async_client(house: House, name: str, body: bytes) -> bytes:
+    async def call() -> bytes:
+        async with dcf.AsyncClient(house.url) as client:
+            return await client.call(name, body)
+
+    return asyncio.run(call())
+
+
+needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl")
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        pytest.param(by_curl("--http1.1"), id="curl", marks=needs_curl),
+        pytest.param(by_curl("--http2-prior-knowledge"), id="curl HTTP/2", marks=needs_curl),
+        pytest.param(by_cli, id="dcf-cli"),
+        pytest.param(by_client, id="Client"),
+        pytest.param(by_async_client, id="AsyncClient"),
+    ],
+)
+@pytest.mark.parametrize("name", FOLDERS)
+def test_an_example_answers_as_its_readme_says(
+    house: House, inputs: dict[str, bytes], name: str, call: Call
+) -> None:
+    reply = call(house, name, inputs[name])
+
+    if name == "hello-dcf":
+        assert reply == b"Hello DCF"
+    elif name == "ssd":
+        assert_found(json.loads(reply), EXPECTED[PHOTO])
+    else:
+        image = decoded(base64.b64decode(reply, validate=True))
+        assert image.size == (518, ROWS)
+        assert is_not_blank(image)
+
+
+def test_what_a_client_accepts_reaches_the_handler(
+    house: House, inputs: dict[str, bytes], examples: Path, tmp_path: Path
+) -> None:
+    reply = tmp_path / "spectrogram.png"
+    accept = ("--header", "Accept: image/png")
+    done = house.dcf("function", "call", "stft", *accept, "--reply", reply, input=inputs["stft"])
+
+    assert (done.returncode, done.stdout) == (0, b"")
+    shown = (examples / FOLDERS["stft"] / "spectrogram.png").read_bytes()
+    assert np.array_equal(pixels(reply.read_bytes()), pixels(shown))
+
+
+def test_a_reply_that_is_an_error_of_the_handlers_own_ends_with_exit_code_9(house: House) -> None:
+    done = house.dcf("function", "call", "ssd", input=b"no picture")
+
+    assert done.returncode == 9
+    assert "neither a picture" in json.loads(done.stdout)["error"]
+
+
+def pixels(png: bytes) -> Any:
+    return np.asarray(decoded(png))

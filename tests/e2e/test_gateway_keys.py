@@ -1,0 +1,124 @@
+"""A gateway that others can reach: who may do what, with which key."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from e2e.house import House, running
+
+ECHO = """
+class Handler:
+    def __call__(self, req):
+        return req.headers.get("authorization", "no key")
+"""
+
+FRONT = """
+import dcf
+
+class Handler:
+    def __call__(self, req):
+        return dcf.call("echo", req.input)
+"""
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    folder = tmp_path_factory.mktemp("house")
+    with running(folder, "--host", "0.0.0.0", shared=True) as house:
+        house.deploy(house.write("echo", ECHO))
+        house.deploy(house.write("front", FRONT))
+        yield house
+
+
+@pytest.fixture(scope="module")
+def key(house: House) -> str:
+    return make_key(house, "laptop")
+
+
+def make_key(house: House, name: str) -> str:
+    done = house.dcf("gateway", "key", "create", name)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.decode().strip()
+
+
+def status(house: House, method: str, path: str, key: str = "") -> int:
+    headers = {"authorization": f"Bearer {key}"} if key else {}
+    return house.request(method, path, b"", headers)[0]
+
+
+OPEN = [("GET", "/system/info"), ("GET", "/system/functions"), ("GET", "/metrics"),
+        ("GET", "/system/function/echo"), ("POST", "/function/echo")]  # fmt: skip
+MANAGED = [("GET", "/system/keys"), ("GET", "/system/function-log/echo"),
+           ("GET", "/system/function/echo/events")]  # fmt: skip
+
+
+def test_without_a_key_there_is_the_health_check_alone(house: House) -> None:
+    assert status(house, "GET", "/healthz") == 200
+    for method, path in (*OPEN, *MANAGED, ("POST", "/function/nobody"), ("GET", "/nothing")):
+        code, headers, body = house.request(method, path)
+        assert code == 401, path
+        assert headers["www-authenticate"].startswith("Bearer")
+        assert headers["x-request-id"]
+        assert "gateway;dur=" in headers["server-timing"]
+        assert json.loads(body)["error"] == "AccessDenied"
+
+
+def test_a_key_calls_and_reads_and_the_management_token_does_all(house: House, key: str) -> None:
+    for method, path in OPEN:
+        assert status(house, method, path, key) == 200, path
+        assert status(house, method, path, house.token) == 200, path
+    for method, path in MANAGED:
+        assert status(house, method, path, key) in {401, 403}, path
+        assert status(house, method, path, house.token) == 200, path
+    assert status(house, "POST", "/function/nobody", key) == 404
+
+
+def test_a_key_in_use_is_shown_to_no_handler(house: House, key: str) -> None:
+    headers = {"authorization": f"Bearer {key}"}
+    assert house.request("POST", "/function/echo", b"", headers)[2] == b"no key"
+
+
+def test_a_wrong_or_damaged_key_is_refused(house: House, key: str) -> None:
+    for wrong in ("wrong", key[:-2], key + "x", "a.b.c"):
+        assert status(house, "POST", "/function/echo", wrong) == 401
+        assert status(house, "GET", "/system/functions", wrong) == 401
+
+
+def test_the_command_line_uses_a_key_from_its_environment(house: House, key: str) -> None:
+    stranger = {"DCF_STATE_DIR": str(house.folder / "elsewhere")}
+    refused = house.dcf("function", "call", "echo", env=stranger)
+    assert refused.returncode == 12
+    assert b"token" in refused.stderr
+    called = house.dcf("function", "call", "echo", env={**stranger, "DCF_TOKEN": key})
+    assert (called.returncode, called.stdout) == (0, b"no key")
+    deleted = house.dcf("function", "delete", "echo", env={**stranger, "DCF_TOKEN": key})
+    assert deleted.returncode == 12
+    assert status(house, "POST", "/function/echo", key) == 200
+
+
+def test_a_key_that_is_revoked_is_soon_worth_nothing(house: House) -> None:
+    short = make_key(house, "short")
+    assert status(house, "POST", "/function/echo", short) == 200
+    assert house.dcf("gateway", "key", "revoke", "short").returncode == 0
+    house.until(lambda: status(house, "POST", "/function/echo", short) == 401, patience=10)
+    assert status(house, "GET", "/system/functions", short) == 401
+
+
+def test_functions_call_each_other_without_a_key(house: House, key: str) -> None:
+    headers = {"authorization": f"Bearer {key}"}
+    code, _, reply = house.request("POST", "/function/front", b"", headers)
+    assert (code, reply) == (200, b"no key")
+
+
+def test_a_key_is_good_while_the_control_plane_is_dead(house: House, key: str) -> None:
+    before = house.pid("gateway.control")
+    house.kill("gateway.control")
+    for _ in range(20):
+        assert status(house, "POST", "/function/echo", key) == 200
+        assert status(house, "POST", "/function/echo") == 401
+    house.until(lambda: house.pid("gateway.control") not in {0, before})
+    house.until(lambda: status(house, "GET", "/system/functions", key) == 200)
+    assert status(house, "POST", "/function/echo", key) == 200

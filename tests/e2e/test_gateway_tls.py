@@ -1,0 +1,79 @@
+"""A gateway that speaks TLS."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import dcf
+from dcf.errors import GatewayUnreachable
+from e2e.house import House, running
+
+pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="there is no openssl")
+
+ECHO = """
+class Handler:
+    def __call__(self, req):
+        return req.input
+"""
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A certificate for this machine, signed by itself; its key lies beside it."""
+    folder = tmp_path_factory.mktemp("certificate")
+    made = folder / "chain.pem"
+    command = ["openssl", "req", "-x509", "-nodes", "-newkey", "ec", "-pkeyopt",
+               "ec_paramgen_curve:prime256v1", "-days", "1", "-subj", "/CN=localhost", "-addext",
+               "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", str(folder / "key.pem"),
+               "-out", str(made)]  # fmt: skip
+    subprocess.run(command, check=True, capture_output=True)
+    return made
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory, certificate: Path) -> Iterator[House]:
+    options = ("--cert", str(certificate), "--key", str(certificate.with_name("key.pem")))
+    folder = tmp_path_factory.mktemp("house")
+    with running(folder, *options, trust=certificate, shared=True) as house:
+        house.deploy(house.write("echo", ECHO))
+        yield house
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl")
+@pytest.mark.parametrize(("option", "version"), [("--http1.1", "1.1"), ("--http2", "2")])
+def test_curl_calls_and_agrees_on_a_version(
+    house: House, certificate: Path, option: str, version: str
+) -> None:
+    command = ["curl", "--silent", "--show-error", "--cacert", str(certificate), option, "--data", "hi",
+               "--write-out", " %{http_version}", f"{house.url}/function/echo"]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stdout == f"hi {version}", done.stderr
+
+
+def test_the_command_line_calls_lists_and_deploys(house: House) -> None:
+    done = house.dcf("function", "call", "echo", input=b"hi")
+    assert (done.returncode, done.stdout) == (0, b"hi"), done.stderr
+    assert b"echo" in house.dcf("function", "list").stdout
+    assert house.dcf("gateway", "status").returncode == 0
+
+
+def test_a_client_trusts_what_the_system_is_told_to_trust(
+    house: House, certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with dcf.Client(house.url) as client, pytest.raises(GatewayUnreachable, match="certificate"):
+        client.call("echo", b"hi")
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    with dcf.Client(house.url) as client:
+        assert client.call("echo", b"hi") == b"hi"
+        assert client.call("echo", bytes(3_000_000)) == bytes(3_000_000)
+
+
+def test_who_speaks_no_tls_gets_nothing(house: House) -> None:
+    plain = house.url.replace("https", "http")
+    with dcf.Client(plain) as client, pytest.raises(GatewayUnreachable):
+        client.functions()

@@ -1,0 +1,138 @@
+"""Uploads whose receiver is killed, doubled, or finds no place to write."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dcf.builder.store import Store
+from dcf.builder.uploads import Uploads, part_path
+from dcf.errors import UploadInvalid
+from dcf.model.artifact import BundleFile, digest_of
+from process.mounts import mounted, needs_mounts
+
+SCRIPT = """
+import json, sys
+from pathlib import Path
+from dcf.builder.store import Store
+from dcf.builder.uploads import Uploads
+from dcf.errors import DcfError
+
+root, digest, offset, source = sys.argv[1:]
+uploads = Uploads(Store(Path(root)), most_bytes=1 << 30, most_files=100)
+
+def tell(**what):
+    print(json.dumps(what), flush=True)
+
+part = None
+try:
+    with uploads.receiving(digest, int(offset)) as part, open(source, "rb") as content:
+        content.seek(part.offset)
+        while chunk := content.read(10_000):
+            part.write(chunk)
+            tell(offset=part.offset)
+            if source.endswith("paced"):
+                sys.stdin.readline()
+        tell(complete=part.finish())
+except DcfError as error:
+    tell(error=type(error).__name__, message=str(error), offset=part and part.offset)
+"""
+
+CONTENT = os.urandom(200_000)
+DIGEST = digest_of(CONTENT)
+
+
+class Bench:
+    """A store in which one blob is expected."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+        self.store = Store(place / "store")
+        self.announce()
+
+    def announce(self) -> int:
+        """Bytes that are here."""
+        uploads = Uploads(self.store, most_bytes=1 << 30, most_files=100)
+        told = uploads.announce([BundleFile("model", DIGEST, len(CONTENT))], "# lock\n")
+        return told.missing[0].offset if told.missing else len(CONTENT)
+
+    def start(self, *before: str, offset: int = 0, paced: bool = False) -> subprocess.Popen[str]:
+        source = self.place / ("paced" if paced else "content")
+        source.write_bytes(CONTENT)
+        arguments = [str(self.store.root), DIGEST, str(offset), str(source)]
+        return subprocess.Popen(
+            [*before, sys.executable, "-c", SCRIPT, *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+
+def told(process: subprocess.Popen[str]) -> list[dict[str, object]]:
+    output, _ = process.communicate(timeout=60)
+    return [json.loads(line) for line in output.splitlines()]
+
+
+def next_of(process: subprocess.Popen[str]) -> dict[str, object]:
+    assert process.stdout is not None
+    found: dict[str, object] = json.loads(process.stdout.readline())
+    return found
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+def test_after_a_kill_sending_goes_on_where_it_ended(bench: Bench) -> None:
+    process = bench.start(paced=True)
+    assert next_of(process) == {"offset": 10_000}
+    process.kill()
+    told(process)
+    assert bench.announce() == 10_000
+    assert told(bench.start(offset=10_000))[-1] == {"complete": True}
+    assert bench.store.blobs.path(DIGEST).read_bytes() == CONTENT
+    assert not part_path(bench.store, DIGEST).exists()
+
+
+def test_after_a_kill_behind_the_last_byte_nothing_is_sent_again(bench: Bench) -> None:
+    part_path(bench.store, DIGEST).write_bytes(CONTENT)
+    assert bench.announce() == len(CONTENT)
+    assert told(bench.start(offset=len(CONTENT))) == [{"complete": True}]
+    assert bench.store.blobs.has(DIGEST, len(CONTENT))
+
+
+def test_of_two_processes_that_receive_one_blob_the_second_is_refused(bench: Bench) -> None:
+    first = bench.start(paced=True)
+    next_of(first)
+    (refused,) = told(bench.start(offset=10_000))
+    assert refused["error"] == "UploadInvalid"
+    assert "somebody else is sending" in str(refused["message"])
+    uploads = Uploads(bench.store, most_bytes=1 << 30, most_files=100)
+    with pytest.raises(UploadInvalid), uploads.receiving(DIGEST, 10_000):
+        pass
+    first.kill()
+    told(first)
+    assert told(bench.start(offset=10_000))[-1] == {"complete": True}
+
+
+@needs_mounts
+def test_a_full_disk_is_told_and_what_found_place_is_of_use(bench: Bench) -> None:
+    small = bench.place / "small"
+    kept = bench.place / "kept"
+    root = bench.store.root
+    shutil.copytree(root, small)
+    script = f"mount -t tmpfs -o size=96k none {root} && cp -r {small}/. {root}"
+    after = ("sh", "-c", f'"$@"; cp {root}/uploads/*.part {kept}', "sh")
+    *_, last = told(bench.start(*mounted(script), *after))
+    assert last["error"] == "DiskFull"
+    assert str(root) in str(last["message"])
+    here = kept.read_bytes()
+    assert 0 < len(here) == last["offset"]
+    assert CONTENT.startswith(here)

@@ -1,0 +1,197 @@
+"""Keys that a real Envoy checks by itself, with the real set of keys behind it."""
+
+import base64
+import hmac
+import json
+import time
+
+import pytest
+
+from dcf.control.catalog import Catalog
+from dcf.dataplane.keys import REFETCH
+from dcf.gateway.http.jwks import KeySet
+from dcf.gateway.http.server import HttpServer
+from dcf.gateway.tokens import Tokens
+from process.plane import Plane, running
+
+SECRET = b"s" * 32
+TELL = """
+    class Handler:
+        def __call__(self, req):
+            return {name: value for name, value in req.headers.items()}
+"""
+
+
+class Keyring:
+    """The control plane's part, which can die and come back."""
+
+    def __init__(self, plane: Plane, catalog: Catalog) -> None:
+        self.tokens = Tokens(SECRET, catalog.keys)
+        self._plane = plane
+        self._server: HttpServer | None = None
+
+    def open(self) -> None:
+        self._server = HttpServer(KeySet(self.tokens).app, self._plane.sockets.keys)
+        self._plane.do(self._server.start())
+
+    def close(self) -> None:
+        if self._server:
+            self._plane.do(self._server.stop())
+        self._server = None
+
+
+@pytest.fixture
+def plane(short_dir):
+    plane = Plane(short_dir, open=False)
+    plane.do(plane.discovery.start(plane.sockets.discovery))
+    yield plane
+    plane.stop()
+
+
+@pytest.fixture
+def ring(plane, tmp_path):
+    with Catalog(tmp_path / "catalog.sqlite") as catalog:
+        ring = Keyring(plane, catalog)
+        yield ring
+        ring.close()
+
+
+@pytest.fixture
+def ready(plane: Plane, ring, launch) -> Plane:
+    ring.open()
+    plane.start_envoy()
+    plane.serve_control()
+    plane.set("tell", launch(TELL, function="tell").endpoint)
+    return plane
+
+
+def status(plane: Plane, token: str, path: str = "/function/tell") -> int:
+    code: int = plane.call(path, authorization=f"Bearer {token}")[0]
+    return code
+
+
+def test_a_token_opens_and_no_handler_sees_it(ready, ring):
+    code, _, body = ready.call(
+        "/function/tell", authorization=f"Bearer {ring.tokens.management}", x_mine="mine"
+    )
+    assert (code, json.loads(body)["x-mine"]) == (200, "mine")
+    assert "authorization" not in json.loads(body)
+
+
+def test_without_a_key_nothing_is_to_be_had(ready):
+    for path in ("/function/tell", "/system/functions", "/healthz/x", "/"):
+        code, headers, _ = ready.call(path)
+        assert (code, headers["www-authenticate"]) == (401, "Bearer"), path
+        assert ready.problem(path)["error"] == "AccessDenied"
+
+
+def test_the_health_check_needs_no_key(ready):
+    assert json.loads(ready.call("/healthz?x=1")[2]) == {"control": "/healthz?x=1"}
+
+
+def test_no_path_leads_around_the_key(ready):
+    for path in (
+        "/healthz/../function/tell",
+        "/healthz/%2e%2e/function/tell",
+        "/healthz/..%2ffunction/tell",
+        "/healthz//../../function/tell",
+        "/healthz\\..\\function\\tell",
+        "//healthz/../function/tell",
+        "http://x/function/tell",
+        "*",
+    ):
+        assert ready.call(path)[0] in {400, 401, 404}, path
+    assert not any(line["replica"] for line in ready.access_log(8))
+
+
+def test_a_socket_of_ones_own_needs_no_key(ready):
+    mode = ready.sockets.calls.stat().st_mode
+    assert mode & 0o077 == 0
+    assert ready.call_privately("/function/tell")[0] == 200
+
+
+def test_a_key_comes_and_goes(ready, ring):
+    key = ring.tokens.issue("laptop")
+    began = time.monotonic()
+    ready.until(lambda: status(ready, key) == 200)
+    ring.tokens.revoke("laptop")
+    ready.until(lambda: status(ready, key) == 401)
+    assert time.monotonic() - began < 2 * REFETCH + 2
+    assert status(ready, ring.tokens.management) == 200
+
+
+def test_the_last_set_holds_while_the_control_plane_is_dead(ready, ring):
+    key = ring.tokens.issue("laptop")
+    ready.until(lambda: status(ready, key) == 200)
+    ring.close()
+    ring.tokens.revoke("laptop")
+    end = time.monotonic() + 2.5 * REFETCH
+    while time.monotonic() < end:
+        assert status(ready, key) == 200
+        time.sleep(0.05)
+    ring.open()
+    ready.until(lambda: status(ready, key) == 401, 2 * REFETCH)
+
+
+def test_an_envoy_that_knows_no_keys_lets_nobody_in(plane, ring, launch):
+    plane.start_envoy()
+    plane.serve_control()
+    plane.set("tell", launch(TELL, function="tell").endpoint)
+    assert status(plane, ring.tokens.management) == 401
+    assert plane.call("/healthz")[0] == 404
+    ring.open()
+    plane.until(lambda: status(plane, ring.tokens.management) == 200, 2 * REFETCH)
+
+
+def encoded(members: object) -> str:
+    return base64.urlsafe_b64encode(json.dumps(members).encode()).rstrip(b"=").decode()
+
+
+def forged(**header: str) -> str:
+    signed = f"{encoded(header)}.{encoded({})}"
+    signature = hmac.digest(b"a guess", signed.encode(), "sha256")
+    return f"{signed}.{base64.urlsafe_b64encode(signature).rstrip(b'=').decode()}"
+
+
+def test_what_is_no_key(ready, ring):
+    header, payload, signature = ring.tokens.management.split(".")
+    for token in (
+        "",
+        "x",
+        "a.b.c",
+        forged(alg="HS256", kid="management"),
+        forged(alg="HS256"),
+        f"{header}.{payload}.",
+        f"{header}.{encoded({'x': 1})}.{signature}",
+        f"{encoded({'alg': 'none', 'kid': 'management'})}.{payload}.",
+    ):
+        assert status(ready, token) == 401, token
+
+
+def test_neither_the_query_nor_another_scheme_carries_a_key(ready, ring):
+    token = ring.tokens.management
+    assert ready.call(f"/function/tell?access_token={token}")[0] == 401
+    assert ready.call("/function/tell", authorization=f"Basic {token}")[0] == 401
+
+
+def test_keys_cannot_be_read_from_outside(ready, ring):
+    token = ring.tokens.management
+    for path in ("/jwks", "http://keys/jwks", "/function/Keys", "/function/keys"):
+        answer = ready.call(path, authorization=f"Bearer {token}")[2]
+        assert b"oct" not in answer
+
+
+def test_a_browser_asks_beforehand_without_a_key(short_dir):
+    with running(short_dir, open=False, cors="https://a.example, https://b.example") as plane:
+        code, headers, _ = plane.call(
+            "/function/tell",
+            method="OPTIONS",
+            origin="https://b.example",
+            access_control_request_method="POST",
+        )
+        assert (code, headers["access-control-allow-origin"]) == (200, "https://b.example")
+        assert headers["access-control-allow-headers"] == "authorization, *"
+        refused = plane.call("/function/tell", origin="https://a.example")
+        assert (refused[0], refused[1]["access-control-allow-origin"]) == (401, "https://a.example")
+        stranger = plane.call("/function/tell", origin="https://c.example")
+        assert "access-control-allow-origin" not in stranger[1]

@@ -1,0 +1,141 @@
+"""A deploy ends when its replicas take calls, or with the reason why they do not."""
+
+import asyncio
+
+import pytest
+
+from dcf.builder.builder import Builder
+from dcf.builder.deployed import Deployed
+from dcf.builder.store import Store
+from dcf.errors import BuildError, HandlerInitFailed, SecretNotFound, StartTimeout
+from dcf.gateway.deployment import Deployment
+from dcf.gateway.deploys import Deploys
+from dcf.model.artifact import Artifact
+from dcf.model.function import FunctionSpec
+from dcf.protocol.progress import Progress, ProgressKind
+from dcf.settings import ControlSettings
+from unit.gateway.kit import ARTIFACT, House, running
+from unit.gateway.test_loop import scenario
+
+OTHER = Artifact(ARTIFACT.lock, ARTIFACT.bundle)
+
+
+class Idle(Builder):
+    """Tells a step, and does not build."""
+
+    def __init__(self) -> None:
+        self.error: Exception | None = None
+
+    def build_artifact(self, artifact, spec, *, listener=None, stop=None, offline=False):
+        listener.started("environment", "installing")
+        if self.error is not None:
+            raise self.error
+        listener.finished("environment", "installing", 0.1)
+
+
+class Site(House):
+    def __init__(self, store: Store) -> None:
+        super().__init__()
+        self.builder = Idle()
+        self.deploys = Deploys(
+            catalog=self.catalog,
+            loop=self.loop,
+            routing=self.routing,
+            stager=self.stage,
+            builder=self.builder,
+            deployed=Deployed(store),
+            settings=ControlSettings(),
+        )
+
+    async def run(
+        self, spec: FunctionSpec, artifact: Artifact = ARTIFACT, **more
+    ) -> list[Progress]:
+        given = {"minimum": 1, "maximum": 1, "annotations": None, "wait": True, "timeout": 10.0}
+        wanted = Deployment(spec, artifact, **{**given, **more})
+        return [step async for step in self.deploys.deploy(wanted)]
+
+    async def ticking(self, work):
+        task = asyncio.ensure_future(work)
+        await self.until(task.done)
+        return task.result()
+
+
+@scenario
+async def test_a_deploy_tells_its_steps_and_ends_when_calls_are_taken(store):
+    async with running(Site(store)) as site:
+        steps = await site.ticking(site.run(FunctionSpec("a")))
+        assert [step.kind for step in steps] == [
+            ProgressKind.STARTED,
+            ProgressKind.FINISHED,
+            ProgressKind.REVISION,
+            ProgressKind.READY,
+        ]
+        assert steps[-1].function is not None
+        assert steps[-1].function.ready == 1
+        assert site.envoy.routes["a"]
+        again = await site.ticking(site.run(FunctionSpec("a")))
+        assert not again[2].is_new
+        assert again[2].number == 1
+
+
+@scenario
+async def test_what_cannot_be_built_or_lacks_a_secret_changes_nothing(store):
+    async with running(Site(store)) as site:
+        site.builder.error = BuildError("no such package")
+        with pytest.raises(BuildError):
+            await site.run(FunctionSpec("a"))
+        site.stage.missing = {"token"}
+        with pytest.raises(SecretNotFound):
+            await site.run(FunctionSpec("a", secrets=("token",)))
+        assert site.catalog.functions() == []
+
+
+@scenario
+async def test_a_handler_that_cannot_start_ends_the_deploy_with_its_traceback(store):
+    async with running(Site(store)) as site:
+        await site.ticking(site.run(FunctionSpec("a")))
+        site.engine.fail_starts("a", "HandlerInitFailed", "Traceback: here")
+        with pytest.raises(HandlerInitFailed) as failed:
+            await site.ticking(site.run(FunctionSpec("a"), OTHER))
+        assert failed.value.traceback == "Traceback: here"
+        assert len(site.envoy.routes["a"]) == 1, "the revision before goes on"
+        assert site.catalog.function("a").current.number == 2
+
+
+@scenario
+async def test_the_same_deploy_again_tries_at_once_though_replicas_crashed(store):
+    async with running(Site(store)) as site:
+        site.engine.fail_starts("a", "HandlerInitFailed")
+        with pytest.raises(HandlerInitFailed):
+            await site.ticking(site.run(FunctionSpec("a")))
+        site.engine._failing.clear()
+        steps = await site.ticking(site.run(FunctionSpec("a")))
+        assert steps[-1].kind is ProgressKind.READY
+
+
+@scenario
+async def test_what_does_not_come_up_in_time_is_told(store):
+    async with running(Site(store)) as site:
+        with pytest.raises(StartTimeout, match=r"within 0\.05 s; revision 1 is deployed"):
+            await site.run(FunctionSpec("a"), timeout=0.05)
+
+
+@scenario
+async def test_a_deploy_that_is_overtaken_says_so(store):
+    async with running(Site(store)) as site:
+        first = asyncio.ensure_future(site.run(FunctionSpec("a")))
+        await site.until(site.catalog.functions, tick=False)
+        second = await site.ticking(site.run(FunctionSpec("a"), OTHER))
+        steps = await first
+        assert "replaced by 2" in steps[-2].detail
+        assert steps[-1].kind is ProgressKind.ACCEPTED
+        assert second[-1].kind is ProgressKind.READY
+
+
+@scenario
+async def test_nobody_waits_for_a_function_without_replicas(store):
+    async with running(Site(store)) as site:
+        steps = await site.run(FunctionSpec("a"), minimum=0, maximum=0)
+        assert steps[-1].kind is ProgressKind.READY
+        steps = await site.run(FunctionSpec("b"), wait=False)
+        assert steps[-1].kind is ProgressKind.ACCEPTED

@@ -1,0 +1,142 @@
+"""The loop brings about what the catalog wants, and finds everything again after a restart."""
+
+import asyncio
+from functools import wraps
+
+from dcf.errors import BuildError, SupervisorUnreachable
+from dcf.model.event import EventKind
+from dcf.model.function import Resources
+from dcf.model.replica import ReplicaState
+from unit.gateway.kit import House, running
+
+
+def scenario(test):
+    @wraps(test)
+    def run(*fixtures, **named):
+        asyncio.run(asyncio.wait_for(test(*fixtures, **named), 20))
+
+    return run
+
+
+def routed(house: House, name: str) -> list[str]:
+    return list(house.routing.confirmed().get(name) or ())
+
+
+@scenario
+async def test_a_deployed_function_gets_its_replicas_and_its_routes():
+    async with running(House()) as house:
+        house.deploy("a", replicas=2)
+        await house.until(lambda: len(routed(house, "a")) == 2)
+        assert len(house.living) == 2
+        assert house.envoy.routes["a"] == sorted(house.envoy.routes["a"])
+
+
+@scenario
+async def test_a_replica_that_crashes_is_replaced_and_its_end_is_told():
+    async with running(House()) as house:
+        house.deploy("a")
+        await house.until(lambda: routed(house, "a"))
+        (first,) = house.living
+        house.engine.crash(first)
+        await house.until(lambda: house.living and first not in house.living)
+        await house.until(lambda: routed(house, "a"))
+        (event, *_) = house.catalog.journal.events("a")
+        assert (event.kind, event.detail) == (EventKind.CRASHED, "killed by signal 9")
+
+
+@scenario
+async def test_a_deleted_function_loses_its_routes_before_its_replicas():
+    async with running(House()) as house:
+        house.deploy("a")
+        await house.until(lambda: routed(house, "a"))
+        house.envoy.takes.clear()
+        house.catalog.delete("a")
+        house.loop.wake()
+        await house.until(lambda: "a" not in house.envoy.routes)
+        await asyncio.sleep(0.05)
+        assert house.living
+        house.envoy.takes.set()
+        await house.until(lambda: not house.living and not house.stage.staged)
+        await house.until(lambda: not house.routing.confirmed())
+
+
+@scenario
+async def test_another_loop_finds_what_lives_and_starts_nothing_twice():
+    async with running(House()) as house:
+        house.deploy("a", replicas=2)
+        await house.until(lambda: len(routed(house, "a")) == 2)
+    before = house.living
+    async with running(House(house.catalog, house.engine)) as again:
+        await again.loop.began()
+        assert len(again.envoy.routes["a"]) == 2, "known before anybody asks"
+        await again.until(lambda: len(routed(again, "a")) == 2)
+        assert again.living == before
+
+
+@scenario
+async def test_what_cannot_be_laid_out_is_a_failed_start_that_is_tried_again():
+    house = House()
+    house.stage.error = BuildError("no such package")
+    async with running(house):
+        house.deploy("a")
+        await house.until(lambda: len(house.catalog.journal.events("a")) >= 3)
+        event = house.catalog.journal.events("a")[0]
+        assert (event.kind, event.error) == (EventKind.START_FAILED, "BuildError")
+        assert not house.living
+        house.stage.error = None
+        house.loop.forgive("a")
+        await house.until(lambda: routed(house, "a"))
+
+
+@scenario
+async def test_a_supervisor_that_is_away_for_a_moment_is_nobodys_crash():
+    house = House()
+    house.stage.error = SupervisorUnreachable("nobody listens")
+    async with running(house):
+        house.deploy("a")
+        await house.until(lambda: house.loop.fleet.of("a"))
+        await asyncio.sleep(0.15)
+        house.stage.error = None
+        await house.until(lambda: routed(house, "a"))
+        assert [event.kind for event in house.catalog.journal.events("a")] == [EventKind.DEPLOYED]
+
+
+@scenario
+async def test_a_start_without_an_end_is_ended():
+    house = House(start_timeout=-14.9)
+    async with running(house):
+        house.deploy("a")
+        await house.until(lambda: len(house.catalog.journal.events("a")) > 1, tick=False)
+        event = house.catalog.journal.events("a")[0]
+        assert (event.kind, event.error) == (EventKind.START_FAILED, "StartTimeout")
+
+
+@scenario
+async def test_a_gpu_functions_old_replica_goes_before_its_new_one_comes():
+    async with running(House()) as house:
+        house.deploy("a", limits=Resources(gpu=1))
+        await house.until(lambda: routed(house, "a"))
+        house.deploy("a", limits=Resources(gpu=1), timeout=7.0)
+        most = 0
+
+        def replaced() -> bool:
+            nonlocal most
+            most = max(most, len(house.living))
+            return any(".2." in replica for replica in house.living)
+
+        await house.until(replaced)
+        assert most == 1
+
+
+@scenario
+async def test_replicas_that_the_engine_lost_are_started_again_at_once():
+    async with running(House()) as house:
+        house.deploy("a")
+        await house.until(lambda: routed(house, "a"))
+        (one,) = house.loop.fleet.of("a")
+        assert one.state is ReplicaState.READY
+        house.loop.fleet.begin(())
+        house.engine._replicas.clear()
+        house.loop.wake()
+        await house.until(lambda: house.living and routed(house, "a"))
+        assert one.id not in house.living

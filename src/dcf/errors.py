@@ -11,6 +11,7 @@
     │   ├── FolderExists            init refuses to overwrite
     │   ├── SecretNotFound          a named secret or environment file is missing
     │   ├── SpecInvalid             a spec or a number of replicas that came over the wire
+    │   ├── RolloutInvalid          a canary, a promotion or an abort that has nothing to act on
     │   └── NameTaken               what is to be created is there already
     ├── BuildError                  the environment or the bundle could not be made
     │   ├── RequirementsInvalid     requirements.txt cannot be read
@@ -167,6 +168,10 @@ class SecretNotFound(ProjectError):
 
 class SpecInvalid(ProjectError):
     """What a client sent to be deployed or scaled breaks a rule; the message names the field."""
+
+
+class RolloutInvalid(ProjectError):
+    """A canary, a promotion or an abort that has nothing to act on."""
 
 
 class NameTaken(ProjectError):

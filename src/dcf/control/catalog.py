@@ -6,8 +6,10 @@ wait for the disk (milliseconds), so an event loop calls them in a thread.
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -22,20 +24,33 @@ from dcf.control.rows import (
     add_revision,
     as_record,
     as_revision,
+    check_canary,
+    drop_artifacts,
     find_record,
+    forget_revisions,
     put_record,
+    put_scaling,
+    required_canary,
     required_record,
+    required_revision,
+    standing,
     text_of,
 )
-from dcf.control.view import Wanted
-from dcf.errors import FunctionNotFound
+from dcf.control.view import CanaryWanted, Wanted
+from dcf.errors import RolloutInvalid, SpecInvalid
 from dcf.model.artifact import Artifact
 from dcf.model.event import EventKind
 from dcf.model.function import FunctionSpec
 from dcf.model.names import check_name
-from dcf.model.revision import FunctionRecord, Revision, spec_of_revision
-from dcf.model.scaling import Scaling
+from dcf.model.revision import Canary, FunctionRecord, Revision, spec_of_revision
+from dcf.model.scaling import NO_WISH, Scaling, ScalingWish
 from dcf.model.spec_json import spec_to_json
+
+KEPT_REVISIONS = 10
+"""Revisions of a function that can be gone back to."""
+
+ALL = 100.0
+"""Percent."""
 
 
 class Catalog:
@@ -79,36 +94,49 @@ class Catalog:
         spec: FunctionSpec,
         artifact: Artifact,
         *,
-        minimum: int | None = None,
-        maximum: int | None = None,
+        wish: ScalingWish = NO_WISH,
         annotations: Mapping[str, str] | None = None,
+        canary: float | None = None,
+        kept: int = KEPT_REVISIONS,
     ) -> Revision:
-        """Makes ``artifact`` with ``spec`` what the function is to serve.
+        """Makes ``artifact`` with ``spec`` what the function is to serve, wholly or in part.
 
         Where they are what it is to serve already, that revision is returned and no new one made.
-        Description, maintainer and labels are taken over in either case.
+        Description, maintainer, labels and scaling are taken over in either case. A canary that was
+        there ends, unless it is this very one.
 
         Args:
             spec: How it runs; its name says which function.
             artifact: What runs.
-            minimum: Fewest replicas; None keeps what is known, 1 for a new function.
-            maximum: Most replicas; None keeps what is known, 1 for a new function.
+            wish: What is asked for beyond the spec's ``scaling``, and counts before it.
             annotations: Replace those known; None keeps them.
+            canary: Percent of the calls that the new revision is to get; None makes it the current
+                one.
+            kept: Newest revisions that are kept.
 
         Raises:
             InvalidName: When the name breaks the naming rule.
-            SpecInvalid: When the bounds do not fit.
+            RolloutInvalid: When there is nothing beside which a canary could be tried.
+            SpecInvalid: When the scaling cannot be had, or the share is none.
         """
         check_name(spec.name)
+        if canary is not None and not 0 < canary < ALL:
+            raise SpecInvalid(f"canary: {canary:g} found, percent above 0 and below 100 are wanted")
         text = spec_to_json(spec_of_revision(spec)).decode("ascii")
         with self._database.writing() as connection:
             before = find_record(connection, spec.name)
+            if canary is not None:
+                check_canary(before, spec.name, (artifact, text))
             now = self._clock()
-            if before and (before.current.artifact, text_of(before.current)) == (artifact, text):
-                revision, is_new = before.current, False
+            same = standing(before, is_canary=canary is not None)
+            if same and (same.artifact, text_of(same)) == (artifact, text):
+                revision, is_new = same, False
             else:
                 revision, is_new = add_revision(connection, spec, text, artifact, now), True
-            scaling = (before.scaling if before else Scaling()).within(minimum, maximum)
+            scaling = (before.scaling if before else Scaling()).wished(wish.over(spec.scaling))
+            if is_new and not scaling.by_hand:
+                # A new revision is tried at once, also where nobody calls just now.
+                scaling = scaling.decided(max(1, scaling.replicas))
             if annotations is None:
                 annotations = before.annotations if before else {}
             after = FunctionRecord(
@@ -118,17 +146,90 @@ class Catalog:
                 labels=dict(spec.labels),
                 annotations=dict(annotations),
                 scaling=scaling,
-                current=revision,
+                current=before.current if before and canary is not None else revision,
                 invocations=before.invocations if before else 0,
                 created=before.created if before else now,
                 updated=before.updated if before else now,
+                canary=None if canary is None else Canary(revision, canary),
             )
             if after != before:
                 put_record(connection, after, now)
             if is_new:
+                forget_revisions(connection, after, kept)
+                kind = EventKind.DEPLOYED if canary is None else EventKind.CANARY
                 detail = f"revision {revision.number}, artifact {artifact.digest}"
-                self.journal.note(connection, EventKind.DEPLOYED, revision, now, detail)
+                if canary is not None:
+                    detail = f"{detail}, {canary:g} % of the calls"
+                self.journal.note(connection, kind, revision, now, detail)
         return revision
+
+    def rollback(self, name: str, number: int | None = None) -> FunctionRecord:
+        """Makes an earlier revision the current one again. A canary ends.
+
+        Args:
+            name: The function.
+            number: Which revision; None takes the one before the current one.
+
+        Raises:
+            FunctionNotFound: When there is no such function or revision; with those there are.
+            RolloutInvalid: When there is none before the current one.
+        """
+        with self._database.writing() as connection:
+            record = required_record(connection, name)
+            if number is None:
+                query = "SELECT max(number) FROM revisions WHERE function = ? AND number < ?"
+                (number,) = connection.execute(query, (name, record.current.number)).fetchone()
+                if number is None:
+                    current = record.current.number
+                    raise RolloutInvalid(f"{name} has no revision before {current}, its current")
+            revision = required_revision(connection, name, number)
+            detail = f"from revision {record.current.number} to {number}"
+            return self._serve(connection, record, revision, EventKind.ROLLED_BACK, detail)
+
+    def promote(self, name: str) -> FunctionRecord:
+        """Makes the canary the current revision.
+
+        Raises:
+            FunctionNotFound: With the nearest names.
+            RolloutInvalid: When there is no canary.
+        """
+        with self._database.writing() as connection:
+            record, canary = required_canary(connection, name)
+            detail = f"revision {canary.revision.number} in place of {record.current.number}"
+            return self._serve(connection, record, canary.revision, EventKind.PROMOTED, detail)
+
+    def abort(self, name: str) -> FunctionRecord:
+        """Ends the canary; the current revision gets all calls again.
+
+        Raises:
+            FunctionNotFound: With the nearest names.
+            RolloutInvalid: When there is no canary.
+        """
+        with self._database.writing() as connection:
+            record, canary = required_canary(connection, name)
+            detail = f"revision {canary.revision.number}"
+            return self._serve(connection, record, record.current, EventKind.ABORTED, detail)
+
+    def _serve(
+        self,
+        connection: sqlite3.Connection,
+        before: FunctionRecord,
+        revision: Revision,
+        kind: EventKind,
+        detail: str,
+    ) -> FunctionRecord:
+        """Has a revision serve all calls."""
+        scaling = before.scaling
+        if revision != before.current and not scaling.by_hand:
+            scaling = scaling.decided(max(1, scaling.replicas))
+        after = replace(before, current=revision, canary=None, scaling=scaling)
+        if after == before:
+            return before
+        now = self._clock()
+        after = replace(after, updated=now)
+        put_record(connection, after, now)
+        self.journal.note(connection, kind, revision, now, detail)
+        return after
 
     def delete(self, name: str) -> None:
         """Forgets a function with its revisions and events; its revisions' numbers stay used.
@@ -139,40 +240,43 @@ class Catalog:
         with self._database.writing() as connection:
             required_record(connection, name)
             connection.execute("DELETE FROM functions WHERE name = ?", (name,))
-            connection.execute(
-                "DELETE FROM artifacts WHERE digest NOT IN (SELECT artifact FROM revisions)"
-            )
+            drop_artifacts(connection)
 
     def scale(self, name: str, replicas: int) -> Scaling:
-        """Asks for a number of replicas by hand; a bound in its way moves.
+        """Asks for a number of replicas by hand.
+
+        It stays until :meth:`release`, or a deploy that says something about scaling.
 
         Raises:
             FunctionNotFound: With the nearest names.
             SpecInvalid: When the number is negative or too large.
         """
-        return self._rescale(name, lambda scaling: scaling.scaled(replicas))
+        return self._rescale(name, lambda scaling: scaling.scaled(replicas), "by hand")
 
-    def bound(self, name: str, minimum: int | None, maximum: int | None) -> Scaling:
-        """Sets the bounds of the number of replicas; None keeps one.
+    def release(self, name: str) -> Scaling:
+        """Has a function scale by itself again, within its own bounds.
 
         Raises:
             FunctionNotFound: With the nearest names.
-            SpecInvalid: When they do not fit.
         """
-        return self._rescale(name, lambda scaling: scaling.within(minimum, maximum))
+        return self._rescale(name, Scaling.released, "by itself again")
 
-    def _rescale(self, name: str, change: Callable[[Scaling], Scaling]) -> Scaling:
+    def decide(self, name: str, replicas: int, reason: str) -> Scaling:
+        """Takes over a number of replicas that was decided on, within the bounds in force.
+
+        Raises:
+            FunctionNotFound: With the nearest names.
+        """
+        return self._rescale(name, lambda scaling: scaling.decided(replicas), reason)
+
+    def _rescale(self, name: str, change: Callable[[Scaling], Scaling], reason: str) -> Scaling:
         with self._database.writing() as connection:
             before = required_record(connection, name)
             scaling = change(before.scaling)
             if scaling != before.scaling:
                 now = self._clock()
-                connection.execute(
-                    "UPDATE functions SET minimum = ?, maximum = ?, replicas = ?, updated = ?"
-                    " WHERE name = ?",
-                    (scaling.minimum, scaling.maximum, scaling.replicas, now, name),
-                )
-                detail = f"{scaling.replicas} ({scaling.minimum} to {scaling.maximum})"
+                put_scaling(connection, name, scaling)
+                detail = f"{scaling.replicas} ({scaling.minimum} to {scaling.maximum}), {reason}"
                 self.journal.note(connection, EventKind.SCALED, before.current, now, detail)
         return scaling
 
@@ -200,11 +304,25 @@ class Catalog:
         with self._database.reading() as connection:
             return [as_record(row) for row in connection.execute(f"{RECORDS} ORDER BY f.name")]
 
+    def scalable(self) -> list[FunctionRecord]:
+        """Every function whose number of replicas may change by itself, by name."""
+        query = f"{RECORDS} WHERE f.minimum < f.maximum ORDER BY f.name"
+        with self._database.reading() as connection:
+            return [as_record(row) for row in connection.execute(query)]
+
     def wanted(self) -> list[Wanted]:
         """What every function is to be, for :func:`dcf.control.reconcile.turn`."""
         with self._database.reading() as connection:
-            rows = connection.execute("SELECT name, current, replicas FROM functions ORDER BY name")
-            return [Wanted(*row) for row in rows]
+            query = "SELECT name, current, replicas, canary, share FROM functions ORDER BY name"
+            return [
+                Wanted(
+                    name,
+                    current,
+                    replicas,
+                    canary=None if canary is None else CanaryWanted(canary, share),
+                )
+                for name, current, replicas, canary, share in connection.execute(query)
+            ]
 
     def revision(self, name: str, number: int) -> Revision:
         """One revision.
@@ -212,13 +330,8 @@ class Catalog:
         Raises:
             FunctionNotFound: When there is no such function or revision.
         """
-        query = f"{REVISIONS} WHERE r.function = ? AND r.number = ?"
         with self._database.reading() as connection:
-            row = connection.execute(query, (name, number)).fetchone()
-            if row is None:
-                required_record(connection, name)
-                raise FunctionNotFound(f"{name} has no revision {number}")
-            return as_revision(row)
+            return required_revision(connection, name, number)
 
     def revisions(self, name: str) -> list[Revision]:
         """A function's revisions, newest first.
@@ -235,10 +348,10 @@ class Catalog:
         """What the store must keep.
 
         Args:
-            newest: Of each function, how many of its newest revisions count beside the current one.
+            newest: Of each function, how many of its newest count beside those that serve.
         """
         query = """
-            SELECT r.function, r.number = f.current, a.bundle, a.lock
+            SELECT r.function, r.number IN (f.current, f.canary), a.bundle, a.lock
             FROM functions f
             JOIN revisions r ON r.function = f.name
             JOIN artifacts a ON a.digest = r.artifact
@@ -249,6 +362,6 @@ class Catalog:
         return {
             Artifact(bundle, lock)
             for _, of_one in groupby(rows, key=itemgetter(0))
-            for rank, (_, is_current, bundle, lock) in enumerate(of_one)
-            if is_current or rank < newest
+            for rank, (_, serves, bundle, lock) in enumerate(of_one)
+            if serves or rank < newest
         }

@@ -76,7 +76,18 @@ _FIRST = (
 
 _KEY_IDS = ("ALTER TABLE keys ADD COLUMN kid TEXT NOT NULL DEFAULT ''",)
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _KEY_IDS)
+_ROLLOUT = (
+    "ALTER TABLE functions ADD COLUMN target REAL",
+    "ALTER TABLE functions ADD COLUMN idle REAL NOT NULL DEFAULT 300",
+    # The bounds to return to, while others are in force by hand.
+    "ALTER TABLE functions ADD COLUMN auto_minimum INTEGER",
+    "ALTER TABLE functions ADD COLUMN auto_maximum INTEGER",
+    # A number of this function's revisions, and its percent of the calls.
+    "ALTER TABLE functions ADD COLUMN canary INTEGER",
+    "ALTER TABLE functions ADD COLUMN share REAL NOT NULL DEFAULT 0",
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _KEY_IDS, _ROLLOUT)
 """Step number N, counted from 1, leads from schema N - 1 to schema N. Schema 0 is an empty file."""
 
 

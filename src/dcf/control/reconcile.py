@@ -4,9 +4,9 @@ A pure function. It keeps nothing between two turns, so a control plane that was
 what it sees. For each function:
 
 1. Crashes are recorded, and what no longer matters of ended replicas is forgotten.
-2. Calls go to the ready replicas of the current revision; while it has none, to those of the newest
-   other one.
-3. What is neither current nor serving is ended, but only once the data plane has confirmed that it
+2. Calls go to the ready replicas of the current revision, and a share of them to the canary's where
+   there is one; while the current one has none, to those of the newest other one.
+3. What is neither wanted nor serving is ended, but only once the data plane has confirmed that it
    sends no calls there.
 4. Missing replicas are started, after a delay where they keep crashing, and never so many that more
    live than may.
@@ -26,6 +26,7 @@ from dcf.control.view import (
     Publish,
     Record,
     ReplicaKey,
+    Route,
     Start,
     Stop,
     View,
@@ -92,8 +93,8 @@ def carried_out(view: View, actions: Iterable[Action]) -> View:
                 replicas.setdefault(key, Observed(key, ReplicaState.STARTING))
             case Stop(key):
                 replicas[key] = replace(replicas[key], state=ReplicaState.DRAINING)
-            case Publish(function, endpoints):
-                published[function] = endpoints
+            case Publish(function, route):
+                published[function] = route
             case Withdraw(function):
                 published[function] = None
             case Record(event):
@@ -103,11 +104,35 @@ def carried_out(view: View, actions: Iterable[Action]) -> View:
                 recorded.discard(_event_key(key, exit_) if exit_ else "")
     known = {key.function for key in replicas}
     published = {
-        function: endpoints
-        for function, endpoints in published.items()
-        if endpoints is not None or function in known
+        function: route
+        for function, route in published.items()
+        if route is not None or function in known
     }
     return View(tuple(replicas.values()), published, frozenset(recorded))
+
+
+@dataclass(frozen=True, slots=True)
+class _Track:
+    """One of a function's revisions that are to have replicas.
+
+    Attributes:
+        revision: Its number.
+        kept: Replicas that stay, the ready ones first.
+        slots: Places that are to be filled.
+        starts: Those of them whose delay is over.
+    """
+
+    revision: int
+    kept: list[Observed]
+    slots: list[int]
+    starts: list[ReplicaKey]
+
+    @property
+    def serving(self) -> tuple[str, ...]:
+        """Where its ready replicas are. None answering, all count: the fault may be elsewhere."""
+        ready = [one for one in self.kept if _ready(one)]
+        answering = [one for one in ready if one.answers]
+        return tuple(sorted(one.endpoint for one in answering or ready))
 
 
 class _Part:
@@ -124,7 +149,7 @@ class _Part:
 
     def delete(self, name: str) -> None:
         """All of it goes: calls first, then replicas."""
-        withdrawn = self._view.published.get(name, ()) is None
+        withdrawn = self._view.published.get(name, Route()) is None
         if not withdrawn:
             self.actions.append(Withdraw(name))
         self._stop([one for one in self._alive if _usable(one)], unreached=withdrawn)
@@ -136,45 +161,55 @@ class _Part:
         """Brings a deployed function nearer to what it is to be."""
         usable = [one for one in self._alive if _usable(one)]
         ranked = sorted(usable, key=_rank)
-        kept = [one for one in ranked if one.key.revision == wanted.revision][: wanted.replicas]
-        serving = [one for one in kept if _ready(one)]
+        main = self._track(ranked, wanted.function, wanted.revision, wanted.replicas)
+        tracks = [main]
+        if wanted.canary is not None:
+            canary = wanted.canary.revision
+            tracks.append(self._track(ranked, wanted.function, canary, wanted.canaries))
         others: list[Observed] = []
-        if wanted.replicas and not serving:
-            others = _newest_ready(one for one in ranked if one.key.revision != wanted.revision)
+        if wanted.replicas and not main.serving:
+            current = {track.revision for track in tracks}
+            others = _newest_ready(one for one in ranked if one.key.revision not in current)
             others = others[: wanted.replicas]
-        slots = self._free_slots(wanted, kept)
-        starts = self._startable(wanted, slots)
-        if wanted.surge == 0 and starts:
-            room = wanted.replicas - len(kept) - len(others)
-            others = others[: max(0, len(others) - (len(starts) - max(0, room)))]
-        current = {one.key.slot for one in self._alive if one.key.revision == wanted.revision}
-        self._bury(wanted, current.union(slots), kept)
-        endpoints = tuple(sorted(one.endpoint for one in serving or others))
-        unreached = self._view.published.get(wanted.function) == endpoints
+        if wanted.surge == 0 and main.starts:
+            room = wanted.replicas - len(main.kept) - len(others)
+            others = others[: max(0, len(others) - (len(main.starts) - max(0, room)))]
+        self._bury(tracks)
+        route = _route(wanted, tracks, others)
+        unreached = self._view.published.get(wanted.function) == route
         if not unreached:
-            self.actions.append(Publish(wanted.function, endpoints))
-        staying = {one.key for one in (*kept, *others)}
+            self.actions.append(Publish(wanted.function, route))
+        staying = {one.key for track in tracks for one in track.kept}
+        staying |= {one.key for one in others}
         self._stop([one for one in usable if one.key not in staying], unreached=unreached)
         room = max(0, wanted.most - len(self._alive))
-        self.actions.extend(Start(key) for key in starts[:room])
+        starts = [Start(key) for track in tracks for key in track.starts]
+        self.actions.extend(starts[:room])
 
-    def _free_slots(self, wanted: Wanted, kept: list[Observed]) -> list[int]:
+    def _track(self, ranked: list[Observed], function: str, revision: int, replicas: int) -> _Track:
+        """What is there of a revision that is to have replicas, and what is missing."""
+        kept = [one for one in ranked if one.key.revision == revision][:replicas]
+        slots = self._free_slots(revision, replicas, kept)
+        starts = self._startable(function, revision, slots)
+        return _Track(revision, kept, slots, starts)
+
+    def _free_slots(self, revision: int, replicas: int, kept: list[Observed]) -> list[int]:
         """The slots that are to be filled: the lowest that nobody of this revision lives in.
 
         One that FAILED is replaced in its own slot once it has ended, or the delay that its end
         calls for would be evaded.
         """
-        current = [one for one in self._alive if one.key.revision == wanted.revision]
+        current = [one for one in self._alive if one.key.revision == revision]
         failed = [one for one in current if one.state is ReplicaState.FAILED]
         taken = {one.key.slot for one in current}
         free = (slot for slot in count() if slot not in taken)
-        return list(islice(free, max(0, wanted.replicas - len(kept) - len(failed))))
+        return list(islice(free, max(0, replicas - len(kept) - len(failed))))
 
-    def _startable(self, wanted: Wanted, slots: list[int]) -> list[ReplicaKey]:
+    def _startable(self, function: str, revision: int, slots: list[int]) -> list[ReplicaKey]:
         """The replicas for which no delay runs; notes when the others' delays end."""
         found = []
         for slot in slots:
-            crashes = crashes_of_slot(self._replicas, wanted.revision, slot)
+            crashes = crashes_of_slot(self._replicas, revision, slot)
             when = due(crashes, self._now, self._rules)
             if when > self._now:
                 self.waits.append(when)
@@ -182,10 +217,10 @@ class _Part:
             before = [
                 one.key.attempt
                 for one in self._replicas
-                if (one.key.revision, one.key.slot) == (wanted.revision, slot)
+                if (one.key.revision, one.key.slot) == (revision, slot)
             ]
             attempt = max(before, default=0) + 1
-            found.append(ReplicaKey(wanted.function, wanted.revision, slot, attempt))
+            found.append(ReplicaKey(function, revision, slot, attempt))
         return found
 
     def _stop(self, surplus: list[Observed], *, unreached: bool) -> None:
@@ -196,15 +231,11 @@ class _Part:
             elif unreached:
                 self.actions.append(Stop(one.key, self._rules.grace))
 
-    def _bury(self, wanted: Wanted, slots: set[int], kept: list[Observed]) -> None:
+    def _bury(self, tracks: Iterable[_Track]) -> None:
         """Records crashes, and forgets all ends but those by which delays are reckoned."""
-        settled = {one.key.slot for one in kept if self._is_stable(one)}
-        remembered = {
-            one.key
-            for slot in slots - settled
-            for one in crashes_of_slot(self._replicas, wanted.revision, slot)[: self._rules.memory]
-        }
-        buried = 0
+        remembered: set[ReplicaKey] = set()
+        for track in tracks:
+            remembered |= self._remembered(track)
         for one in self._replicas:
             if one.state is not ReplicaState.EXITED:
                 continue
@@ -213,15 +244,37 @@ class _Part:
                 self.actions.append(Record(_event(one, exit_)))
             if one.key not in remembered:
                 self.actions.append(Forget(one.key))
-            buried += one.key in remembered
+
+    def _remembered(self, track: _Track) -> set[ReplicaKey]:
+        """The crashed replicas of a revision by which delays are reckoned."""
+        living = {one.key.slot for one in self._alive if one.key.revision == track.revision}
+        settled = {one.key.slot for one in track.kept if self._is_stable(one)}
+        found = {
+            one.key
+            for slot in living.union(track.slots) - settled
+            for one in crashes_of_slot(self._replicas, track.revision, slot)[: self._rules.memory]
+        }
         unsettled = [
-            one for one in kept if one.ready_at is not None and one.key.slot not in settled
+            one.ready_at
+            for one in track.kept
+            if one.ready_at is not None and one.key.slot not in settled
         ]
+        buried = any(one.key in found for one in self._replicas if one.state is ReplicaState.EXITED)
         if buried and unsettled:
-            self.waits.append(min((one.ready_at or 0.0) for one in unsettled) + self._rules.stable)
+            self.waits.append(min(unsettled) + self._rules.stable)
+        return found
 
     def _is_stable(self, one: Observed) -> bool:
         return one.ready_at is not None and self._now - one.ready_at >= self._rules.stable
+
+
+def _route(wanted: Wanted, tracks: list[_Track], others: list[Observed]) -> Route:
+    """Where calls go, as far as there is somebody to take them."""
+    main = tracks[0].serving or tuple(sorted(one.endpoint for one in others))
+    canaries = tracks[1].serving if len(tracks) > 1 else ()
+    if not main or not canaries or wanted.canary is None:
+        return Route(main or canaries)
+    return Route(main, canaries, wanted.canary.share)
 
 
 def _usable(one: Observed) -> bool:

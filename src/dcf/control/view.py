@@ -8,9 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import ceil
 
 from dcf.model.event import Event
 from dcf.model.replica import ReplicaExit, ReplicaState
+
+
+@dataclass(frozen=True, slots=True)
+class CanaryWanted:
+    """A revision that is tried beside the current one.
+
+    Attributes:
+        revision: Its number.
+        share: Percent of the calls that it is to get, above 0 and below 100.
+    """
+
+    revision: int
+    share: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,18 +38,27 @@ class Wanted:
         surge: How many more may live at a time, of whatever revision; None stands for ``replicas``,
             at least 1. With 0, an old replica is ended before a new one is started: for what
             exists once, such as a GPU.
+        canary: What is tried beside it; None when nothing is.
     """
 
     function: str
     revision: int
     replicas: int
     surge: int | None = None
+    canary: CanaryWanted | None = None
+
+    @property
+    def canaries(self) -> int:
+        """Replicas of the canary: its share of them, at least one where there are any."""
+        if self.canary is None or not self.replicas:
+            return 0
+        return ceil(self.replicas * self.canary.share / 100)
 
     @property
     def most(self) -> int:
         """Replicas that may live at a time."""
         surge = max(1, self.replicas) if self.surge is None else self.surge
-        return self.replicas + surge
+        return self.replicas + self.canaries + surge
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -85,6 +108,7 @@ class Observed:
         endpoint: Where it listens, as in ``WatcherSettings.listen``; "" before it is ready.
         ready_at: Seconds since the epoch; None when it was never ready.
         exit: What went wrong or how it ended; with FAILED and EXITED alone.
+        answers: Whether it answers when it is asked.
     """
 
     key: ReplicaKey
@@ -92,6 +116,28 @@ class Observed:
     endpoint: str = ""
     ready_at: float | None = None
     exit: ReplicaExit | None = None
+    answers: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where a function's calls go.
+
+    Attributes:
+        endpoints: Of the replicas that take them; none at all: it is known, and not ready.
+        canaries: Of the canary's replicas.
+        share: Percent of the calls that go to ``canaries``; 0 where there are none.
+    """
+
+    endpoints: tuple[str, ...] = ()
+    canaries: tuple[str, ...] = ()
+    share: float = 0.0
+
+    def __contains__(self, endpoint: object) -> bool:
+        return endpoint in self.endpoints or endpoint in self.canaries
+
+    def __bool__(self) -> bool:
+        return bool(self.endpoints)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,16 +149,16 @@ class View:
 
     Attributes:
         replicas: Every replica that the engine knows, the ended ones until they are forgotten.
-        published: The endpoints by function to which the data plane sends calls, as it has
-            confirmed them; None for a function of which it has confirmed that it knows it no
-            more. What is missing is unknown: after a restart of the control plane that is all. A
-            data plane that meets a new control plane forgets each function which the first turn
-            does not publish; nobody else could know of it.
+        published: Where the data plane sends a function's calls, as it has confirmed it; None for a
+            function of which it has confirmed that it knows it no more. What is missing is unknown:
+            after a restart of the control plane that is all. A data plane that meets a new control
+            plane forgets each function which the first turn does not publish; nobody else could
+            know of it.
         recorded: Keys of the exits that were recorded since the control plane was started.
     """
 
     replicas: tuple[Observed, ...] = ()
-    published: Mapping[str, tuple[str, ...] | None] = field(default_factory=dict)
+    published: Mapping[str, Route | None] = field(default_factory=dict)
     recorded: frozenset[str] = frozenset()
 
 
@@ -138,10 +184,10 @@ class Stop:
 
 @dataclass(frozen=True, slots=True)
 class Publish:
-    """Send a function's calls to these endpoints alone; none at all: it is known, and not ready."""
+    """Send a function's calls there alone."""
 
     function: str
-    endpoints: tuple[str, ...]
+    route: Route
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,9 @@ IDLE = 60
 """Seconds that a connection to a replica stays open without a call: less than the watcher keeps
 its end, so that it never closes a connection that a call is just being sent on."""
 
+_WEIGHT = 1000
+"""Envoy's weights are whole numbers: a share is told to a thousandth of a percent."""
+
 NEVER, ALWAYS = 0, 100
 """Percent."""
 
@@ -50,6 +53,11 @@ def cluster(name: str, limits: CallLimits) -> Packed:
         eds_cluster_config={"eds_config": {"ads": {}, "resource_api_version": _V3}},
         connect_timeout=_seconds(limits.connect_timeout),
         lb_policy=_LEAST_REQUEST,
+        common_lb_config={
+            "locality_weighted_lb_config": {},
+            # Another share is in force at once, not up to a second later.
+            "update_merge_window": Duration(),
+        },
         circuit_breakers={
             "thresholds": [
                 {
@@ -90,12 +98,20 @@ def assignment(name: str, destinations: Sequence[Destination]) -> Packed:
     Raises:
         ValueError: When an endpoint has no known form.
     """
-    endpoints = [_endpoint(destination) for destination in sorted(destinations, key=str)]
-    return _pack(
-        envoy.ClusterLoadAssignment(
-            cluster_name=name, endpoints=[{"lb_endpoints": endpoints}] if endpoints else []
-        )
-    )
+    groups: dict[tuple[float, str], list[Any]] = {}
+    for one in sorted(destinations, key=str):
+        # Calls are first divided among revisions, then balanced among a revision's replicas.
+        group = (one.share, str(one.revision) if one.share else "")
+        groups.setdefault(group, []).append(_endpoint(one))
+    localities = [
+        {
+            "locality": {"sub_zone": revision},
+            "lb_endpoints": endpoints,
+            "load_balancing_weight": {"value": max(1, round(share * _WEIGHT)) if share else 1},
+        }
+        for (share, revision), endpoints in sorted(groups.items(), key=lambda item: item[0])
+    ]
+    return _pack(envoy.ClusterLoadAssignment(cluster_name=name, endpoints=localities))
 
 
 def _endpoint(destination: Destination) -> Any:

@@ -11,7 +11,7 @@ from dcf.control.near import nearest
 from dcf.errors import SpecInvalid
 from dcf.model.artifact import Artifact
 from dcf.model.function import FunctionSpec
-from dcf.model.scaling import Scaling
+from dcf.model.scaling import ScalingWish
 from dcf.model.spec_json import spec_from_members
 
 TIMEOUT = 300.0
@@ -35,6 +35,8 @@ class Deployment:
         minimum: Never fewer replicas; None leaves what is.
         maximum: Never more replicas; None leaves what is.
         annotations: Free key-value pairs; None leaves what is.
+        canary: Percent of the calls that it is to get beside the current revision; None makes it
+            the current one.
         wait: Whether the reply ends only when the replicas are ready.
         timeout: Seconds to wait for that.
     """
@@ -44,6 +46,7 @@ class Deployment:
     minimum: int | None = None
     maximum: int | None = None
     annotations: Mapping[str, str] | None = None
+    canary: float | None = None
     wait: bool = True
     timeout: float = TIMEOUT
 
@@ -63,7 +66,7 @@ class Deployment:
             if name not in members:
                 raise SpecInvalid(f"{name}: it is missing")
         given = {name: _MEMBERS[name](name, value) for name, value in members.items()}
-        Scaling().within(given.get("minimum"), given.get("maximum"))
+        ScalingWish(given.get("minimum"), given.get("maximum")).check()
         return cls(artifact=Artifact(given.pop("bundle"), given.pop("lock")), **given)
 
 
@@ -94,6 +97,14 @@ def _annotations(name: str, value: object) -> Mapping[str, str] | None:
     return value
 
 
+def _percent(name: str, value: object) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 100:  # noqa: PLR2004  percent
+        raise SpecInvalid(f"{name}: percent above 0 and below 100 are wanted, or null")
+    return float(value)
+
+
 def _flag(name: str, value: object) -> bool:
     if not isinstance(value, bool):
         raise SpecInvalid(f"{name}: true or false is wanted")
@@ -117,6 +128,7 @@ _MEMBERS: dict[str, Callable[[str, object], Any]] = {
     "minimum": _bound,
     "maximum": _bound,
     "annotations": _annotations,
+    "canary": _percent,
     "wait": _flag,
     "timeout": _seconds,
 }

@@ -11,7 +11,10 @@ from collections.abc import AsyncGenerator
 from dcf.builder.builder import Builder
 from dcf.builder.deployed import Deployed
 from dcf.control.catalog import Catalog
-from dcf.errors import FunctionNotFound, StartTimeout
+from dcf.control.rows import wanted_of
+from dcf.control.view import Route
+from dcf.engines.base import Engine
+from dcf.errors import FunctionNotFound, GpuUnavailable, StartTimeout
 from dcf.gateway import status
 from dcf.gateway.building import build
 from dcf.gateway.deployment import Deployment
@@ -20,6 +23,7 @@ from dcf.gateway.routing import Routing
 from dcf.gateway.staging import Stager
 from dcf.model.replica import ReplicaState
 from dcf.model.revision import FunctionRecord, Revision
+from dcf.model.scaling import ScalingWish
 from dcf.model.status import FunctionState
 from dcf.protocol.progress import Progress, ProgressKind
 from dcf.settings import ControlSettings
@@ -37,6 +41,7 @@ class Deploys:
         stager: Stager,
         builder: Builder,
         deployed: Deployed,
+        engine: Engine,
         settings: ControlSettings,
     ) -> None:
         """Has none to do yet.
@@ -48,8 +53,10 @@ class Deploys:
             stager: Knows what a replica needs.
             builder: Makes environments.
             deployed: Tells the store what must stay.
+            engine: Knows what the replicas may have in all.
             settings: Bounds.
         """
+        self._engine = engine
         self._catalog = catalog
         self._loop = loop
         self._routing = routing
@@ -79,6 +86,7 @@ class Deploys:
         name = wanted.spec.name
         async with self._taking_turns[name]:
             self._stager.check(wanted.spec)
+            await self._check_gpus(wanted)
             async with self._builds:
                 progress = build(self._builder, wanted.artifact, wanted.spec)
                 async with contextlib.aclosing(progress):
@@ -99,6 +107,18 @@ class Deploys:
             record = await asyncio.to_thread(self._catalog.function, name)
             yield self._last(ProgressKind.ACCEPTED, record)
 
+    async def _check_gpus(self, wanted: Deployment) -> None:
+        """Looks whether as many replicas as are asked for could ever have their GPUs."""
+        spec = wanted.spec
+        each = max(spec.limits.gpu or 0, spec.requests.gpu or 0)
+        known = (await self._engine.capacity()).gpu
+        if not each or not known:
+            return  # none here: what asks for one at most runs on the CPU
+        wish = ScalingWish(wanted.minimum, wanted.maximum).over(spec.scaling)
+        replicas = max(wish.maximum or 1, wish.minimum or 1)
+        if replicas * each > known:
+            raise GpuUnavailable(replicas * each, known, known)
+
     def _enter(self, wanted: Deployment) -> tuple[Revision, bool]:
         """Takes a deployment into the catalog; tells whether it makes a new revision. Blocks."""
         try:
@@ -108,9 +128,10 @@ class Deploys:
         revision = self._catalog.deploy(
             wanted.spec,
             wanted.artifact,
-            minimum=wanted.minimum,
-            maximum=wanted.maximum,
+            wish=ScalingWish(wanted.minimum, wanted.maximum),
             annotations=wanted.annotations,
+            canary=wanted.canary,
+            kept=self._settings.revisions,
         )
         self._deployed.keep_only(self._catalog.artifacts(self._settings.revisions))
         return revision, revision.number != before
@@ -125,16 +146,15 @@ class Deploys:
             news = asyncio.ensure_future(self._loop.news())
             try:
                 record = await asyncio.to_thread(self._catalog.function, name)
-                if record.current.number != revision.number:
-                    number = record.current.number
+                if (number := _replaced_by(record, revision)) is not None:
                     detail = f"revision {revision.number} was replaced by {number} meanwhile"
                     yield Progress(ProgressKind.NOTICE, detail=detail)
                     yield self._last(ProgressKind.ACCEPTED, record)
                     return
-                if self._is_ready(record):
+                if self._is_ready(record, revision):
                     yield self._last(ProgressKind.READY, record)
                     return
-                self._raise_failure(record, since)
+                self._raise_failure(record, revision, since)
                 left = end - time.monotonic()
                 if left <= 0:
                     raise StartTimeout(
@@ -149,21 +169,32 @@ class Deploys:
         seen = self._loop.fleet.of(record.name)
         return Progress(kind, function=status.of_function(record, seen, detailed=True))
 
-    def _is_ready(self, record: FunctionRecord) -> bool:
+    def _is_ready(self, record: FunctionRecord, revision: Revision) -> bool:
         """Whether as many replicas as are wanted are ready, and calls reach them."""
-        if not record.scaling.replicas:
+        wanted = wanted_of(record)
+        replicas = wanted.replicas if revision == record.current else wanted.canaries
+        if not replicas:
             return True
         ready = {
             one.endpoint
             for one in self._loop.fleet.of(record.name)
-            if one.state is ReplicaState.READY and one.key.revision == record.current.number
+            if one.state is ReplicaState.READY and one.key.revision == revision.number
         }
-        routed = set(self._routing.confirmed().get(record.name) or ())
-        return len(ready) >= record.scaling.replicas and ready <= routed
+        route = self._routing.confirmed().get(record.name) or Route()
+        return len(ready) >= replicas and all(one in route for one in ready)
 
-    def _raise_failure(self, record: FunctionRecord, since: float) -> None:
-        found = status.condition_of(record, self._loop.fleet.of(record.name))
+    def _raise_failure(self, record: FunctionRecord, revision: Revision, since: float) -> None:
+        seen = self._loop.fleet.of(record.name)
+        found = status.condition_of(record, seen, revision.number)
         if found is None or found.last_crash is None or found.last_crash.at < since:
             return
         if found.state not in {FunctionState.READY, FunctionState.DEGRADED}:
             raise status.start_error(found.last_crash)
+
+
+def _replaced_by(record: FunctionRecord, revision: Revision) -> int | None:
+    """The revision that serves in the place of one that was just deployed; None when it does."""
+    canary = record.canary and record.canary.revision.number
+    if revision.number in {record.current.number, canary}:
+        return None
+    return record.current.number

@@ -26,6 +26,7 @@ class Seen:
         ready_at: When it was first seen ready, in seconds since the epoch; None before.
         exit: Why it failed or ended.
         limits: What holds it to each limit, for people.
+        answers: Whether it answered when it was asked of late.
         told: Whether the engine knows it. One that is still being laid out it does not know yet,
             and one whose laying out failed it never will.
     """
@@ -38,11 +39,12 @@ class Seen:
     ready_at: float | None = None
     exit: ReplicaExit | None = None
     limits: tuple[str, ...] = ()
+    answers: bool = True
     told: bool = False
 
     def observed(self) -> Observed:
         """The replica as a turn looks at it."""
-        return Observed(self.key, self.state, self.endpoint, self.ready_at, self.exit)
+        return Observed(self.key, self.state, self.endpoint, self.ready_at, self.exit, self.answers)
 
 
 class Fleet:

@@ -11,7 +11,8 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from dataclasses import replace
 
 from dcf.control.backoff import RULES, Rules
 from dcf.control.catalog import Catalog
@@ -30,13 +31,13 @@ from dcf.control.view import (
 from dcf.engines.base import Engine
 from dcf.errors import DcfError, SupervisorError
 from dcf.gateway.fleet import Fleet
+from dcf.gateway.health import Health
 from dcf.gateway.replicas import Replicas
 from dcf.gateway.routing import Routing
 from dcf.gateway.staging import Stager
 from dcf.model.event import Event
 from dcf.model.replica import ReplicaState
 from dcf.model.revision import Revision
-from dcf.model.routing import Destination
 
 logger = logging.getLogger("dcf.gateway")
 
@@ -112,6 +113,17 @@ class ControlLoop:
 
     # Its life
 
+    def health(self, *, interval: float, silence: float) -> Health:
+        """Who asks the replicas whether they answer.
+
+        Args:
+            interval: Seconds between two questions.
+            silence: Seconds without an answer after which one is ended.
+        """
+        return Health(
+            self.fleet, self._replicas, interval=interval, silence=silence, wake=self.wake
+        )
+
     async def run(self) -> None:
         """Goes on until it is cancelled; replicas and routes stay as they are then."""
         try:
@@ -181,6 +193,7 @@ class ControlLoop:
         """What the catalog wants, with what each function's spec says about it."""
         rows = self._catalog.wanted()
         needed = {(one.function, one.revision) for one in rows}
+        needed |= {(one.function, one.canary.revision) for one in rows if one.canary}
         for key in self._revisions.keys() - needed:
             del self._revisions[key]
         for name, number in needed - self._revisions.keys():
@@ -188,7 +201,7 @@ class ControlLoop:
                 self._revisions[name, number] = self._catalog.revision(name, number)
         return [
             # What exists once cannot be had twice for a moment.
-            Wanted(one.function, one.revision, one.replicas, 0 if self._needs_gpu(one) else None)
+            replace(one, surge=0) if self._needs_gpu(one) else one
             for one in rows
         ]
 
@@ -222,14 +235,11 @@ class ControlLoop:
             case Forget(key):
                 if (one := self.fleet.find(key)) is not None:
                     self._replicas.forget(one)
-            case Publish(function, endpoints):
-                self._routing.publish(function, self._destinations(function, endpoints))
+            case Publish(function, route):
+                revisions = {one.endpoint: one.key.revision for one in self.fleet.of(function)}
+                self._routing.publish(function, route, revisions)
             case Withdraw(function):
                 self._routing.withdraw(function)
                 self.fleet.forget_function(function)
             case Record():
                 pass  # done before the others, because a Forget may follow it
-
-    def _destinations(self, function: str, endpoints: Iterable[str]) -> list[Destination]:
-        revisions = {one.endpoint: one.key.revision for one in self.fleet.of(function)}
-        return [Destination(endpoint, revisions.get(endpoint, 0)) for endpoint in endpoints]

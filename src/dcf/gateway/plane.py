@@ -101,9 +101,14 @@ class ControlPlane:
         """
         record = await asyncio.to_thread(self._catalog.function, name)
         found = await asyncio.to_thread(self._catalog.revisions, name)
+        canary = record.canary
         return [
             RevisionStatus(
-                one.number, one.artifact.digest, one.created, one.number == record.current.number
+                number=one.number,
+                artifact=one.artifact.digest,
+                created=one.created,
+                current=one.number == record.current.number,
+                share=canary.share if canary and canary.revision.number == one.number else None,
             )
             for one in found
         ]
@@ -263,13 +268,58 @@ class ControlPlane:
         kept = await asyncio.to_thread(self._catalog.artifacts, self._settings.revisions)
         await asyncio.to_thread(self._deployed.keep_only, kept)
 
-    async def scale(self, name: str, replicas: int) -> FunctionStatus:
+    async def scale(self, name: str, replicas: int | None) -> FunctionStatus:
         """Asks for a number of replicas; returns at once.
+
+        Args:
+            name: The function.
+            replicas: How many, until told otherwise; None has it scale by itself again.
 
         Raises:
             FunctionNotFound: With the nearest names.
             SpecInvalid: When the number is negative or too large.
         """
-        await asyncio.to_thread(self._catalog.scale, name, replicas)
+        if replicas is None:
+            await asyncio.to_thread(self._catalog.release, name)
+        else:
+            await asyncio.to_thread(self._catalog.scale, name, replicas)
         self._loop.wake()
+        return await self.function(name)
+
+    async def rollback(self, name: str, number: int | None = None) -> FunctionStatus:
+        """Makes an earlier revision the current one again; returns at once.
+
+        Args:
+            name: The function.
+            number: Which; None takes the one before the current one.
+
+        Raises:
+            FunctionNotFound: When there is no such function or revision.
+            RolloutInvalid: When there is none before the current one.
+        """
+        await asyncio.to_thread(self._catalog.rollback, name, number)
+        return await self._served(name)
+
+    async def promote(self, name: str) -> FunctionStatus:
+        """Makes the canary the current revision; returns at once.
+
+        Raises:
+            FunctionNotFound: With the nearest names.
+            RolloutInvalid: When there is no canary.
+        """
+        await asyncio.to_thread(self._catalog.promote, name)
+        return await self._served(name)
+
+    async def abort(self, name: str) -> FunctionStatus:
+        """Ends the canary; returns at once.
+
+        Raises:
+            FunctionNotFound: With the nearest names.
+            RolloutInvalid: When there is no canary.
+        """
+        await asyncio.to_thread(self._catalog.abort, name)
+        return await self._served(name)
+
+    async def _served(self, name: str) -> FunctionStatus:
+        self._loop.forgive(name)
         return await self.function(name)

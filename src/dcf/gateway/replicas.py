@@ -82,6 +82,12 @@ class Replicas:
             self._fleet.never_began(one.id, reason)
         self._errand(self._stop(one.id, grace))
 
+    def end(self, one: Seen, reason: str) -> None:
+        """Ends a replica that is no good any more, at once; that counts as a crash."""
+        self._fleet.draining(one.id)
+        one.exit = ReplicaExit(None, self._clock(), reason)
+        self._errand(self._stop(one.id, 0))
+
     def forget(self, one: Seen) -> None:
         """Clears away after a replica that has ended."""
         self._fleet.forget(one.id)

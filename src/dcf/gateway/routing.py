@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping
 
+from dcf.control.view import Route
 from dcf.dataplane.discovery import Discovery
 from dcf.errors import RoutesLate, RoutesRejected
 from dcf.model.routing import CallLimits, Destination
@@ -17,8 +18,6 @@ PATIENCE = 5.0
 
 REJECTED_RETRY = 1.0
 """Seconds before Envoy's answer is looked at again after it refused something."""
-
-Endpoints = tuple[str, ...]
 
 
 class Routing:
@@ -33,31 +32,36 @@ class Routing:
         """
         self._discovery = discovery
         self._limits = limits or CallLimits()
-        self._confirmed: dict[str, Endpoints | None] = {}
-        self._told: dict[str, tuple[int, Endpoints | None]] = {}
+        self._confirmed: dict[str, Route | None] = {}
+        self._told: dict[str, tuple[int, Route | None]] = {}
         self._unconfirmed = asyncio.Event()
 
-    def confirmed(self) -> dict[str, Endpoints | None]:
-        """The endpoints by function to which Envoy is known to send calls.
+    def confirmed(self) -> dict[str, Route | None]:
+        """Where Envoy is known to send a function's calls.
 
         None stands for a function that it is known to have forgotten.
         """
         return dict(self._confirmed)
 
-    def publish(self, function: str, destinations: Sequence[Destination]) -> None:
-        """Sends a function's calls to these alone.
+    def publish(self, function: str, route: Route, revisions: Mapping[str, int]) -> None:
+        """Sends a function's calls there alone.
 
-        Without any, Envoy is not told of the function: its calls come to the control plane, which
-        knows why it has no replica.
+        Where nobody takes them, Envoy is not told of the function: its calls come to the control
+        plane, which knows why it has no replica.
+
+        Args:
+            function: Its name.
+            route: Where.
+            revisions: Which revision runs at an endpoint.
         """
-        endpoints = tuple(sorted(one.endpoint for one in destinations))
         told = self._told.get(function)
-        if told is None or told[1] != endpoints:
-            if destinations:
+        if told is None or told[1] != route:
+            if route:
+                destinations = _destinations(route, revisions)
                 version = self._discovery.set_function(function, destinations, self._limits)
             else:
                 version = self._discovery.remove_function(function)
-            self._tell(function, version, endpoints)
+            self._tell(function, version, route)
 
     def withdraw(self, function: str) -> None:
         """Lets Envoy forget a function."""
@@ -67,12 +71,12 @@ class Routing:
 
     def forget_all_but(self, functions: Collection[str]) -> None:
         """Keeps no memory of functions that Envoy has forgotten and that nobody asks for."""
-        for name, endpoints in tuple(self._confirmed.items()):
-            if endpoints is None and name not in functions:
+        for name, route in tuple(self._confirmed.items()):
+            if route is None and name not in functions:
                 del self._confirmed[name]
 
-    def _tell(self, function: str, version: int, endpoints: Endpoints | None) -> None:
-        self._told[function] = (version, endpoints)
+    def _tell(self, function: str, version: int, route: Route | None) -> None:
+        self._told[function] = (version, route)
         self._confirmed.pop(function, None)
         self._unconfirmed.set()
 
@@ -97,10 +101,16 @@ class Routing:
                 self._unconfirmed.set()
                 await asyncio.sleep(REJECTED_RETRY)
                 continue
-            for function, (version, endpoints) in tuple(self._told.items()):
+            for function, (version, route) in tuple(self._told.items()):
                 if version > latest:
                     continue
-                self._confirmed[function] = endpoints
-                if endpoints is None:
+                self._confirmed[function] = route
+                if route is None:
                     del self._told[function]
             on_change()
+
+
+def _destinations(route: Route, revisions: Mapping[str, int]) -> list[Destination]:
+    rest = 100 - route.share if route.share else 0.0
+    main = [Destination(one, revisions.get(one, 0), rest) for one in route.endpoints]
+    return main + [Destination(one, revisions.get(one, 0), route.share) for one in route.canaries]

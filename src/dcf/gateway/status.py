@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from dcf import errors
+from dcf.control.autoscale import target_of
 from dcf.control.condition import Condition, condition
+from dcf.control.rows import wanted_of
 from dcf.control.view import Wanted
 from dcf.gateway.fleet import Seen
 from dcf.model.replica import ReplicaExit
@@ -38,6 +40,11 @@ def of_function(
         ready=found.ready if found else 0,
         minimum=record.scaling.minimum,
         maximum=record.scaling.maximum,
+        target=target_of(record),
+        idle=record.scaling.idle,
+        by_hand=record.scaling.by_hand,
+        canary=record.canary.revision.number if record.canary else None,
+        share=record.canary.share if record.canary else 0.0,
         desc=record.desc,
         maintainer=record.maintainer,
         image=record.current.spec.image,
@@ -50,9 +57,19 @@ def of_function(
     )
 
 
-def condition_of(record: FunctionRecord, replicas: Iterable[Seen]) -> Condition | None:
-    """The state of a function, and the figures behind it. Arguments as for :func:`of_function`."""
-    wanted = Wanted(record.name, record.current.number, record.scaling.replicas)
+def condition_of(
+    record: FunctionRecord, replicas: Iterable[Seen], revision: int | None = None
+) -> Condition | None:
+    """The state of a function, and the figures behind it.
+
+    Args:
+        record: What is recorded of it.
+        replicas: Its own.
+        revision: Of this revision alone; None is the current one, with whoever stands in for it.
+    """
+    wanted = wanted_of(record)
+    if revision is not None and revision != wanted.revision:
+        wanted = Wanted(record.name, revision, wanted.canaries)
     return condition(wanted, [one.observed() for one in replicas])
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from dcf.model.scaling import NO_WISH, ScalingWish
+
 
 @dataclass(frozen=True, slots=True)
 class HandlerRef:
@@ -57,6 +59,7 @@ class FunctionSpec:
         secrets: Names of files in the user's secrets folder.
         constraints: Placement rules; they act in clusters.
         labels: Free key-value pairs; they act in clusters.
+        scaling: How many replicas it asks for.
         docker_registry: host:port; acts when an image is pushed.
         image: Acts when an image is built.
         build_args: Build arguments in the order given; they act when an image is built.
@@ -79,6 +82,7 @@ class FunctionSpec:
     secrets: tuple[str, ...] = ()
     constraints: tuple[str, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
+    scaling: ScalingWish = NO_WISH
     docker_registry: str = ""
     image: str = ""
     build_args: tuple[tuple[str, str], ...] = ()

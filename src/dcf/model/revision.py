@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from dcf.model.artifact import Artifact
 from dcf.model.function import FunctionSpec
-from dcf.model.scaling import Scaling
+from dcf.model.scaling import NO_WISH, Scaling
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,19 @@ class Revision:
 
 
 @dataclass(frozen=True, slots=True)
+class Canary:
+    """A revision that serves a part of the calls beside the current one.
+
+    Attributes:
+        revision: Which.
+        share: Percent of the calls, above 0 and below 100.
+    """
+
+    revision: Revision
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
 class FunctionRecord:
     """What is known of a deployed function, apart from its replicas.
 
@@ -44,6 +57,7 @@ class FunctionRecord:
         invocations: Calls so far, since it was first deployed.
         created: Seconds since the epoch, of the first deploy.
         updated: Seconds since the epoch, of the last change by hand.
+        canary: What is tried beside the current revision; None when nothing is.
     """
 
     name: str
@@ -56,8 +70,9 @@ class FunctionRecord:
     invocations: int
     created: float
     updated: float
+    canary: Canary | None = None
 
 
 def spec_of_revision(spec: FunctionSpec) -> FunctionSpec:
     """``spec`` without what belongs to the function: changing that makes no new revision."""
-    return replace(spec, desc="", maintainer="", labels={})
+    return replace(spec, desc="", maintainer="", labels={}, scaling=NO_WISH)

@@ -12,10 +12,13 @@ class Destination:
     Attributes:
         endpoint: ``unix:PATH`` or ``tcp:HOST:PORT``, as a watcher reports it.
         revision: Number of the revision that it runs; 0 when that is not known.
+        share: Percent of the calls that go to all replicas of its revision together; 0 where calls
+            are not divided by revisions.
     """
 
     endpoint: str
     revision: int = 0
+    share: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from dcf.errors import InvalidName, SpecInvalid
 from dcf.model.artifact import canonical_json
 from dcf.model.function import FunctionSpec, HandlerRef, Resources
 from dcf.model.names import check_name
+from dcf.model.scaling import ScalingWish
 
 LARGEST = 2**63 - 1
 """Of a whole number: what the catalog and the kernel's interfaces can hold."""
@@ -75,7 +76,7 @@ def spec_from_own_json(text: str) -> FunctionSpec:
     return FunctionSpec(**members)
 
 
-def _members(value: FunctionSpec | HandlerRef | Resources) -> dict[str, Any]:
+def _members(value: FunctionSpec | HandlerRef | Resources | ScalingWish) -> dict[str, Any]:
     found = {}
     for field in fields(value):
         content = getattr(value, field.name)
@@ -83,7 +84,7 @@ def _members(value: FunctionSpec | HandlerRef | Resources) -> dict[str, Any]:
         default = field.default if factory is MISSING else factory()
         if content == default:
             continue
-        if isinstance(content, HandlerRef | Resources):
+        if isinstance(content, HandlerRef | Resources | ScalingWish):
             content = _members(content)
         elif isinstance(content, Mapping):
             content = dict(content)
@@ -93,7 +94,7 @@ def _members(value: FunctionSpec | HandlerRef | Resources) -> dict[str, Any]:
     return found
 
 
-_FRACTIONS = frozenset({"timeout", "cpu"})
+_FRACTIONS = frozenset({"timeout", "cpu", "target", "idle"})
 
 Reader = Callable[[str, object], Any]
 
@@ -194,6 +195,12 @@ def _resources(where: str, value: object) -> Resources:
     return Resources(**_read(f"{where}.", _object(where, value), _RESOURCES))
 
 
+def _scaling(where: str, value: object) -> ScalingWish:
+    wish = ScalingWish(**_read(f"{where}.", _object(where, value), _SCALING))
+    wish.check()
+    return wish
+
+
 _HANDLER: dict[str, Reader] = {
     "dir": _matching(_FOLDER, "a folder inside the function's"),
     "file": _matching(_FILE, "the name of a .py file"),
@@ -201,6 +208,13 @@ _HANDLER: dict[str, Reader] = {
 }
 
 _RESOURCES: dict[str, Reader] = {"memory": _whole(1), "cpu": _fraction, "gpu": _whole(0)}
+
+_SCALING: dict[str, Reader] = {
+    "minimum": _whole(0),
+    "maximum": _whole(0),
+    "target": _fraction,
+    "idle": _fraction,
+}
 
 _SPEC: dict[str, Reader] = {
     "name": _name,
@@ -221,6 +235,7 @@ _SPEC: dict[str, Reader] = {
     "secrets": _texts(_SECRET, "a file's name without a folder"),
     "constraints": _texts(_TEXT, "a text"),
     "labels": _mapping(_matching(re.compile(r"[^\x00]+"), "a label's key")),
+    "scaling": _scaling,
     "docker_registry": _text,
     "image": _text,
     "build_args": _pairs,
@@ -231,6 +246,7 @@ _MADE: dict[str, Callable[[Any], object]] = {
     "handler": lambda value: HandlerRef(**value),
     "limits": lambda value: Resources(**value),
     "requests": lambda value: Resources(**value),
+    "scaling": lambda value: ScalingWish(**value),
     "environment_file": tuple,
     "secrets": tuple,
     "constraints": tuple,

@@ -82,6 +82,11 @@ class FunctionStatus:
         ready: How many of the current revision are ready.
         minimum: Never fewer, unless by hand.
         maximum: Never more, unless by hand.
+        target: Calls under way at a time that one replica is to have.
+        idle: Seconds without a call after which the last replica goes, where ``minimum`` is 0.
+        by_hand: Whether someone asked for this very number of replicas.
+        canary: The revision that is tried beside the current one; None when none is.
+        share: Percent of the calls that the canary gets.
         desc: Free text.
         maintainer: Free text.
         image: Free text from config.yaml.
@@ -104,6 +109,11 @@ class FunctionStatus:
     ready: int
     minimum: int
     maximum: int
+    target: float = 1.0
+    idle: float = 300.0
+    by_hand: bool = False
+    canary: int | None = None
+    share: float = 0.0
     desc: str = ""
     maintainer: str = ""
     image: str = ""
@@ -124,12 +134,14 @@ class RevisionStatus:
         artifact: Digest of what runs.
         created: Seconds since the epoch.
         current: Whether it is the one that is to serve.
+        share: Percent of the calls that it gets as a canary; None when it is none.
     """
 
     number: int
     artifact: str
     created: float
     current: bool
+    share: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ STATUS: dict[type[errors.DcfError], Status] = {
     errors.ConfigError: Status(400, 3),
     errors.FunctionNotFound: Status(404, 5),
     errors.SpecInvalid: Status(400, 3),
+    errors.RolloutInvalid: Status(409, 9),
     errors.NameTaken: Status(409, 6),
     errors.BuildError: Status(422, 9),
     errors.DiskFull: Status(507, 8),

@@ -41,13 +41,18 @@ _MESSAGES = build(
         "SocketAddress": {"address": (2, "string"), "port_value": (3, "uint32")},
         "Pipe": {"path": (1, "string")},
         "Address": {"socket_address": (1, "SocketAddress"), "pipe": (2, "Pipe")},
+        "Locality": {"sub_zone": (3, "string")},
         "Metadata": {"filter_metadata": (1, f"map<string,{_STRUCT}>")},
         "Empty": {},
         "ConfigSource": {"ads": (3, "Empty"), "resource_api_version": (6, "int32")},
         # In config/endpoint/v3.
         "Endpoint": {"address": (1, "Address")},
         "LbEndpoint": {"endpoint": (1, "Endpoint"), "metadata": (3, "Metadata")},
-        "LocalityLbEndpoints": {"lb_endpoints": (2, "[LbEndpoint]")},
+        "LocalityLbEndpoints": {
+            "locality": (1, "Locality"),
+            "lb_endpoints": (2, "[LbEndpoint]"),
+            "load_balancing_weight": (3, _UINT32),
+        },
         "ClusterLoadAssignment": {
             "cluster_name": (1, "string"),
             "endpoints": (2, "[LocalityLbEndpoints]"),
@@ -74,6 +79,10 @@ _MESSAGES = build(
             "max_ejection_time": (21, _DURATION),
         },
         "EdsClusterConfig": {"eds_config": (1, "ConfigSource")},
+        "CommonLbConfig": {
+            "locality_weighted_lb_config": (3, "Empty"),
+            "update_merge_window": (4, _DURATION),
+        },
         "Cluster": {
             "name": (1, "string"),
             "type": (2, "int32"),
@@ -83,6 +92,7 @@ _MESSAGES = build(
             "circuit_breakers": (10, "CircuitBreakers"),
             "outlier_detection": (19, "OutlierDetection"),
             "load_assignment": (33, "ClusterLoadAssignment"),
+            "common_lb_config": (27, "CommonLbConfig"),
             "typed_extension_protocol_options": (36, f"map<string,{_ANY}>"),
         },
         # In config/core/v3 again.

@@ -7,11 +7,13 @@ from dataclasses import dataclass, field, replace
 
 from dcf.control.reconcile import Turn, carried_out, turn
 from dcf.control.view import (
+    CanaryWanted,
     Forget,
     Observed,
     Publish,
     Record,
     ReplicaKey,
+    Route,
     Start,
     Stop,
     View,
@@ -57,8 +59,11 @@ def told(found: Turn) -> list[str]:
                 lines.append(f"start {key.id}")
             case Stop(key, grace):
                 lines.append(f"stop {key.id} {grace:g}")
-            case Publish(function, endpoints):
-                ids = [one.removeprefix("unix:") for one in endpoints]
+            case Publish(function, route):
+                ids = [one.removeprefix("unix:") for one in route.endpoints]
+                if route.canaries:
+                    ids.append(f"{route.share:g}%")
+                ids += [one.removeprefix("unix:") for one in route.canaries]
                 lines.append(" ".join(["publish", function, *ids]))
             case Withdraw(function):
                 lines.append(f"withdraw {function}")
@@ -78,7 +83,7 @@ class World:
     deployed: dict[str, Wanted] = field(default_factory=dict)
     numbers: dict[str, int] = field(default_factory=dict)
     engine: dict[ReplicaKey, Observed] = field(default_factory=dict)
-    routes: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    routes: dict[str, Route] = field(default_factory=dict)
     view: View = field(default_factory=View)
     recorded: set[str] = field(default_factory=set)
     crashed: set[str] = field(default_factory=set)
@@ -94,6 +99,23 @@ class World:
         replicas = before.replicas if before else self.dice.choice([0, 1, 1, 2, 3])
         surge = self.dice.choice([None, None, 1, 0])
         self.deployed[name] = Wanted(name, self.numbers[name], replicas, surge)
+
+    def try_canary(self, name: str) -> None:
+        if name in self.deployed:
+            self.numbers[name] += 1
+            canary = CanaryWanted(self.numbers[name], self.dice.choice([1, 30, 99]))
+            self.deployed[name] = replace(self.deployed[name], canary=canary)
+
+    def end_canary(self, name: str) -> None:
+        wanted = self.deployed.get(name)
+        if wanted and wanted.canary:
+            revision = self.dice.choice([wanted.revision, wanted.canary.revision])
+            self.deployed[name] = replace(wanted, revision=revision, canary=None)
+
+    def roll_back(self, name: str) -> None:
+        if name in self.deployed:
+            number = self.dice.randint(1, self.numbers[name])
+            self.deployed[name] = replace(self.deployed[name], revision=number, canary=None)
 
     def scale(self, name: str) -> None:
         if name in self.deployed:
@@ -178,20 +200,27 @@ class World:
             case Stop(key):
                 one = self.engine[key]
                 assert one.state in {ReplicaState.STARTING, ReplicaState.READY}
-                reached = {place for places in self.routes.values() for place in places}
-                assert one.endpoint not in reached, "calls still go there"
+                reached = [route for route in self.routes.values() if one.endpoint in route]
+                assert not reached, "calls still go there"
                 self.engine[key] = replace(one, state=ReplicaState.DRAINING)
-            case Publish(function, endpoints):
+            case Publish(function, route):
                 assert function in self.deployed
                 ready = {
                     one.endpoint: one.key.revision
                     for one in self.engine.values()
                     if one.state is ReplicaState.READY and one.key.function == function
                 }
-                assert set(endpoints) <= set(ready), "calls would go to what is not ready"
-                assert len({ready[one] for one in endpoints}) <= 1, "two revisions serve at once"
-                assert len(endpoints) <= self.deployed[function].replicas
-                self.routes[function] = endpoints
+                wanted = self.deployed[function]
+                takers = {*route.endpoints, *route.canaries}
+                assert takers <= set(ready), "calls would go to what is not ready"
+                for group in (route.endpoints, route.canaries):
+                    assert len({ready[one] for one in group}) <= 1, "two revisions for one share"
+                assert len(takers) <= max(wanted.replicas, 1) + wanted.canaries
+                assert bool(route.canaries) == bool(route.share)
+                if route.canaries:
+                    assert wanted.canary is not None
+                    assert {ready[one] for one in route.canaries} == {wanted.canary.revision}
+                self.routes[function] = route
             case Withdraw(function):
                 assert function not in self.deployed
                 self.routes.pop(function, None)
@@ -204,7 +233,8 @@ class World:
 
     def _check_start(self, key: ReplicaKey) -> None:
         wanted = self.deployed[key.function]
-        assert key.revision == wanted.revision
+        canary = wanted.canary and wanted.canary.revision
+        assert key.revision in {wanted.revision, canary}
         assert key not in self.engine, "an id that is known already"
         alive = [
             one.key

@@ -12,12 +12,12 @@ import pytest
 
 from dcf.control.catalog import Catalog
 from dcf.control.journal import KEPT, TEXT_LIMIT
-from dcf.control.view import Wanted
-from dcf.errors import FunctionNotFound, InvalidName, NameTaken, SpecInvalid
+from dcf.control.view import CanaryWanted, Wanted
+from dcf.errors import FunctionNotFound, InvalidName, NameTaken, RolloutInvalid, SpecInvalid
 from dcf.model.artifact import Artifact, digest_of
 from dcf.model.event import Event, EventKind
 from dcf.model.function import FunctionSpec, HandlerRef, Resources
-from dcf.model.scaling import Scaling
+from dcf.model.scaling import Scaling, ScalingWish
 
 RICH = FunctionSpec(
     name="rich",
@@ -65,7 +65,7 @@ def catalog(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Catalog]
 
 
 def test_a_deploy_is_what_is_found(catalog):
-    revision = catalog.deploy(RICH, artifact(), minimum=1, maximum=3, annotations={"by": "me"})
+    revision = catalog.deploy(RICH, artifact(), wish=ScalingWish(1, 3), annotations={"by": "me"})
 
     record = catalog.function("rich")
     assert (record.name, record.desc, record.maintainer) == ("rich", "what it does", "someone")
@@ -135,7 +135,8 @@ def test_a_redeploy_keeps_scale_annotations_and_counts(catalog):
 
     catalog.deploy(RICH, artifact("b"))
     record = catalog.function("rich")
-    assert (record.scaling, record.annotations) == (Scaling(1, 4, 4), {"a": "b"})
+    assert record.scaling == Scaling(4, 4, 4, automatic=(1, 1))
+    assert record.annotations == {"a": "b"}
     assert (record.invocations, record.current.number) == (8, 2)
 
 
@@ -145,8 +146,8 @@ def test_a_name_is_checked(catalog):
 
 
 def test_bounds_that_do_not_fit_change_nothing(catalog):
-    with pytest.raises(SpecInvalid, match="minimum 3 is more than maximum 2"):
-        catalog.deploy(RICH, artifact(), minimum=3, maximum=2)
+    with pytest.raises(SpecInvalid, match="min 3 is more than max 2"):
+        catalog.deploy(RICH, artifact(), wish=ScalingWish(3, 2))
     assert catalog.functions() == []
     assert catalog.deploy(RICH, artifact()).number == 1
 
@@ -201,18 +202,112 @@ def test_a_block_that_fails_leaves_nothing(catalog, monkeypatch):
 # Scale
 
 
-def test_a_number_asked_for_by_hand_moves_the_bound_in_its_way(catalog):
-    catalog.deploy(RICH, artifact(), minimum=2, maximum=3)
+def test_a_number_asked_for_by_hand_is_both_bounds_until_it_is_released(catalog):
+    catalog.deploy(RICH, artifact(), wish=ScalingWish(2, 3))
 
     assert catalog.function("rich").scaling == Scaling(2, 3, 2)
-    assert catalog.scale("rich", 5) == Scaling(2, 5, 5)
-    assert catalog.scale("rich", 0) == Scaling(0, 5, 0)
-    assert catalog.bound("rich", 1, None) == Scaling(1, 5, 1)
-    assert catalog.bound("rich", None, 0) == Scaling(0, 0, 0)
-    assert catalog.bound("rich", 4, None) == Scaling(4, 4, 4)
-    assert catalog.wanted() == [Wanted("rich", 1, 4)]
+    assert catalog.scale("rich", 5) == Scaling(5, 5, 5, automatic=(2, 3))
+    assert catalog.decide("rich", 1, "nobody calls").replicas == 5
+    assert catalog.scale("rich", 0) == Scaling(0, 0, 0, automatic=(2, 3))
+    assert catalog.release("rich") == Scaling(2, 3, 2)
+    assert catalog.decide("rich", 7, "many call") == Scaling(2, 3, 3)
+    assert catalog.wanted() == [Wanted("rich", 1, 3)]
     kinds = [event.kind for event in catalog.journal.events("rich")]
-    assert kinds == [EventKind.SCALED] * 5 + [EventKind.DEPLOYED]
+    assert kinds == [EventKind.SCALED] * 4 + [EventKind.DEPLOYED]
+
+
+def test_a_deploy_that_says_nothing_of_scaling_leaves_a_number_by_hand(catalog):
+    catalog.deploy(RICH, artifact())
+    catalog.scale("rich", 0)
+    catalog.deploy(RICH, artifact("b"))
+    assert catalog.function("rich").scaling.replicas == 0
+    spec = replace(RICH, scaling=ScalingWish(target=2.0))
+    catalog.deploy(spec, artifact("c"))
+    assert catalog.function("rich").scaling == Scaling(1, 1, 1, target=2.0)
+
+
+def test_a_new_revision_is_tried_where_nobody_calls(catalog):
+    catalog.deploy(RICH, artifact(), wish=ScalingWish(0, 2))
+    catalog.decide("rich", 0, "nobody calls")
+    catalog.deploy(RICH, artifact())
+    assert catalog.function("rich").scaling.replicas == 0
+    catalog.deploy(RICH, artifact("b"))
+    assert catalog.function("rich").scaling.replicas == 1
+
+
+# Rollout
+
+
+def serving(catalog: Catalog) -> tuple[int, tuple[int, float] | None]:
+    record = catalog.function("rich")
+    if record.canary is None:
+        return record.current.number, None
+    return record.current.number, (record.canary.revision.number, record.canary.share)
+
+
+def test_back_and_forth_between_revisions(catalog):
+    for content in "abc":
+        catalog.deploy(RICH, artifact(content))
+    assert catalog.rollback("rich").current.number == 2
+    assert catalog.rollback("rich", 1).current.number == 1
+    with pytest.raises(RolloutInvalid, match="no revision before 1"):
+        catalog.rollback("rich")
+    assert catalog.rollback("rich", 3).current.number == 3
+    with pytest.raises(FunctionNotFound, match="no revision 4; it has 1, 2, 3"):
+        catalog.rollback("rich", 4)
+    events = catalog.journal.events("rich")
+    assert [one.kind for one in events][:3] == [EventKind.ROLLED_BACK] * 3
+    assert catalog.deploy(RICH, artifact("d")).number == 4
+
+
+def test_ten_revisions_are_kept_and_those_that_serve(catalog):
+    catalog.deploy(RICH, artifact("first"))
+    for content in range(3):
+        catalog.deploy(RICH, artifact(str(content)))
+    catalog.rollback("rich", 1)
+    for content in range(12):
+        catalog.deploy(RICH, artifact(f"canary {content}"), canary=10)
+    numbers = [one.number for one in catalog.revisions("rich")]
+    assert numbers == [*range(16, 6, -1), 1]
+    assert serving(catalog) == (1, (16, 10.0))
+
+
+def test_a_canary_is_promoted_or_aborted(catalog):
+    catalog.deploy(RICH, artifact("a"))
+    catalog.deploy(RICH, artifact("b"), canary=12.5)
+    assert serving(catalog) == (1, (2, 12.5))
+    assert catalog.wanted()[0].canary == CanaryWanted(2, 12.5)
+    catalog.deploy(RICH, artifact("b"), canary=50)
+    assert serving(catalog) == (1, (2, 50.0))
+    catalog.promote("rich")
+    assert serving(catalog) == (2, None)
+    catalog.deploy(RICH, artifact("c"), canary=1)
+    catalog.abort("rich")
+    assert serving(catalog) == (2, None)
+    for act in (catalog.promote, catalog.abort):
+        with pytest.raises(RolloutInvalid, match="no canary: revision 2 serves alone"):
+            act("rich")
+
+
+def test_a_deploy_and_a_rollback_end_a_canary(catalog):
+    catalog.deploy(RICH, artifact("a"))
+    catalog.deploy(RICH, artifact("b"), canary=10)
+    catalog.deploy(RICH, artifact("c"))
+    assert serving(catalog) == (3, None)
+    catalog.deploy(RICH, artifact("d"), canary=10)
+    catalog.rollback("rich", 1)
+    assert serving(catalog) == (1, None)
+
+
+def test_a_canary_needs_something_else_beside_it(catalog):
+    with pytest.raises(RolloutInvalid, match="not deployed yet"):
+        catalog.deploy(RICH, artifact("a"), canary=10)
+    catalog.deploy(RICH, artifact("a"))
+    with pytest.raises(RolloutInvalid, match="revision 1 of rich, which serves already"):
+        catalog.deploy(RICH, artifact("a"), canary=10)
+    for share in (0, 100, -1, float("nan")):
+        with pytest.raises(SpecInvalid, match="percent"):
+            catalog.deploy(RICH, artifact("b"), canary=share)
 
 
 @pytest.mark.parametrize("replicas", [-1, 1001, 2**64 - 1])

@@ -89,7 +89,7 @@ def test_a_newer_file_is_refused_and_left_alone(tmp_path):
     path = first(tmp_path / "newer.db")
     Database(path, LATER).close()
     before = path.read_bytes()
-    with pytest.raises(CatalogUnusable, match=r"schema 3, .* up to 2: a newer version wrote it"):
+    with pytest.raises(CatalogUnusable, match=r"schema 4, .* up to 3: a newer version wrote it"):
         Catalog(path)
     assert path.read_bytes() == before
 

@@ -11,11 +11,11 @@ import pytest
 
 from dcf.control.backoff import RULES
 from dcf.control.reconcile import Turn, carried_out, turn
-from dcf.control.view import ReplicaKey, View, Wanted
+from dcf.control.view import CanaryWanted, ReplicaKey, Route, View, Wanted
 from dcf.model.replica import ReplicaState
 from unit.control.kit import World, seen, told
 
-ROUTED = ("unix:f.1.0.1",)
+ROUTED = Route(("unix:f.1.0.1",))
 NOW = 100.0
 
 
@@ -27,8 +27,8 @@ def decide(
     ready_at: float = 0.0,
     recorded: frozenset[str] = frozenset(),
 ) -> Turn:
-    endpoints = tuple(f"unix:{one}" for one in published)
-    view = View(seen(line, ready_at=ready_at), {"f": endpoints}, recorded)
+    route = Route(tuple(f"unix:{one}" for one in published))
+    view = View(seen(line, ready_at=ready_at), {"f": route}, recorded)
     return turn([] if wanted is None else [wanted], view, now)
 
 
@@ -153,10 +153,68 @@ def test_a_deleted_function_loses_its_calls_first():
 
 
 def test_a_function_without_replicas_is_deleted_at_once():
-    view = View((), {"f": ()})
+    view = View((), {"f": Route()})
     found = turn([], view, NOW)
     assert told(found) == ["withdraw f"]
     assert carried_out(view, found.actions) == View()
+
+
+# A canary
+
+
+def tried(share: float = 10, replicas: int = 2) -> Wanted:
+    return Wanted("f", 1, replicas, canary=CanaryWanted(2, share))
+
+
+def test_a_canary_gets_its_share_once_it_is_ready():
+    assert told(decide(tried(), "1.0.1:r 1.1.1:r", "f.1.0.1", "f.1.1.1")) == ["start f.2.0.1"]
+    assert told(decide(tried(), "1.0.1:r 1.1.1:r 2.0.1:s", "f.1.0.1", "f.1.1.1")) == []
+    found = decide(tried(), "1.0.1:r 1.1.1:r 2.0.1:r", "f.1.0.1", "f.1.1.1")
+    assert told(found) == ["publish f f.1.0.1 f.1.1.1 10% f.2.0.1"]
+
+
+def test_a_canary_has_its_share_of_the_replicas():
+    assert [tried(share, 4).canaries for share in (1, 25, 26, 99)] == [1, 1, 2, 4]
+    assert tried(50, 0).canaries == 0
+
+
+def test_a_canary_that_cannot_start_gets_no_calls():
+    found = decide(tried(), "1.0.1:r 1.1.1:r 2.0.1:!x99.9", "f.1.0.1", "f.1.1.1")
+    assert told(found) == ["record start-failed f.2.0.1"]
+    assert found.due == pytest.approx(99.9 + RULES.first_delay)
+
+
+def test_calls_go_to_the_canary_alone_where_nobody_else_takes_them():
+    found = decide(tried(), "2.0.1:r")
+    assert told(found)[0] == "publish f f.2.0.1"
+
+
+def test_a_promoted_canary_keeps_its_replicas():
+    view = View(seen("1.0.1:r 2.0.1:r"), {"f": Route(("unix:f.1.0.1",), ("unix:f.2.0.1",), 10)})
+    found = turn([one(2)], view, NOW)
+    assert told(found) == ["publish f f.2.0.1"]
+    found = turn([one(2)], carried_out(view, found.actions), NOW)
+    assert told(found) == ["stop f.1.0.1 30"]
+
+
+def test_an_aborted_canary_loses_its_calls_first():
+    view = View(seen("1.0.1:r 2.0.1:r"), {"f": Route(("unix:f.1.0.1",), ("unix:f.2.0.1",), 10)})
+    found = turn([one(1)], view, NOW)
+    assert told(found) == ["publish f f.1.0.1"]
+    found = turn([one(1)], carried_out(view, found.actions), NOW)
+    assert told(found) == ["stop f.2.0.1 30"]
+
+
+# Silence
+
+
+def test_a_replica_that_does_not_answer_gets_no_calls_while_others_do():
+    replicas = seen("1.0.1:r 1.1.1:r")
+    silent = (replace(replicas[0], answers=False), replicas[1])
+    view = View(silent, {"f": Route(("unix:f.1.0.1", "unix:f.1.1.1"))})
+    assert told(turn([one(replicas=2)], view, NOW)) == ["publish f f.1.1.1"]
+    all_silent = tuple(replace(one, answers=False) for one in replicas)
+    assert told(turn([one(replicas=2)], replace(view, replicas=all_silent), NOW)) == []
 
 
 # Crashes
@@ -168,7 +226,7 @@ def test_a_crash_after_a_long_life_is_mended_at_once():
 
 
 def test_a_crash_is_recorded_once():
-    view = View(seen("1.0.1:x99.5"), {"f": ()})
+    view = View(seen("1.0.1:x99.5"), {"f": Route()})
     view = carried_out(view, turn([one()], view, NOW).actions)
     assert not [line for line in told(turn([one()], view, NOW)) if line.startswith("record")]
 
@@ -249,6 +307,9 @@ def live(seed: int) -> World:
         (world.deploy, 3),
         (world.scale, 2),
         (world.delete, 1),
+        (world.try_canary, 1),
+        (world.end_canary, 1),
+        (world.roll_back, 1),
     ]
     for _ in range(dice.randrange(20, 80)):
         chance = dice.random()
@@ -280,14 +341,27 @@ def test_whatever_happens_the_rules_hold_and_it_comes_to_rest(batch):
             for one in world.deployed.values()
             if one.replicas
         }
+        wanted |= {
+            (one.function, one.canary.revision): one.canaries
+            for one in world.deployed.values()
+            if one.canary and one.canaries
+        }
         assert found == Counter(wanted), f"seed {seed}"
         assert all(one.state is ReplicaState.READY for one in world.engine.values())
-        routes = {
-            name: tuple(
-                sorted(one.endpoint for one in world.engine.values() if one.key.function == name)
-            )
-            for name in world.deployed
-        }
+        routes = {}
+        for name, one in world.deployed.items():
+            places = [
+                tuple(
+                    sorted(
+                        replica.endpoint
+                        for replica in world.engine.values()
+                        if (replica.key.function, replica.key.revision) == (name, revision)
+                    )
+                )
+                for revision in (one.revision, one.canary.revision if one.canary else 0)
+            ]
+            share = one.canary.share if one.canary and one.canaries else 0.0
+            routes[name] = Route(places[0], places[1], share)
         assert world.routes == routes, f"seed {seed}"
         assert world.view.recorded == frozenset(), f"seed {seed}"
 

@@ -33,7 +33,7 @@ def test_every_field_is_known():
     assert list(_SPEC) == names
     values = json.loads(spec_to_json(RICH))
     composite = {name for name in names if isinstance(values.get(name), list)}
-    assert composite | {"handler", "limits", "requests"} == set(_MADE)
+    assert composite | {"handler", "limits", "requests", "scaling"} == set(_MADE)
 
 
 def test_defaults_are_left_out_and_one_value_has_one_spelling():

@@ -16,7 +16,14 @@ from typing import Any
 from dcf.builder.uploads import Announced
 from dcf.control.catalog import Catalog
 from dcf.control.near import nearest
-from dcf.errors import DcfError, FunctionNotFound, NotReady, ReplicaUnknown, UploadInvalid
+from dcf.errors import (
+    DcfError,
+    FunctionNotFound,
+    NotReady,
+    ReplicaUnknown,
+    RolloutInvalid,
+    UploadInvalid,
+)
 from dcf.gateway.deployment import Deployment
 from dcf.gateway.http.app import make_app
 from dcf.gateway.http.server import HttpServer
@@ -114,9 +121,21 @@ class Plane(ControlPlane):
         await self.function(name)
         del self.known[name]
 
-    async def scale(self, name: str, replicas: int) -> FunctionStatus:
+    async def scale(self, name: str, replicas: int | None) -> FunctionStatus:
         await self.function(name)
-        return status(name, replicas)
+        self.asked.append(replicas)
+        return status(name, replicas or 0)
+
+    async def rollback(self, name: str, number: int | None = None) -> FunctionStatus:
+        self.asked.append(number)
+        return await self.function(name)
+
+    async def promote(self, name: str) -> FunctionStatus:
+        await self.function(name)
+        raise RolloutInvalid(f"{name} has no canary")
+
+    async def abort(self, name: str) -> FunctionStatus:
+        return await self.function(name)
 
     async def logs(
         self,

@@ -19,6 +19,7 @@ from dcf.model.function import FunctionSpec
 from dcf.model.replica import ReplicaId, ReplicaState
 from dcf.model.revision import Revision
 from dcf.model.routing import CallLimits, Destination
+from dcf.model.scaling import ScalingWish
 
 RULES = Rules(stable=60.0, first_delay=0.01, longest_delay=0.05)
 ARTIFACT = Artifact("sha256:" + "a" * 64, "sha256:" + "b" * 64)
@@ -88,7 +89,8 @@ class House:
 
     def deploy(self, name: str, replicas: int = 1, **more) -> int:
         spec = FunctionSpec(name, **more)
-        number = self.catalog.deploy(spec, ARTIFACT, minimum=replicas, maximum=replicas).number
+        wish = ScalingWish(replicas, max(1, replicas))
+        number = self.catalog.deploy(spec, ARTIFACT, wish=wish).number
         self.loop.wake()
         return number
 

@@ -44,6 +44,7 @@ class Site(House):
             stager=self.stage,
             builder=self.builder,
             deployed=Deployed(store),
+            engine=self.engine,
             settings=ControlSettings(),
         )
 
@@ -125,17 +126,21 @@ async def test_a_deploy_that_is_overtaken_says_so(store):
     async with running(Site(store)) as site:
         first = asyncio.ensure_future(site.run(FunctionSpec("a")))
         await site.until(site.catalog.functions, tick=False)
-        second = await site.ticking(site.run(FunctionSpec("a"), OTHER))
+        second = asyncio.ensure_future(site.run(FunctionSpec("a"), OTHER))
+        await site.until(lambda: len(site.catalog.revisions("a")) == 2, tick=False)
+        await site.until(second.done)
         steps = await first
         assert "replaced by 2" in steps[-2].detail
         assert steps[-1].kind is ProgressKind.ACCEPTED
-        assert second[-1].kind is ProgressKind.READY
+        assert second.result()[-1].kind is ProgressKind.READY
 
 
 @scenario
 async def test_nobody_waits_for_a_function_without_replicas(store):
     async with running(Site(store)) as site:
-        steps = await site.run(FunctionSpec("a"), minimum=0, maximum=0)
+        await site.ticking(site.run(FunctionSpec("a")))
+        site.catalog.scale("a", 0)
+        steps = await site.run(FunctionSpec("a"), OTHER, minimum=None, maximum=None)
         assert steps[-1].kind is ProgressKind.READY
         steps = await site.run(FunctionSpec("b"), wait=False)
         assert steps[-1].kind is ProgressKind.ACCEPTED

@@ -62,6 +62,54 @@ def test_a_function_is_deleted_and_scaled(served: Served) -> None:
     assert served.ask("DELETE", "/system/function/hello").status == 404
 
 
+def test_a_function_is_told_to_scale_by_itself(served: Served) -> None:
+    body = {"name": "hello", "replicas": None}
+
+    assert served.ask("PUT", "/system/scale-function", body).status == 200
+    assert served.plane.asked[-1] is None
+
+
+@pytest.mark.parametrize(
+    ("body", "number"),
+    [(None, None), (b"{}", None), ({"revision": None}, None), ({"revision": 3}, 3)],
+)
+def test_a_function_is_rolled_back(served: Served, body: object, number: int | None) -> None:
+    answer = served.ask("POST", "/system/function/hello/rollback", body)
+
+    assert function_of(answer.json()) == served.plane.known["hello"]
+    assert served.plane.asked[-1] == number
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ({"revision": "3"}, "revision: a whole number"),
+        ({"revision": True}, "revision: a whole number"),
+        ({"revision": 0}, "counted from 1"),
+        ({"revision": 1 << 64}, "counted from 1"),
+        ({"number": 3}, "number: there is no such member, only revision"),
+        ([3], "an object is wanted; its members: revision"),
+        (b"3 4", "the body is no JSON"),
+    ],
+)
+def test_a_rollback_that_does_not_fit_is_told_why(served: Served, body: object, told: str) -> None:
+    answer = served.ask("POST", "/system/function/hello/rollback", body)
+
+    assert answer.status == 400
+    assert told in answer.json()["detail"]
+
+
+def test_a_canary_is_promoted_and_aborted(served: Served) -> None:
+    refused = served.ask("POST", "/system/function/hello/promote")
+    aborted = served.ask("POST", "/system/function/hello/abort", b"{}")
+
+    assert (refused.status, refused.json()["error"]) == (409, "RolloutInvalid")
+    assert aborted.status == 200
+    assert served.ask("POST", "/system/function/nobody/abort").status == 404
+    assert served.ask("POST", "/system/function/hello/abort", {"now": 1}).status == 400
+    assert served.ask("POST", "/system/function/hello/promote", token="").status == 401
+
+
 def test_head_works_where_get_does(served: Served) -> None:
     for target in ("/healthz", "/system/functions", "/system/function-log/hello?follow=1"):
         answer = served.ask("HEAD", target)
@@ -123,9 +171,10 @@ def test_a_defect_is_logged_with_the_requests_id_and_not_told(served: Served, ca
         (b"[" * 50_000, "cannot be read as JSON"),
         (b"1" * 5_000, "cannot be read as JSON"),
         (b"", "line 1, column 1"),
-        (b"[]", "an object with name"),
+        (b"[]", "an object is wanted; its members: name"),
         (b'{"name": "hello", "replicas": "3"}', "replicas: a whole number"),
         (b'{"name": "hello", "replicas": true}', "replicas: a whole number"),
+        (b'{"name": "hello"}', "replicas: a whole number is wanted, or null"),
         (b'{"name": "hello", "functionName": "hello", "replicas": 3}', "name: "),
         (b'{"replicas": 3}', "name: "),
         (b'{"name": "hello", "replica": 3}', "replica: there is no such member"),

@@ -19,7 +19,8 @@ def scenario(test):
 
 
 def routed(house: House, name: str) -> list[str]:
-    return list(house.routing.confirmed().get(name) or ())
+    route = house.routing.confirmed().get(name)
+    return [*route.endpoints, *route.canaries] if route else []
 
 
 @scenario

@@ -14,6 +14,7 @@ from dcf.gateway.http.openapi import document
 from dcf.gateway.http.operations import OPERATIONS
 from dcf.model.event import Event
 from dcf.model.function import FunctionSpec, HandlerRef, Resources
+from dcf.model.scaling import ScalingWish
 from dcf.model.status import (
     Failure,
     FunctionStatus,
@@ -66,6 +67,7 @@ def test_it_tells_where_a_token_is_wanted() -> None:
         ReplicaStatus,
         Resources,
         RevisionStatus,
+        ScalingWish,
         Wanting,
     ],
 )
@@ -101,6 +103,20 @@ ASKED = [
         "/system/scale-function",
         {"name": "hello", "replicas": 2},
     ),
+    (
+        "PUT",
+        "/system/scale-function",
+        "/system/scale-function",
+        {"name": "hello", "replicas": None},
+    ),
+    (
+        "POST",
+        "/system/function/hello/rollback",
+        "/system/function/{name}/rollback",
+        {"revision": 1},
+    ),
+    ("POST", "/system/function/hello/promote", "/system/function/{name}/promote", None),
+    ("POST", "/system/function/hello/abort", "/system/function/{name}/abort", None),
     (
         "POST",
         "/system/uploads",

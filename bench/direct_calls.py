@@ -1,6 +1,6 @@
-"""What it brings to send a small reply in one write (``dcf.watcher.whole``).
+"""What it brings to take small calls past ASGI (``dcf.watcher.direct``).
 
-The watcher as it is, beside a watcher that leaves every reply to uvicorn.
+The watcher as it is, beside a watcher that leaves every call to uvicorn.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from bench.watcher_echo import ROUNDS, SECONDS, compared, rate
 
 def measure() -> Iterator[Figure]:
     """Yields the ratio of calls in a second, and the time that one call gains."""
-    with watcher() as ours, watcher(starter=[APPS / "two_writes.py"]) as plain:
+    with watcher() as ours, watcher(starter=[APPS / "by_asgi.py"]) as plain:
         found = alternate(
             {"watcher": rate(ours, ECHOED, 32), "plain": rate(plain, ECHOED, 32)}, ROUNDS
         )
-        yield compared("64 B, 32 connections: one write / two", found, "plain", None)
+        yield compared("64 B, 32 connections: direct / by ASGI", found, "plain", None)
         yield _gained(ours, plain)
 
 
@@ -29,7 +29,7 @@ def _gained(ours: Server, plain: Server) -> Figure:
         return lambda: drive(server.url, ECHOED, connections=1, seconds=SECONDS).p50
 
     found = alternate({"watcher": p50(ours), "plain": p50(plain)}, ROUNDS)
-    one, two = median(found["watcher"]), median(found["plain"])
+    direct, asgi = median(found["watcher"]), median(found["plain"])
     each = [a - b for a, b in zip(found["watcher"], found["plain"], strict=True)]
-    raw = f"p50 {one:.0f} us - {two:.0f} us ({min(each):.0f} to {max(each):.0f})"
-    return Figure("64 B, 1 connection: one write - two", one - two, "us", raw=raw)
+    raw = f"p50 {direct:.0f} us - {asgi:.0f} us ({min(each):.0f} to {max(each):.0f})"
+    return Figure("64 B, 1 connection: direct - by ASGI", direct - asgi, "us", raw=raw)

@@ -45,7 +45,7 @@ ENTRIES = {
     "gateway-deploy": Entry("gateway_deploy", "function deploy, and what it sends"),
     "gateway-catalog": Entry("gateway_catalog", "a gateway with 1,000 functions"),
     "gateway-recovery": Entry("gateway_recovery", "start, kills and memory of a gateway"),
-    "one-write": Entry("one_write", "a reply in one write, beside two", usual=False),
+    "direct-calls": Entry("direct_calls", "calls past ASGI, beside calls by it", usual=False),
     "http-servers": Entry("http_servers", "HTTP servers for the watcher", usual=False),
 }
 HEADINGS = ("figure", "", "bar", "", "medians (range of single rounds)")

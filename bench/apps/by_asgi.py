@@ -1,13 +1,21 @@
-"""A watcher that leaves every reply to uvicorn, which writes its head and body one by one."""
+"""A watcher whose calls all go by ASGI."""
 
 from __future__ import annotations
 
 import sys
+from typing import Any
 
-from dcf.watcher import app
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from dcf.watcher import host
 from dcf.watcher.__main__ import main
 
-vars(app)["write_whole"] = lambda *_: False
+
+def _protocol(*args: Any, app: object, **kwargs: Any) -> HttpToolsProtocol:
+    return HttpToolsProtocol(*args, **kwargs)
+
+
+vars(host)["DirectProtocol"] = _protocol
 
 if __name__ == "__main__":
     sys.exit(main())

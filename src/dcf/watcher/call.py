@@ -69,23 +69,22 @@ class Call:
         pipe: The chunks of a streamed reply.
         state: Where the call is.
         unread: Whether part of the body may still be on its way.
-        ready: Resolved when the outcome is there or the call was given up.
-        receive: The server's way to tell that the client is gone.
+        receive: The server's way to tell that the client is gone; None where it tells otherwise.
         last: Whether the client wants its connection closed after the reply.
         reader: The task to cancel when the body does not arrive in time.
         interrupted: Whether the handler was told that its deadline has passed.
         watch: The task that waits for the client to go away; None for most calls.
     """
 
-    __slots__ = ("answered", "arrived", "deadline", "finished", "interrupted", "last", "outcome",
-                 "pipe", "reader", "ready", "receive", "request", "request_id", "rolling",
+    __slots__ = ("_settled", "answered", "arrived", "deadline", "finished", "interrupted", "last",
+                 "outcome", "pipe", "reader", "receive", "request", "request_id", "rolling",
                  "started", "state", "unread", "watch")  # fmt: skip
 
     def __init__(
         self,
         request: Request,
-        receive: Receive,
-        ready: asyncio.Future[None],
+        receive: Receive | None,
+        settled: Callable[[Call], None],
         *,
         request_id: bytes,
         last: bool,
@@ -93,9 +92,10 @@ class Call:
         deadline: float,
         rolling: float,
     ) -> None:
+        """A call whose headers are there; ``settled`` is called once, when there is an outcome."""
         self.request = request
         self.receive = receive
-        self.ready = ready
+        self._settled: Callable[[Call], None] | None = settled
         self.request_id = request_id
         self.last = last
         self.arrived = arrived
@@ -117,6 +117,11 @@ class Call:
         """Whether the handler is at work on it."""
         return self.started > 0 and self.finished == 0
 
+    def whole(self, body: bytes) -> None:
+        """The body is there."""
+        self.unread = False
+        self.request.input = body
+
     def to(self, state: CallState) -> None:
         """Moves on to ``state``."""
         if state not in TRANSITIONS[self.state]:
@@ -137,7 +142,7 @@ class Call:
         if isinstance(self.outcome, DcfError) and time.monotonic() >= self.deadline:
             self.outcome = self.expiry()
         self.to(CallState.DONE)
-        self.ready.set_result(None)
+        self._settle()
 
     def expiry(self) -> DeadlineExceeded:
         """The error that the deadline has passed."""
@@ -157,8 +162,12 @@ class Call:
         self.to(CallState.ENDED)
         if self.pipe is not None:
             self.pipe.abandon()
-        if not self.ready.done():
-            self.ready.set_result(None)
+        self._settle()
+
+    def _settle(self) -> None:
+        settled, self._settled = self._settled, None
+        if settled is not None:
+            settled(self)
 
     def timing(self) -> bytes:
         """The call's ``Server-Timing`` header: milliseconds in the queue and in the handler."""

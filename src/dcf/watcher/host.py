@@ -11,6 +11,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from dcf.settings import WatcherSettings
 from dcf.watcher import loading, tracebacks
 from dcf.watcher.app import App
 from dcf.watcher.call import Call
+from dcf.watcher.direct import DirectProtocol
 from dcf.watcher.lanes import HANDLER_THREAD, Lane, LoopLane, ThreadLane
 from dcf.watcher.life import Life
 from dcf.watcher.mailbox import Mailbox
@@ -59,10 +61,16 @@ class Host:
         """
         self._loop = asyncio.get_running_loop()
         self._app = App(self._settings, self._life, self._loop, self._stuck)
-        self._answered = Mailbox[Call](self._loop, self._app.answered)
+        self._desk = self._app.desk
+        self._answered = Mailbox[Call](self._loop, self._desk.answered)
         self._opened = asyncio.Event()
         self._accepting = asyncio.Event()
-        self._server = Server(self._app, self._settings.drain, self._accepting.set)
+        self._server = Server(
+            self._app,
+            partial(DirectProtocol, app=self._app),
+            drain=self._settings.drain,
+            on_started=self._accepting.set,
+        )
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self.drain)
         thread = threading.Thread(
@@ -79,8 +87,8 @@ class Host:
         if not self._server.should_exit:
             await self._server.serve(sockets=[listener])
         ready.cancel()
-        if self._app.lane is not None:
-            self._app.lane.close()
+        if self._desk.lane is not None:
+            self._desk.lane.close()
             await asyncio.to_thread(thread.join, 1.0)
         return self._exit
 
@@ -91,13 +99,13 @@ class Host:
         their call, then close those that are idle and wait for the others.
         """
         self._server.stop_accepting()
-        self._app.closing = True
+        self._desk.closing = True
         self._life.draining()
         self._opened.set()
         linger = LINGER if self._server.server_state.connections else 0.0
         self._loop.call_later(linger, self._server.finish)
         reason = NotReady("the replica ended before the call was done")
-        self._loop.call_later(self._settings.drain, self._app.end_all, reason)
+        self._loop.call_later(self._settings.drain, self._desk.end_all, reason)
 
     async def _tell_when_ready(self, address: str) -> None:
         await self._opened.wait()
@@ -146,7 +154,7 @@ class Host:
     def _open(self, lane: Lane) -> None:
         if self._life.state is ReplicaState.STARTING:
             self._starting.cancel()
-            self._app.open(lane)
+            self._desk.open(lane)
             self._opened.set()
         else:
             lane.close()
@@ -175,7 +183,7 @@ class Host:
         )
         logger.error("%s; this is where it is:", detail)
         faulthandler.dump_traceback(all_threads=True)
-        self._app.end_all(NotReady("the replica is ended because its handler is stuck"))
+        self._desk.end_all(NotReady("the replica is ended because its handler is stuck"))
         self._life.exited(detail)
         # A moment for the answers to leave; then no atexit handler may keep the process alive.
         self._loop.call_later(0.1, _end_now, WatcherExit.STUCK)

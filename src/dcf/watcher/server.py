@@ -78,11 +78,14 @@ def _keep(record: logging.LogRecord) -> bool:
 class Server(uvicorn.Server):
     """uvicorn's server; signals and the moment to end are the host's."""
 
-    def __init__(self, app: Any, drain: float, on_started: Callable[[], None]) -> None:
+    def __init__(
+        self, app: Any, protocol: Any, *, drain: float, on_started: Callable[[], None]
+    ) -> None:
         """A server at rest.
 
         Args:
             app: The ASGI application.
+            protocol: Makes the protocol of a connection; called as uvicorn calls its own.
             drain: Seconds that calls in flight may take once the server is to end.
             on_started: Called once connections are accepted.
         """
@@ -90,7 +93,7 @@ class Server(uvicorn.Server):
         logging.getLogger("uvicorn.error").addFilter(_keep)
         config = uvicorn.Config(
             app,
-            http="httptools",
+            http=protocol,
             ws="none",
             lifespan="off",
             interface="asgi3",

@@ -1,0 +1,60 @@
+"""What a reply says beside its body, the same on both ways out."""
+
+from __future__ import annotations
+
+import logging
+
+from dcf.errors import DcfError, HandlerRaised, NotReady, Overloaded, UnsupportedReply
+from dcf.function.reply import Encoded
+from dcf.protocol import http
+from dcf.protocol.problem import to_problem
+from dcf.protocol.status import status_of
+from dcf.watcher.call import Call
+
+Headers = list[tuple[bytes, bytes]]
+
+_REQUEST_ID = http.REQUEST_ID.encode()
+_SERVER_TIMING = http.SERVER_TIMING.encode()
+_RETRY_AFTER = http.RETRY_AFTER.encode()
+logger = logging.getLogger("dcf.watcher")
+
+
+def headers_of(call: Call, outcome: Encoded) -> Headers:
+    """The headers of a call's reply, but those about length and connection."""
+    return [
+        (b"content-type", outcome.content_type),
+        (_REQUEST_ID, call.request_id),
+        (_SERVER_TIMING, call.timing()),
+        *outcome.headers,
+    ]
+
+
+def refusal(error: DcfError, call: Call | None, headers: Headers) -> tuple[int, Headers, bytes]:
+    """An error as a reply; one of the handler's own is also logged.
+
+    Args:
+        error: What went wrong.
+        call: The call; None where it was not admitted.
+        headers: The request's.
+
+    Returns:
+        Status, headers but those about length and connection, and the body: a problem document.
+    """
+    if call is not None:
+        request_id = call.request_id
+        if isinstance(error, HandlerRaised | UnsupportedReply):
+            logger.error("call %s: %s", call.request.request_id, reason(error))
+    else:
+        request_id = dict(headers).get(_REQUEST_ID, b"")
+    found = [(b"content-type", http.PROBLEM.encode()), (_REQUEST_ID, request_id)]
+    if call is not None:
+        found.append((_SERVER_TIMING, call.timing()))
+    if isinstance(error, Overloaded | NotReady):
+        found.append((_RETRY_AFTER, b"%d" % getattr(error, "retry_after", 1)))
+    body = to_problem(error, request_id.decode("latin-1"))
+    return status_of(type(error)).http, found, body
+
+
+def reason(error: DcfError) -> str:
+    """An error as the log tells it."""
+    return getattr(error, "traceback", "") or str(error)

@@ -1,0 +1,184 @@
+"""Lets calls in or refuses them, and looks after them until they are over.
+
+What is common to both ways in: whole small calls (:mod:`dcf.watcher.direct`) and all others
+(:mod:`dcf.watcher.app`). Not here: HTTP.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import Callable
+
+from dcf.errors import BodyTooLarge, DcfError, FunctionNotFound, NotReady, Overloaded
+from dcf.function.request import Request
+from dcf.protocol import http
+from dcf.settings import WatcherSettings
+from dcf.telemetry.ids import new_request_id
+from dcf.watcher.answer import Headers
+from dcf.watcher.call import Call, CallState, Receive
+from dcf.watcher.lanes import Lane
+from dcf.watcher.life import Life
+from dcf.watcher.sweeper import Sweeper
+
+_REQUEST_ID = http.REQUEST_ID.encode()
+_DEADLINE_MS = http.DEADLINE_MS.encode()
+_LOOKED_AT = frozenset({_REQUEST_ID, _DEADLINE_MS, b"connection", b"content-length"})
+_USABLE_MS = re.compile(rb"[0-9]{1,12}")
+_USABLE_ID = re.compile(rb"[!-~]{1,128}")
+
+
+class Desk:
+    """Every call passes it twice: when it comes and when it is over. On the server's loop.
+
+    Attributes:
+        lane: Where the handler runs; None until it is ready.
+        closing: Whether each reply also ends its connection, because the replica drains.
+        max_body: Bytes of the largest body.
+    """
+
+    def __init__(
+        self,
+        settings: WatcherSettings,
+        life: Life,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        on_slow: Callable[[Call], None],
+        on_stuck: Callable[[Call], None],
+    ) -> None:
+        """A desk that lets nobody in yet.
+
+        Args:
+            settings: Bounds.
+            life: The replica's state.
+            loop: The server's.
+            on_slow: Called for a call that is not over at once; maybe several times.
+            on_stuck: Called when a handler goes on after deadline and grace.
+        """
+        self.lane: Lane | None = None
+        self.closing = False
+        self.max_body = settings.max_body
+        self._settings = settings
+        self._life = life
+        self._room = 0
+        self._own_path = http.FUNCTION_PREFIX + settings.function
+        self._sweeper = Sweeper(
+            loop,
+            settings.grace,
+            on_slow=on_slow,
+            on_expired=self._interrupt,
+            on_stuck=on_stuck,
+        )
+
+    def open(self, lane: Lane) -> None:
+        """Lets calls in, to be handled by ``lane``."""
+        self.lane = lane
+        self._room = lane.concurrency + self._settings.queue
+
+    def admit(
+        self,
+        method: str,
+        path: str,
+        query: bytes,
+        headers: Headers,
+        *,
+        settled: Callable[[Call], None],
+        receive: Receive | None = None,
+    ) -> Call:
+        """Lets a call in; it is to be released when it is over.
+
+        Args:
+            method: The HTTP method.
+            path: The URL's path, decoded.
+            query: Its query string.
+            headers: Names in lower case.
+            settled: Called once, when the outcome is there or the call was given up.
+            receive: ASGI's ``receive``; None where the client's end is told without it.
+
+        Raises:
+            BodyTooLarge: By its ``Content-Length``.
+            FunctionNotFound: When it is for another function.
+            NotReady: When there is no handler yet.
+            Overloaded: When there is no room.
+        """
+        now, settings = time.monotonic(), self._settings
+        request_id, deadline, rolling = b"", now + settings.timeout, settings.timeout
+        last = False
+        for name, value in headers:
+            if name not in _LOOKED_AT:
+                continue
+            if name == _REQUEST_ID and _USABLE_ID.fullmatch(value):
+                request_id = value
+            elif name == _DEADLINE_MS and _USABLE_MS.fullmatch(value):
+                deadline, rolling = min(deadline, now + int(value) / 1000), 0.0
+            elif name == b"connection":
+                last = value.lower() == b"close"
+            elif name == b"content-length" and int(value) > settings.max_body:
+                raise BodyTooLarge(settings.max_body)
+        if self.lane is None:
+            raise NotReady(f"{settings.function} is {self._life.state}")
+        if self._room <= 0:
+            waiting = f"{self.lane.concurrency} running and {settings.queue} waiting"
+            raise Overloaded(f"{settings.function} has {waiting} calls already")
+        request_id = request_id or new_request_id()
+        request = Request(
+            method=method,
+            path=self._path(path),
+            query=query,
+            headers=headers,
+            function=settings.function,
+            request_id=request_id,
+            ends=deadline,
+        )
+        call = Call(
+            request,
+            receive,
+            settled,
+            request_id=request_id,
+            last=last,
+            arrived=now,
+            deadline=deadline,
+            rolling=rolling,
+        )
+        self._room -= 1
+        self._sweeper.add(call)
+        return call
+
+    def _path(self, path: str) -> str:
+        """The path that the handler sees, behind a gateway or not."""
+        if path == self._own_path:
+            return "/"
+        if not path.startswith(http.FUNCTION_PREFIX):
+            return path
+        if path.startswith(self._own_path + "/"):
+            return path[len(self._own_path) :]
+        name = path.removeprefix(http.FUNCTION_PREFIX).partition("/")[0]
+        near = (self._settings.function,)
+        raise FunctionNotFound(f"this is {self._settings.function}, not {name}", near)
+
+    def submit(self, call: Call) -> None:
+        """Hands a call whose body is there to the handler."""
+        call.to(CallState.WAITING)
+        self.lane.submit(call)  # type: ignore[union-attr]  # admitted, so there is a lane
+
+    def release(self, call: Call) -> None:
+        """The caller has its answer, or needs none."""
+        self._room += 1
+        self._sweeper.discard(call)
+
+    def answered(self, call: Call) -> None:
+        """The handler's outcome for ``call`` is there, or the first chunk of it."""
+        if call.state is CallState.WAITING:
+            call.answer()
+        elif call.pipe is not None:
+            call.pipe.abandon()
+
+    def end_all(self, error: DcfError) -> None:
+        """Gives up every call that is under way."""
+        for call in self._sweeper:
+            call.end(error)
+
+    def _interrupt(self, call: Call) -> None:
+        if self.lane is not None:
+            self.lane.cancel(call)

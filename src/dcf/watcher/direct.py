@@ -1,0 +1,254 @@
+"""The common call, straight from the connection to the handler and back.
+
+A call whose head and body came in one piece, as most do, needs none of what ASGI makes for each:
+a scope, a task, events, a reply in two messages. Here it is handed to the desk at once, and its
+reply leaves in one write. For a small call all that costs more than the watcher's own work
+(figures: docs/decisions/0018-direct-calls.md).
+
+This stands in the place of uvicorn's own protocol, and what is not plain is left to that: a body
+that is still on its way, an upgrade, HTTP/1.0, ``Expect``, a request that came before the one
+before it was answered, probes. A reply in chunks goes back to ASGI as well.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any, cast
+from urllib.parse import unquote
+
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
+
+from dcf.errors import BodyTooLarge, CallError, DcfError
+from dcf.function.reply import Encoded
+from dcf.protocol import http
+from dcf.watcher.answer import Headers, headers_of, refusal
+from dcf.watcher.app import App, Send
+from dcf.watcher.call import Call, Message, Receive
+
+logger = logging.getLogger("dcf.watcher")
+
+WORTH_JOINING = 64 * 1024
+"""Bytes of a body up to which copying it behind its head is cheaper than a second write."""
+
+WITHOUT_BODY = frozenset({204, 304})
+"""Statuses whose replies have no body (RFC 9110, 6.4.1)."""
+
+_OWN = http.OWN_PREFIX.encode()
+
+
+class _Unheard:
+    """An event that nobody waits for."""
+
+    def set(self) -> None:
+        """Does nothing."""
+
+
+class Exchange:
+    """One call and its reply, where uvicorn looks for its request-response cycle.
+
+    Attributes:
+        call: None until it is admitted.
+        keep_alive: Whether the connection outlives the reply. uvicorn clears it when it ends.
+        disconnected: Whether the client is gone. uvicorn sets it.
+        response_complete: Whether the reply was sent; then the next request may begin.
+    """
+
+    __slots__ = ("_protocol", "call", "disconnected", "keep_alive", "response_complete")
+    message_event = _Unheard()
+
+    def __init__(self, protocol: DirectProtocol) -> None:
+        self._protocol = protocol
+        self.call: Call | None = None
+        self.keep_alive = True
+        self.disconnected = False
+        self.response_complete = False
+
+    def settled(self, call: Call) -> None:
+        """The call's outcome is there, or it was given up."""
+        self._protocol.answer(self, call)
+
+
+class DirectProtocol(HttpToolsProtocol):
+    """One connection."""
+
+    def __init__(self, *args: Any, app: App, **kwargs: Any) -> None:
+        """A connection to come.
+
+        Args:
+            *args: As for uvicorn's protocol.
+            app: Where calls go that are not plain; its desk takes the others.
+            **kwargs: As for uvicorn's protocol.
+        """
+        super().__init__(*args, **kwargs)
+        self._app = app
+        self._desk = app.desk
+        self._parts: list[bytes] | None = None
+        """Of the body, while nothing speaks against the direct way; else None."""
+
+    # What the parser tells
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        self.url = b""
+        self.headers = []
+        self.expect_100_continue = False
+
+    def on_headers_complete(self) -> None:
+        """Its head is there."""
+        before: RequestResponseCycle | None = self.cycle
+        parser = self.parser
+        if (
+            (before is None or before.response_complete)
+            and not self.expect_100_continue
+            and not self.flow.write_paused
+            and self.url.startswith(b"/")
+            and not self.url.startswith(_OWN)
+            and parser.get_http_version() == "1.1"
+            and parser.should_keep_alive()
+            and not parser.should_upgrade()
+            and parser.get_method() != b"HEAD"
+        ):
+            self._parts = []
+        else:
+            self._by_asgi([])
+
+    def on_body(self, body: bytes) -> None:
+        """A part of its body is there."""
+        if self._parts is None:
+            super().on_body(body)
+        else:
+            self._parts.append(body)
+
+    def on_message_complete(self) -> None:
+        """All of it is there."""
+        if self._parts is None:
+            super().on_message_complete()
+            return
+        parts, self._parts = self._parts, None
+        self._begin(parts[0] if len(parts) == 1 else b"".join(parts))
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes are there; a call of which they do not hold all goes by ASGI."""
+        super().data_received(data)
+        if self._parts is not None:
+            parts, self._parts = self._parts, None
+            if not self.transport.is_closing():
+                self._by_asgi(parts)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client is gone, or this end has closed the connection."""
+        super().connection_lost(exc)
+        exchange: object = self.cycle
+        if isinstance(exchange, Exchange) and exchange.call and not exchange.response_complete:
+            exchange.call.end(CallError("the client went away"))
+
+    # The two ways
+
+    def _by_asgi(self, parts: list[bytes]) -> None:
+        """Leaves a request to uvicorn, as if it had come there from its first byte."""
+        url, headers, expect = self.url, self.headers, self.expect_100_continue
+        super().on_message_begin()
+        self.url, self.expect_100_continue = url, expect
+        self.headers += headers  # the scope has this list
+        super().on_headers_complete()
+        for part in parts:
+            super().on_body(part)
+
+    def _begin(self, body: bytes) -> None:
+        exchange = Exchange(self)
+        self.cycle = exchange  # type: ignore[assignment]  # all of it that uvicorn looks at
+        path, _, query = self.url.partition(b"?")
+        text = path.decode("ascii", "replace")
+        try:
+            call = self._desk.admit(
+                self.parser.get_method().decode("ascii"),
+                unquote(text) if "%" in text else text,
+                query,
+                self.headers,
+                settled=exchange.settled,
+            )
+        except DcfError as error:
+            self._write(exchange, *refusal(error, None, self.headers))
+            return
+        exchange.call = call
+        call.whole(body)
+        if len(body) > self._desk.max_body:
+            call.end(BodyTooLarge(self._desk.max_body))
+        else:
+            self._desk.submit(call)
+
+    # The way back
+
+    def answer(self, exchange: Exchange, call: Call) -> None:
+        """Sends the outcome of a call; whatever goes wrong concerns this connection alone."""
+        try:
+            outcome = call.outcome
+            if exchange.disconnected:
+                self._desk.release(call)
+            elif call.pipe is not None and isinstance(outcome, Encoded):
+                self._stream(exchange, call)
+            else:
+                self._desk.release(call)
+                if isinstance(outcome, Encoded) and isinstance(outcome.body, bytes):
+                    headers = headers_of(call, outcome)
+                    self._write(exchange, outcome.status, headers, outcome.body)
+                else:
+                    error = outcome if isinstance(outcome, DcfError) else CallError("no outcome")
+                    self._write(exchange, *refusal(error, call, []))
+        except Exception:
+            logger.exception("a reply could not be sent")
+            self.transport.close()
+
+    def _write(self, exchange: Exchange, status: int, headers: Headers, body: bytes) -> None:
+        """Sends a whole reply. Its headers are our own, or were checked when it was encoded."""
+        last = self._desk.closing or not exchange.keep_alive
+        parts = [STATUS_LINE[status]]
+        parts += [b"%b: %b\r\n" % header for header in headers]
+        if last:
+            parts.append(b"connection: close\r\n")
+        if status in WITHOUT_BODY:
+            parts.append(b"\r\n")
+        else:
+            parts.append(b"content-length: %d\r\n\r\n" % len(body))
+            if len(body) > WORTH_JOINING:
+                self.transport.write(b"".join(parts))
+                parts = []
+            parts.append(body)
+        self.transport.write(b"".join(parts))
+        exchange.response_complete = True
+        if last:
+            self.transport.close()
+        self.on_response_complete()
+
+    def _stream(self, exchange: Exchange, call: Call) -> None:
+        """Sends a reply in chunks, by ASGI."""
+
+        async def go_on(_scope: Message, receive: Receive, send: Send) -> None:
+            call.receive = receive
+            try:
+                await self._app.reply(call, send)
+            finally:
+                self._desk.release(call)
+
+        cycle = RequestResponseCycle(
+            scope=cast("Any", {"type": "http", "method": call.request.method}),  # all it looks at
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=False,
+            default_headers=[],
+            message_event=asyncio.Event(),
+            expect_100_continue=False,
+            keep_alive=exchange.keep_alive,
+            on_response=self.on_response_complete,
+        )
+        self.cycle = cycle
+        task = self.loop.create_task(cycle.run_asgi(cast("Any", go_on)))
+        task.add_done_callback(self.tasks.discard)
+        self.tasks.add(task)

@@ -41,10 +41,14 @@ class Load:
     Attributes:
         rate: Calls in a second.
         p50: Microseconds that half of the calls took at most.
+        calls: How many there were.
+        failed: How many of them failed, or were answered with an error.
     """
 
     rate: float
     p50: float
+    calls: int
+    failed: int
 
 
 def find_wrk() -> str:
@@ -67,10 +71,24 @@ def drive(
 ) -> Load:
     """Sends ``body`` over and over, a new call on a connection as soon as it has its reply.
 
+    Raises:
+        LoadFailed: When any call fails or is answered with an error.
+    """
+    found = count(url, body, connections=connections, seconds=seconds, content_type=content_type)
+    if found.failed:
+        raise LoadFailed(f"{found.failed} of {found.calls} calls to {url} failed")
+    return found
+
+
+def count(
+    url: str, body: bytes, *, connections: int, seconds: int, content_type: str = BINARY
+) -> Load:
+    """As :func:`drive`, for load of which a part may fail.
+
     One thread of wrk is enough: it is many times faster than any of the servers.
 
     Raises:
-        LoadFailed: When any call fails or is answered with an error.
+        LoadFailed: When there was no call at all.
     """
     with tempfile.TemporaryDirectory(prefix="dcf-bench-") as folder:
         content = Path(folder) / "body"
@@ -83,6 +101,6 @@ def drive(
     if done.returncode != 0 or match is None:
         raise LoadFailed(f"wrk failed:\n{done.stdout}{done.stderr}")
     calls, microseconds, p50, failed = (int(text) for text in match.groups())
-    if failed or not calls:
-        raise LoadFailed(f"{failed} of {calls} calls to {url} failed")
-    return Load(calls / (microseconds / 1e6), float(p50))
+    if not calls:
+        raise LoadFailed(f"no call to {url} was answered")
+    return Load(calls / (microseconds / 1e6), float(p50), calls, failed)

@@ -45,6 +45,7 @@ ENTRIES = {
     "gateway-deploy": Entry("gateway_deploy", "function deploy, and what it sends"),
     "gateway-catalog": Entry("gateway_catalog", "a gateway with 1,000 functions"),
     "gateway-recovery": Entry("gateway_recovery", "start, kills and memory of a gateway"),
+    "gateway-rollout": Entry("gateway_rollout", "another revision under load"),
     "direct-calls": Entry("direct_calls", "calls past ASGI, beside calls by it", usual=False),
     "http-servers": Entry("http_servers", "HTTP servers for the watcher", usual=False),
 }

@@ -11,7 +11,8 @@ from dcf.watcher import host
 from dcf.watcher.__main__ import main
 
 
-def _protocol(*args: Any, app: object, **kwargs: Any) -> HttpToolsProtocol:
+def _protocol(*args: Any, **kwargs: Any) -> HttpToolsProtocol:
+    del kwargs["app"]  # for the direct way
     return HttpToolsProtocol(*args, **kwargs)
 
 

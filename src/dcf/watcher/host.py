@@ -31,8 +31,8 @@ from dcf.watcher.server import Server, endpoint
 logger = logging.getLogger("dcf.watcher")
 
 LINGER = 0.2
-"""Seconds that open connections may still send a call after the drain began. A connection is
-accepted by the kernel before its first byte is here; closing it then would lose a call."""
+"""Seconds in which a call may still come after the drain began. A connection is made by the kernel
+before it is accepted here, and before its first byte is here; closing it then would lose a call."""
 
 PLAIN_CONCURRENCY = 1
 ASYNC_CONCURRENCY = 1000
@@ -95,10 +95,12 @@ class Host:
     def drain(self) -> None:
         """Ends the process after the calls in flight.
 
-        In this order: accept no connection, say so, let connections that were just accepted send
-        their call, then close those that are idle and wait for the others.
+        In this order: say so, let connections that were just made send their call, then accept no
+        more, close those that are idle and wait for the others. A socket that is handed down is
+        left to whoever shares it, at once.
         """
-        self._server.stop_accepting()
+        if self._settings.listen.startswith("fd:"):
+            self._server.stop_accepting()
         self._desk.closing = True
         self._life.draining()
         self._opened.set()

@@ -83,6 +83,7 @@ _MESSAGES = build(
             "locality_weighted_lb_config": (3, "Empty"),
             "update_merge_window": (4, _DURATION),
         },
+        "LeastRequest": {"choice_count": (1, _UINT32)},
         "Cluster": {
             "name": (1, "string"),
             "type": (2, "int32"),
@@ -93,6 +94,7 @@ _MESSAGES = build(
             "outlier_detection": (19, "OutlierDetection"),
             "load_assignment": (33, "ClusterLoadAssignment"),
             "common_lb_config": (27, "CommonLbConfig"),
+            "least_request_lb_config": (37, "LeastRequest"),
             "typed_extension_protocol_options": (36, f"map<string,{_ANY}>"),
         },
         # In config/core/v3 again.

@@ -16,7 +16,7 @@ def test_equal_content_has_an_equal_version_and_other_content_another():
 
 
 def test_endpoints():
-    destinations = [Destination("tcp:[::1]:80", 3), Destination("unix:/a b")]
+    destinations = [Destination("tcp:[::1]:80", 3), Destination("unix:/a b", 3)]
     message = envoy.ClusterLoadAssignment.FromString(assignment("f", destinations).body)
     tcp, unix = message.endpoints[0].lb_endpoints
     assert tcp.endpoint.address.socket_address.address == "::1"
@@ -24,6 +24,20 @@ def test_endpoints():
     assert tcp.metadata.filter_metadata["dcf"]["revision"] == 3
     assert unix.endpoint.address.pipe.path == "/a b"
     assert message.cluster_name == "f"
+
+
+def test_calls_are_divided_among_revisions_whatever_the_numbers_of_replicas():
+    destinations = [
+        Destination("unix:/c", 2, 12.5),
+        Destination("unix:/a", 1, 87.5),
+        Destination("unix:/b", 1, 87.5),
+    ]
+    message = envoy.ClusterLoadAssignment.FromString(assignment("f", destinations).body)
+    found = {
+        one.locality.sub_zone: (one.load_balancing_weight.value, len(one.lb_endpoints))
+        for one in message.endpoints
+    }
+    assert found == {"1": (87500, 2), "2": (12500, 1)}
 
 
 def test_no_endpoints():

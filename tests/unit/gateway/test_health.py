@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from dcf.control.view import Route
 from dcf.gateway.health import answers_at
 from dcf.model.replica import ReplicaState
 from unit.gateway.kit import House, running
@@ -65,8 +66,11 @@ def test_who_does_not_answer_is_passed_over_taken_back_and_ended_at_last(tmp_pat
     async def check() -> None:
         async with running(House()) as house:
             house.deploy("a", replicas=2)
-            route = lambda: house.routing.confirmed().get("a") or ()  # noqa: E731
-            await house.until(lambda: route() and len(route().endpoints) == 2)
+
+            def route() -> Route:
+                return house.routing.confirmed().get("a") or Route()
+
+            await house.until(lambda: len(route().endpoints) == 2)
             health = house.loop.health(interval=1.0, silence=4.0)
             first, second = route().endpoints
             silent.add(first)

@@ -1,0 +1,137 @@
+"""Replicas come with the calls, go with them, and are replaced when they hang."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from dcf.model.event import EventKind
+from e2e.house import House, running
+
+WORK = """
+import os, time
+
+class Handler:
+    def __call__(self, req):
+        if req.input == b"hang":
+            while True:
+                time.sleep(1)
+        time.sleep(float(req.input or 0))
+        return str(os.getpid())
+"""
+
+HASTY = ("DCF_CONTROL_HEALTH_INTERVAL=0.2", "DCF_CONTROL_HEALTH_SILENCE=3")
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    before = ("env", *HASTY)
+    with running(tmp_path_factory.mktemp("house"), before=before, shared=True) as house:
+        yield house
+
+
+def together(house: House, name: str, bodies: list[bytes]) -> list[tuple[int, bytes]]:
+    """Calls side by side."""
+    found: list[tuple[int, bytes]] = []
+    threads = [
+        threading.Thread(target=lambda body=body: found.append(house.call(name, body)))
+        for body in bodies
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return found
+
+
+def test_calls_under_way_bring_replicas(house):
+    house.deploy(house.write("busy", WORK), "--min", "1", "--max", "3")
+    assert house.client.function("busy").replicas == 1
+    found: list[tuple[int, bytes]] = []
+    load = threading.Thread(target=lambda: found.extend(together(house, "busy", [b"6"] * 3)))
+    load.start()
+    house.until(lambda: house.client.function("busy").ready == 3)
+    load.join()
+    assert {status for status, _ in found} == {200}
+    scaled = [one for one in house.client.events("busy") if one.kind is EventKind.SCALED]
+    assert scaled[0].detail.startswith("3 (1 to 3), ")
+    house.client.delete("busy")
+
+
+def test_a_number_by_hand_holds_until_it_is_released(house):
+    house.deploy(house.write("held", WORK), "--min", "1", "--max", "2")
+    house.client.scale("held", 2)
+    house.until_ready("held", 2)
+    assert house.client.function("held").by_hand
+    house.client.scale("held", 0)
+    house.until(lambda: not house.replicas("held"))
+    assert house.call("held")[0] == 503
+    assert house.client.scale("held", None).minimum == 1
+    house.until_ready("held", 1)
+    house.client.delete("held")
+
+
+def test_down_to_none_and_back(house):
+    folder = house.write("rare", WORK, config="    scaling: {min: 0, max: 2, idle: 1}\n")
+    house.deploy(folder)
+    for _ in range(2):
+        house.until(lambda: not house.replicas("rare"))
+        assert house.client.function("rare").state == "idle"
+        status, reply = house.call("rare")
+        assert (status, reply.isdigit()) == (200, True)
+    house.client.delete("rare")
+
+
+def test_a_handler_that_hangs_is_replaced_while_the_others_answer(house):
+    config = "    timeout: 1\n    scaling: {min: 2, max: 2}\n"
+    house.deploy(house.write("hangs", WORK, config=config))
+    before = set(house.replicas("hangs"))
+    found: list[tuple[int, bytes]] = []
+    hung = threading.Thread(target=lambda: found.append(house.call("hangs", b"hang")))
+    hung.start()
+    time.sleep(0.2)
+    assert {house.call("hangs")[0] for _ in range(20)} == {200}
+    hung.join()
+    assert found[0][0] == 504
+    house.until(lambda: len(before - set(house.replicas("hangs"))) == 1)
+    house.until_ready("hangs", 2)
+    assert any("deadline" in one.detail for one in house.client.events("hangs"))
+    house.client.delete("hangs")
+
+
+def test_a_replica_that_is_stopped_gets_no_calls_and_is_taken_back(house):
+    house.deploy(house.write("still", WORK), "--min", "2")
+    names = house.replicas("still")
+    pid = house.pid(names[0])
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        time.sleep(1.0)
+        pids = {reply for _, reply in together(house, "still", [b""] * 20)}
+        assert len(pids) == 1
+        assert str(pid).encode() not in pids
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+    def answers() -> bool:
+        return str(pid).encode() in {reply for _, reply in together(house, "still", [b""] * 10)}
+
+    house.until(answers)
+    assert house.replicas("still") == names
+    house.client.delete("still")
+
+
+def test_a_replica_that_stays_stopped_is_replaced(house):
+    house.deploy(house.write("mute", WORK), "--min", "2")
+    names = house.replicas("mute")
+    os.kill(house.pid(names[0]), signal.SIGSTOP)
+    house.until(lambda: names[0] not in house.replicas("mute"))
+    house.until_ready("mute", 2)
+    assert names[1] in house.replicas("mute")
+    crashed = [one for one in house.client.events("mute") if one.kind is EventKind.CRASHED]
+    assert "did not answer for 3 s" in crashed[0].detail
+    house.client.delete("mute")

@@ -10,20 +10,15 @@ import sqlite3
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from itertools import groupby
-from operator import itemgetter
 from pathlib import Path
 from typing import Self
 
 from dcf.control.database import Database
 from dcf.control.journal import Journal
 from dcf.control.keys import Keys
+from dcf.control.records import Records
 from dcf.control.rows import (
-    RECORDS,
-    REVISIONS,
     add_revision,
-    as_record,
-    as_revision,
     check_canary,
     drop_artifacts,
     find_record,
@@ -36,7 +31,6 @@ from dcf.control.rows import (
     standing,
     text_of,
 )
-from dcf.control.view import CanaryWanted, Wanted
 from dcf.errors import RolloutInvalid, SpecInvalid
 from dcf.model.artifact import Artifact
 from dcf.model.event import EventKind
@@ -53,7 +47,7 @@ ALL = 100.0
 """Percent."""
 
 
-class Catalog:
+class Catalog(Records):
     """The catalog in one file.
 
     Args:
@@ -72,7 +66,7 @@ class Catalog:
     """
 
     def __init__(self, path: Path | None, clock: Callable[[], float] = time.time) -> None:
-        self._database = Database(path)
+        super().__init__(Database(path))
         self._clock = clock
         self.journal = Journal(self._database)
         self.keys = Keys(self._database, clock)
@@ -287,81 +281,3 @@ class Catalog:
                 "UPDATE functions SET invocations = invocations + ? WHERE name = ?",
                 [(count, name) for name, count in more.items()],
             )
-
-    # What is known
-
-    def function(self, name: str) -> FunctionRecord:
-        """One function.
-
-        Raises:
-            FunctionNotFound: With the nearest names.
-        """
-        with self._database.reading() as connection:
-            return required_record(connection, name)
-
-    def functions(self) -> list[FunctionRecord]:
-        """Every function, by name."""
-        with self._database.reading() as connection:
-            return [as_record(row) for row in connection.execute(f"{RECORDS} ORDER BY f.name")]
-
-    def scalable(self) -> list[FunctionRecord]:
-        """Every function whose number of replicas may change by itself, by name."""
-        query = f"{RECORDS} WHERE f.minimum < f.maximum ORDER BY f.name"
-        with self._database.reading() as connection:
-            return [as_record(row) for row in connection.execute(query)]
-
-    def wanted(self) -> list[Wanted]:
-        """What every function is to be, for :func:`dcf.control.reconcile.turn`."""
-        with self._database.reading() as connection:
-            query = "SELECT name, current, replicas, canary, share FROM functions ORDER BY name"
-            return [
-                Wanted(
-                    name,
-                    current,
-                    replicas,
-                    canary=None if canary is None else CanaryWanted(canary, share),
-                )
-                for name, current, replicas, canary, share in connection.execute(query)
-            ]
-
-    def revision(self, name: str, number: int) -> Revision:
-        """One revision.
-
-        Raises:
-            FunctionNotFound: When there is no such function or revision.
-        """
-        with self._database.reading() as connection:
-            return required_revision(connection, name, number)
-
-    def revisions(self, name: str) -> list[Revision]:
-        """A function's revisions, newest first.
-
-        Raises:
-            FunctionNotFound: With the nearest names.
-        """
-        query = f"{REVISIONS} WHERE r.function = ? ORDER BY r.number DESC"
-        with self._database.reading() as connection:
-            required_record(connection, name)
-            return [as_revision(row) for row in connection.execute(query, (name,))]
-
-    def artifacts(self, newest: int) -> set[Artifact]:
-        """What the store must keep.
-
-        Args:
-            newest: Of each function, how many of its newest count beside those that serve.
-        """
-        query = """
-            SELECT r.function, r.number IN (f.current, f.canary), a.bundle, a.lock
-            FROM functions f
-            JOIN revisions r ON r.function = f.name
-            JOIN artifacts a ON a.digest = r.artifact
-            ORDER BY r.function, r.number DESC
-        """
-        with self._database.reading() as connection:
-            rows = connection.execute(query).fetchall()
-        return {
-            Artifact(bundle, lock)
-            for _, of_one in groupby(rows, key=itemgetter(0))
-            for rank, (_, serves, bundle, lock) in enumerate(of_one)
-            if serves or rank < newest
-        }

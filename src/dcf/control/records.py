@@ -1,0 +1,121 @@
+"""What the catalog knows, as long as nobody changes it."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from operator import itemgetter
+
+from dcf.control.database import Database
+from dcf.control.rows import (
+    RECORDS,
+    REVISIONS,
+    as_record,
+    as_revision,
+    required_record,
+    required_revision,
+)
+from dcf.control.view import CanaryWanted, Wanted
+from dcf.model.artifact import Artifact
+from dcf.model.revision import FunctionRecord, Revision
+
+
+class Records:
+    """The reading half of :class:`dcf.control.catalog.Catalog`.
+
+    Args:
+        database: What is read.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def function(self, name: str) -> FunctionRecord:
+        """One function.
+
+        Raises:
+            FunctionNotFound: With the nearest names.
+        """
+        with self._database.reading() as connection:
+            return required_record(connection, name)
+
+    def functions(self) -> list[FunctionRecord]:
+        """Every function, by name."""
+        with self._database.reading() as connection:
+            return [as_record(row) for row in connection.execute(f"{RECORDS} ORDER BY f.name")]
+
+    def scalable(self) -> list[FunctionRecord]:
+        """Every function whose number of replicas may change by itself, by name."""
+        query = f"{RECORDS} WHERE f.minimum < f.maximum ORDER BY f.name"
+        with self._database.reading() as connection:
+            return [as_record(row) for row in connection.execute(query)]
+
+    def wanted(self) -> list[Wanted]:
+        """What every function is to be, for :func:`dcf.control.reconcile.turn`."""
+        with self._database.reading() as connection:
+            query = "SELECT name, current, replicas, canary, share FROM functions ORDER BY name"
+            return [
+                Wanted(
+                    name,
+                    current,
+                    replicas,
+                    canary=None if canary is None else CanaryWanted(canary, share),
+                )
+                for name, current, replicas, canary, share in connection.execute(query)
+            ]
+
+    def revision(self, name: str, number: int) -> Revision:
+        """One revision.
+
+        Raises:
+            FunctionNotFound: When there is no such function or revision.
+        """
+        with self._database.reading() as connection:
+            return required_revision(connection, name, number)
+
+    def revisions(self, name: str) -> list[Revision]:
+        """A function's revisions, newest first.
+
+        Raises:
+            FunctionNotFound: With the nearest names.
+        """
+        query = f"{REVISIONS} WHERE r.function = ? ORDER BY r.number DESC"
+        with self._database.reading() as connection:
+            required_record(connection, name)
+            return [as_revision(row) for row in connection.execute(query, (name,))]
+
+    def last_of(self, artifact: str, name: str) -> Revision | None:
+        """The newest revision with an artifact, of a certain function if that has one.
+
+        Args:
+            artifact: The artifact's digest.
+            name: The function whose own revisions come first.
+
+        Returns:
+            None when no revision has it.
+        """
+        query = f"{REVISIONS} WHERE r.artifact = ? ORDER BY r.function = ? DESC, r.created DESC"
+        with self._database.reading() as connection:
+            row = connection.execute(f"{query}, r.number DESC", (artifact, name)).fetchone()
+        return None if row is None else as_revision(row)
+
+    def artifacts(self, newest: int) -> set[Artifact]:
+        """What the store must keep.
+
+        Args:
+            newest: Of each function, how many of its newest count beside those that serve.
+        """
+        query = """
+            SELECT r.function, r.number IN (f.current, f.canary), a.bundle, a.lock
+            FROM functions f
+            JOIN revisions r ON r.function = f.name
+            JOIN artifacts a ON a.digest = r.artifact
+            ORDER BY r.function, r.number DESC
+        """
+        with self._database.reading() as connection:
+            rows = connection.execute(query).fetchall()
+        return {
+            Artifact(bundle, lock)
+            for _, of_one in groupby(rows, key=itemgetter(0))
+            for rank, (_, serves, bundle, lock) in enumerate(of_one)
+            if serves or rank < newest
+        }

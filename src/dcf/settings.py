@@ -289,6 +289,13 @@ class ControlSettings:
             files.
         builds: Builds at a time. 2: they wait for networks and disks more than they compute.
         revisions: Of each function, how many of the newest revisions the store keeps.
+        held: Calls of one function that may wait for a replica to start. 1024: a burst on a
+            function that is at rest; more than that no first replica catches up with.
+        held_in_all: Calls that may wait in all. 4096: in Envoy each is three connections.
+        health_interval: Seconds between two questions to a ready replica whether it answers, and
+            for its answer; after two without one, calls go to the others.
+        health_silence: Seconds without an answer after which a replica is ended. 30: as long as a
+            handler may reasonably keep the interpreter to itself.
         log_level: Least level of its own lines in the log.
     """
 
@@ -303,6 +310,10 @@ class ControlSettings:
     request_limit: int = 32 * 1024**2
     builds: int = 2
     revisions: int = 10
+    held: int = 1024
+    held_in_all: int = 4096
+    health_interval: float = 2.0
+    health_silence: float = 30.0
     log_level: str = "INFO"
 
     @classmethod

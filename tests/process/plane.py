@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from dcf.dataplane import bootstrap, envoy
 from dcf.dataplane.admin import get
+from dcf.dataplane.checks import Asked, Checks, Judge, Verdict
 from dcf.dataplane.discovery import Discovery
 from dcf.model.routing import CallLimits, Destination
 from dcf.settings import DataplaneSettings
@@ -41,14 +42,22 @@ class Plane:
         self._thread = threading.Thread(target=self._loop.run_forever)
         self._thread.start()
         self._servers: list[asyncio.Server] = []
+        self.asked: list[Asked] = []
+        self.judge: Judge = passing
+        self.checks = Checks(self._judge)
         self.log = (folder / "log").open("wb")
         bootstrap.write(self._config, self.settings, self.sockets)
 
     def do(self, coroutine: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(PATIENCE)
 
+    async def _judge(self, asked: Asked) -> Verdict:
+        self.asked.append(asked)
+        return await self.judge(asked)
+
     def start(self) -> None:
         self.do(self.discovery.start(self.sockets.discovery))
+        self.do(self.checks.start(self.sockets.hold))
         self.start_envoy()
 
     def start_envoy(self) -> None:
@@ -142,6 +151,7 @@ class Plane:
         for server in self._servers:
             self._loop.call_soon_threadsafe(server.close)
         self.do(self.discovery.stop())
+        self.do(self.checks.stop())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         for task in asyncio.all_tasks(self._loop):
@@ -149,6 +159,11 @@ class Plane:
             with contextlib.suppress(asyncio.CancelledError):
                 self._loop.run_until_complete(task)
         self._loop.close()
+
+
+async def passing(_asked: Asked) -> Verdict:
+    """No call that meets no replica is held."""
+    return Verdict(request={"x-dcf-held-ms": "0"})
 
 
 async def control(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -44,6 +44,7 @@ class Keyring:
 def plane(short_dir):
     plane = Plane(short_dir, open=False)
     plane.do(plane.discovery.start(plane.sockets.discovery))
+    plane.do(plane.checks.start(plane.sockets.hold))
     yield plane
     plane.stop()
 

@@ -8,6 +8,8 @@ _ADVICE: dict[type[errors.DcfError], str] = {
     errors.InvalidName: "Choose another name, such as my-function.",
     errors.FolderExists: "Choose another name, or move what is there.",
     errors.FunctionAmbiguous: "Name the function, or give the folder with a slash: ./NAME",
+    errors.RolloutInvalid: "`dcf-cli function revisions NAME` lists what there is; `deploy --canary"
+    " 10%` tries a revision beside the current one.",
     errors.SecretNotFound: "Put the file there; its content is never shown.",
     errors.RequirementsInvalid: "Mend requirements.txt.",
     errors.PackageNotFound: "Check the spelling and the version in requirements.txt, and the index"
@@ -28,7 +30,7 @@ _ADVICE: dict[type[errors.DcfError], str] = {
     errors.GatewayRunning: "`dcf-cli gateway stop` ends it; with --data-dir another one runs"
     " beside it.",
     errors.StartTimeout: "`run` and `serve` have --start-timeout to give the constructor longer, a"
-    " gateway has DCF_CONTROL_START_TIMEOUT.",
+    " gateway has DCF_CONTROL_START_TIMEOUT, and who waits for one --timeout.",
     errors.GatewayUnreachable: "`dcf-cli gateway start` starts a gateway on this machine; -g says"
     " where another one is.",
     errors.AccessDenied: "A token is taken from --token-file, DCF_TOKEN, or what a gateway on this"

@@ -23,6 +23,12 @@ function = LazyGroup(
         "info": Lazy("dcf.cli.function_info:info", "Tell all about a deployed function."),
         "call": Lazy("dcf.cli.function_call:call", "Call a deployed function.", ["invoke"]),
         "log": Lazy("dcf.cli.function_log:log", "Print what a function's replicas have printed."),
+        "revisions": Lazy("dcf.cli.function_revisions:revisions", "List a function's revisions."),
+        "rollback": Lazy(
+            "dcf.cli.function_rollback:rollback", "Have an earlier revision serve again."
+        ),
+        "promote": Lazy("dcf.cli.function_promote:promote", "Have a canary take all calls."),
+        "abort": Lazy("dcf.cli.function_abort:abort", "End a canary."),
         "scale": Lazy(
             "dcf.cli.function_scale:scale", "Set how many replicas a deployed function has."
         ),

@@ -26,6 +26,11 @@ class Console:
         self._live = self._stream.isatty() and not verbose
         self._open_line = False
 
+    @property
+    def is_terminal(self) -> bool:
+        """Whether somebody may be looking."""
+        return self._stream.isatty()
+
     def say(self, text: str) -> None:
         """One line or more."""
         self._end_line()

@@ -11,6 +11,7 @@ import click
 
 from dcf.cli import bodies, remote
 from dcf.cli.console import Console
+from dcf.model.status import FunctionStatus
 from dcf.protocol.http import REQUEST_ID, SERVER_TIMING
 
 _TIMING = re.compile(r"([\w-]+);dur=([0-9.]+(?:e[-+]?[0-9]+)?)")
@@ -60,12 +61,22 @@ def call(
     function, client = remote.connect_for(name, gateway, token_file)
     given = bodies.headers_of(headers)
     show = bodies.shows(reply)
+
+    def heard(_status: FunctionStatus) -> None:
+        console.say(f"{function} is being started ...")
+
     with client, bodies.opened(input_, console) as body:
         if show and isinstance(body, bytes):
             console.say(f"Handler request: {bodies.preview(body)}\n")
         begin = time.monotonic()
         with client.open(
-            function, body, headers=given, timeout=timeout, method=method.upper(), path=path
+            function,
+            body,
+            headers=given,
+            timeout=timeout,
+            method=method.upper(),
+            path=path,
+            on_wait=heard if console.is_terminal else None,
         ) as answer:
             bodies.deliver(answer, reply, console, show=show)
         seconds = time.monotonic() - begin

@@ -3,19 +3,33 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from pathlib import Path
 
 import click
 
-from dcf.cli import options, remote
+from dcf.cli import options, remote, rollout
 from dcf.cli.console import Console
 from dcf.cli.workshop import Workshop
-from dcf.client.gateway import Client
-from dcf.errors import DcfError, StartError
+from dcf.errors import StartError
 from dcf.model.status import FunctionStatus
 from dcf.protocol.http import FUNCTION_PREFIX
 from dcf.protocol.progress import Progress, ProgressKind
+
+ALL = 100.0
+"""Percent."""
+
+
+def _share(_ctx: click.Context, _parameter: click.Parameter, text: str | None) -> float | None:
+    """Percent of the calls, with or without the sign."""
+    if text is None:
+        return None
+    match = re.fullmatch(r"([0-9]{1,3}(\.[0-9]{0,9})?) ?%?", text.strip())
+    share = float(match[1]) if match else 0.0
+    if not 0 < share < ALL:
+        raise click.BadParameter(f"{text!r} is no part of the calls, such as 10%.")
+    return share
 
 
 @click.command()
@@ -35,15 +49,14 @@ from dcf.protocol.progress import Progress, ProgressKind
     metavar="N",
     help="Never more replicas; what was said before holds when not given.",
 )
-@click.option("--no-wait", is_flag=True, help="Do not wait until its replicas are ready.")
 @click.option(
-    "--timeout",
-    type=click.FloatRange(min=0, min_open=True),
-    default=300.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="How long to wait for ready replicas.",
+    "--canary",
+    callback=_share,
+    metavar="PERCENT",
+    help="Have it take this part of the calls, such as 10%, beside the revision that serves now.",
 )
+@rollout.no_wait
+@rollout.timeout
 @options.nocache
 @options.offline
 @options.verbose
@@ -54,6 +67,7 @@ def deploy(
     config: Path | None,
     minimum: int | None,
     maximum: int | None,
+    canary: float | None,
     no_wait: bool,
     timeout: float,
     nocache: bool,
@@ -70,6 +84,7 @@ def deploy(
     \b
     Example:
       dcf-cli function deploy ./hello-dcf --min 2
+      dcf-cli function deploy ./hello-dcf --canary 10%
     """
     console = Console(verbose=verbose)
     workshop = Workshop(console, os.environ)
@@ -85,6 +100,7 @@ def deploy(
                     package,
                     minimum=minimum,
                     maximum=maximum,
+                    canary=canary,
                     wait=not no_wait,
                     timeout=timeout,
                     on_progress=course.heard,
@@ -93,7 +109,7 @@ def deploy(
                 course.interrupted(function)
                 raise
             except StartError:
-                course.failed(function, client)
+                rollout.tell_who_serves(console, client, function)
                 raise
         course.done(status)
         click.echo(f"{client.url}{FUNCTION_PREFIX}{function}")
@@ -129,10 +145,18 @@ class _Course:
     def done(self, status: FunctionStatus) -> None:
         """The deploy went well."""
         console, revision = self._console, self._revision
+        is_canary = revision is not None and revision.number == status.canary
         if self._waits and revision is not None:
             detail = f"{status.ready} of {status.replicas} replicas ready"
+            if is_canary:
+                detail = f"revision {revision.number} is ready"
             console.finished("start", detail, time.monotonic() - self._began)
-        if revision is None or revision.is_new:
+        if is_canary:
+            console.say(
+                f"{status.name}: revision {status.canary} takes {status.share:g} % of the calls,"
+                f" revision {status.revision} the others"
+            )
+        elif revision is None or revision.is_new:
             console.say(f"{status.name}: revision {status.revision}")
         else:
             console.say(f"{status.name}: nothing has changed, revision {status.revision} stands")
@@ -146,12 +170,3 @@ class _Course:
                 f"Revision {self._revision.number} is deployed, and the gateway goes on starting"
                 f" it; `dcf-cli function info {function}` tells how it is."
             )
-
-    def failed(self, function: str, client: Client) -> None:
-        """The new revision cannot be started; says who takes the calls meanwhile."""
-        try:
-            serving = client.function(function).serving
-        except DcfError:
-            return  # what went wrong before is what counts
-        if serving is not None:
-            self._console.say(f"Revision {serving} goes on taking the calls.")

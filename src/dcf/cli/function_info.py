@@ -6,14 +6,15 @@ import contextlib
 import json
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
 from dcf.cli import remote
 from dcf.cli.function_list import status_text
+from dcf.cli.function_revisions import TITLES, revision_row
 from dcf.cli.table import table_lines
+from dcf.cli.times import age_text, time_text
 from dcf.client.gateway import Client
 from dcf.errors import AccessDenied
 from dcf.model.event import Event
@@ -74,10 +75,12 @@ def _lines(
         "Status": status_text(status),
         "Revision": _revision_text(status),
         "Artifact": status.artifact,
-        "Replicas": f"{status.ready} of {status.replicas} ready"
-        f" (at least {status.minimum}, at most {status.maximum})",
+        "Canary": _canary_text(status),
+        "Replicas": f"{status.ready} of {status.replicas} ready",
+        "Scaling": _scaling_text(status),
         "Invocations": str(status.invocations),
-        "Deployed": f"{_age(now - status.created)} ago, changed {_age(now - status.updated)} ago",
+        "Deployed": f"{age_text(now - status.created)} ago,"
+        f" changed {age_text(now - status.updated)} ago",
         "Image": status.image,
         "Maintainer": status.maintainer,
         "Description": status.desc,
@@ -86,19 +89,16 @@ def _lines(
     }
     yield from (f"{title + ':':<13}{text}" for title, text in facts.items() if text)
     yield from _section("Replicas", ("Id", "Revision", "State", "For", "Limits"), [
-        (one.id, one.revision, one.state, _age(now - one.since), _limits(one))
+        (one.id, one.revision, one.state, age_text(now - one.since), _limits(one))
         for one in status.replica_list
     ])  # fmt: skip
-    yield from _section("Revisions", ("Number", "Artifact", "Age", ""), [
-        (one.number, one.artifact, _age(now - one.created), "current" if one.current else "")
-        for one in revisions[:SHOWN]
-    ])  # fmt: skip
+    yield from _section("Revisions", TITLES, [revision_row(one) for one in revisions[:SHOWN]])
     yield from _section("Events", ("Time", "Revision", "Event", "Replica", "Detail"), [
-        (_time(one.at), one.revision, str(one.kind), one.replica, one.detail)
+        (time_text(one.at), one.revision, str(one.kind), one.replica, one.detail)
         for one in events[:SHOWN]
     ])  # fmt: skip
     if status.failure is not None:
-        yield f"\nLast failure, {_age(now - status.failure.at)} ago: {status.failure.detail}"
+        yield f"\nLast failure, {age_text(now - status.failure.at)} ago: {status.failure.detail}"
         if status.failure.traceback:
             yield status.failure.traceback.rstrip()
 
@@ -118,21 +118,26 @@ def _revision_text(status: FunctionStatus) -> str:
     return f"{text}; {status.serving} takes the calls"
 
 
+def _canary_text(status: FunctionStatus) -> str:
+    if status.canary is None:
+        return ""
+    return f"{status.canary} ({status.share:g} % of the calls)"
+
+
+def _scaling_text(status: FunctionStatus) -> str:
+    if status.by_hand:
+        return "by hand"
+    text = f"from {status.minimum} to {status.maximum}"
+    if status.maximum > max(1, status.minimum):
+        text += f", one for {status.target:g} calls under way"
+    if not status.minimum:
+        text += f"; none after {status.idle:g} s without a call"
+    return text
+
+
 def _limits(replica: ReplicaStatus) -> str:
     return ", ".join(replica.limits) + (f" ({replica.reason})" if replica.reason else "")
 
 
 def _pairs(items: Iterable[tuple[str, str]]) -> str:
     return ", ".join(f"{key}={value}" for key, value in items)
-
-
-def _time(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _age(seconds: float) -> str:
-    """A time span in its largest unit: ``42 s``, ``3 min``, ``5 h``, ``12 d``."""
-    for limit, unit, size in ((120, "s", 1), (7200, "min", 60), (172_800, "h", 3600)):
-        if seconds < limit:
-            return f"{max(0, int(seconds)) // size} {unit}"
-    return f"{int(seconds) // 86_400} d"

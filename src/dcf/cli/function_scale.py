@@ -12,20 +12,35 @@ from dcf.cli.console import Console
 
 @click.command()
 @click.argument("name", shell_complete=remote.complete_name)
-@click.argument("replicas", type=click.IntRange(min=0))
+@click.argument("replicas", type=click.IntRange(min=0), required=False)
+@click.option("--auto", is_flag=True, help="Have it scale by itself again.")
 @remote.gateway
-def scale(*, name: str, replicas: int, gateway: str | None, token_file: Path | None) -> None:
+def scale(
+    *,
+    name: str,
+    replicas: int | None,
+    auto: bool,
+    gateway: str | None,
+    token_file: Path | None,
+) -> None:
     """Set how many replicas a deployed function has.
 
-    NAME is a deployed function, or with a slash its folder.
+    NAME is a deployed function, or with a slash its folder. The number holds until --auto, or until
+    a deploy that says something about scaling.
 
     \b
     Example:
       dcf-cli function scale hello-dcf 3
+      dcf-cli function scale hello-dcf --auto
     """
+    if auto is (replicas is not None):
+        raise click.UsageError("How many? Either a number or --auto is wanted.")
     function, client = remote.connect_for(name, gateway, token_file)
     with client:
         before = client.function(function).replicas
-        after = client.scale(function, replicas).replicas
+        status = client.scale(function, replicas)
+    after = status.replicas
     change = f"{before} as before" if before == after else f"{before} to {after}"
+    if auto:
+        change += f"; by itself again, from {status.minimum} to {status.maximum}"
     Console().say(f"Replicas of {function}: {change}")

@@ -16,6 +16,7 @@ from dcf.builder.progress import count_text, size_text
 from dcf.cli import gateway_client, gateway_options
 from dcf.cli.gateway_probe import healthy
 from dcf.cli.table import print_table
+from dcf.cli.times import age_text
 from dcf.client import address
 from dcf.errors import GatewayUnreachable, SupervisorUnreachable
 from dcf.gateway.processes import supervisor_socket
@@ -70,7 +71,7 @@ def _show(url: str, info: GatewayInfo, processes: Sequence[_Process]) -> None:
     now = time.time()
     access = "open to this machine" if info.open else "with keys"
     click.echo(f"Gateway at {url}, {access}")
-    click.echo(f"Version {info.version}, up {_age(now - info.started)}")
+    click.echo(f"Version {info.version}, up {age_text(now - info.started)}")
     functions = count_text(info.functions, "function")
     replicas = count_text(info.replicas, "replica")
     click.echo(f"{functions}, {replicas} ready ({info.engine})")
@@ -80,7 +81,7 @@ def _show(url: str, info: GatewayInfo, processes: Sequence[_Process]) -> None:
             one.state,
             one.pid or "",
             one.restarts,
-            _age(now - one.since) if one.pid else "",
+            age_text(now - one.since) if one.pid else "",
             "" if one.memory is None else size_text(one.memory),
         )
         for one in processes
@@ -122,11 +123,3 @@ def _resident(pid: int) -> int | None:
     except (OSError, IndexError):
         return None
     return int(pages) * os.sysconf("SC_PAGE_SIZE")
-
-
-def _age(seconds: float) -> str:
-    """A duration for people: ``42 s``, ``3 min``, ``5 h``, ``2 d``."""
-    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= length:
-            return f"{int(seconds // length)} {unit}"
-    return f"{int(seconds)} s"

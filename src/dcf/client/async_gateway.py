@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, Self
 
-from dcf.client import deploying, operations
+from dcf.client import deploying, operations, rollout
 from dcf.client.address import Access
 from dcf.client.answer import AsyncAnswer, async_lines_of
 from dcf.client.async_transport import AsyncTransport
-from dcf.client.deploying import Deployable, Wish
-from dcf.client.gateway import TIMEOUT, nobody_listens
+from dcf.client.deploying import Deployable, Wish, nobody_listens
+from dcf.client.gateway import TIMEOUT
 from dcf.client.payload import AsyncData
+from dcf.client.waiting import LOOK, Tell, async_telling
 from dcf.model.event import Event
 from dcf.model.status import FunctionStatus, GatewayInfo, ReplicaLine, RevisionStatus
 from dcf.protocol.progress import Progress
@@ -57,12 +58,17 @@ class AsyncClient:
         timeout: float | None = None,  # noqa: ASYNC109  the function is told of it
         method: str = "POST",
         path: str = "",
+        on_wait: Tell | None = None,
     ) -> bytes:
-        """As ``Client.call``; ``data`` may be an async iterator of bytes as well."""
+        """As ``Client.call``; ``data`` may be an async iterator of bytes as well, and ``on_wait``
+        is called on the event loop.
+        """
         total = self._timeout if timeout is None else timeout
-        return await self._transport.do(
-            operations.call(name, data, method=method, path=path, headers=headers, total=total)
+        operation = operations.call(
+            name, data, method=method, path=path, headers=headers, total=total
         )
+        async with async_telling(lambda: self._look(name), on_wait):
+            return await self._transport.do(operation)
 
     async def open(
         self,
@@ -73,19 +79,23 @@ class AsyncClient:
         timeout: float | None = None,  # noqa: ASYNC109  the function is told of it
         method: str = "POST",
         path: str = "",
+        on_wait: Tell | None = None,
     ) -> AsyncAnswer:
-        """As ``Client.open``; ``data`` may be an async iterator of bytes as well."""
-        return await self._transport.open(
-            operations.call(
-                name,
-                data,
-                method=method,
-                path=path,
-                headers=headers,
-                total=timeout,
-                silence=self._timeout,
-            )
+        """As ``Client.open``, with what :meth:`call` takes."""
+        operation = operations.call(
+            name,
+            data,
+            method=method,
+            path=path,
+            headers=headers,
+            total=timeout,
+            silence=self._timeout,
         )
+        async with async_telling(lambda: self._look(name), on_wait):
+            return await self._transport.open(operation)
+
+    async def _look(self, name: str) -> FunctionStatus:
+        return await self._transport.do(operations.function(name, total=LOOK))
 
     async def functions(self) -> list[FunctionStatus]:
         """As ``Client.functions``."""
@@ -103,9 +113,43 @@ class AsyncClient:
         """As ``Client.events``."""
         return await self._transport.do(operations.events(name))
 
-    async def scale(self, name: str, replicas: int) -> FunctionStatus:
+    async def scale(self, name: str, replicas: int | None) -> FunctionStatus:
         """As ``Client.scale``."""
         return await self._transport.do(operations.scale(name, replicas))
+
+    async def rollback(
+        self,
+        name: str,
+        revision: int | None = None,
+        *,
+        wait: bool = True,
+        timeout: float = TIMEOUT,  # noqa: ASYNC109  several requests share it
+    ) -> FunctionStatus:
+        """As ``Client.rollback``."""
+        operation = operations.rollback(name, revision)
+        return await self._transport.follow(rollout.served(operation, wait=wait, timeout=timeout))
+
+    async def promote(
+        self,
+        name: str,
+        *,
+        wait: bool = True,
+        timeout: float = TIMEOUT,  # noqa: ASYNC109  several requests share it
+    ) -> FunctionStatus:
+        """As ``Client.promote``."""
+        operation = operations.promote(name)
+        return await self._transport.follow(rollout.served(operation, wait=wait, timeout=timeout))
+
+    async def abort(
+        self,
+        name: str,
+        *,
+        wait: bool = True,
+        timeout: float = TIMEOUT,  # noqa: ASYNC109  several requests share it
+    ) -> FunctionStatus:
+        """As ``Client.abort``."""
+        operation = operations.abort(name)
+        return await self._transport.follow(rollout.served(operation, wait=wait, timeout=timeout))
 
     async def delete(self, name: str) -> None:
         """As ``Client.delete``."""
@@ -149,12 +193,13 @@ class AsyncClient:
         minimum: int | None = None,
         maximum: int | None = None,
         annotations: Mapping[str, str] | None = None,
+        canary: float | None = None,
         wait: bool = True,
         timeout: float = TIMEOUT,  # noqa: ASYNC109  the gateway is told of it
         on_progress: Callable[[Progress], object] | None = None,
     ) -> FunctionStatus:
         """As ``Client.deploy``. The files of the build are read on the event loop."""
-        wish = Wish(minimum, maximum, annotations, wait, timeout)
+        wish = Wish(minimum, maximum, annotations, canary, wait, timeout)
         return await self._transport.follow(
             deploying.deploy(build, wish, on_progress or nobody_listens)
         )

@@ -12,7 +12,7 @@ from dcf.client.async_connection import AsyncConnection
 from dcf.client.connection import MOST_IDLE
 from dcf.client.deploying import Course, Pause, Step
 from dcf.client.exchange import Head, Patience
-from dcf.client.operations import Operation
+from dcf.client.operation import Operation
 from dcf.errors import AnswerInvalid, DcfError
 from dcf.model.status import FunctionStatus
 

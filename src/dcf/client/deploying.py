@@ -16,11 +16,12 @@ from typing import Any, BinaryIO, Protocol
 from dcf import errors
 from dcf.client import operations
 from dcf.client.exchange import CHUNK
-from dcf.client.operations import Operation
+from dcf.client.operation import Operation
 from dcf.model.artifact import Bundle
 from dcf.model.function import FunctionSpec
+from dcf.model.replica import ReplicaState
 from dcf.model.spec_json import spec_to_json
-from dcf.model.status import FunctionState, FunctionStatus, Wanting
+from dcf.model.status import Failure, FunctionState, FunctionStatus, Wanting
 from dcf.protocol import gateway
 from dcf.protocol.problem import error_of
 from dcf.protocol.progress import Progress, ProgressKind
@@ -64,6 +65,7 @@ class Wish:
         minimum: Never fewer replicas; None leaves what is.
         maximum: Never more replicas; None leaves what is.
         annotations: Free key-value pairs; None leaves what is.
+        canary: Percent of the calls that it is to get; None makes it the current revision.
         wait: Whether to wait until replicas are ready.
         timeout: Seconds to wait for that.
     """
@@ -71,6 +73,7 @@ class Wish:
     minimum: int | None
     maximum: int | None
     annotations: Mapping[str, str] | None
+    canary: float | None
     wait: bool
     timeout: float
 
@@ -114,6 +117,7 @@ def deploy(build: Deployable, wish: Wish, tell: Tell) -> Course:
         "minimum": wish.minimum,
         "maximum": wish.maximum,
         "annotations": None if wish.annotations is None else dict(wish.annotations),
+        "canary": wish.canary,
         "wait": wish.wait,
         "timeout": wish.timeout,
     }
@@ -127,7 +131,10 @@ def deploy(build: Deployable, wish: Wish, tell: Tell) -> Course:
     except (*AWAY, errors.DeadlineExceeded):
         if not ending.revision or ending.is_over:
             raise
-        function = yield from _watch(build.spec.name, ending.revision, wish)
+        revision = ending.revision
+        function = yield from watch(
+            build.spec.name, lambda now: _is_done(now, revision, wish), wish.timeout, POLL
+        )
     return function  # type: ignore[no-any-return]  # what a step gives depends on the step
 
 
@@ -197,9 +204,21 @@ def _content(build: Deployable, one: Wanting) -> Iterator[bytes]:
             yield part
 
 
-def _watch(name: str, revision: int, wish: Wish) -> Course:
-    """Waits for a revision that is in the catalog, whose deploy cannot be followed any more."""
-    until = time.monotonic() + wish.timeout
+def watch(
+    name: str, is_over: Callable[[FunctionStatus], bool], patience: float, pause: float
+) -> Course:
+    """Looks at a function again and again.
+
+    Args:
+        name: The function's name.
+        is_over: Whether nothing is left to wait for; what it raises ends the wait as well.
+        patience: Seconds to wait.
+        pause: Seconds between two looks.
+
+    Raises:
+        StartTimeout: When the time is up.
+    """
+    until = time.monotonic() + patience
     while True:
         try:
             function: FunctionStatus = yield operations.function(name)
@@ -207,26 +226,43 @@ def _watch(name: str, revision: int, wish: Wish) -> Course:
             if time.monotonic() > until:
                 raise
         else:
-            if _is_done(function, revision, wish):
+            if is_over(function):
                 return function
         if time.monotonic() > until:
-            raise errors.DeadlineExceeded(f"{name} was not ready within {wish.timeout:g} s")
-        yield Pause(POLL)
+            raise errors.StartTimeout(f"{name} was not ready within {patience:g} s")
+        yield Pause(pause)
 
 
 def _is_done(function: FunctionStatus, revision: int, wish: Wish) -> bool:
-    if not wish.wait or function.revision != revision:
+    """Whether a revision that is in the catalog, and whose deploy cannot be followed any more, is
+    as far as was wished.
+    """
+    deployed = function.revision if wish.canary is None else function.canary
+    if not wish.wait or deployed != revision:
         return True  # nobody waits, or somebody has deployed another one meanwhile
-    if function.state is FunctionState.CRASH_LOOP and function.failure is not None:
-        failure = function.failure
-        raise error_of(
-            {
-                "detail": failure.detail,
-                "error": failure.error or errors.StartError.__name__,
-                "traceback": failure.traceback,
-            }
+    if wish.canary is not None:
+        return not function.replicas or any(
+            one.revision == revision and one.state == ReplicaState.READY
+            for one in function.replica_list
         )
+    if function.state is FunctionState.CRASH_LOOP and function.failure is not None:
+        raise failure_of(function.failure)
     return function.state in {FunctionState.READY, FunctionState.IDLE}
+
+
+def failure_of(failure: Failure) -> errors.DcfError:
+    """The error that a replica's end stands for."""
+    return error_of(
+        {
+            "detail": failure.detail,
+            "error": failure.error or errors.StartError.__name__,
+            "traceback": failure.traceback,
+        }
+    )
+
+
+def nobody_listens(_progress: Progress) -> None:
+    """Takes progress for which nobody asked."""
 
 
 def _count(files: int) -> str:

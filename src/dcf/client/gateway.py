@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Self
 
-from dcf.client import deploying, operations
+from dcf.client import deploying, operations, rollout
 from dcf.client.address import Access
 from dcf.client.answer import Answer, lines_of
-from dcf.client.deploying import Deployable, Wish
+from dcf.client.deploying import Deployable, Wish, nobody_listens
 from dcf.client.payload import Data
 from dcf.client.transport import Transport
+from dcf.client.waiting import LOOK, Tell, telling
 from dcf.model.event import Event
 from dcf.model.status import FunctionStatus, GatewayInfo, ReplicaLine, RevisionStatus
 from dcf.protocol.progress import Progress
@@ -75,6 +76,7 @@ class Client:
         timeout: float | None = None,
         method: str = "POST",
         path: str = "",
+        on_wait: Tell | None = None,
     ) -> bytes:
         """Calls a function and returns its whole reply.
 
@@ -86,6 +88,8 @@ class Client:
             timeout: Seconds until the deadline, which the function is told.
             method: The HTTP method.
             path: Path and query behind the function's name.
+            on_wait: Called from another thread, once, when there is no reply after a second
+                because the function is only being started; with how it is.
 
         Raises:
             FunctionNotFound: When there is none; ``near`` has names that resemble it.
@@ -93,9 +97,11 @@ class Client:
             CallError: When the call went wrong in another way, or the reply's status is an error's.
         """
         total = self._timeout if timeout is None else timeout
-        return self._transport.do(
-            operations.call(name, data, method=method, path=path, headers=headers, total=total)
+        operation = operations.call(
+            name, data, method=method, path=path, headers=headers, total=total
         )
+        with telling(lambda: self._look(name), on_wait):
+            return self._transport.do(operation)
 
     def open(
         self,
@@ -106,27 +112,30 @@ class Client:
         timeout: float | None = None,
         method: str = "POST",
         path: str = "",
+        on_wait: Tell | None = None,
     ) -> Answer:
         """Calls a function and returns its reply while it is still coming.
 
         The answer must be read to its end or closed. Without ``timeout`` there is no deadline but
-        the function's own, and the client's time is for each wait for a
-        byte. A status from 400 on
+        the function's own, and the client's time is for each wait for a byte. A status from 400 on
         that the function chose itself is no error here.
 
         Args and errors as for :meth:`call`.
         """
-        return self._transport.open(
-            operations.call(
-                name,
-                data,
-                method=method,
-                path=path,
-                headers=headers,
-                total=timeout,
-                silence=self._timeout,
-            )
+        operation = operations.call(
+            name,
+            data,
+            method=method,
+            path=path,
+            headers=headers,
+            total=timeout,
+            silence=self._timeout,
         )
+        with telling(lambda: self._look(name), on_wait):
+            return self._transport.open(operation)
+
+    def _look(self, name: str) -> FunctionStatus:
+        return self._transport.do(operations.function(name, total=LOOK))
 
     def functions(self) -> list[FunctionStatus]:
         """All functions, without their replicas."""
@@ -148,9 +157,58 @@ class Client:
         """What happened to the function. Errors as for :meth:`function`."""
         return self._transport.do(operations.events(name))
 
-    def scale(self, name: str, replicas: int) -> FunctionStatus:
-        """Sets how many replicas are wanted. Errors as for :meth:`function`."""
+    def scale(self, name: str, replicas: int | None) -> FunctionStatus:
+        """Sets how many replicas are wanted, and returns at once.
+
+        Args:
+            name: The function's name.
+            replicas: So many, until told otherwise; None has it scale by itself again.
+
+        Raises:
+            FunctionNotFound: When there is none; ``near`` has names that resemble it.
+            SpecInvalid: When the number is negative or too large.
+        """
         return self._transport.do(operations.scale(name, replicas))
+
+    def rollback(
+        self,
+        name: str,
+        revision: int | None = None,
+        *,
+        wait: bool = True,
+        timeout: float = TIMEOUT,
+    ) -> FunctionStatus:
+        """Makes an earlier revision the current one again. A canary ends.
+
+        Args:
+            name: The function's name.
+            revision: Its number; None takes the one before the current one.
+            wait: Whether to wait until it takes all calls.
+            timeout: Seconds to wait for that.
+
+        Raises:
+            FunctionNotFound: When there is no such function or revision.
+            RolloutInvalid: When there is no revision before the current one.
+            StartError: When its replicas do not start; with the author's traceback. What served
+                before goes on.
+            StartTimeout: When it is not ready in time; it goes on starting.
+        """
+        operation = operations.rollback(name, revision)
+        return self._transport.follow(rollout.served(operation, wait=wait, timeout=timeout))
+
+    def promote(self, name: str, *, wait: bool = True, timeout: float = TIMEOUT) -> FunctionStatus:
+        """Makes the canary the current revision. Arguments and errors as for :meth:`rollback`.
+
+        Raises:
+            RolloutInvalid: When there is no canary.
+        """
+        operation = operations.promote(name)
+        return self._transport.follow(rollout.served(operation, wait=wait, timeout=timeout))
+
+    def abort(self, name: str, *, wait: bool = True, timeout: float = TIMEOUT) -> FunctionStatus:
+        """Ends the canary; the current revision takes all calls again. As :meth:`promote`."""
+        operation = operations.abort(name)
+        return self._transport.follow(rollout.served(operation, wait=wait, timeout=timeout))
 
     def delete(self, name: str) -> None:
         """Takes the function away. Errors as for :meth:`function`."""
@@ -209,6 +267,7 @@ class Client:
         minimum: int | None = None,
         maximum: int | None = None,
         annotations: Mapping[str, str] | None = None,
+        canary: float | None = None,
         wait: bool = True,
         timeout: float = TIMEOUT,
         on_progress: Callable[[Progress], object] | None = None,
@@ -222,6 +281,8 @@ class Client:
             minimum: Never fewer replicas; None leaves what is.
             maximum: Never more replicas; None leaves what is.
             annotations: Free key-value pairs; None leaves what is.
+            canary: Percent of the calls that it is to get, beside the current revision; None
+                makes it the current one.
             wait: Whether to wait until replicas are ready.
             timeout: Seconds to wait for that.
             on_progress: Called with each step, in this thread.
@@ -230,8 +291,9 @@ class Client:
             BuildError: When its environment cannot be made over there.
             StartError: When its replicas do not start; with the author's traceback.
             SpecInvalid: When the gateway does not accept it.
+            RolloutInvalid: When there is nothing beside which a canary could be tried.
         """
-        wish = Wish(minimum, maximum, annotations, wait, timeout)
+        wish = Wish(minimum, maximum, annotations, canary, wait, timeout)
         return self._transport.follow(deploying.deploy(build, wish, on_progress or nobody_listens))
 
     def list(self) -> list[FunctionStatus]:
@@ -241,7 +303,3 @@ class Client:
     def info(self, name: str) -> FunctionStatus:
         """As :meth:`function`."""
         return self.function(name)
-
-
-def nobody_listens(_progress: Progress) -> None:
-    """Takes progress for which nobody asked."""

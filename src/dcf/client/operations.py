@@ -7,119 +7,24 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 from urllib.parse import quote, urlencode
 
-from dcf.client.exchange import Head, Patience
+from dcf.client.operation import Body, Operation, Result
 from dcf.client.payload import AsyncData, body_of
-from dcf.errors import AnswerInvalid, DcfError, GatewayUnreachable, ReplicaLost
 from dcf.model.artifact import BundleFile
 from dcf.model.event import Event
 from dcf.model.names import check_name
 from dcf.model.status import FunctionStatus, GatewayInfo, ReplicaLine, RevisionStatus, Wanting
 from dcf.protocol import gateway, http
-from dcf.protocol.problem import from_problem
 from dcf.telemetry.ids import new_request_id
 
 MARGIN = 5.0
 """Seconds beyond a call's deadline in which the reply that it has passed may come."""
 
-Body = bytes | Iterable[bytes]
-Result = TypeVar("Result")
-
 _PATH_SAFE = "/?:@!$&'()*+,;=%"
-
-
-@dataclass(frozen=True, slots=True)
-class Operation(Generic[Result]):
-    """One request.
-
-    Attributes:
-        method: The HTTP method.
-        target: Path and query.
-        read: Makes the result of the reply's body.
-        body: What is sent.
-        headers: Names and values, the framing's among them.
-        total: Seconds until the whole reply must be there.
-        silence: Seconds that may pass without a byte; None leaves it to the client.
-        is_call: Whether a function answers, rather than the gateway.
-    """
-
-    method: str
-    target: str
-    read: Callable[[bytes], Result]
-    body: Body | AsyncIterable[bytes] = b""
-    headers: tuple[tuple[str, str], ...] = ()
-    total: float = math.inf
-    silence: float | None = None
-    is_call: bool = False
-
-    def may_repeat(self, *, sent: bool) -> bool:
-        """Whether it can do no harm to send it again over a new connection.
-
-        For a connection that was kept open and closed by the gateway at this very moment.
-
-        Args:
-            sent: Whether it was sent whole, so that the gateway may have acted on it.
-        """
-        is_harmless = self.method == "GET" and not self.is_call
-        return isinstance(self.body, bytes) and (is_harmless or not sent)
-
-    def patience(self, usual: float) -> Patience:
-        """How long to wait, from now on; ``usual`` where the operation sets no silence."""
-        silence = usual if self.silence is None else self.silence
-        return Patience(total=self.total, silence=silence)
-
-    def result(self, head: Head, body: bytes) -> Result:
-        """What a whole reply says.
-
-        Raises:
-            DcfError: When its status is an error's.
-            AnswerInvalid: When it cannot be read.
-        """
-        if head.status >= 400:  # noqa: PLR2004  errors begin there
-            raise self.refusal(head, body)
-        return self.parsed(body)
-
-    def parsed(self, body: bytes) -> Result:
-        """What a body, or a line of one, says.
-
-        Raises:
-            AnswerInvalid: When it cannot be read.
-        """
-        try:
-            return self.read(body)
-        except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
-            raise AnswerInvalid(
-                f"the answer to {self.method} {self.target} cannot be read; is this a gateway of"
-                f" DCF? It begins with {_excerpt(body)}"
-            ) from error
-
-    def broken(self, reason: object) -> DcfError:
-        """The error that the connection broke."""
-        if self.is_call:
-            return ReplicaLost(f"the connection broke during the call: {reason}")
-        return GatewayUnreachable(f"the connection to the gateway broke: {reason}")
-
-    def is_refused(self, head: Head) -> bool:
-        """Whether the reply is an error: for a call, one that no handler chose."""
-        return is_problem(head) or (not self.is_call and head.status >= 300)  # noqa: PLR2004  success ends there
-
-    def refusal(self, head: Head, body: bytes) -> DcfError:
-        """The error that such a reply is."""
-        if self.is_call or is_problem(head):
-            return from_problem(head.status, body)
-        return AnswerInvalid(
-            f"what answers is no gateway of DCF: HTTP {head.status} for"
-            f" {self.method} {self.target}: {_excerpt(body)}"
-        )
-
-
-def is_problem(head: Head) -> bool:
-    """Whether the reply is a problem document."""
-    return head.headers.get("content-type", "").partition(";")[0].strip() == http.PROBLEM
 
 
 def call(
@@ -171,19 +76,20 @@ def functions() -> Operation[list[FunctionStatus]]:
     return _get(gateway.FUNCTIONS, _list_of(gateway.function_of))
 
 
-def function(name: str) -> Operation[FunctionStatus]:
-    """Tells of one function."""
-    return _get(gateway.FUNCTION + check_name(name), _one(gateway.function_of))
+def function(name: str, *, total: float = math.inf) -> Operation[FunctionStatus]:
+    """Tells of one function, within ``total`` seconds."""
+    found = _get(gateway.FUNCTION + check_name(name), _one(gateway.function_of))
+    return replace(found, total=total)
 
 
 def revisions(name: str) -> Operation[list[RevisionStatus]]:
     """Lists a function's revisions."""
-    return _get(f"{gateway.FUNCTION}{check_name(name)}/revisions", _list_of(gateway.revision_of))
+    return _get(_behind(name, gateway.REVISIONS), _list_of(gateway.revision_of))
 
 
 def events(name: str) -> Operation[list[Event]]:
     """Lists what happened to a function."""
-    return _get(f"{gateway.FUNCTION}{check_name(name)}/events", _list_of(gateway.event_of))
+    return _get(_behind(name, gateway.EVENTS), _list_of(gateway.event_of))
 
 
 def gateway_info() -> Operation[GatewayInfo]:
@@ -191,10 +97,25 @@ def gateway_info() -> Operation[GatewayInfo]:
     return _get(gateway.INFO, _one(gateway.info_of))
 
 
-def scale(name: str, replicas: int) -> Operation[FunctionStatus]:
-    """Sets how many replicas are wanted."""
+def scale(name: str, replicas: int | None) -> Operation[FunctionStatus]:
+    """Sets how many replicas are wanted; None leaves that to the gateway."""
     members = {"name": check_name(name), "replicas": replicas}
     return send("PUT", gateway.SCALE, members, _one(gateway.function_of))
+
+
+def rollback(name: str, revision: int | None) -> Operation[FunctionStatus]:
+    """Makes an earlier revision the current one again."""
+    return _change(name, gateway.ROLLBACK, {"revision": revision})
+
+
+def promote(name: str) -> Operation[FunctionStatus]:
+    """Makes the canary the current revision."""
+    return _change(name, gateway.PROMOTE, {})
+
+
+def abort(name: str) -> Operation[FunctionStatus]:
+    """Ends the canary."""
+    return _change(name, gateway.ABORT, {})
 
 
 def delete(name: str) -> Operation[None]:
@@ -284,6 +205,14 @@ def _get(target: str, read: Callable[[bytes], Result]) -> Operation[Result]:
     return Operation("GET", target, read)
 
 
+def _change(name: str, path: str, members: object) -> Operation[FunctionStatus]:
+    return send("POST", _behind(name, path), members, _one(gateway.function_of))
+
+
+def _behind(name: str, path: str) -> str:
+    return f"{gateway.FUNCTION}{check_name(name)}{path}"
+
+
 def _one(read: Callable[[Any], Result]) -> Callable[[bytes], Result]:
     return lambda body: read(json.loads(body))
 
@@ -294,7 +223,3 @@ def _list_of(read: Callable[[Any], Result]) -> Callable[[bytes], list[Result]]:
 
 def _ignored(_body: bytes) -> None:
     """Nothing in the reply matters."""
-
-
-def _excerpt(body: bytes) -> str:
-    return repr(body[:80].decode(errors="replace"))

@@ -11,7 +11,7 @@ from dcf.client.answer import Answer, lines_of
 from dcf.client.connection import Connection, Pool
 from dcf.client.deploying import Course, Pause, Step
 from dcf.client.exchange import Head, Patience
-from dcf.client.operations import Operation
+from dcf.client.operation import Operation
 from dcf.errors import AnswerInvalid, DcfError
 from dcf.model.status import FunctionStatus
 

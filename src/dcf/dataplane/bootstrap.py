@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dcf.dataplane.cold import cold_clusters, cold_listener
+from dcf.dataplane.grpc import GRPC
 from dcf.dataplane.keys import KEYS
 from dcf.dataplane.listener import CONTROL, private_listener, public_listener
 from dcf.settings import DataplaneSettings
@@ -48,16 +50,22 @@ class Sockets:
     Attributes:
         control: The control plane's HTTP server.
         discovery: The discovery service.
+        grpc: The control plane's gRPC server.
         keys: The control plane's set of keys; nothing leads there from outside.
         admin: Envoy's own interface, made by it.
         calls: Where replicas call other functions, made by Envoy.
+        cold: Where Envoy holds the calls that meet no replica, made by it.
+        hold: The control plane's service that says how long.
     """
 
     control: Path
     discovery: Path
+    grpc: Path
     keys: Path
     admin: Path
     calls: Path
+    cold: Path
+    hold: Path
 
     @classmethod
     def under(cls, folder: Path) -> Sockets:
@@ -85,6 +93,8 @@ def bootstrap(settings: DataplaneSettings, sockets: Sockets) -> dict[str, Any]:
     clusters = [
         _cluster(CONTROL, sockets.control, {"http_protocol_options": {}}),
         _cluster(DISCOVERY, sockets.discovery, {"http2_protocol_options": {}}),
+        _cluster(GRPC, sockets.grpc, {"http2_protocol_options": {}}),
+        *cold_clusters(sockets.cold, sockets.hold),
     ]
     if not settings.open:
         clusters.append(_cluster(KEYS, sockets.keys, {"http_protocol_options": {}}))
@@ -101,7 +111,11 @@ def bootstrap(settings: DataplaneSettings, sockets: Sockets) -> dict[str, Any]:
             },
         },
         "static_resources": {
-            "listeners": [public_listener(settings), private_listener(settings, sockets.calls)],
+            "listeners": [
+                public_listener(settings),
+                private_listener(settings, sockets.calls),
+                cold_listener(settings, sockets.cold),
+            ],
             "clusters": clusters,
         },
         "overload_manager": _most_connections(settings.connections),

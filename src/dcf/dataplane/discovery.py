@@ -26,6 +26,10 @@ from dcf.wire import envoy
 
 logger = logging.getLogger("dcf.dataplane")
 
+LINGER = 0.5
+"""Seconds for which Envoy still knows a function that has lost its last replica. What was just
+being sent there is tried again for a fifth of a second, and then reaches the cold path."""
+
 Key = tuple[str, str]
 """Type URL and name of a resource."""
 
@@ -37,7 +41,14 @@ class Discovery:
     running to forget every function.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, cold: Path | None = None) -> None:
+        """Knows nothing yet.
+
+        Args:
+            cold: Where Envoy holds calls that meet no replica; None for one that holds none.
+        """
+        self._cold = None if cold is None else Destination(f"unix:{cold}")
+        self._going: dict[str, asyncio.TimerHandle] = {}
         self._resources: dict[str, dict[str, Packed]] = {envoy.CLUSTER: {}, envoy.ASSIGNMENT: {}}
         self._version = 0
         self._changed: dict[Key, int] = {}
@@ -82,6 +93,8 @@ class Discovery:
 
     async def stop(self) -> None:
         """Ends the service. Envoy goes on with what it has."""
+        for going in self._going.values():
+            going.cancel()
         if self._server is not None:
             await self._server.stop(0)
             self._server = None
@@ -99,10 +112,30 @@ class Discovery:
         Raises:
             ValueError: When an endpoint has no known form.
         """
-        new = {
-            envoy.CLUSTER: cluster(name, limits),
-            envoy.ASSIGNMENT: assignment(name, destinations),
-        }
+        if (going := self._going.pop(name, None)) is not None:
+            going.cancel()
+        return self._set(
+            name,
+            {
+                envoy.CLUSTER: cluster(name, limits),
+                envoy.ASSIGNMENT: assignment(name, destinations),
+            },
+        )
+
+    def remove_function(self, name: str) -> int:
+        """Forgets ``name``; its calls go to where they are held, or told that it is unknown.
+
+        Returns:
+            The version for :meth:`wait_applied`; with that, no call goes to a replica any more.
+        """
+        if self._cold is None or name not in self._resources[envoy.CLUSTER]:
+            return self._forget(name)
+        if name not in self._going:
+            loop = asyncio.get_running_loop()
+            self._going[name] = loop.call_later(LINGER, self._forget, name)
+        return self._set(name, {envoy.ASSIGNMENT: assignment(name, [self._cold])})
+
+    def _set(self, name: str, new: dict[str, Packed]) -> int:
         changed = [
             kind for kind, packed in new.items() if self._resources[kind].get(name) != packed
         ]
@@ -110,12 +143,8 @@ class Discovery:
             self._resources[kind][name] = new[kind]
         return self._change([(kind, name) for kind in changed])
 
-    def remove_function(self, name: str) -> int:
-        """Forgets ``name``; its calls go to the control plane, which says that it is unknown.
-
-        Returns:
-            The version for :meth:`wait_applied`.
-        """
+    def _forget(self, name: str) -> int:
+        self._going.pop(name, None)
         known = [kind for kind in self._resources if self._resources[kind].pop(name, None)]
         return self._change([(kind, name) for kind in known])
 

@@ -6,6 +6,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
+from dcf.dataplane import grpc
 from dcf.dataplane.cors import cors_filter, cors_policies
 from dcf.dataplane.keys import key_filter
 from dcf.dataplane.replies import local_replies, timing
@@ -14,23 +15,37 @@ from dcf.settings import DataplaneSettings
 
 CONTROL = "Control-plane"
 """The control plane's cluster. No function has a capital in its name, so none is called so."""
+COLD = "Cold"
+"""The cluster of the listener that holds calls (:mod:`dcf.dataplane.cold`)."""
 METADATA = "dcf"
 """Key of what is told of a replica beside its address."""
 
+ATTEMPTS = 10
+"""Times that a call is sent anew which no replica has seen, all within some 0.2 s."""
+
 _TYPE = "type.googleapis.com/envoy."
 
-PICK = f"""
+
+def pick(missing: str) -> str:
+    """The one thing that runs in Envoy for each call: the function's name is its cluster's.
+
+    Args:
+        missing: The cluster for a name that is none. A path without a name is the control plane's.
+    """
+    return f"""
 function envoy_on_route(handle)
   local name = string.match(handle:headers():get(":path"), "^{http.FUNCTION_PREFIX}([a-z][^/?]*)")
-  if name and handle:getCluster(name) then
-    return name
+  if not name then
+    return "{CONTROL}"
   end
-  return "{CONTROL}"
+  return handle:getCluster(name) and name or "{missing}"
 end
 """
-"""The one thing that runs in Envoy for each call: the function's name is its cluster's. A name
-that is no cluster goes to the control plane, which knows what it resembles."""
 
+
+PICK = pick(COLD)
+"""A name that is no cluster has no ready replica, or is unknown: its call goes to where calls are
+held, and from there on or not."""
 
 UPSTREAM_TIME = "%COMMON_DURATION(DS_RX_BEG:US_RX_BEG:us)%e-3"
 """Milliseconds from a request's first byte to the first byte of the replica's reply. Envoy knows
@@ -40,7 +55,7 @@ whole microseconds; the exponent makes them what ``Server-Timing`` has."""
 def public_listener(settings: DataplaneSettings) -> dict[str, Any]:
     """The ``Listener`` message of the public port, in JSON form."""
     address = {"address": settings.host.strip("[]"), "port_value": settings.port}
-    chain: dict[str, Any] = {"filters": [_http(settings, checked=not settings.open)]}
+    chain: dict[str, Any] = {"filters": [_http(settings, public=True)]}
     if settings.certificate:
         chain["transport_socket"] = _tls(settings)
     return {
@@ -58,7 +73,7 @@ def private_listener(settings: DataplaneSettings, path: Path) -> dict[str, Any]:
     Whoever can open it needs no key: replicas, which call other functions.
     """
     address = {"pipe": {"path": str(path), "mode": 0o600}}
-    chain = {"filters": [_http(settings, checked=False)]}
+    chain = {"filters": [_http(settings, public=False)]}
     return _listener("private", address, chain, settings)
 
 
@@ -90,14 +105,14 @@ def _tls(settings: DataplaneSettings) -> dict[str, Any]:
     }
 
 
-def _http(settings: DataplaneSettings, *, checked: bool) -> dict[str, Any]:
+def _http(settings: DataplaneSettings, *, public: bool) -> dict[str, Any]:
     manager: dict[str, Any] = {
         "@type": f"{_TYPE}extensions.filters.network.http_connection_manager.v3"
         ".HttpConnectionManager",
         "stat_prefix": "public",
         "codec_type": "AUTO",
-        "route_config": _routes(settings),
-        "http_filters": _filters(settings, checked=checked),
+        "route_config": _routes(settings, public=public),
+        "http_filters": _filters(settings, public=public),
         "upgrade_configs": [{"upgrade_type": "websocket"}],
         "http_protocol_options": {"accept_http_10": True, "default_host_for_http_10": "localhost"},
         "http2_protocol_options": {
@@ -113,32 +128,31 @@ def _http(settings: DataplaneSettings, *, checked: bool) -> dict[str, Any]:
         "max_request_headers_kb": settings.headers,
         "use_remote_address": True,
         "normalize_path": True,
-        "generate_request_id": True,
-        "preserve_external_request_id": True,
         "always_set_request_id_in_response": True,
-        "request_id_extension": {
-            "typed_config": {
-                "@type": f"{_TYPE}extensions.request_id.uuid.v3.UuidRequestIdConfig",
-                "pack_trace_reason": False,  # a caller's id stays as it is
-            }
-        },
+        **request_ids(),
         "server_header_transformation": "PASS_THROUGH",
-        "local_reply_config": local_replies(),
+        "local_reply_config": {
+            "mappers": [*(grpc.mappers() if public else ()), *local_replies()["mappers"]]
+        },
     }
     if settings.access_log:
-        manager["access_log"] = [_access_log()]
+        # A cold call's line is written where its replica is known.
+        manager["access_log"] = [{**access_log(), "filter": _unless_cold()}]
     return {"name": "http", "typed_config": manager}
 
 
-def _filters(settings: DataplaneSettings, *, checked: bool) -> list[dict[str, Any]]:
+def _filters(settings: DataplaneSettings, *, public: bool) -> list[dict[str, Any]]:
     # CORS first: a browser asks beforehand without a key, and must be able to read a refusal.
     filters = [cors_filter()] if settings.cors else []
-    if checked:
+    if public and not settings.open:
         filters.append(key_filter())
-    return [*filters, _router()]
+    if public:
+        filters += grpc.filters()
+    return [*filters, router()]
 
 
-def _router() -> dict[str, Any]:
+def router() -> dict[str, Any]:
+    """The filter at the end, which sends a call on."""
     return {
         "name": "router",
         "typed_config": {
@@ -148,25 +162,34 @@ def _router() -> dict[str, Any]:
     }
 
 
-def _routes(settings: DataplaneSettings) -> dict[str, Any]:
-    pick = {
+def unhurried(settings: DataplaneSettings) -> dict[str, str]:
+    """Bodies and replies take the time they take; see ``DataplaneSettings.idle_stream``."""
+    return {"timeout": "0s", "idle_timeout": f"{settings.idle_stream:.0f}s"}
+
+
+def calls_route(settings: DataplaneSettings, source: str) -> dict[str, Any]:
+    """The route of all calls.
+
+    Args:
+        settings: Bounds.
+        source: The Lua that picks the cluster.
+    """
+    specifier = {
         "name": "pick",
         "typed_config": {
             "@type": f"{_TYPE}extensions.router.cluster_specifiers.lua.v3.LuaConfig",
-            "source_code": {"inline_string": PICK},
+            "source_code": {"inline_string": source},
             "default_cluster": CONTROL,
         },
     }
-    # Bodies and replies take the time they take; see DataplaneSettings.idle_stream.
-    unhurried = {"timeout": "0s", "idle_timeout": f"{settings.idle_stream:.0f}s"}
     function = {
-        "inline_cluster_specifier_plugin": {"extension": pick},
-        **unhurried,
+        "inline_cluster_specifier_plugin": {"extension": specifier},
+        **unhurried(settings),
         "retry_policy": {
             # Only where the replica cannot have begun: the connection was refused, or it broke
             # before a byte was sent.
             "retry_on": "connect-failure,refused-stream,reset-before-request",
-            "num_retries": 3,
+            "num_retries": ATTEMPTS,
             "retry_host_predicate": [
                 {
                     "name": "another",
@@ -180,13 +203,17 @@ def _routes(settings: DataplaneSettings) -> dict[str, Any]:
             "retry_back_off": {"base_interval": "0.005s", "max_interval": "0.05s"},
         },
     }
-    calls = {
+    return {
         "match": {"prefix": http.FUNCTION_PREFIX},
         "route": function,
         # The gateway's, and its owner's: a handler could use it to call others, or to deploy.
         "request_headers_to_remove": ["authorization"],
     }
-    rest = {"match": {"prefix": "/"}, "route": {"cluster": CONTROL, **unhurried}}
+
+
+def _routes(settings: DataplaneSettings, *, public: bool) -> dict[str, Any]:
+    calls = calls_route(settings, PICK)
+    rest = {"match": {"prefix": "/"}, "route": {"cluster": CONTROL, **unhurried(settings)}}
     return {
         "name": "all",
         "response_headers_to_add": [timing(UPSTREAM_TIME, "APPEND_IF_EXISTS_OR_ADD")],
@@ -195,14 +222,41 @@ def _routes(settings: DataplaneSettings) -> dict[str, Any]:
                 "name": "all",
                 "domains": ["*"],
                 "request_headers_to_remove": ["x-envoy-external-address"],
-                "routes": [calls, rest],
+                "routes": [calls, *(grpc.routes(unhurried(settings)) if public else ()), rest],
                 **cors_policies(settings.cors),
             }
         ],
     }
 
 
-def _access_log() -> dict[str, Any]:
+def request_ids() -> dict[str, Any]:
+    """What an HTTP connection manager does about the ids of requests."""
+    return {
+        "generate_request_id": True,
+        "preserve_external_request_id": True,
+        "request_id_extension": {
+            "typed_config": {
+                "@type": f"{_TYPE}extensions.request_id.uuid.v3.UuidRequestIdConfig",
+                "pack_trace_reason": False,  # a caller's id stays as it is
+            }
+        },
+    }
+
+
+def _unless_cold() -> dict[str, Any]:
+    return {
+        "extension_filter": {
+            "name": "unless-cold",
+            "typed_config": {
+                "@type": f"{_TYPE}extensions.access_loggers.filters.cel.v3.ExpressionFilter",
+                "expression": "!(has(upstream.address) && upstream.address.endsWith('/cold.sock'))",
+            },
+        }
+    }
+
+
+def access_log() -> dict[str, Any]:
+    """A line of JSON for each call, on standard output."""
     fields = {
         "time": "%START_TIME%",
         "request_id": f"%REQ({http.REQUEST_ID})%",
@@ -214,6 +268,7 @@ def _access_log() -> dict[str, Any]:
         "path": "%PATH(NQ)%",
         "protocol": "%PROTOCOL%",
         "status": "%RESPONSE_CODE%",
+        "grpc": "%RESP(grpc-status)%",  # of a call that failed; its HTTP status is 200
         "flags": "%RESPONSE_FLAGS%",
         "details": "%RESPONSE_CODE_DETAILS%",
         "attempts": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",

@@ -12,9 +12,10 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Protocol
 
 from dcf.builder.builder import Builder
 from dcf.builder.deployed import Deployed
@@ -25,25 +26,34 @@ from dcf.builder.uv import Uv
 from dcf.client.address import GATEWAY
 from dcf.control.catalog import Catalog
 from dcf.dataplane.bootstrap import Sockets
+from dcf.dataplane.checks import Checks
 from dcf.dataplane.discovery import Discovery
 from dcf.engines.local.engine import LocalEngine
 from dcf.errors import DcfError
 from dcf.gateway import access
 from dcf.gateway.counting import Counting
 from dcf.gateway.deploys import Deploys
+from dcf.gateway.grpc.server import GrpcServer
+from dcf.gateway.holding import Holding
 from dcf.gateway.http.app import make_app
+from dcf.gateway.http.auth import Door
+from dcf.gateway.http.holds import Holds
 from dcf.gateway.http.jwks import KeySet
 from dcf.gateway.http.server import HttpServer
 from dcf.gateway.loop import ControlLoop
 from dcf.gateway.plane import ControlPlane
 from dcf.gateway.processes import supervisor_socket
 from dcf.gateway.routing import Routing
+from dcf.gateway.scaling import Autoscaler
 from dcf.gateway.staging import Stager
 from dcf.settings import ControlSettings, Locations, StoreSettings, WatcherSettings
 from dcf.supervision.client import SupervisorClient
 from dcf.telemetry import log
 
 logger = logging.getLogger("dcf.gateway")
+
+UNHURRIED = 60.0
+"""Seconds beyond the longest start that a call waits for a replica and sets no deadline itself."""
 
 THREADS = 32
 """For what blocks: disk, catalog, builds. The few that take long are bounded by themselves, so that
@@ -69,14 +79,22 @@ def main() -> int:
     return 0
 
 
+class Running(Protocol):
+    """What goes on all the time."""
+
+    async def run(self) -> None:
+        """Goes on until it is cancelled."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Parts:
     """What is joined, as far as it is started and ended by itself."""
 
     plane: ControlPlane
     loop: ControlLoop
-    counting: Counting
+    background: Sequence[Running]
     discovery: Discovery
+    checks: Checks
 
 
 def _join(
@@ -90,7 +108,7 @@ def _join(
     builder = Builder(store, Uv(env), settings=StoreSettings.from_mapping(env))
     deployed = Deployed(store)
     engine = LocalEngine(SupervisorClient(supervisor_socket(places)), env)
-    discovery = Discovery()
+    discovery = Discovery(sockets.cold)
     routing = Routing(discovery)
     stager = Stager(
         store,
@@ -115,6 +133,7 @@ def _join(
             stager=stager,
             builder=builder,
             deployed=deployed,
+            engine=engine,
             settings=settings,
         ),
         uploads=Uploads(store, most_bytes=settings.upload_limit, most_files=settings.upload_files),
@@ -122,7 +141,29 @@ def _join(
         counting=counting,
         settings=settings,
     )
-    return _Parts(plane, loop, counting, discovery)
+    autoscaler = Autoscaler(
+        catalog,
+        counting,
+        held=lambda: holding.waiting(),  # noqa: PLW0108  each needs the other
+        wake=loop.wake,
+    )
+    holding = Holding(
+        catalog,
+        loop,
+        routing,
+        most=settings.held,
+        most_in_all=settings.held_in_all,
+        patience=settings.start_timeout + UNHURRIED,
+        wanted=autoscaler.wanted,
+    )
+    background = (
+        loop,
+        counting,
+        autoscaler,
+        holding,
+        loop.health(interval=settings.health_interval, silence=settings.health_silence),
+    )
+    return _Parts(plane, loop, background, discovery, Checks(Holds(holding).judge))
 
 
 async def _run(settings: ControlSettings, places: Locations, env: Mapping[str, str]) -> None:
@@ -136,14 +177,18 @@ async def _run(settings: ControlSettings, places: Locations, env: Mapping[str, s
         parts = _join(settings, places, sockets, env, catalog)
         tokens = access.prepare(settings, places, catalog.keys)
         key_set = None if settings.open else KeySet(tokens)
-        servers = [HttpServer(make_app(parts.plane, tokens, settings, key_set), sockets.control)]
+        servers: list[HttpServer | GrpcServer] = [
+            HttpServer(make_app(parts.plane, tokens, settings, key_set), sockets.control),
+            GrpcServer(parts.plane, Door(tokens, is_open=settings.open), sockets.grpc),
+        ]
         if key_set is not None:
             servers.append(HttpServer(key_set.app, sockets.keys))
-        async with _in_background(parts.loop, parts.counting):
+        async with _in_background(parts.background):
             await parts.loop.began()
             try:
                 # Not before: a living Envoy forgets what the first answer does not name.
                 await parts.discovery.start(sockets.discovery)
+                await parts.checks.start(sockets.hold)
                 for server in servers:
                     await server.start()
                 logger.info("in charge of %d functions", len(catalog.wanted()))
@@ -151,11 +196,12 @@ async def _run(settings: ControlSettings, places: Locations, env: Mapping[str, s
             finally:
                 for server in servers:
                     await server.stop()
+                await parts.checks.stop()
                 await parts.discovery.stop()
 
 
 @contextlib.asynccontextmanager
-async def _in_background(loop: ControlLoop, counting: Counting) -> AsyncIterator[None]:
+async def _in_background(parts: Sequence[Running]) -> AsyncIterator[None]:
     """What goes on all the time; an error in it ends the process, to be started again."""
     main = asyncio.current_task()
 
@@ -163,7 +209,7 @@ async def _in_background(loop: ControlLoop, counting: Counting) -> AsyncIterator
         if not task.cancelled() and task.exception() is not None and main is not None:
             main.cancel()
 
-    tasks = [asyncio.create_task(work.run()) for work in (loop, counting)]
+    tasks = [asyncio.create_task(part.run()) for part in parts]
     for task in tasks:
         task.add_done_callback(ended)
     try:

@@ -11,7 +11,7 @@ from dcf.builder.deployed import Deployed
 from dcf.builder.uploads import Announced, Uploads
 from dcf.control.catalog import Catalog
 from dcf.engines.base import Engine
-from dcf.errors import DcfError, NotReady, ReplicaUnknown
+from dcf.errors import BlobsMissing, DcfError, NotReady, ReplicaUnknown
 from dcf.gateway import logs, status
 from dcf.gateway.counting import Counting
 from dcf.gateway.deployment import Deployment
@@ -22,7 +22,7 @@ from dcf.gateway.routing import Routing
 from dcf.model.artifact import BundleFile
 from dcf.model.event import Event
 from dcf.model.replica import ReplicaId, ReplicaState
-from dcf.model.revision import FunctionRecord
+from dcf.model.revision import FunctionRecord, Revision
 from dcf.model.status import FunctionStatus, GatewayInfo, ReplicaLine, RevisionStatus
 from dcf.protocol.progress import Progress
 from dcf.settings import ControlSettings
@@ -121,6 +121,23 @@ class ControlPlane:
         """
         await asyncio.to_thread(self._catalog.function, name)
         return await asyncio.to_thread(self._catalog.journal.events, name)
+
+    async def last_of(self, artifact: str, name: str) -> Revision:
+        """The newest revision with an artifact, of a certain function if that has one.
+
+        Args:
+            artifact: The artifact's digest.
+            name: The function whose own revisions come first.
+
+        Raises:
+            BlobsMissing: When no revision has it.
+        """
+        found = await asyncio.to_thread(self._catalog.last_of, artifact, name)
+        if found is None:
+            raise BlobsMissing(
+                f"there is no artifact {artifact} here; `dcf-cli function deploy` sends a function"
+            )
+        return found
 
     async def info(self) -> GatewayInfo:
         """The gateway itself."""

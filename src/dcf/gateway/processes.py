@@ -80,7 +80,7 @@ def control_process(
         env: This process's environment, with the user's settings of pip, uv and proxies.
     """
     sockets = Sockets.under(places.gateway_runtime)
-    made = (sockets.control, sockets.discovery, sockets.keys)
+    made = (sockets.control, sockets.discovery, sockets.grpc, sockets.keys)
     return ProcessSpec(
         name=CONTROL,
         command=(sys.executable, "-m", "dcf.gateway"),

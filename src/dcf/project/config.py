@@ -9,6 +9,7 @@ from typing import Any
 
 from dcf.errors import ConfigError, Problem
 from dcf.model.function import FunctionSpec, HandlerRef, Resources
+from dcf.model.scaling import ScalingWish
 from dcf.project.document import read_yaml
 from dcf.project.fields import CONFIG, DCF
 from dcf.project.kinds import PYTHON_ARGUMENT
@@ -85,6 +86,8 @@ def _spec(name: str, values: Mapping[str, Any]) -> FunctionSpec:
     made["handler"] = HandlerRef(**made.get("handler", {}))
     for resources in ("limits", "requests"):
         made[resources] = Resources(**made.get(resources, {}))
+    scaling = made.get("scaling", {})
+    made["scaling"] = ScalingWish(*(scaling.get(key) for key in ("min", "max", "target", "idle")))
     argument = dict(made.get("build_args", ())).get(PYTHON_ARGUMENT)
     if argument:
         made.setdefault("python", argument)

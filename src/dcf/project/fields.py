@@ -12,14 +12,19 @@ from typing import Any
 
 from yaml import Node
 
+from dcf.model.scaling import MOST_REPLICAS
 from dcf.project.kinds import (
     AT_LEAST_ONE,
     CPU,
     DURATION,
+    FEWEST,
     GPU,
+    IDLE,
     MEMORY,
+    MOST,
     NOT_NEGATIVE,
     PYTHON_ARGUMENT,
+    TARGET,
     VARIABLE_PATTERN,
     PythonVersion,
     RuntimeName,
@@ -124,6 +129,32 @@ def _resources(title: str) -> Section:
     )
 
 
+def _check_scaling(
+    nodes: Mapping[str, Node], values: dict[str, Any], where: str, faults: Faults
+) -> None:
+    """The two bounds are not crossed."""
+    low, high = values.get("min", 0), values.get("max", MOST_REPLICAS)
+    if low > high:
+        line = nodes["max"].start_mark.line + 1
+        faults.add(nodes["min"], f"{where}: min {low} is more than max {high} (line {line})")
+
+
+_SCALING = Section(
+    "scaling",
+    (
+        Field("min", FEWEST, "Fewest replicas; with 0, none where nobody calls."),
+        Field("max", MOST, "Most replicas."),
+        Field("target", TARGET, "Calls under way at a time that one replica is to have."),
+        Field(
+            "idle",
+            IDLE,
+            "Time without a call after which the last replica goes, where 'min' is 0: seconds, or "
+            "90s, 5m, 1h.",
+        ),
+    ),
+    _check_scaling,
+)
+
 FUNCTION = Section(
     "a function",
     (
@@ -190,6 +221,7 @@ FUNCTION = Section(
         Field("timeout", DURATION, "Longest time for one reply: seconds, or 90s, 5m, 1h."),
         Field("concurrency", AT_LEAST_ONE, "Calls at a time in one replica."),
         Field("queue", NOT_NEGATIVE, "Calls that may wait for their turn in one replica."),
+        Field("scaling", _SCALING, "How many replicas a gateway keeps."),
     ),
     _check_function,
 )

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from yaml import Node
 
+from dcf.model.scaling import LEAST_IDLE, LEAST_TARGET, LONGEST_IDLE, MOST_REPLICAS, MOST_TARGET
 from dcf.project import quantities
 from dcf.project.nodes import Faults, found, is_unset, kind_of
 from dcf.project.runtimes import runtimes, why_unavailable
@@ -197,6 +198,33 @@ AT_LEAST_ONE = Amount(
     "a whole number from 1 on",
     quantities.whole,
     {"type": "integer", "minimum": 1},
+)
+_OFF = "; to switch a function off: `dcf-cli function scale NAME 0`"
+
+FEWEST = Amount(
+    quantities.WHOLE_PATTERN,
+    "a whole number from 0 on",
+    quantities.replicas,
+    {"type": "integer", "minimum": 0, "maximum": MOST_REPLICAS},
+)
+MOST = Amount(
+    AT_LEAST_ONE.pattern,
+    AT_LEAST_ONE.wanted,
+    quantities.replicas,
+    {"type": "integer", "minimum": 1, "maximum": MOST_REPLICAS},
+    lambda text: _OFF if re.fullmatch(quantities.WHOLE_PATTERN, text) else "",
+)
+TARGET = Amount(
+    quantities.NUMBER_PATTERN,
+    "a number of calls above 0",
+    quantities.target,
+    {"type": "number", "minimum": LEAST_TARGET, "maximum": MOST_TARGET},
+)
+IDLE = Amount(
+    DURATION.pattern,
+    DURATION.wanted,
+    quantities.idle,
+    {"type": "number", "minimum": LEAST_IDLE, "maximum": LONGEST_IDLE},
 )
 NOT_NEGATIVE = Amount(
     quantities.WHOLE_PATTERN,

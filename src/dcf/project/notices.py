@@ -11,11 +11,11 @@ def notices(spec: FunctionSpec, *, deployed: bool = False) -> tuple[str, ...]:
 
     Args:
         spec: The function.
-        deployed: Whether it is to run behind a gateway, where limits hold and lists show image and
-            labels, and not by ``run`` or ``serve``.
+        deployed: Whether it is to run behind a gateway, where limits and scaling hold and lists
+            show image and labels, and not by ``run`` or ``serve``.
 
     Returns:
-        At most one sentence about images, one about clusters and one about limits.
+        At most one sentence about images, one about clusters and one about deployments.
     """
     arguments = [key for key, _ in spec.build_args if key != PYTHON_ARGUMENT]
     image, labels = ((), ()) if deployed else (("image",), ("labels",))
@@ -26,7 +26,9 @@ def notices(spec: FunctionSpec, *, deployed: bool = False) -> tuple[str, ...]:
         in_images.append("build_options")
     in_clusters = [key for key in ("constraints", *labels) if getattr(spec, key)]
     in_clusters += _amounts("requests", spec.requests)
-    in_deployments = [] if deployed else _amounts("limits", spec.limits)
+    in_deployments = _amounts("limits", spec.limits) + (["scaling"] if spec.scaling else [])
+    if deployed:
+        in_deployments = []
     return tuple(
         f"{spec.name}: {_joined(keys)} {'acts' if len(keys) == 1 else 'act'} only in {where}"
         for keys, where in (

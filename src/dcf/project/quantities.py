@@ -6,6 +6,8 @@ import math
 import re
 from decimal import Decimal
 
+from dcf.model.scaling import LEAST_IDLE, LEAST_TARGET, LONGEST_IDLE, MOST_REPLICAS, MOST_TARGET
+
 _DIGITS = "[0-9]{1,18}"
 """Enough for every amount there is, and too few to make the arithmetic slow."""
 _DECIMAL = rf"({_DIGITS}(\.[0-9]{{0,18}})?|\.{_DIGITS})"
@@ -20,6 +22,8 @@ MEMORY_PATTERN = rf"{_POSITIVE}{_DECIMAL}({'|'.join(_MEMORY_UNITS)}|[eE][+]?[0-9
 """A Kubernetes quantity (kubernetes.io, Quantity) from one byte up."""
 CPU_PATTERN = rf"{_POSITIVE}({_DIGITS}m|{_DECIMAL})"
 """A Kubernetes quantity in cores or thousandths of one."""
+NUMBER_PATTERN = _POSITIVE + _DECIMAL
+"""A number above 0."""
 WHOLE_PATTERN = r"[0-9]{1,9}(\.0+)?"
 """A whole number; ``1.0`` is one to JSON Schema, and so it is here."""
 DURATION_PATTERN = rf"{_POSITIVE}{_DECIMAL}({'|'.join(_SECONDS)})"
@@ -62,6 +66,42 @@ def seconds(text: str) -> float:
     """The seconds that ``text``, which matches :data:`DURATION_PATTERN`, comes to."""
     unit = text.lstrip("0123456789.")
     return float(text.removesuffix(unit)) * _SECONDS[unit]
+
+
+def replicas(text: str) -> int:
+    """The number of replicas that ``text``, which matches :data:`WHOLE_PATTERN`, comes to.
+
+    Raises:
+        ValueError: When it is more than ``MOST_REPLICAS``.
+    """
+    number = whole(text)
+    if number > MOST_REPLICAS:
+        raise ValueError(f"{MOST_REPLICAS} are the most")
+    return number
+
+
+def target(text: str) -> float:
+    """The calls that ``text``, which matches :data:`NUMBER_PATTERN`, comes to.
+
+    Raises:
+        ValueError: When they are out of bounds.
+    """
+    calls = float(text)
+    if not LEAST_TARGET <= calls <= MOST_TARGET:
+        raise ValueError(f"{LEAST_TARGET:g} is the least, {MOST_TARGET:g} the most")
+    return calls
+
+
+def idle(text: str) -> float:
+    """The seconds that ``text``, which matches :data:`DURATION_PATTERN`, comes to.
+
+    Raises:
+        ValueError: When they are out of bounds.
+    """
+    found = seconds(text)
+    if not LEAST_IDLE <= found <= LONGEST_IDLE:
+        raise ValueError(f"{LEAST_IDLE:g} s is the least, {LONGEST_IDLE / 3600:g}h the most")
+    return found
 
 
 def memory_hint(text: str) -> str:

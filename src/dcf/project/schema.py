@@ -16,7 +16,8 @@ def json_schema() -> dict[str, Any]:
     """The schema (draft 2020-12).
 
     It says what the validator says, but for what it has no words for: keys given twice, numbers
-    beyond every machine, and fields that contradict one another.
+    beyond every machine or every bound that are written as texts, and fields that contradict one
+    another.
     """
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

@@ -15,9 +15,12 @@ REQUEST_ID = "x-request-id"
 DEADLINE_MS = "x-dcf-deadline-ms"
 """Milliseconds that the caller still waits, counted from the request's arrival (relative, so that
 clocks need not agree; gRPC's ``grpc-timeout`` is relative for the same reason)."""
+HELD_MS = "x-dcf-held-ms"
+"""Milliseconds that a gateway has held a call until there was a replica, for the replica to see."""
 SERVER_TIMING = "server-timing"
 """Where the time went: ``queue`` and ``handler`` in milliseconds (W3C Server Timing), and behind a
-gateway ``gateway``: from the request's first byte to the reply's."""
+gateway ``gateway``: from the request's first byte to the reply's, and ``hold``: the part of it
+before there was a replica."""
 RETRY_AFTER = "retry-after"
 """Seconds (RFC 9110, 10.2.3)."""
 

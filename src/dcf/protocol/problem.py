@@ -19,6 +19,7 @@ _TITLES: dict[type[errors.DcfError], str] = {
     errors.DcfError: "The gateway cannot do this",
     errors.ProjectError: "The function cannot be used as it is",
     errors.FunctionNotFound: "There is no such function",
+    errors.RolloutInvalid: "There is nothing to act on",
     errors.BuildError: "The function could not be built",
     errors.StartError: "The function did not start",
     errors.AccessDenied: "Access denied",

@@ -73,7 +73,8 @@ def _add(message: Any, package: str, name: str, number: int, kind: str) -> None:
         kind = kind[1:-1]
     if kind.startswith("map<string,"):
         field.label = _F.LABEL_REPEATED
-        entry = message.nested_type.add(name=f"{name.title().replace('_', '')}Entry")
+        words = "".join(word[:1].upper() + word[1:] for word in name.split("_"))
+        entry = message.nested_type.add(name=f"{words}Entry")
         entry.options.map_entry = True
         _add(entry, package, "key", 1, "string")
         _add(entry, package, "value", 2, kind.removeprefix("map<string,")[:-1])

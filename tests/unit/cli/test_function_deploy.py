@@ -14,7 +14,7 @@ import pytest
 import dcf as root
 from dcf.cli.console import Console
 from dcf.cli.exits import ExitCode
-from dcf.errors import DcfError, HandlerInitFailed, PackageNotFound
+from dcf.errors import DcfError, HandlerInitFailed, PackageNotFound, RolloutInvalid
 from dcf.model.artifact import Bundle, BundleFile, digest_of
 from dcf.protocol.gateway import JSON_LINES, function_of
 from dcf.protocol.problem import to_problem
@@ -111,6 +111,48 @@ def test_deploy_sends_the_files_and_prints_the_url(dcf, folder, gateway, receive
     assert (folder / "src" / "handler.py").read_bytes() in receiver.blobs.values()
     wanted = receiver.deployed
     assert (wanted["minimum"], wanted["maximum"], wanted["wait"]) == (1, 4, True)
+
+
+@pytest.mark.parametrize(("given", "share"), [("10%", 10.0), ("10", 10.0), ("0.5 %", 0.5)])
+def test_a_canary_takes_a_part_of_the_calls(dcf, folder, receiver, given, share):
+    receiver.says(revision(2), ended(canary=2, share=share))
+
+    done = dcf("function", "deploy", "./hello", "--canary", given)
+
+    assert done.code == 0, done.err
+    assert receiver.deployed["canary"] == share
+    assert "  start: revision 2 is ready (" in done.err
+    last = f"hello: revision 2 takes {share:g} % of the calls, revision 1 the others"
+    assert done.err.splitlines()[-1] == last
+
+
+@pytest.mark.parametrize("given", ["0", "100", "100%", "-5", "1000", "ten", "%", "", "1e1"])
+def test_a_part_that_is_none_is_told(dcf, folder, gateway, given):
+    done = dcf("function", "deploy", "./hello", "--canary", given)
+
+    assert done.code == ExitCode.USAGE
+    assert "no part of the calls, such as 10%" in done.err
+    assert gateway.asked == []
+
+
+def test_a_canary_beside_nothing_is_told_with_what_to_do(dcf, folder, receiver):
+    receiver.says(failed(RolloutInvalid("hello is not deployed yet")))
+
+    done = dcf("function", "deploy", "./hello", "--canary", "10%")
+
+    assert done.code == ExitCode.PROJECT
+    assert "hello is not deployed yet" in done.err
+    assert "dcf-cli function revisions" in done.err
+
+
+def test_scaling_travels_with_the_spec(dcf, folder, receiver):
+    config = folder / "config.yaml"
+    config.write_text(config.read_text() + "    scaling: {min: 0, max: 3, idle: 1m}\n")
+    receiver.says(revision(1), ended())
+
+    assert dcf("function", "deploy", "./hello").code == 0
+    scaling = {"minimum": 0, "maximum": 3, "idle": 60.0}
+    assert receiver.deployed["spec"]["scaling"] == scaling
 
 
 def test_variables_travel_and_secrets_stay_names(dcf, folder, receiver):

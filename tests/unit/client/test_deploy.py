@@ -10,7 +10,7 @@ from dcf import errors
 from dcf.client import deploying
 from dcf.model.artifact import Bundle, BundleFile, digest_of
 from dcf.model.function import FunctionSpec
-from dcf.model.status import Failure, FunctionState
+from dcf.model.status import Failure, FunctionState, ReplicaStatus
 from dcf.protocol.gateway import members_of
 from dcf.protocol.problem import problem_members
 from dcf.protocol.progress import Progress, ProgressKind
@@ -90,6 +90,7 @@ def test_only_what_is_missing_is_sent_from_where_it_is_missing(client, server):
         "bundle": "B",
         "lock": "L",
         "maximum": None,
+        "canary": None,
         **given,
     }
     assert [(one.kind, one.step, one.detail) for one in told] == [
@@ -256,7 +257,7 @@ def test_a_deploy_that_breaks_off_and_then_crashes_tells_why(client, server):
 def test_a_deploy_that_breaks_off_and_is_never_ready_ends_in_time(client, server):
     slow = replace(HELLO, state=FunctionState.DEPLOYING)
     server.play(_broken_after_revision, lambda peer: _looked_at(peer, slow))
-    with pytest.raises(errors.DeadlineExceeded, match="hello was not ready within 0 s"):
+    with pytest.raises(errors.StartTimeout, match="hello was not ready within 0 s"):
         client.deploy(Build(), timeout=0)
 
 
@@ -264,6 +265,21 @@ def test_a_deploy_for_which_nobody_waits_ends_at_the_first_look(client, server):
     slow = replace(HELLO, state=FunctionState.DEPLOYING)
     server.play(_broken_after_revision, lambda peer: _looked_at(peer, slow))
     assert client.deploy(Build(), wait=False) == slow
+
+
+def test_a_canary_whose_deploy_breaks_off_is_looked_at_until_one_of_it_is_ready(client, server):
+    def first(peer):
+        _announced(peer)
+        server.happened.put(_deployed(peer, REVISION, end=False)["canary"])
+
+    def second(peer):
+        starting, ready = (ReplicaStatus("r", 2, state, 1.0) for state in ("starting", "ready"))
+        for replica in (starting, ready):
+            _looked_at(peer, replace(READY, revision=1, canary=2, replica_list=(replica,)))
+
+    server.play(first, second)
+    assert client.deploy(Build(), canary=12.5).canary == 2
+    assert server.happened.get(timeout=5) == 12.5
 
 
 def test_a_line_that_is_no_progress(client, server):

@@ -49,6 +49,7 @@ KEY = {"name": "phone", "created": 1.0, "revoked": False}
         (("revisions", "hello"), "GET", "/system/function/hello/revisions", None, [members_of(REVISION)], [REVISION]),
         (("events", "hello"), "GET", "/system/function/hello/events", None, [members_of(EVENT)], [EVENT]),
         (("scale", "hello", 3), "PUT", "/system/scale-function", {"name": "hello", "replicas": 3}, members_of(HELLO), HELLO),
+        (("scale", "hello", None), "PUT", "/system/scale-function", {"name": "hello", "replicas": None}, members_of(HELLO), HELLO),
         (("delete", "hello"), "DELETE", "/system/function/hello", None, None, None),
         (("gateway_info",), "GET", "/system/info", None, {**members_of(INFO), "newer": 1}, INFO),
         (("keys",), "GET", "/system/keys", None, [KEY], [KEY]),

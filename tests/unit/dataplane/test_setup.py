@@ -82,9 +82,16 @@ def filters(settings: DataplaneSettings, tmp_path: Path) -> dict[str, list[str]]
 
 
 def test_keys_and_origins_are_looked_at_only_where_they_matter(tmp_path):
-    assert filters(DataplaneSettings(), tmp_path) == {"public": ["router"], "private": ["router"]}
+    cold = ["hold", "router"]
+    grpc = ["whole", "invoke", "bridge", "reply"]
+    opened = filters(DataplaneSettings(), tmp_path)
+    assert opened == {"public": [*grpc, "router"], "private": ["router"], "cold": cold}
     closed = filters(DataplaneSettings(open=False, cors="*"), tmp_path)
-    assert closed == {"public": ["cors", "keys", "router"], "private": ["cors", "router"]}
+    assert closed == {
+        "public": ["cors", "keys", *grpc, "router"],
+        "private": ["cors", "router"],
+        "cold": cold,
+    }
 
 
 def test_no_access_log_when_none_is_wanted(tmp_path):

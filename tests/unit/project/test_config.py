@@ -9,6 +9,7 @@ import pytest
 
 from dcf.errors import ConfigError
 from dcf.model.function import FunctionSpec, HandlerRef, Resources
+from dcf.model.scaling import ScalingWish
 from dcf.project.config import load_config
 from dcf.project.fields import FUNCTION
 from dcf.project.kinds import OLDEST_PYTHON
@@ -107,6 +108,42 @@ def test_the_table_and_the_model_agree() -> None:
             assert {inner.name: inner.default for inner in one.kind.fields} == {
                 inner.name: getattr(handler, inner.name) for inner in fields(HandlerRef)
             }
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ("", ScalingWish()),
+        ("{min: 0}", ScalingWish(0)),
+        ("{min: 2, max: '5'}", ScalingWish(2, 5)),
+        ("{target: 0.5, idle: 90s}", ScalingWish(target=0.5, idle=90.0)),
+        ("{min: '', max: , target: 20, idle: 5}", ScalingWish(target=20.0, idle=5.0)),
+    ],
+)
+def test_scaling(tmp_path: Path, body: str, expected: ScalingWish) -> None:
+    assert spec(tmp_path, f"{{scaling: {body}}}").scaling == expected
+
+
+@pytest.mark.parametrize(
+    ("body", "column", "message"),
+    [
+        ("3", 26, "f.scaling: a number found, a mapping is wanted"),
+        ("{max: 0}", 32, "a whole number from 1 on is wanted; to switch a function off: `dcf-cli"),
+        ("{max: many}", 32, "a whole number from 1 on is wanted"),
+        ("{min: 1001}", 32, "a whole number from 0 on is wanted: 1000 are the most"),
+        ("{min: 3, max: 2}", 32, "f.scaling: min 3 is more than max 2 (line 1)"),
+        ("{target: 1000000}", 35, "a number of calls above 0 is wanted: 0.01 is the least, 100000"),
+        ("{idle: 500ms}", 33, "a time such as 90s or 5m, is wanted: 1 s is the least, 720h"),
+        ("{minimum: 1}", 27, "'minimum' is no key of scaling; did you mean 'min'?"),
+    ],
+)
+def test_scaling_that_cannot_be_meant_is_told(
+    tmp_path: Path, body: str, column: int, message: str
+) -> None:
+    (found,) = problems(tmp_path, f"functions: {{f: {{scaling: {body}}}}}\n")
+
+    assert found[:2] == (1, column)
+    assert message in found[2]
 
 
 def test_the_oldest_python_is_the_projects_own() -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from dcf.model.function import FunctionSpec, Resources
+from dcf.model.scaling import ScalingWish
 from dcf.project.notices import notices
 
 
@@ -35,6 +36,10 @@ from dcf.project.notices import notices
                 "f: limits.memory acts only in deployments, not in run and serve",
             ),
         ),
+        (
+            FunctionSpec("f", scaling=ScalingWish(0)),
+            ("f: scaling acts only in deployments, not in run and serve",),
+        ),
     ],
 )
 def test_notices(spec: FunctionSpec, expected: tuple[str, ...]) -> None:
@@ -49,6 +54,7 @@ def test_behind_a_gateway_limits_hold_and_what_lists_show_has_its_use() -> None:
         labels={"b": "c"},
         limits=Resources(memory=1),
         requests=Resources(memory=1),
+        scaling=ScalingWish(0),
     )
 
     assert notices(spec, deployed=True) == (

@@ -79,6 +79,9 @@ GOOD = [
         "{python: '3.13.1'}",
         "{timeout: 90, concurrency: 1, queue: 0}",
         "{timeout: 5m, concurrency: '4', queue: ''}",
+        "{scaling: }",
+        "{scaling: {min: 0, max: 10, target: 0.5, idle: 90s}}",
+        "{scaling: {min: '1', max: '', target: '20', idle: 300}}",
     ),
 ]
 BAD = [
@@ -149,6 +152,18 @@ BAD = [
         "{concurrency: '0'}",
         "{concurrency: 1.5}",
         "{queue: -1}",
+        "{scaling: 3}",
+        "{scaling: {minimum: 1}}",
+        "{scaling: {min: -1}}",
+        "{scaling: {min: 1.5}}",
+        "{scaling: {min: 1001}}",
+        "{scaling: {max: 0}}",
+        "{scaling: {max: many}}",
+        "{scaling: {target: 0}}",
+        "{scaling: {target: [1]}}",
+        "{scaling: {idle: 0.5}}",
+        "{scaling: {idle: soon}}",
+        "{scaling: {idle: true}}",
         "{runtme: python}",
     ),
 ]

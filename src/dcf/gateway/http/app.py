@@ -10,7 +10,7 @@ from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from dcf.control.near import nearest
-from dcf.errors import MethodNotAllowed, PathUnknown
+from dcf.errors import BadRequest, MethodNotAllowed, PathUnknown
 from dcf.gateway.http.auth import RULES, Access, Door
 from dcf.gateway.http.envelope import Envelope
 from dcf.gateway.http.functions import Functions
@@ -24,6 +24,7 @@ from dcf.gateway.plane import ControlPlane
 from dcf.gateway.tokens import Tokens
 from dcf.protocol import gateway, http
 from dcf.settings import ControlSettings
+from dcf.wire.gateway import SERVICE
 
 Handler = Callable[[Request], Awaitable[Response]]
 Table = Mapping[str, Mapping[str, Handler]]
@@ -73,8 +74,11 @@ def handlers(
             "PUT": functions.deploy,
         },
         function: {"GET": functions.show, "DELETE": functions.delete},
-        function + "/revisions": {"GET": functions.revisions},
-        function + "/events": {"GET": functions.events},
+        function + gateway.REVISIONS: {"GET": functions.revisions},
+        function + gateway.EVENTS: {"GET": functions.events},
+        function + gateway.ROLLBACK: {"POST": functions.rollback},
+        function + gateway.PROMOTE: {"POST": functions.promote},
+        function + gateway.ABORT: {"POST": functions.abort},
         gateway.SCALE: {"PUT": functions.scale},
         gateway.LOG + "{name}": {"GET": logs.read},
         gateway.UPLOADS: {"POST": uploads.announce},
@@ -121,6 +125,11 @@ class _Unknown:
     async def __call__(self, scope: Scope, receive: Receive, _send: Send) -> None:
         await self._door.check(Request(scope, receive), Access.KEY)
         path = scope["path"]
+        if path.startswith(f"/{SERVICE}/"):
+            raise BadRequest(
+                f"{path[:200]} is gRPC: HTTP/2, content-type application/grpc and te: trailers are"
+                f" wanted there. Over HTTP, functions are called at {http.FUNCTION_PREFIX}NAME"
+            )
         near = nearest(path, self._paths, limit=1)
         meant = f"; is {near[0]} meant?" if near else ""
         raise PathUnknown(f"there is nothing at {path[:200]}{meant}")

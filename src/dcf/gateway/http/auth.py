@@ -33,8 +33,11 @@ RULES: dict[tuple[str, str], Access] = {
     ("PUT", gateway.FUNCTIONS): Access.MANAGEMENT,
     ("GET", gateway.FUNCTION + "{name}"): Access.KEY,
     ("DELETE", gateway.FUNCTION + "{name}"): Access.MANAGEMENT,
-    ("GET", gateway.FUNCTION + "{name}/revisions"): Access.MANAGEMENT,
-    ("GET", gateway.FUNCTION + "{name}/events"): Access.MANAGEMENT,
+    ("GET", gateway.FUNCTION + "{name}" + gateway.REVISIONS): Access.MANAGEMENT,
+    ("GET", gateway.FUNCTION + "{name}" + gateway.EVENTS): Access.MANAGEMENT,
+    ("POST", gateway.FUNCTION + "{name}" + gateway.ROLLBACK): Access.MANAGEMENT,
+    ("POST", gateway.FUNCTION + "{name}" + gateway.PROMOTE): Access.MANAGEMENT,
+    ("POST", gateway.FUNCTION + "{name}" + gateway.ABORT): Access.MANAGEMENT,
     ("GET", gateway.LOG + "{name}"): Access.MANAGEMENT,
     ("PUT", gateway.SCALE): Access.MANAGEMENT,
     ("POST", gateway.UPLOADS): Access.MANAGEMENT,
@@ -67,7 +70,15 @@ class Door:
         self._is_open = is_open
 
     async def check(self, request: Request, access: Access) -> None:
-        """Returns if the request may come in.
+        """Returns if the request may come in. Errors as for :meth:`admit`."""
+        await self.admit(request.headers.get("authorization", ""), access)
+
+    async def admit(self, authorization: str, access: Access) -> None:
+        """Returns if whoever says this may come in.
+
+        Args:
+            authorization: The header, or gRPC's metadata; "" when there is none.
+            access: What is wanted.
 
         Raises:
             AccessDenied: If not.
@@ -75,7 +86,7 @@ class Door:
         """
         if access is Access.NOTHING or (self._is_open and access is Access.KEY):
             return
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        scheme, _, token = authorization.partition(" ")
         token = token.strip()
         if scheme.lower() != "bearer" or not token:
             raise AccessDenied("a token is wanted here: Authorization: Bearer TOKEN")

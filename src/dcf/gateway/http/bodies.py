@@ -48,31 +48,39 @@ async def pieces(request: Request, patience: float) -> AsyncGenerator[bytes, Non
             yield message["body"]
 
 
-async def read_object(request: Request, limit: int, members: Collection[str]) -> dict[str, Any]:
+async def read_object(
+    request: Request, limit: int, members: Collection[str], *, optional: bool = False
+) -> dict[str, Any]:
     """A JSON object.
 
     Args:
         request: Whose body it is.
         limit: Bytes.
         members: Those that it may have.
+        optional: Whether no body at all stands for an object without members.
 
     Raises:
         BadRequest: When it is none, or has others.
         BodyTooLarge: When it is over the limit.
         ClientGone: When the client goes away before the end.
     """
-    value = await read_json(request, limit)
+    body = await _read(request, limit)
+    value = {} if optional and not body else _parsed(body)
+    known = ", ".join(members) or "none"
     if not isinstance(value, dict):
-        raise BadRequest(f"the body: an object with {', '.join(members)} is wanted")
+        raise BadRequest(f"the body: an object is wanted; its members: {known}")
     for name in value:
         if name not in members:
-            known = ", ".join(members)
             raise BadRequest(f"{name[:80]}: there is no such member, only {known}")
     return value
 
 
 async def read_json(request: Request, limit: int) -> object:
     """What a JSON body says. Errors as for :func:`read_object`."""
+    return _parsed(await _read(request, limit))
+
+
+async def _read(request: Request, limit: int) -> bytes:
     if int(request.headers.get("content-length", 0)) > limit:
         raise BodyTooLarge(limit)
     body = bytearray()
@@ -80,6 +88,10 @@ async def read_json(request: Request, limit: int) -> object:
         body += piece
         if len(body) > limit:
             raise BodyTooLarge(limit)
+    return bytes(body)
+
+
+def _parsed(body: bytes) -> object:
     try:
         return json.loads(body.decode())
     except json.JSONDecodeError as error:

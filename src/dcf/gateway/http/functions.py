@@ -14,6 +14,7 @@ from dcf.gateway.http.bodies import Query, read_json, read_object
 from dcf.gateway.http.replies import Feed, Lines, as_json, wants_lines, while_connected
 from dcf.gateway.plane import ControlPlane
 from dcf.model.names import check_name
+from dcf.model.spec_json import LARGEST
 from dcf.protocol.gateway import JSON_LINES, members_of
 from dcf.protocol.problem import problem_members
 from dcf.protocol.progress import Progress, ProgressKind
@@ -67,16 +68,42 @@ class Functions:
         return Response(status_code=204)
 
     async def scale(self, request: Request) -> Response:
-        """Asks for a number of replicas."""
+        """Asks for a number of replicas, or to have it found out."""
         Query(request, ())
         members = await read_object(request, self._limit, (*_NAMES, "replicas"))
         names = [members[key] for key in _NAMES if key in members]
-        replicas = members.get("replicas")
         if len(names) != 1 or not isinstance(names[0], str):
             raise BadRequest("name: a function's name is wanted, once")
-        if isinstance(replicas, bool) or not isinstance(replicas, int):
-            raise BadRequest("replicas: a whole number is wanted")
+        # Left out by mistake it must not mean that the function scales by itself.
+        replicas = members.get("replicas", "")
+        if isinstance(replicas, bool) or not isinstance(replicas, int | None):
+            raise BadRequest(
+                "replicas: a whole number is wanted, or null to have the function scale by itself"
+            )
         return as_json(members_of(await self._plane.scale(check_name(names[0]), replicas)))
+
+    async def rollback(self, request: Request) -> Response:
+        """Makes an earlier revision the current one again."""
+        Query(request, ())
+        members = await read_object(request, self._limit, ("revision",), optional=True)
+        number = members.get("revision")
+        if isinstance(number, bool) or not isinstance(number, int | None):
+            raise BadRequest("revision: a whole number is wanted, or null for the one before")
+        if number is not None and not 0 < number <= LARGEST:
+            raise BadRequest("revision: revisions are counted from 1")
+        return as_json(members_of(await self._plane.rollback(name_of(request), number)))
+
+    async def promote(self, request: Request) -> Response:
+        """Makes the canary the current revision."""
+        Query(request, ())
+        await read_object(request, self._limit, (), optional=True)
+        return as_json(members_of(await self._plane.promote(name_of(request))))
+
+    async def abort(self, request: Request) -> Response:
+        """Ends the canary."""
+        Query(request, ())
+        await read_object(request, self._limit, (), optional=True)
+        return as_json(members_of(await self._plane.abort(name_of(request))))
 
     async def deploy(self, request: Request) -> Response:
         """Deploys. A client that goes away before the revision is in the catalog cancels it."""

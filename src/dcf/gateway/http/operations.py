@@ -45,6 +45,7 @@ def _operation(
     *,
     parameters: Sequence[Members] = (),
     body: Members | None = None,
+    is_optional: bool = False,
 ) -> dict[str, Any]:
     found: dict[str, Any] = {
         "operationId": name,
@@ -55,7 +56,7 @@ def _operation(
     if parameters:
         found["parameters"] = parameters
     if body is not None:
-        found["requestBody"] = {"required": True, "content": body}
+        found["requestBody"] = {"required": not is_optional, "content": body}
     return found
 
 
@@ -80,6 +81,7 @@ _KEY_NAME = _in_path("name", "The key's name.", _TEXT)
 _DIGEST = _in_path("digest", "The blob's name.", reference("Digest"))
 
 _STATUS = content(reference("FunctionStatus"))
+_AT_ONCE = "The function, before its replicas are ready."
 
 
 def _deploy(name: str) -> dict[str, Any]:
@@ -215,25 +217,48 @@ OPERATIONS: dict[tuple[str, str], dict[str, Any]] = {
         _reply("No call reaches it any more.", status=204),
         parameters=[_NAME],
     ),
-    ("GET", _FUNCTION + "/revisions"): _operation(
+    ("GET", _FUNCTION + gateway.REVISIONS): _operation(
         "list_revisions",
         "functions",
         "A function's revisions",
         _reply("The newest first.", content(_list_of("RevisionStatus"))),
         parameters=[_NAME],
     ),
-    ("GET", _FUNCTION + "/events"): _operation(
+    ("GET", _FUNCTION + gateway.EVENTS): _operation(
         "list_events",
         "functions",
         "What happened to a function",
         _reply("The newest first.", content(_list_of("Event"))),
         parameters=[_NAME],
     ),
+    ("POST", _FUNCTION + gateway.ROLLBACK): _operation(
+        "roll_back",
+        "functions",
+        "Makes an earlier revision the current one again; a canary ends",
+        _reply(_AT_ONCE, _STATUS),
+        parameters=[_NAME],
+        body=content(reference("Rollback")),
+        is_optional=True,
+    ),
+    ("POST", _FUNCTION + gateway.PROMOTE): _operation(
+        "promote",
+        "functions",
+        "Makes the canary the current revision",
+        _reply(_AT_ONCE, _STATUS),
+        parameters=[_NAME],
+    ),
+    ("POST", _FUNCTION + gateway.ABORT): _operation(
+        "abort",
+        "functions",
+        "Ends the canary",
+        _reply(_AT_ONCE, _STATUS),
+        parameters=[_NAME],
+    ),
     ("PUT", gateway.SCALE): _operation(
         "scale_function",
         "functions",
-        "Asks for a number of replicas",
-        _reply("The function, before they are ready.", _STATUS),
+        "Asks for a number of replicas, or has it scale by itself again",
+        _reply(_AT_ONCE, _STATUS),
         body=content(reference("Scale")),
     ),
     ("GET", gateway.LOG + "{name}"): _LOG,

@@ -7,7 +7,7 @@ from typing import Any
 from dcf.model.event import EventKind
 from dcf.model.names import NAME_PATTERN
 from dcf.model.replica import ReplicaState
-from dcf.model.scaling import MOST_REPLICAS
+from dcf.model.scaling import LEAST_IDLE, LEAST_TARGET, LONGEST_IDLE, MOST_REPLICAS, MOST_TARGET
 from dcf.model.status import FunctionState
 from dcf.protocol.progress import ProgressKind
 
@@ -15,7 +15,8 @@ _TEXT = {"type": "string"}
 _FLAG = {"type": "boolean"}
 _WHOLE = {"type": "integer", "minimum": 0}
 _TIME = {"type": "number", "description": "Seconds since the epoch."}
-_SECONDS = {"type": "number"}
+_NUMBER = {"type": "number"}
+_SECONDS = _NUMBER
 _TEXTS = {"type": "array", "items": _TEXT}
 _PAIRS = {"type": "object", "additionalProperties": _TEXT}
 _NAME = {"type": "string", "pattern": f"^{NAME_PATTERN}$"}
@@ -74,6 +75,11 @@ _ANSWERS: dict[str, Any] = {
             "ready": _WHOLE,
             "minimum": _WHOLE,
             "maximum": _WHOLE,
+            "target": {**_NUMBER, "description": "Calls under way in one replica."},
+            "idle": {**_SECONDS, "description": "Seconds until the last replica goes."},
+            "by_hand": {**_FLAG, "description": "Whether that number was asked for by hand."},
+            "canary": _maybe(_WHOLE),
+            "share": {**_NUMBER, "description": "Percent of the calls that the canary gets."},
             "desc": _TEXT,
             "maintainer": _TEXT,
             "image": _TEXT,
@@ -104,7 +110,13 @@ _ANSWERS: dict[str, Any] = {
     "ReplicaState": _one_of(ReplicaState),
     "RevisionStatus": _record(
         "One revision.",
-        {"number": _WHOLE, "artifact": _reference("Digest"), "created": _TIME, "current": _FLAG},
+        {
+            "number": _WHOLE,
+            "artifact": _reference("Digest"),
+            "created": _TIME,
+            "current": _FLAG,
+            "share": _maybe({**_NUMBER, "description": "Percent of the calls, as a canary."}),
+        },
     ),
     "Event": _record(
         "What happened to a function.",
@@ -219,6 +231,7 @@ _QUESTIONS: dict[str, Any] = {
         secrets=_TEXTS,
         constraints=_TEXTS,
         labels=_PAIRS,
+        scaling=_reference("ScalingWish"),
         docker_registry=_TEXT,
         image=_TEXT,
         build_args={
@@ -226,6 +239,13 @@ _QUESTIONS: dict[str, Any] = {
             "items": {"type": "array", "items": _TEXT, "minItems": 2, "maxItems": 2},
         },
         build_options=_TEXTS,
+    ),
+    "ScalingWish": _sent(
+        "How many replicas; null leaves what is.",
+        minimum=_maybe(_REPLICAS),
+        maximum=_maybe({**_REPLICAS, "minimum": 1}),
+        target=_maybe({**_NUMBER, "minimum": LEAST_TARGET, "maximum": MOST_TARGET}),
+        idle=_maybe({**_NUMBER, "minimum": LEAST_IDLE, "maximum": LONGEST_IDLE}),
     ),
     "Deployment": _sent(
         "A deploy.",
@@ -236,18 +256,31 @@ _QUESTIONS: dict[str, Any] = {
         bundle=_reference("Digest"),
         lock=_reference("Digest"),
         minimum=_maybe(_REPLICAS),
-        maximum=_maybe(_REPLICAS),
+        maximum=_maybe({**_REPLICAS, "minimum": 1}),
         annotations=_maybe(_PAIRS),
+        canary=_maybe(
+            {
+                **_NUMBER,
+                "exclusiveMinimum": 0,
+                "exclusiveMaximum": 100,
+                "description": "Percent of the calls that it is to get.",
+            }
+        ),
         wait={**_FLAG, "description": "Whether to answer when it is ready; true by default."},
         timeout={**_SECONDS, "description": "Seconds to wait for that; 300 by default."},
     ),
     "Scale": _sent(
-        "A number of replicas. The name may also be called serviceName or functionName.",
+        "A number of replicas; null has the function scale by itself. The name may also be called"
+        " serviceName or functionName.",
         "replicas",
         name=_NAME,
         serviceName=_NAME,
         functionName=_NAME,
-        replicas=_REPLICAS,
+        replicas=_maybe(_REPLICAS),
+    ),
+    "Rollback": _sent(
+        "Which revision; null is the one before the current one.",
+        revision=_maybe({"type": "integer", "minimum": 1}),
     ),
     "Announcement": _sent(
         "A bundle and a lock.",

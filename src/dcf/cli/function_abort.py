@@ -1,0 +1,38 @@
+"""``dcf-cli function abort``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from dcf.cli import remote, rollout
+from dcf.cli.console import Console
+
+
+@click.command()
+@click.argument("name", shell_complete=remote.complete_name)
+@rollout.no_wait
+@rollout.timeout
+@remote.gateway
+def abort(
+    *, name: str, no_wait: bool, timeout: float, gateway: str | None, token_file: Path | None
+) -> None:
+    """End a canary: the current revision takes all calls again.
+
+    NAME is a deployed function, or with a slash its folder. Calls that the canary has are finished.
+
+    \b
+    Example:
+      dcf-cli function abort hello-dcf
+    """
+    function, client = remote.connect_for(name, gateway, token_file)
+    with client:
+        status = rollout.serve(
+            lambda: client.abort(function, wait=not no_wait, timeout=timeout),
+            client,
+            function,
+            what="the current revision, for all calls",
+            waits=not no_wait,
+        )
+    Console().say(f"{function}: revision {status.revision} takes all calls")

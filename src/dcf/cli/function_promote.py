@@ -1,0 +1,39 @@
+"""``dcf-cli function promote``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from dcf.cli import remote, rollout
+from dcf.cli.console import Console
+
+
+@click.command()
+@click.argument("name", shell_complete=remote.complete_name)
+@rollout.no_wait
+@rollout.timeout
+@remote.gateway
+def promote(
+    *, name: str, no_wait: bool, timeout: float, gateway: str | None, token_file: Path | None
+) -> None:
+    """Have a canary take all calls.
+
+    NAME is a deployed function, or with a slash its folder. The revision before goes when as many
+    replicas of the new one are ready as are wanted.
+
+    \b
+    Example:
+      dcf-cli function promote hello-dcf
+    """
+    function, client = remote.connect_for(name, gateway, token_file)
+    with client:
+        status = rollout.serve(
+            lambda: client.promote(function, wait=not no_wait, timeout=timeout),
+            client,
+            function,
+            what="the canary, for all calls",
+            waits=not no_wait,
+        )
+    Console().say(f"{function}: revision {status.revision} takes all calls")

@@ -1,0 +1,51 @@
+"""``dcf-cli function revisions``."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import click
+
+from dcf.cli import remote
+from dcf.cli.table import print_table
+from dcf.cli.times import age_text
+from dcf.model.status import RevisionStatus
+from dcf.protocol.gateway import members_of
+
+TITLES = ("Number", "Artifact", "Age", "Serves")
+
+
+@click.command()
+@remote.name
+@click.option("--json", "as_json", is_flag=True, help="Print a list of objects.")
+@remote.gateway
+def revisions(
+    *, name: str | None, as_json: bool, gateway: str | None, token_file: Path | None
+) -> None:
+    """List a function's revisions, the newest first.
+
+    NAME is a deployed function, or with a slash its folder; without it, the only function of
+    ./config.yaml.
+
+    \b
+    Example:
+      dcf-cli function revisions hello-dcf
+    """
+    function, client = remote.connect_for(name, gateway, token_file)
+    with client:
+        found = client.revisions(function)
+    if as_json:
+        click.echo(json.dumps([members_of(one) for one in found], indent=2))
+        return
+    print_table(TITLES, [revision_row(one) for one in found], as_json=False)
+
+
+def revision_row(revision: RevisionStatus) -> tuple[str | int, ...]:
+    """What a table has of a revision, under :data:`TITLES`."""
+    serves = "current" if revision.current else ""
+    if revision.share is not None:
+        serves = f"canary, {revision.share:g} %"
+    age = age_text(time.time() - revision.created)
+    return revision.number, revision.artifact, age, serves

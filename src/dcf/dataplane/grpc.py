@@ -1,0 +1,177 @@
+"""``pb.Gateway`` in Envoy: where gRPC goes, and how Invoke becomes a call of a function.
+
+Invoke touches no Python on its way. On its route alone, four of Envoy's filters are switched on:
+one waits for the whole message, some Lua (``invoke.lua``) takes the function's name and its input
+out of it, Envoy's reverse bridge makes HTTP/1.1 of gRPC and the other way round, and more Lua
+(``reply.lua``) wraps the reply, or makes a gRPC status of a problem document. All else that is gRPC
+goes to the control plane. Why so: docs/decisions/0020-grpc.md.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from importlib import resources
+from typing import Any
+
+from dcf import errors
+from dcf.protocol import http
+from dcf.protocol.status import status_of
+from dcf.wire.gateway import SERVICE
+
+GRPC = "Control-plane-gRPC"
+"""The cluster of the control plane's gRPC server. No function has a capital in its name."""
+
+INVOKE = f"/{SERVICE}/Invoke"
+
+LARGEST = 16 * 1024**2
+"""Bytes of Input, and of a reply. Envoy has such a message whole, several times while it is turned
+into another, and serves nobody else on that thread meanwhile: for 16 MiB some 0.1 s and 150 MB, for
+64 MiB 0.5 s and 600 MB. gRPC clients take replies up to 4 MB, unless told otherwise."""
+
+ROUND_INPUT = 1024
+"""Bytes that the name and the tags of a request may take beside its Input."""
+
+LONGEST_MESSAGE = 5000
+"""Bytes of an error's message as it is sent: clients take 8 KiB of headers."""
+
+_TYPE = "type.googleapis.com/envoy."
+_TOLD = "dcf.grpc"
+"""Key of the dynamic metadata in which the Lua leaves an error for :func:`mappers`."""
+_ADD = "OVERWRITE_IF_EXISTS_OR_ADD"
+
+_TOO_LARGE = f"more than {LARGEST} bytes, which is what gRPC takes here; HTTP takes more"
+_NO_TEXT = (
+    "the reply is no UTF-8, and Msg is a text: have the handler return base64, or call"
+    f" POST {http.FUNCTION_PREFIX}NAME over HTTP, where bytes stay bytes"
+)
+
+_OF_HTTP = {
+    400: 3, 401: 16, 403: 7, 404: 5, 405: 12, 408: 4, 409: 10, 412: 9, 413: 8, 416: 11, 422: 3,
+    429: 8, 499: 1, 500: 13, 501: 12, 502: 14, 503: 14, 504: 4,
+}  # fmt: skip
+"""The gRPC number of a status that a handler gave by itself, without a problem document."""
+_OTHER = 2
+"""That of every other one: gRPC's UNKNOWN."""
+
+# What says that it takes trailers is gRPC; anything else only has its content type.
+_TE = {"name": "te", "string_match": {"exact": "trailers"}}
+
+
+def filters() -> list[dict[str, Any]]:
+    """The filters, switched off; calls over HTTP pay nothing for them."""
+    bridge = {"content_type": http.BINARY, "withhold_grpc_frames": True}
+    return [
+        # It also sets how much of a reply is kept.
+        _off("whole", "buffer.v3.Buffer", {"max_request_bytes": LARGEST + ROUND_INPUT}),
+        _off("invoke", "lua.v3.Lua", _lua("invoke.lua")),
+        _off("bridge", "grpc_http1_reverse_bridge.v3.FilterConfig", bridge),
+        _off("reply", "lua.v3.Lua", _lua("reply.lua")),
+    ]
+
+
+def routes(bounds: dict[str, str]) -> list[dict[str, Any]]:
+    """The routes of all that is gRPC.
+
+    Args:
+        bounds: Of time, as a route has them.
+    """
+    is_grpc = {"grpc": {}, "headers": [_TE]}
+    # Where Invoke goes stands in its message: the bridge has its route looked up anew.
+    to = {"route": {"cluster": GRPC, **bounds}}
+    return [
+        {
+            "match": {"path": INVOKE, **is_grpc},
+            **to,
+            "typed_per_filter_config": _on("whole", "invoke", "bridge", "reply"),
+        },
+        {"match": {"prefix": "/", **is_grpc}, **to, "typed_per_filter_config": _on("reply")},
+    ]
+
+
+def mappers() -> list[dict[str, Any]]:
+    """What Envoy's own replies to gRPC say (``local_reply_config``), before all others."""
+    told = {
+        "matcher": {
+            "filter": _TOLD,
+            "path": [{"key": "status"}],
+            "value": {"present_match": True},
+        },
+        "match_if_key_not_found": False,
+    }
+    internal = {"default_value": 500, "runtime_key": "dcf.never_set_grpc_500"}
+    # Of a reply in chunks it is known only at its end how large it is, and the Lua never sees it.
+    too_large = [
+        {"status_code_filter": {"comparison": {"op": "EQ", "value": internal}}},
+        {"header_filter": {"header": _TE}},
+    ]
+    number = str(status_of(errors.BodyTooLarge).grpc)
+    return [
+        _mapper(
+            {"metadata_filter": told},
+            f"%DYNAMIC_METADATA({_TOLD}:status)%",
+            f"%DYNAMIC_METADATA({_TOLD}:message)%",
+        ),
+        _mapper({"and_filter": {"filters": too_large}}, number, f"the reply has {_TOO_LARGE}"),
+    ]
+
+
+def _mapper(condition: dict[str, Any], number: str, message: str) -> dict[str, Any]:
+    header = {"header": {"key": "grpc-status", "value": number}, "append_action": _ADD}
+    return {
+        "filter": condition,
+        "headers_to_add": [header],
+        "body_format_override": {"text_format_source": {"inline_string": message}},
+    }
+
+
+def _off(name: str, kind: str, config: dict[str, Any]) -> dict[str, Any]:
+    typed = {"@type": f"{_TYPE}extensions.filters.http.{kind}", **config}
+    return {"name": name, "typed_config": typed, "disabled": True}
+
+
+def _on(*names: str) -> dict[str, Any]:
+    switch = {"@type": f"{_TYPE}config.route.v3.FilterConfig", "config": {}}
+    return dict.fromkeys(names, switch)
+
+
+def _lua(file: str) -> dict[str, Any]:
+    text = resources.files("dcf.dataplane").joinpath(file).read_text("utf-8")
+    known = "".join(f"local {name} = {_literal(value)}\n" for name, value in _known().items())
+    return {"default_source_code": {"inline_string": known + text}}
+
+
+def _known() -> dict[str, object]:
+    """What the Lua is told under these names, so that each number is written down once."""
+    return {
+        "TOLD": _TOLD,
+        "NUMBERS": dict(_numbers()),
+        "OF_HTTP": _OF_HTTP,
+        "OTHER": _OTHER,
+        "LARGEST": LARGEST,
+        "LONGEST_MESSAGE": LONGEST_MESSAGE,
+        "FUNCTION_PREFIX": http.FUNCTION_PREFIX,
+        "DEADLINE_MS": http.DEADLINE_MS,
+        "BINARY": http.BINARY,
+        "BAD_REQUEST": status_of(errors.BadRequest).grpc,
+        "BODY_TOO_LARGE": status_of(errors.BodyTooLarge).grpc,
+        "UNSUPPORTED_REPLY": status_of(errors.UnsupportedReply).grpc,
+        "UNIMPLEMENTED": status_of(errors.MethodNotAllowed).grpc,
+        "TOO_LARGE": _TOO_LARGE,
+        "NO_TEXT": _NO_TEXT,
+    }
+
+
+def _numbers() -> Iterator[tuple[str, int]]:
+    """Every error's class and its number."""
+    for kind in vars(errors).values():
+        if isinstance(kind, type) and issubclass(kind, errors.DcfError):
+            yield kind.__name__, status_of(kind).grpc
+
+
+def _literal(value: object) -> str:
+    """A value as Lua writes it: as JSON does, but for tables."""
+    if isinstance(value, dict):
+        members = (f"[{_literal(key)}] = {_literal(one)}" for key, one in value.items())
+        return "{" + ", ".join(members) + "}"
+    return json.dumps(value)

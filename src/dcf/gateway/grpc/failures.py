@@ -1,0 +1,34 @@
+"""An error as gRPC tells it: a number and a message. ``dataplane/reply.lua`` does the same."""
+
+from __future__ import annotations
+
+import re
+
+from dcf.dataplane.grpc import LONGEST_MESSAGE
+from dcf.errors import BuildError, DcfError
+
+_DEAR = re.compile(rb"[^ -$&-~]")
+"""A byte that takes three in a header."""
+
+
+def message_of(error: DcfError) -> str:
+    """What happened, which names resemble the one asked for, and the author's traceback."""
+    text = str(error)
+    near = getattr(error, "near", ())
+    if near:
+        text += f"; is {' or '.join(near)} meant?"
+    more = getattr(error, "traceback", "")
+    if isinstance(error, BuildError):
+        more = error.output
+    return bounded("\n".join(filter(None, (text, more))))
+
+
+def bounded(text: str) -> str:
+    """``text`` in about as many bytes as a header may have; its middle goes first."""
+    data = text.encode(errors="replace")
+    encoded = len(data) + 2 * len(_DEAR.findall(data))
+    if encoded > LONGEST_MESSAGE:
+        kept = len(data) * LONGEST_MESSAGE // encoded
+        head, tail = data[: kept // 3], data[-(kept * 2 // 3) :]
+        return f"{head.decode(errors='ignore')}\n[...]\n{tail.decode(errors='ignore')}"
+    return data.decode()

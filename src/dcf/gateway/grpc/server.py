@@ -1,0 +1,192 @@
+"""The control plane's gRPC server, on a Unix socket behind Envoy."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import AsyncIterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import grpc
+import grpc.aio
+from google.protobuf.message import DecodeError
+
+from dcf.control.near import nearest
+from dcf.errors import AddressInUse, BadRequest, DcfError, MethodNotAllowed
+from dcf.gateway.grpc.failures import message_of
+from dcf.gateway.grpc.service import Method, Service
+from dcf.gateway.http.auth import Access, Door
+from dcf.gateway.plane import ControlPlane
+from dcf.protocol import http
+from dcf.protocol.status import status_of
+from dcf.wire.gateway import MESSAGES, METHODS, SERVICE
+
+logger = logging.getLogger("dcf.gateway")
+
+LARGEST = 4 * 1024**2
+"""Bytes of a request, gRPC's own default: they are names and settings."""
+
+REPLY = -1
+"""No bound: a list of every function is as long as it is."""
+
+GRACE = 2.0
+"""Seconds that requests under way may take once the server is to end."""
+
+UNHURRIED = 86_400.0
+"""Seconds that a client waits that sets no deadline."""
+
+RULES: dict[str, Access] = {
+    "Invoke": Access.KEY,
+    "Invokes": Access.KEY,
+    "Info": Access.KEY,
+    "HealthCheck": Access.KEY,
+    "List": Access.KEY,
+    "GetMeta": Access.KEY,
+    "GetLog": Access.MANAGEMENT,
+    "Deploy": Access.MANAGEMENT,
+    "Update": Access.MANAGEMENT,
+    "Delete": Access.MANAGEMENT,
+    "ReplicaUpdate": Access.MANAGEMENT,
+}
+"""What each method wants."""
+
+_CODES: Mapping[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
+
+_CANCELLED = 1
+"""gRPC's number for a request whose client went away."""
+
+_ABSENT = {
+    "Invokes": "streams are not served yet; Invoke answers one message at a time",
+    "Invoke": "Invoke is answered before it comes here, by Envoy",
+}
+
+
+class GrpcServer:
+    """Serves until it is stopped. On one event loop."""
+
+    def __init__(self, plane: ControlPlane, door: Door, path: Path) -> None:
+        """A server at rest.
+
+        Args:
+            plane: Does what is asked.
+            door: Knows who may ask.
+            path: Its socket, in a private folder; what a killed server left there is replaced.
+        """
+        self._handler = _Handler(Service(plane).methods, door)
+        self._path = path
+        self._server: Any = None
+
+    async def start(self) -> None:
+        """Returns once requests are accepted.
+
+        Raises:
+            AddressInUse: When the socket cannot be made.
+        """
+        bounds = [
+            ("grpc.max_receive_message_length", LARGEST),
+            ("grpc.max_send_message_length", REPLY),
+        ]
+        server = grpc.aio.server(options=bounds)
+        server.add_generic_rpc_handlers((self._handler,))
+        try:
+            self._path.unlink(missing_ok=True)
+            server.add_insecure_port(f"unix:{self._path}")
+        except (OSError, RuntimeError) as error:
+            raise AddressInUse(f"cannot listen on {self._path}: {error}") from error
+        await server.start()
+        self._path.chmod(0o600)
+        self._server = server
+
+    async def stop(self) -> None:
+        """Accepts nothing more; requests under way get :data:`GRACE` seconds."""
+        if self._server is not None:
+            await self._server.stop(GRACE)
+            self._server = None
+
+
+class _Handler(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpcio has no types
+    """Finds what answers a method. Messages are read where errors can be told."""
+
+    def __init__(self, methods: Mapping[str, Method], door: Door) -> None:
+        self._methods = methods
+        self._door = door
+
+    def service(self, call: Any) -> Any:
+        service, _, name = call.method.strip("/").rpartition("/")
+        if service == SERVICE and name in self._methods:
+            return grpc.unary_unary_rpc_method_handler(partial(self._answer, name))
+        return grpc.stream_stream_rpc_method_handler(partial(self._refuse, call.method))
+
+    async def _answer(self, name: str, data: bytes, context: Any) -> bytes:
+        begun = time.monotonic()
+        number = _CANCELLED
+        try:
+            await self._door.admit(_metadata(context, "authorization"), RULES[name])
+            reply = await self._methods[name](_read(name, data), _patience(context))
+            number = 0
+            return bytes(reply.SerializeToString())
+        except Exception as error:
+            number, message = _failure(error, _metadata(context, http.REQUEST_ID))
+            await context.abort(_CODES[number], message)
+            raise  # abort has raised already
+        finally:
+            _log(name, number, begun, context)
+
+    async def _refuse(
+        self, method: str, _requests: AsyncIterator[bytes], context: Any
+    ) -> AsyncIterator[bytes]:
+        service, _, name = method.strip("/").rpartition("/")
+        try:
+            await self._door.admit(_metadata(context, "authorization"), Access.KEY)
+            if service == SERVICE and name in _ABSENT:
+                raise MethodNotAllowed(_ABSENT[name])
+            known = {one.lower(): one for one in METHODS}
+            near = [known[one] for one in nearest(name, known, limit=1)]
+            meant = f"; is /{SERVICE}/{near[0]} meant?" if near else f", only {SERVICE}'s"
+            raise MethodNotAllowed(f"there is no method {method[:200]}{meant}")
+        except DcfError as error:
+            await context.abort(_CODES[status_of(type(error)).grpc], message_of(error))
+        yield b""  # never: a stream is answered by a generator
+
+
+def _read(name: str, data: bytes) -> Any:
+    kind = METHODS[name][0]
+    try:
+        return MESSAGES[kind].FromString(data)
+    except DecodeError as error:
+        raise BadRequest(f"the message is malformed: it is no {kind}") from error
+
+
+def _patience(context: Any) -> float:
+    left = context.time_remaining()
+    return UNHURRIED if left is None else min(left, UNHURRIED)
+
+
+def _metadata(context: Any, name: str) -> str:
+    for key, value in context.invocation_metadata() or ():
+        if key == name:
+            return value if isinstance(value, str) else value.decode(errors="replace")
+    return ""
+
+
+def _failure(error: Exception, request_id: str) -> tuple[int, str]:
+    if isinstance(error, DcfError):
+        return status_of(type(error)).grpc, message_of(error)
+    logger.error("request %s: a defect of the gateway", request_id, exc_info=error)
+    told = f"a defect of the gateway; its log tells more of {request_id}"
+    return status_of(DcfError).grpc, told
+
+
+def _log(name: str, number: int, begun: float, context: Any) -> None:
+    members = {
+        "method": "gRPC",
+        "path": f"/{SERVICE}/{name}",
+        "status": number,
+        "ms": round((time.monotonic() - begun) * 1000, 1),
+        "request_id": _metadata(context, http.REQUEST_ID),
+    }
+    level = logging.DEBUG if name == "HealthCheck" else logging.INFO
+    logger.log(level, "%s", json.dumps(members))

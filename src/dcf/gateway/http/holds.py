@@ -1,0 +1,73 @@
+"""Envoy's questions about calls that meet no replica, and the answers that their callers get."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from collections.abc import Callable
+from urllib.parse import unquote
+
+from dcf.dataplane.checks import Asked, Verdict
+from dcf.errors import DcfError
+from dcf.gateway.holding import Holding, Refused
+from dcf.gateway.http.replies import as_problem
+from dcf.protocol import http
+
+logger = logging.getLogger("dcf.gateway")
+
+_USABLE_MS = re.compile(r"[0-9]{1,12}")
+
+LONGEST = 86_400.0
+"""Seconds that a call is held at the most, whatever its caller says: as long as Envoy waits."""
+
+
+class Holds:
+    """From questions to answers."""
+
+    def __init__(self, holding: Holding, clock: Callable[[], float] = time.time) -> None:
+        """Asks nothing yet.
+
+        Args:
+            holding: Knows how long a call is to wait.
+            clock: Seconds since the epoch.
+        """
+        self._holding = holding
+        self._clock = clock
+
+    async def judge(self, asked: Asked) -> Verdict:
+        """Answers once the call may go on, or will never."""
+        given = asked.headers.get(http.DEADLINE_MS, "")
+        deadline = int(given) / 1000 if _USABLE_MS.fullmatch(given) else None
+        rest = asked.path.removeprefix(http.FUNCTION_PREFIX)
+        name = unquote(re.split("[/?]", rest, maxsplit=1)[0])
+        limit = None if deadline is None else min(deadline, LONGEST)
+        try:
+            await self._holding.hold(name, asked.since, limit)
+        except Refused as refused:
+            return self._refuse(asked, refused.error, str(refused.retry_after))
+        except Exception:
+            request_id = asked.headers.get(http.REQUEST_ID, "")
+            logger.exception("request %s: a defect of the gateway", request_id)
+            message = f"a defect of the gateway; its log tells more of {request_id}"
+            return self._refuse(asked, DcfError(message), None)
+        waited = self._waited(asked)
+        request = {http.HELD_MS: f"{waited:.0f}"}
+        if deadline is not None:
+            # What the replica counts from is its own time of arrival.
+            request[http.DEADLINE_MS] = str(max(1, round(deadline * 1000 - waited)))
+        return Verdict(request=request, reply={http.SERVER_TIMING: f"hold;dur={waited:.1f}"})
+
+    def _refuse(self, asked: Asked, error: DcfError, retry_after: str | None) -> Verdict:
+        response = as_problem(error, asked.headers.get(http.REQUEST_ID, ""))
+        reply = {
+            "content-type": http.PROBLEM,
+            http.SERVER_TIMING: f"hold;dur={self._waited(asked):.1f}",
+        }
+        if retry_after and http.RETRY_AFTER in response.headers:
+            reply[http.RETRY_AFTER] = retry_after
+        return Verdict(refusal=(response.status_code, bytes(response.body).decode()), reply=reply)
+
+    def _waited(self, asked: Asked) -> float:
+        """Milliseconds."""
+        return max(0.0, self._clock() - asked.since) * 1000

@@ -1,0 +1,135 @@
+"""A client of ``pb.Gateway`` as a compiler makes it from docs/gateway.proto: grpcio's sync one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import grpc
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+
+PROTO = Path(__file__).parents[2] / "docs" / "gateway.proto"
+PATIENCE = 30
+MAP = "map<string,string>"
+_F = descriptor_pb2.FieldDescriptorProto
+_KINDS = {
+    "string": _F.TYPE_STRING,
+    "bytes": _F.TYPE_BYTES,
+    "int32": _F.TYPE_INT32,
+    "uint64": _F.TYPE_UINT64,
+}
+
+
+def methods() -> dict[str, tuple[str, str]]:
+    """Each method's request and reply."""
+    pattern = r"rpc (\w+)\(((?:stream )?\w+)\) returns \(((?:stream )?\w+)\);"
+    return {name: (asked, given) for name, asked, given in re.findall(pattern, PROTO.read_text())}
+
+
+def fields() -> dict[str, dict[str, tuple[int, str]]]:
+    """Each message's fields: number, and kind as dcf.wire writes it."""
+    found = {}
+    for name, body in re.findall(r"message (\w+) \{(.*?)\}", PROTO.read_text(), re.DOTALL):
+        lines = re.findall(r"^ *(repeated )?(\w.*) (\w+) = (\d+);$", body, re.MULTILINE)
+        found[name] = {
+            field: (int(number), f"[{kind}]" if several else kind.replace(", ", ","))
+            for several, kind, field, number in lines
+        }
+    return found
+
+
+@cache
+def messages() -> dict[str, Any]:
+    """The classes of the messages."""
+    file = descriptor_pb2.FileDescriptorProto(name="gateway.proto", package="pb", syntax="proto3")
+    for name, members in fields().items():
+        message = file.message_type.add(name=name)
+        for field, (number, kind) in members.items():
+            added = message.field.add(name=field, number=number, label=_F.LABEL_OPTIONAL)
+            one = kind.strip("[]")
+            if one != kind or one == MAP:
+                added.label = _F.LABEL_REPEATED
+            if one == MAP:
+                entry = message.nested_type.add(name=f"{field}Entry")
+                entry.options.map_entry = True
+                for place, key in enumerate(("key", "value"), 1):
+                    text = {"type": _F.TYPE_STRING, "label": _F.LABEL_OPTIONAL}
+                    entry.field.add(name=key, number=place, **text)
+                one = f"{name}.{field}Entry"
+            if one in _KINDS:
+                added.type = _KINDS[one]
+            else:
+                added.type, added.type_name = _F.TYPE_MESSAGE, f".pb.{one}"
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    found = {name: pool.FindMessageTypeByName(f"pb.{name}") for name in fields()}
+    return {name: message_factory.GetMessageClass(one) for name, one in found.items()}
+
+
+class Stub:
+    """``stub("List")``, ``stub("Invoke", Service="echo", Input=b"x")``: one call, its reply.
+
+    Args:
+        channel: Where to.
+        token: For management.
+    """
+
+    def __init__(self, channel: grpc.Channel, token: str = "") -> None:
+        self._channel = channel
+        self._token = token
+
+    def __call__(
+        self, name: str, *, timeout: float | None = PATIENCE, metadata: Any = (), **given: Any
+    ) -> Any:
+        asked, replied = (messages()[one.removeprefix("stream ")] for one in methods()[name])
+        given_metadata = [*metadata]
+        if self._token:
+            given_metadata.append(("authorization", f"Bearer {self._token}"))
+        made = self._multicallable(name)(
+            f"/pb.Gateway/{name}",
+            request_serializer=asked.SerializeToString,
+            response_deserializer=replied.FromString,
+        )
+        request = asked(**given)
+        streams = methods()[name][0].startswith("stream ")
+        reply = made(
+            iter([request]) if streams else request, timeout=timeout, metadata=given_metadata
+        )
+        return list(reply) if streams else reply
+
+    def _multicallable(self, name: str) -> Any:
+        if methods()[name][0].startswith("stream "):
+            return self._channel.stream_stream
+        return self._channel.unary_unary
+
+    def raw(self, method: str, data: bytes, **more: Any) -> bytes:
+        """A message as it is, of any method."""
+        reply: bytes = self._channel.unary_unary(method)(data, timeout=PATIENCE, **more)
+        return reply
+
+    def error(self, name: str, **given: Any) -> tuple[grpc.StatusCode, str]:
+        """Status and message of a call that fails."""
+        return failure(lambda: self(name, **given))
+
+
+def failure(call: Callable[[], Any]) -> tuple[grpc.StatusCode, str]:
+    """Status and message of what a call fails with."""
+    try:
+        reply = call()
+    except grpc.RpcError as error:
+        return error.code(), error.details()
+    raise AssertionError(f"it went well: {reply}")
+
+
+@contextmanager
+def connected(port: int, token: str = "", **options: Any) -> Iterator[Stub]:
+    """A client of the gateway at a port of this machine; replies may be of any size."""
+    bounds = {"grpc.max_receive_message_length": -1, "grpc.max_send_message_length": -1}
+    with grpc.insecure_channel(
+        f"127.0.0.1:{port}", options=list((bounds | options).items())
+    ) as channel:
+        yield Stub(channel, token)

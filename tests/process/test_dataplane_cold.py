@@ -1,0 +1,255 @@
+"""Calls that meet no replica, held by a real Envoy until the test lets them go."""
+
+import asyncio
+import contextlib
+import json
+import shutil
+import socket
+import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from dcf.dataplane import cold
+from dcf.dataplane.checks import Asked, Checks, Verdict
+from dcf.dataplane.discovery import LINGER, Discovery
+from dcf.wire.envoy import CLUSTER
+from process.plane import Plane, running
+
+ECHO = """
+    class Handler:
+        def __call__(self, req):
+            if req.path == "/headers":
+                return {name: value for name, value in req.headers.items()}
+            return req.input
+"""
+REFUSED = Verdict(
+    refusal=(503, '{"error":"Whatever"}'),
+    reply={
+        "content-type": "application/problem+json",
+        "retry-after": "7",
+        "server-timing": "hold;dur=1.5",
+    },
+)
+
+
+class Gate:
+    """Holds every call until it is opened."""
+
+    def __init__(self, plane: Plane) -> None:
+        self._plane = plane
+        self._open = asyncio.Event()
+        self.waiting = 0
+        self.verdict = Verdict(
+            request={"x-dcf-held-ms": "12", "x-dcf-deadline-ms": "4000"},
+            reply={"server-timing": "hold;dur=12.0"},
+        )
+
+    async def judge(self, _asked: Asked) -> Verdict:
+        self.waiting += 1
+        try:
+            await self._open.wait()
+        finally:
+            self.waiting -= 1
+        return self.verdict
+
+    def open(self) -> None:
+        async def let() -> None:
+            self._open.set()
+
+        self._plane.do(let())
+
+
+@pytest.fixture
+def plane(short_dir):
+    with running(short_dir) as plane:
+        yield plane
+
+
+@pytest.fixture
+def gate(plane: Plane) -> Gate:
+    gate = Gate(plane)
+    plane.judge = gate.judge
+    return gate
+
+
+@contextlib.contextmanager
+def held(plane: Plane, gate: Gate, number: int, *arguments, **more):
+    """Calls that wait; then their replies."""
+    with ThreadPoolExecutor(number) as pool:
+        calls = [pool.submit(plane.call, *arguments, **more) for _ in range(number)]
+        try:
+            plane.until(lambda: gate.waiting == number)
+            yield calls
+        finally:
+            gate.open()
+
+
+def test_a_call_is_held_until_there_is_a_replica(plane, gate, launch):
+    headers = {"x_request_id": "mine", "x_dcf_deadline_ms": "5000", "authorization": "Bearer x"}
+    with held(plane, gate, 1, "/function/echo/headers?a=b", b"hello", **headers) as [call]:
+        [asked] = plane.asked
+        assert asked.path == "/function/echo/headers?a=b"
+        assert asked.headers == {"x-request-id": "mine", "x-dcf-deadline-ms": "5000"}
+        assert abs(asked.since - time.time()) < 5
+        plane.set("echo", launch(ECHO, function="echo").endpoint, revision=3)
+    status, given, body = call.result()
+    assert status == 200, body
+    seen = json.loads(body)
+    assert (seen["x-dcf-held-ms"], seen["x-dcf-deadline-ms"]) == ("12", "4000")
+    assert not [name for name in seen if name.startswith("x-envoy") or name == "authorization"]
+    assert given["x-request-id"] == "mine"
+    assert not [name for name in given if name.startswith("x-envoy") or name == "server"]
+    timing = given["server-timing"]
+    assert "hold;dur=12.0" in timing
+    assert "handler;" in timing
+    assert timing.count("gateway;") == 1
+    # Once in the log, under its own name, and with its client.
+    assert plane.call("/function/echo", b"warm")[0] == 200
+    lines = plane.access_log(2)
+    first = {"function": "echo", "revision": 3, "request_id": "mine", "client": "127.0.0.1"}
+    assert first.items() <= lines[0].items(), (lines, seen)
+    assert lines[1]["request_id"] != "mine"
+    assert len(plane.asked) == 1, "a warm call is not asked about"
+
+
+def test_a_refusal_comes_as_it_is(plane, gate):
+    gate.verdict = REFUSED
+    gate.open()
+    status, given, body = plane.call("/function/echo", b"x", x_request_id="mine")
+    assert (status, body) == (503, b'{"error":"Whatever"}')
+    assert (given["content-type"], given["retry-after"]) == ("application/problem+json", "7")
+    assert given["x-request-id"] == "mine"
+    assert "hold;dur=1.5" in given["server-timing"]
+    [line] = plane.access_log(1)
+    assert (line["status"], line["request_id"]) == (503, "mine")
+    if shutil.which("curl"):
+        url = f"http://127.0.0.1:{plane.port}/function/echo"
+        command = ["curl", "-si", "--http2-prior-knowledge", "-d", "hello", url]
+        reply = subprocess.run(command, capture_output=True, check=True).stdout
+        head, _, body = reply.partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/2 503")
+        assert b"content-type: application/problem+json\r\n" in head
+        assert b"retry-after: 7" in head
+        assert body == b'{"error":"Whatever"}'
+
+
+def test_by_the_private_socket(plane, gate, launch):
+    plane.set("other", launch(ECHO, function="other").endpoint)
+    with ThreadPoolExecutor() as pool:
+        call = pool.submit(plane.call_privately, "/function/echo")
+        plane.until(lambda: gate.waiting == 1)
+        plane.set("echo", launch(ECHO, function="echo").endpoint)
+        gate.open()
+        assert call.result()[0] == 200
+
+
+def test_many_at_once(plane, gate, launch):
+    with held(plane, gate, 200, "/function/echo", b"hello") as calls:
+        time.sleep(0.5)
+        assert (gate.waiting, len(plane.asked)) == (200, 200), "each is asked about once"
+        plane.set("echo", launch(ECHO, function="echo", queue=1000).endpoint)
+    assert [call.result()[::2] for call in calls] == [(200, b"hello")] * 200
+
+
+def test_a_large_body_waits_at_its_client(plane, gate, launch):
+    body = b"x" * 100_000_000
+    before = plane.memory()
+    with held(plane, gate, 1, "/function/echo", body) as [call]:
+        time.sleep(0.2)  # as much as goes in
+        assert plane.memory() - before < 20_000_000
+        plane.set("echo", launch(ECHO, function="echo").endpoint)
+    assert call.result()[2] == body
+    assert plane.memory() - before < 60_000_000
+
+
+def test_a_refused_large_body(plane, gate):
+    gate.verdict = REFUSED
+    gate.open()
+    with contextlib.closing(plane.connection()) as connection:
+        chunks = (b"x" * 100_000 for _ in range(100))
+        with contextlib.suppress(ConnectionError):
+            connection.request("POST", "/function/echo", chunks)
+        assert connection.getresponse().status == 503
+
+
+def test_websocket(plane, gate, short_dir):
+    async def upstream(reader, writer):
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert b"upgrade: websocket" in head.lower()
+        writer.write(
+            b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n"
+        )
+        while data := await reader.read(100):
+            writer.write(data.upper())
+        writer.close()
+
+    with socket.create_connection(("127.0.0.1", plane.port), timeout=5) as client:
+        client.sendall(
+            b"GET /function/chat HTTP/1.1\r\nhost: x\r\nupgrade: websocket\r\n"
+            b"connection: upgrade\r\nsec-websocket-version: 13\r\n"
+            b"sec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+        )
+        plane.until(lambda: gate.waiting == 1)
+        plane.set("chat", plane.serve(short_dir / "chat.sock", upstream))
+        gate.open()
+        assert client.recv(10_000).startswith(b"HTTP/1.1 101")
+        for word in (b"one", b"two"):
+            client.sendall(word)
+            assert client.recv(100) == word.upper()
+
+
+def test_a_client_that_goes_away_is_not_waited_for(plane, gate):
+    """As far as Envoy sees it: not while it reads nothing, because its buffers are full."""
+    with socket.create_connection(("127.0.0.1", plane.port), timeout=5) as client:
+        client.sendall(
+            b"POST /function/echo HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\nhalf"
+        )
+        plane.until(lambda: gate.waiting == 1)
+    plane.until(lambda: gate.waiting == 0)
+    assert len(plane.asked) == 1
+
+
+def test_who_decides_may_die_and_is_asked_again(plane, gate, launch):
+    with held(plane, gate, 3, "/function/echo", b"hello") as calls:
+        first = {asked.since for asked in plane.asked}
+        plane.do(plane.checks.stop())
+        plane.set("echo", launch(ECHO, function="echo").endpoint)
+        plane.checks = Checks(plane._judge)
+        plane.do(plane.checks.start(plane.sockets.hold))
+        plane.until(lambda: gate.waiting == 3)
+        assert {asked.since for asked in plane.asked[3:]} == first, "they are as old as they are"
+    assert [call.result()[::2] for call in calls] == [(200, b"hello")] * 3
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["at once", "late"])
+def test_calls_to_a_replica_that_has_just_died_are_held(plane, gate, launch, short_dir, late):
+    """Envoy still sends calls there when it hears that there is nobody any more."""
+    plane.restart_discovery(Discovery(plane.sockets.cold))
+    plane.set("echo", f"unix:{short_dir}/gone.sock")
+    with ThreadPoolExecutor(10) as pool:
+        calls = [pool.submit(plane.call, "/function/echo", b"hello") for _ in range(10)]
+        time.sleep(0.02)  # they are being tried
+        plane.remove("echo")
+        plane.until(lambda: gate.waiting == 10)
+        if late:
+            time.sleep(LINGER + 0.1)
+            assert "echo" not in plane.discovery._resources[CLUSTER]
+        plane.set("echo", launch(ECHO, function="echo").endpoint)
+        gate.open()
+        assert [call.result()[::2] for call in calls] == [(200, b"hello")] * 10
+    time.sleep(LINGER + 0.1)
+    assert plane.call("/function/echo", b"still there")[0] == 200
+
+
+def test_nobody_decides(short_dir, monkeypatch):
+    """The control plane is away for good: an error in the end, no hang."""
+    monkeypatch.setattr(cold, "RETRIES", 4)
+    with running(short_dir) as plane:
+        plane.do(plane.checks.stop())
+        problem = plane.problem("/function/echo", b"x")
+        assert problem["detail"] == "no connection to Control-plane"
+        plane.serve_control()
+        status, _, body = plane.call("/function/echo", b"x")
+        assert (status, json.loads(body)) == (404, {"control": "/function/echo"})

@@ -153,6 +153,17 @@ def test_list_has_the_columns_of_the_original(dcf, gateway):
     assert lines[2].endswith("Not Ready (crash-loop)")
 
 
+def test_list_calls_ready_what_starts_with_its_next_call(dcf, gateway):
+    gone = {"takes_calls": False, "state": FunctionState.IDLE, "ready": 0, "replicas": 0}
+    found = [status("alpha", **gone), status("beta", **gone, by_hand=True)]
+    gateway.answer("GET", "/system/functions", found)
+
+    lines = dcf("function", "list").text.splitlines()
+
+    assert lines[1].endswith("  Ready (idle)")
+    assert lines[2].endswith("  Not Ready")
+
+
 def test_list_as_json_is_what_the_gateway_tells(dcf, gateway):
     gateway.answer("GET", "/system/functions", [status("alpha")])
 

@@ -1,4 +1,4 @@
-"""A stream of gRPC by hand: HTTP/2 frames that are made beforehand, and counted when they come back.
+"""A stream of gRPC by hand: HTTP/2 frames made beforehand, and counted when they come back.
 
 No gRPC client of Python's is fast enough not to be what is measured. This one has one stream on one
 connection, whose messages are all alike (RFC 9113; grpc/grpc, doc/PROTOCOL-HTTP2.md).

@@ -415,9 +415,10 @@ def test_a_client_that_does_not_read_has_the_handler_wait(plane, replicas):
 
 
 def settled(look, seconds: float = 0.3) -> bool:
-    before = look()
+    before: int = look()
     time.sleep(seconds)
-    return before == look()
+    after: int = look()
+    return before == after
 
 
 def test_a_handler_that_does_not_read_has_the_client_wait(plane):
@@ -522,7 +523,9 @@ def test_streams_that_do_not_finish_get_a_status(short_dir, replicas, orphaned):
             talk.send("each", b"a")
             talk.receive()
             if orphaned:
-                bridge._process.stdin.close()
+                stdin = bridge._process.stdin
+                assert stdin is not None
+                stdin.close()
             else:
                 bridge.terminate()
             assert talk.failure() == (Code.UNAVAILABLE, "the gateway ends")

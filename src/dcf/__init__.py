@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from dcf.client.gateway import Client as Client
     from dcf.function.calls import call as call
     from dcf.function.calls import call_async as call_async
+    from dcf.function.calls import stream as stream
+    from dcf.function.calls import stream_async as stream_async
     from dcf.function.reply import Reply as Reply
     from dcf.function.request import Request as Request
     from dcf.function.secrets import secret as secret
@@ -32,6 +34,8 @@ _HOMES = {
     "call": "dcf.function.calls",
     "call_async": "dcf.function.calls",
     "secret": "dcf.function.secrets",
+    "stream": "dcf.function.calls",
+    "stream_async": "dcf.function.calls",
 }
 
 # Without `build`, which is not there inside a function's environment.
@@ -45,6 +49,8 @@ __all__ = [
     "call_async",
     "errors",
     "secret",
+    "stream",
+    "stream_async",
 ]
 
 

@@ -61,6 +61,8 @@ class CloseCode(IntEnum):
     """All messages are through."""
     GOING_AWAY = 1001
     """The client's end: it wants no more."""
+    NO_TEXT = 1007
+    """A text message is not UTF-8."""
     TOO_LARGE = 1009
     """A message is over the limit."""
     FAILED = 1011

@@ -158,9 +158,7 @@ class Call:
     def work(self) -> None:
         """A message was taken or given: the handler has its time anew. From its thread as well."""
         self.resting = False
-        ends = time.monotonic() + self.limit
-        if ends > self.ends:
-            ends = self.ends
+        ends = min(time.monotonic() + self.limit, self.ends)
         self.deadline = ends
         self.request.renew(ends)
 

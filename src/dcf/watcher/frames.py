@@ -9,9 +9,14 @@ from __future__ import annotations
 
 from struct import pack
 
-from websockets.frames import Frame, Opcode, apply_mask
+from websockets.frames import Frame, Opcode
 from websockets.protocol import State
 from websockets.server import ServerProtocol
+
+try:
+    from websockets.speedups import apply_mask
+except ImportError:  # where it could not be compiled
+    from websockets.utils import apply_mask
 
 TEXT = 1
 BINARY = 2
@@ -19,6 +24,7 @@ BINARY = 2
 _WHOLE = 0x80
 """No fragment of the message follows."""
 _MASKED = 0x80
+_DATA = frozenset({Opcode.TEXT, Opcode.BINARY, Opcode.CONT})
 _PLAIN = frozenset({_WHOLE | TEXT, _WHOLE | BINARY})
 _PLAIN_TEXT = _WHOLE | TEXT
 _SHORT = {
@@ -91,7 +97,7 @@ class FrameReader:
             if end > size:
                 break
             if first in _PLAIN and not self._in_parts:
-                message = apply_mask(data[start:end], data[start - 4 : start])
+                message = apply_mask(data[start:end], bytes(data[start - 4 : start]))
                 found.append((first == _PLAIN_TEXT, message))
             else:
                 self._by_library(bytes(data[position:end]), found)
@@ -103,7 +109,11 @@ class FrameReader:
             return
         self._protocol.receive_data(data)
         for event in self._protocol.events_received():
-            if isinstance(event, Frame) and event.opcode in {Opcode.TEXT, Opcode.BINARY, Opcode.CONT}:
+            if isinstance(event, Frame) and event.opcode in {
+                Opcode.TEXT,
+                Opcode.BINARY,
+                Opcode.CONT,
+            }:
                 self._add(event, found)
 
     def _add(self, part: Frame, found: list[tuple[bool, bytes]]) -> None:

@@ -79,7 +79,7 @@ class ChunkPipe:
         self._arrived.set()
         self._notify()
 
-    def hold(self, held: bool) -> None:  # noqa: FBT001  what the transport says
+    def hold(self, *, held: bool) -> None:
         """Whether :meth:`get` waits although there are chunks: the reader is slow. For the loop."""
         self._held = held
         if not held:

@@ -30,15 +30,19 @@ class StreamConnection(asyncio.Protocol):
         while replies := await stream.receive():
             ...
         await stream.close()
+
+    Attributes:
+        loop: The event loop.
     """
 
     def __init__(self, exchange: StreamExchange) -> None:
         """What :meth:`open` connects."""
+        self.loop = asyncio.get_running_loop()
         self._exchange = exchange
         self._transport: asyncio.Transport | None = None
         self._items: list[Item] = []
         self._unread = 0
-        self._refusal: DcfError | None = None
+        self._failure: BaseException | None = None
         self._news = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
@@ -113,8 +117,11 @@ class StreamConnection(asyncio.Protocol):
             DcfError: Why the stream has ended, with the traceback from over there.
             ReplicaLost: When the connection broke.
             DeadlineExceeded: When the time is up. The stream can still be used.
+            BaseException: What :meth:`fail` was told.
         """
         while not self._items:
+            if self._failure is not None:
+                raise self._failure
             if self._exchange.over:
                 if self._exchange.error is not None:
                     raise self._exchange.error
@@ -125,6 +132,14 @@ class StreamConnection(asyncio.Protocol):
         if self._transport is not None and not self._transport.is_closing():
             self._transport.resume_reading()
         return items
+
+    def fail(self, failure: BaseException) -> None:
+        """Ends the stream from the sender's side; :meth:`receive` raises ``failure``."""
+        self._failure = failure
+        self._exchange.leave()
+        self._flush()
+        self.abort()
+        self._news.set()
 
     async def close(self) -> None:
         """Ends the connection: in an orderly way when the stream is over, else at once."""
@@ -184,8 +199,8 @@ class StreamConnection(asyncio.Protocol):
 
     async def _begin(self, patience: Patience) -> None:
         while not self._exchange.opened:
-            if self._refusal is not None:
-                raise self._refusal
+            if self._failure is not None:
+                raise self._failure
             await self._wait(patience)
 
     async def _wait(self, patience: Patience) -> None:
@@ -201,7 +216,7 @@ class StreamConnection(asyncio.Protocol):
         try:
             self._items += self._exchange.feed(data)
         except DcfError as error:
-            self._refusal = self._refusal or error
+            self._failure = self._failure or error
         self._flush()
         self._news.set()
 

@@ -295,8 +295,9 @@ def test_a_replica_that_ends_during_the_stream(stub, plane, tmp_path, folder):
         (folder / "more").mkdir()
         plane.set("brittle", start(EACH, function="brittle").endpoint)
         with stub.talk() as talk:
-            talk.send("brittle", b"a", b"end")
+            talk.send("brittle", b"a")
             assert talk.receive() == b"a"
+            talk.send("brittle", b"end")
             code, message = talk.failure()
     assert (code, message) == (Code.UNAVAILABLE, "the connection was closed during the stream")
 
@@ -378,12 +379,12 @@ def test_messages_over_the_limit(stub):
 
 
 def test_a_client_that_goes_away_ends_the_handlers(stub, replicas):
-    ended = said(replicas["whole"], "ended after")
+    ended = said(replicas["whole"], "ended after 1\n")
     with stub.talk() as talk:
         talk.send("whole", b"a")
         talk.receive()
         talk.call.cancel()
-        until(lambda: said(replicas["whole"], "ended after 1") > ended)
+        until(lambda: said(replicas["whole"], "ended after 1\n") > ended)
 
 
 def test_a_deadline_that_passes(stub, replicas):

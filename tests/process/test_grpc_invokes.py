@@ -445,18 +445,35 @@ def test_a_handler_that_does_not_read_has_the_client_wait(plane):
 # The process
 
 
-def test_a_line_of_the_log(short_dir, replicas):
-    with running(short_dir) as plane, connected(plane.port) as stub:
+@pytest.fixture(scope="module")
+def second(replicas) -> Iterator[tuple[Plane, Stub]]:
+    """A gateway whose bridge each test starts by itself."""
+    folder = Path(tempfile.mkdtemp(prefix="d-", dir="/tmp"))
+    with running(folder) as plane, connected(plane.port) as stub:
         plane.set("each", replicas["each"].endpoint)
-        plane.start_bridge()
-        with stub.talk(metadata=[("x-request-id", "an-id")]) as talk:
-            talk.send("each", b"a", b"b")
-            talk.end()
-            talk.rest()
-        with stub.talk() as talk:
-            talk.send("each", b"raise")
-            talk.failure()
-        good, bad = plane.bridge_log(2)
+        yield plane, stub
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def away(second) -> Iterator[tuple[Plane, Stub]]:
+    """Its bridge, if the test has started one, ends with the test."""
+    yield second
+    if hasattr(second[0], "bridge"):
+        second[0].bridge.stop(0)
+
+
+def test_a_line_of_the_log(away):
+    plane, stub = away
+    plane.start_bridge()
+    with stub.talk(metadata=[("x-request-id", "an-id")]) as talk:
+        talk.send("each", b"a", b"b")
+        talk.end()
+        talk.rest()
+    with stub.talk() as talk:
+        talk.send("each", b"raise")
+        talk.failure()
+    good, bad = plane.bridge_log(2)
     assert good.pop("ms") > 0
     assert good == {
         "method": "gRPC",
@@ -470,67 +487,65 @@ def test_a_line_of_the_log(short_dir, replicas):
     assert (bad["status"], bad["received"], bad["sent"]) == (13, 1, 0)
 
 
-def test_streams_of_a_killed_bridge_end_and_others_wait_for_the_next(short_dir, replicas):
-    with running(short_dir) as plane, connected(plane.port) as stub:
-        plane.set("each", replicas["each"].endpoint)
-        first = plane.start_bridge()
-        with stub.talk() as talk, stub.talk() as silent:
-            talk.send("each", b"a")
-            talk.receive()
-            silent.send("each")
-            time.sleep(0.1)
-            os.kill(first.pid, signal.SIGKILL)
-            # Once a reply has begun, all that Envoy can do is reset the stream.
-            assert talk.failure()[0] in {Code.UNAVAILABLE, Code.INTERNAL}
-            assert silent.failure()[0] is Code.UNAVAILABLE
-        assert stub("Invoke", Service="each", Input=b"x").Msg == "x"
-        with stub.talk() as talk:
-            talk.send("each", b"a")
-            plane.start_bridge()
-            assert talk.receive() == b"a"
-        first.stop(0)
+def test_streams_of_a_killed_bridge_end_and_others_wait_for_the_next(away):
+    plane, stub = away
+    first = plane.start_bridge()
+    with stub.talk() as talk, stub.talk() as silent:
+        talk.send("each", b"a")
+        talk.receive()
+        silent.send("each")
+        time.sleep(0.1)
+        os.kill(first.pid, signal.SIGKILL)
+        # Once a reply has begun, all that Envoy can do is reset the stream.
+        assert talk.failure()[0] in {Code.UNAVAILABLE, Code.INTERNAL}
+        assert silent.failure()[0] is Code.UNAVAILABLE
+    assert stub("Invoke", Service="each", Input=b"x").Msg == "x"
+    with stub.talk() as talk:
+        talk.send("each", b"a")
+        plane.start_bridge()
+        assert talk.receive() == b"a"
+    first.stop(0)
 
 
-def test_without_a_bridge(short_dir):
-    with running(short_dir) as plane, connected(plane.port) as stub, stub.talk() as talk:
+def test_without_a_bridge(away):
+    _, stub = away
+    with stub.talk() as talk:
         talk.send("each", b"a")
         assert talk.failure() == (Code.UNAVAILABLE, "no connection to Bridge")
 
 
-def test_a_bridge_that_is_asked_to_end_lets_streams_finish(short_dir, replicas):
-    with running(short_dir) as plane, connected(plane.port) as stub:
-        plane.set("each", replicas["each"].endpoint)
-        bridge = plane.start_bridge()
-        with stub.talk() as talk:
-            talk.send("each", b"a")
-            talk.receive()
-            bridge.terminate()
-            time.sleep(0.1)
-            talk.send("each", b"b")
-            assert talk.receive() == b"b"
-            talk.end()
-            assert talk.rest() == []
-        ended = bridge.wait(PATIENCE)
+def test_a_bridge_that_is_asked_to_end_lets_streams_finish(away):
+    plane, stub = away
+    bridge = plane.start_bridge()
+    with stub.talk() as talk:
+        talk.send("each", b"a")
+        talk.receive()
+        bridge.terminate()
+        time.sleep(0.1)
+        talk.send("each", b"b")
+        assert talk.receive() == b"b"
+        talk.end()
+        assert talk.rest() == []
+    ended = bridge.wait(PATIENCE)
     assert ended is not None
     assert ended.code == 0
 
 
 @pytest.mark.parametrize("orphaned", [True, False])
-def test_streams_that_do_not_finish_get_a_status(short_dir, replicas, orphaned):
-    with running(short_dir) as plane, connected(plane.port) as stub:
-        plane.set("each", replicas["each"].endpoint)
-        bridge = plane.start_bridge(drain=PATIENCE if orphaned else 0.1)
-        with stub.talk() as talk:
-            talk.send("each", b"a")
-            talk.receive()
-            if orphaned:
-                stdin = bridge._process.stdin
-                assert stdin is not None
-                stdin.close()
-            else:
-                bridge.terminate()
-            assert talk.failure() == (Code.UNAVAILABLE, "the gateway ends")
-        ended = bridge.wait(PATIENCE)
+def test_streams_that_do_not_finish_get_a_status(away, orphaned):
+    plane, stub = away
+    bridge = plane.start_bridge(drain=PATIENCE if orphaned else 0.1)
+    with stub.talk() as talk:
+        talk.send("each", b"a")
+        talk.receive()
+        if orphaned:
+            stdin = bridge._process.stdin
+            assert stdin is not None
+            stdin.close()
+        else:
+            bridge.terminate()
+        assert talk.failure() == (Code.UNAVAILABLE, "the gateway ends")
+    ended = bridge.wait(PATIENCE)
     assert ended is not None
     assert ended.code == 0
 

@@ -127,11 +127,7 @@ class Call:
     # What the functions do
 
     async def reply(self, items: Sequence[Item]) -> None:
-        """Passes replies on; returns when there is room for more.
-
-        Raises:
-            BodyTooLarge: When one is larger than allowed.
-        """
+        """Passes replies on; returns when there is room for more."""
         if self.done.is_set():
             return
         outputs = [self._output(item) for item in items]
@@ -172,7 +168,7 @@ class Call:
             raise BadRequest("Service: a function's name is wanted")
         if len(self._links) == FUNCTIONS:
             raise BadRequest(f"one call names no more than {FUNCTIONS} functions")
-        link = Link(self, service.decode())
+        link = Link(self, service.decode(), self._most)
         self._open.add(link)
         task = asyncio.create_task(link.run(self._address, self._headers))
         self._tasks.add(task)
@@ -189,8 +185,6 @@ class Call:
     def _output(self, item: Item) -> bytes:
         if isinstance(item, Failure):
             return to_problem(item.error, self._request_id)
-        if len(item) > self._most:
-            raise BodyTooLarge(self._most)
         return item
 
     def _finish_if_all_ended(self) -> None:

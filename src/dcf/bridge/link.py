@@ -43,15 +43,17 @@ class Link:
     What is put here before it is open waits.
     """
 
-    def __init__(self, owner: Owner, name: str) -> None:
+    def __init__(self, owner: Owner, name: str, most: int) -> None:
         """Nothing is connected yet.
 
         Args:
             owner: Is told what comes.
             name: The function's.
+            most: Bytes that a reply may have.
         """
         self.name = name
         self._owner = owner
+        self._most = most
         self._waiting: list[bytes] = []
         self._size = 0
         self._has_ended = False
@@ -82,7 +84,7 @@ class Link:
         """
         try:
             target = f"{http.FUNCTION_PREFIX}{self.name}"
-            stream = await StreamConnection.open(address, target, headers)
+            stream = await StreamConnection.open(address, target, headers, most=self._most)
             try:
                 await self._pass_on(stream)
                 self._owner.ended(self)

@@ -9,6 +9,7 @@ import pytest
 from websockets.frames import Opcode
 
 from dcf import errors
+from dcf.client import stream_exchange
 from dcf.client.gateway import Client
 from dcf.protocol.stream import END
 from unit.client.speaker import Speaker, frames
@@ -507,6 +508,28 @@ def test_a_slow_reader_slows_the_other_side(client, server):
         for _ in range(50):
             getattr(client, "notice", lambda: None)()
         assert server.happened.get(timeout=5) < 200
+
+
+def test_a_slow_reader_shows_that_it_lives(client, server, monkeypatch):
+    monkeypatch.setattr(stream_exchange, "HEARTBEAT", 0.05)
+    alive = threading.Event()
+
+    def conversation(peer):
+        speaker = Speaker(peer)
+        speaker.send(b"1")
+        time.sleep(0.1)
+        speaker.send(*[b"x" * 100_000] * 5)
+        speaker.pong()
+        speaker.pong()
+        alive.set()
+        speaker.end()
+
+    server.play(conversation)
+    stream = client.stream("hello", [])
+    assert next(stream) == b"1"
+    while not alive.wait(0.02):
+        getattr(client, "notice", lambda: None)()
+    assert list(stream) == [b"x" * 100_000] * 5
 
 
 def test_a_stream_that_ended_left_no_connection_behind(client, server):

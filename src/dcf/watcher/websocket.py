@@ -289,8 +289,14 @@ class WebSocket(asyncio.Protocol):
     def _flush(self) -> None:
         """Writes what the library has to say."""
         for data in self._protocol.data_to_send():
+            if self._transport.is_closing():
+                return
             if data:
                 self._transport.write(data)
+            elif self._transport.can_write_eof():
+                # Not closed at once: what the client still sends would have what was just written
+                # taken from it.
+                self._transport.write_eof()
             else:
                 self._transport.close()
 

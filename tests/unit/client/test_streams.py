@@ -1,5 +1,6 @@
 """Streams of both clients, against a server that does what servers do at their worst."""
 
+import asyncio
 import gc
 import itertools
 import threading
@@ -10,7 +11,9 @@ from websockets.frames import Opcode
 
 from dcf import errors
 from dcf.client import stream_exchange
+from dcf.client.address import parse
 from dcf.client.gateway import Client
+from dcf.client.stream_connection import StreamConnection
 from dcf.protocol.stream import END
 from unit.client.speaker import Speaker, frames
 
@@ -449,6 +452,27 @@ def test_leaving_does_not_wait_for_a_message_that_does_not_come(server):
         assert time.monotonic() - began < 2
     _until(lambda: codes == [1001])
     come.set()
+
+
+def test_a_reply_over_the_bound_ends_the_stream(server):
+    def conversation(peer):
+        speaker = Speaker(peer)
+        speaker.send(b"x" * 100, b"x" * 101)
+        speaker.wait_for_end()
+
+    async def ask():
+        address = parse(server.url)
+        headers = [("host", address.authority)]
+        stream = await StreamConnection.open(address, "/", headers, most=100)
+        try:
+            assert await stream.receive() == [b"x" * 100]
+            with pytest.raises(errors.BodyTooLarge):
+                await stream.receive()
+        finally:
+            await stream.close()
+
+    server.play(conversation)
+    asyncio.run(ask())
 
 
 def test_a_ping_is_answered_while_nobody_reads(server):

@@ -221,7 +221,7 @@ class DirectProtocol(HttpToolsProtocol):
     def answer(self, exchange: Exchange, call: Call) -> None:
         """Sends the outcome of a call; whatever goes wrong concerns this connection alone."""
         try:
-            outcome = call.outcome
+            outcome = call.verdict
             if exchange.disconnected:
                 self._desk.release(call)
             elif call.pipe is not None and isinstance(outcome, Encoded):

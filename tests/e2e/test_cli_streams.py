@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -163,18 +164,16 @@ def test_a_slow_reader_slows_what_is_read(started, url):
     process = started(
         (*CLI, "function", "call", "shout", "--stream", "-g", url, "--frames", "raw:100000")
     )
+    _write(process, b"x" * 100_000)
+    assert len(_read(process, 100_000)) == 100_000
     assert process.stdin is not None
-    os.set_blocking(process.stdin.fileno(), False)
-    sent, still = 0, 0
-    while still < 10:
-        try:
-            written = os.write(process.stdin.fileno(), b"x" * 100_000)
-        except BlockingIOError:
-            written = 0
-        sent += written
-        still = 0 if written else still + 1
-        time.sleep(0.05 if not written else 0)
+    pipe = process.stdin.fileno()
+    os.set_blocking(pipe, False)
+    sent = 0
+    while select.select([], [pipe], [], 0.5)[1]:
+        sent += os.write(pipe, b"x" * 65536)
         assert sent < 100_000_000
+    assert sent > 1_000_000
     process.kill()
 
 

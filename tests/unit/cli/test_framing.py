@@ -32,7 +32,13 @@ def _chunks(data: bytes, size: int) -> Iterator[bytes]:
 
 def test_lines_come_as_soon_as_they_are_there():
     assert _split("lines") == []
-    assert _split("lines", b"a\nb", b"c\n", b"\n\xff\r\nlast") == [b"a", b"bc", b"", b"\xff\r", b"last"]
+    assert _split("lines", b"a\nb", b"c\n", b"\n\xff\r\nlast") == [
+        b"a",
+        b"bc",
+        b"",
+        b"\xff\r",
+        b"last",
+    ]
 
     def chunks():
         yield b"a\nb"

@@ -103,7 +103,7 @@ def test_a_refusal_and_a_connection_that_breaks(dcf, server):
         peer.refuse(errors.FunctionNotFound("there is no shuot", ["shout"]))
         peer.wait_for_end()
 
-    server.play(refused, lambda peer: Speaker(peer))
+    server.play(refused, Speaker)
     done = dcf("function", "call", "shuot", "--stream")
     assert done.code == ExitCode.PROJECT
     assert "Is shout meant?" in done.err

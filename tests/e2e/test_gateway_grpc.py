@@ -7,6 +7,7 @@ import json
 import threading
 from collections.abc import Iterator
 from functools import partial
+from typing import Any
 
 import grpc
 import pytest
@@ -40,7 +41,7 @@ class Handler:
         return req.input
 """
 
-MANAGEMENT = {
+MANAGEMENT: dict[str, dict[str, Any]] = {
     "Deploy": {"Service": "other"},
     "Update": {"Service": "kit"},
     "Delete": {"FunctionName": "kit"},
@@ -192,7 +193,7 @@ def test_a_deadline(stub: Stub) -> None:
 
 
 def test_more_calls_than_may_wait(stub: Stub) -> None:
-    codes: list[Code] = []
+    codes: list[grpc.StatusCode] = []
 
     def call() -> None:
         codes.append(refused(stub, "wait", timeout=1)[0])
@@ -214,9 +215,7 @@ def test_a_reply_that_is_no_text(stub: Stub) -> None:
 @pytest.mark.parametrize("name", sorted(methods().keys() - {"Invokes"}))
 def test_a_malformed_message(house: House, stub: Stub, name: str) -> None:
     metadata = [("authorization", f"Bearer {house.token}")]
-    code, message = failure(
-        lambda: stub.raw(f"/pb.Gateway/{name}", b"\x0a\xff", metadata=metadata)
-    )
+    code, message = failure(lambda: stub.raw(f"/pb.Gateway/{name}", b"\x0a\xff", metadata=metadata))
     asked = methods()[name][0]
     assert (code, message) == (
         Code.INVALID_ARGUMENT,

@@ -1,6 +1,5 @@
 """Invoke of pb.Gateway through a real Envoy to real watchers: no Python of the gateway's between."""
 
-import contextlib
 import json
 import threading
 import time
@@ -210,17 +209,18 @@ def test_more_calls_than_may_wait(stub, plane):
 
 def test_more_calls_than_envoy_lets_through(stub, plane, watcher):
     plane.set("kit", watcher.endpoint, calls=1, queue=1)
-    invoke_raw = stub._channel.unary_unary("/pb.Gateway/Invoke")
-    codes = []
+    channel = stub._channel.unary_unary("/pb.Gateway/Invoke")
+    calls = []
 
     def is_refused() -> bool:
-        codes.append(invoke_raw.future(b"\x0a\x03kit", timeout=0.2).code())
-        return codes[-1] is Code.RESOURCE_EXHAUSTED
+        calls.append(channel.future(b"\x0a\x03kit\x12\x04wait"))
+        return any(one.done() and one.code() is Code.RESOURCE_EXHAUSTED for one in calls)
 
-    with contextlib.ExitStack() as stack:
-        for _ in range(2):
-            stack.callback(invoke_raw.future(b"\x0a\x03kit\x12\x04wait").cancel)
+    try:
         plane.until(is_refused)
+    finally:
+        for one in calls:
+            one.cancel()
 
 
 def test_where_nobody_answers(stub, plane, short_dir):

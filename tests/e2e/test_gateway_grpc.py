@@ -16,7 +16,7 @@ from dcf.dataplane.grpc import LARGEST
 from dcf.gateway.grpc import server
 from e2e.house import PATIENCE, House, running
 from e2e.test_gateway_cold import BROKEN, Slow, held
-from process.stub import Stub, connected, failure, methods
+from process.stub import Stub, connected, failure, messages, methods
 
 Code = grpc.StatusCode
 
@@ -33,6 +33,8 @@ class Handler:
             raise LookupError("no such thing")
         if word == "bytes":
             return b"\\xff\\xfe"
+        if word == "headers":
+            return dict(req.headers)
         if word == "greeting":
             return os.environ.get("GREETING", "")
         if word == "wait":
@@ -108,6 +110,22 @@ def test_what_is_open_on_this_machine(stub: Stub, house: House) -> None:
 def test_a_client_that_never_heard_of_deadlines(stub: Stub) -> None:
     assert invoke(stub, "hello", timeout=None) == "hello"
     assert stub("HealthCheck", timeout=None).Msg == "ok"
+
+
+def test_metadata_goes_both_ways_and_credentials_do_not(stub: Stub) -> None:
+    invoke_raw = stub._channel.unary_unary("/pb.Gateway/Invoke")
+    metadata = [("x-request-id", "mine"), ("x-own", "word"), ("authorization", "Bearer x")]
+    reply, call = invoke_raw.with_call(
+        b"\x0a\x03kit\x12\x07headers", timeout=PATIENCE, metadata=metadata
+    )
+    seen = json.loads(messages()["Message"].FromString(reply).Msg)
+    assert (seen["x-request-id"], seen["x-own"]) == ("mine", "word")
+    assert "authorization" not in seen
+    told = list(call.initial_metadata())
+    assert ("x-request-id", "mine") in told
+    timing = ", ".join(value for name, value in told if name == "server-timing")
+    assert "handler;dur=" in timing
+    assert "gateway;dur=" in timing
 
 
 # What needs one

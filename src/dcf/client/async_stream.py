@@ -87,12 +87,12 @@ class AsyncStream:
         connection, self._connection = self._connection, None
         sending, self._sending = self._sending, None
         if connection is not None and sending is not None:
-            sending.cancel()
             try:
-                await asyncio.wait({sending})
                 await connection.close()
             finally:
                 connection.abort()
+                sending.cancel()
+            await asyncio.wait({sending})
 
     async def _start(self) -> None:
         if self._connection is None and self._messages is not None:
@@ -137,7 +137,7 @@ async def _send(
                 # An iterable that is not awaited gives the loop no turn by itself.
                 await asyncio.sleep(0)
         connection.end()
-    except Exception as failure:  # noqa: BLE001  the reader's task raises it
+    except (Exception, asyncio.CancelledError) as failure:  # noqa: BLE001  the reader's task raises it
         connection.fail(failure)
 
 

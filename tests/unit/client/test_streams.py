@@ -12,6 +12,7 @@ from websockets.frames import Opcode
 from dcf import errors
 from dcf.client import stream_exchange
 from dcf.client.address import parse
+from dcf.client.async_gateway import AsyncClient
 from dcf.client.gateway import Client
 from dcf.client.stream_connection import StreamConnection
 from dcf.protocol.stream import END
@@ -473,6 +474,21 @@ def test_a_reply_over_the_bound_ends_the_stream(server):
 
     server.play(conversation)
     asyncio.run(ask())
+
+
+def test_a_loop_that_ends_ends_its_streams(server):
+    codes: list[int] = []
+    server.play(_until_closed(codes, b"1"))
+
+    async def ask():
+        client = AsyncClient(server.url, "secret")
+        left = client.stream("hello", itertools.repeat(b"x"))
+        assert await anext(left) == b"1"
+        return left
+
+    left = asyncio.run(ask())
+    _until(lambda: codes)
+    del left
 
 
 def test_a_ping_is_answered_while_nobody_reads(server):

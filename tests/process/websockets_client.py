@@ -4,17 +4,23 @@ import json
 import os
 import socket
 import struct
-from typing import Any
+from typing import Any, Self
 
 import pytest
+from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, unix_connect
 
 END = '{"dcf": "end"}'
 
 
+def headers_of(client: ClientConnection) -> Headers:
+    assert client.response is not None
+    return client.response.headers
+
+
 def connect(running, path: str = "/", *, words: bool = True, **given: Any) -> ClientConnection:
-    return unix_connect(
+    client: ClientConnection = unix_connect(
         running.endpoint.removeprefix("unix:"),
         f"ws://function{path}",
         subprotocols=["dcf.v1"] if words else None,
@@ -22,6 +28,7 @@ def connect(running, path: str = "/", *, words: bool = True, **given: Any) -> Cl
         close_timeout=2,
         **given,
     )
+    return client
 
 
 def closed(client: ClientConnection) -> tuple[int, str]:
@@ -34,7 +41,7 @@ def closed(client: ClientConnection) -> tuple[int, str]:
 
 
 def error_word(client: ClientConnection) -> dict[str, Any]:
-    word = json.loads(client.recv(5))
+    word: dict[str, Any] = json.loads(client.recv(5))
     assert word.pop("dcf") == "error"
     return word
 
@@ -56,7 +63,7 @@ class Bare:
         self.socket.settimeout(10)
         self.socket.connect(running.endpoint.removeprefix("unix:"))
 
-    def __enter__(self) -> "Bare":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

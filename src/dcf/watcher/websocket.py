@@ -241,7 +241,7 @@ class WebSocket(asyncio.Protocol):
                 call.pipe.hold(held=True)
             self._writer = self._loop.create_task(self._write(call))
         else:
-            error = call.outcome
+            error = call.verdict
             self._finish(error if isinstance(error, DcfError) else CallError("no outcome"))
 
     async def _write(self, call: Call) -> None:

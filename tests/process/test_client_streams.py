@@ -13,6 +13,7 @@ import time
 import pytest
 
 import dcf
+from dcf.client.watcher import WatcherClient
 from dcf.errors import BadRequest, DeadlineExceeded, FunctionNotFound, HandlerRaised, ReplicaLost
 
 SHOUT = """
@@ -283,6 +284,6 @@ def test_who_leaves_a_pipe_ends_it(start, source):
 
 
 def test_a_watcher_that_is_not_there_is_a_lost_replica(short_dir):
-    client = dcf.client.watcher.WatcherClient(f"unix:{short_dir}/none.sock", 1)
+    client = WatcherClient(f"unix:{short_dir}/none.sock", 1)
     with pytest.raises(ReplicaLost, match="the connection to the replica broke"):
         client.stream([])

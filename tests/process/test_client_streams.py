@@ -14,7 +14,14 @@ import pytest
 
 import dcf
 from dcf.client.watcher import WatcherClient
-from dcf.errors import BadRequest, DeadlineExceeded, FunctionNotFound, HandlerRaised, ReplicaLost
+from dcf.errors import (
+    BadRequest,
+    BodyTooLarge,
+    DeadlineExceeded,
+    FunctionNotFound,
+    HandlerRaised,
+    ReplicaLost,
+)
 
 SHOUT = """
     def Handler(req):
@@ -125,6 +132,33 @@ def test_large_messages_both_ways(launch, ask):
     running = launch(SHOUT, function="other")
     messages = [b"a" * 3_000_000, b"b", b"c" * 1_000_000]
     assert ask(_url(running), "other", messages) == [one.upper() for one in messages]
+
+
+@FACES
+def test_a_message_over_the_limit_is_told(launch, ask):
+    running = launch(SHOUT, function="other", max_message=1000)
+    assert ask(_url(running), "other", [b"a" * 1000]) == [b"A" * 1000]
+    for size in (1001, 3_000_000):
+        with pytest.raises(BodyTooLarge, match="1000 bytes"):
+            ask(_url(running), "other", itertools.chain([b"a"], itertools.repeat(b"a" * size)))
+
+
+@FACES
+def test_a_stream_that_rests_too_long_is_ended(launch, ask):
+    running = launch(SHOUT, function="other", idle_timeout=0.2)
+    over = threading.Event()
+
+    def messages():
+        yield b"a"
+        over.wait(5)
+
+    async def awaited():
+        yield b"a"
+        await asyncio.sleep(5)
+
+    with pytest.raises(DeadlineExceeded, match="no message came or went"):
+        ask(_url(running), "other", messages() if ask is _plain else awaited())
+    over.set()
 
 
 def test_messages_wait_for_replies_and_replies_for_messages(launch):

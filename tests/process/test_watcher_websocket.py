@@ -91,9 +91,9 @@ def test_a_generator_answers_a_whole_stream(launch_shared, kind):
         assert client.recv(5) == b"text"
         client.send(END)
         assert rest(client) == []
-    with connect(running, "/first?a=1", additional_headers={"X-Mine": "z"}) as client:
+    with connect(running, "/first?a=1", additional_headers={"X-Mine": "z" * 9000}) as client:
         client.send(b"hello")
-        assert rest(client) == [b"hello", '{"a": "1"}', "z"]
+        assert rest(client) == [b"hello", '{"a": "1"}', "z" * 9000]
     with connect(running, "/kinds") as client:
         client.send(b"")
         assert rest(client) == [
@@ -285,32 +285,33 @@ def test_what_breaks_the_protocol_closes_it(launch_shared, sent, code):
     assert running.call(b"still here") == b"still here"
 
 
+GONE = """
+import asyncio, pathlib, time
+{kind}def Handler(req):
+    if req.path == "/alive":
+        yield "alive"
+        return
+    try:
+        {kind}for message in req.stream:
+            yield message
+            while req.path == "/yielding":
+                {sleep}(0.01)
+                yield "more"
+    finally:
+        {clean_up}
+        pathlib.Path(req.query["mark"]).write_text(str(req.cancelled))
+"""
+
+
 @KINDS
 @pytest.mark.parametrize("how", ["close", "vanish"])
 @pytest.mark.parametrize("where", ["reading", "yielding"])
-def test_a_handler_whose_client_is_gone_is_ended(launch, kind, how, where, tmp_path):
+def test_a_handler_whose_client_is_gone_is_ended(launch_shared, kind, how, where, tmp_path):
     mark = tmp_path / "ended"
     sleep = "await asyncio.sleep" if kind else "time.sleep"
-    running = launch(
-        f"""
-        import asyncio, pathlib, time
-        {kind}def Handler(req):
-            if req.path == "/alive":
-                yield "alive"
-                return
-            try:
-                {kind}for message in req.stream:
-                    yield message
-                    while {where == "yielding"}:
-                        {sleep}(0.01)
-                        yield "more"
-            finally:
-                {"await asyncio.sleep(0.05)" if kind else ""}
-                pathlib.Path({str(mark)!r}).write_text(str(req.cancelled))
-        """,
-        concurrency=1,
-    )
-    with connect(running) as client:
+    clean_up = f"{sleep}(0.05)"
+    running = launch_shared(GONE.format(kind=kind, sleep=sleep, clean_up=clean_up), concurrency=1)
+    with connect(running, f"/{where}?mark={mark}") as client:
         client.send(b"m")
         assert client.recv(5) == b"m"
         if how == "close":

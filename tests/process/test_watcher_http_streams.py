@@ -71,8 +71,8 @@ GENERATOR = """
 
 
 @KINDS
-def test_a_body_in_chunks_is_a_stream(launch, kind):
-    running = launch(GENERATOR.format(kind=kind))
+def test_a_body_in_chunks_is_a_stream(launch_shared, kind):
+    running = launch_shared(GENERATOR.format(kind=kind))
     with Sender(running) as sender:
         sender.begin()
         sender.send(b"one")
@@ -98,8 +98,8 @@ def test_a_body_in_chunks_is_a_stream(launch, kind):
 
 
 @KINDS
-def test_lines_are_messages(launch, kind):
-    running = launch(GENERATOR.format(kind=kind))
+def test_lines_are_messages(launch_shared, kind):
+    running = launch_shared(GENERATOR.format(kind=kind))
     with Sender(running) as sender:
         sender.begin(f"Content-Type: {LINES}; charset=utf-8")
         sender.send(b'{"a": 1}\n{"b"')
@@ -114,8 +114,8 @@ def test_lines_are_messages(launch, kind):
 
 
 @KINDS
-def test_the_form_of_the_replies_is_asked_for(launch, kind):
-    running = launch(GENERATOR.format(kind=kind))
+def test_the_form_of_the_replies_is_asked_for(launch_shared, kind):
+    running = launch_shared(GENERATOR.format(kind=kind))
 
     def ask(path: str, accept: str):
         answer = running.client().call(b"", path=path, headers={"accept": accept})

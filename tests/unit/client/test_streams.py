@@ -552,12 +552,12 @@ def test_a_slow_reader_slows_the_other_side(client, server):
 
 def test_a_slow_reader_shows_that_it_lives(client, server, monkeypatch):
     monkeypatch.setattr(stream_exchange, "HEARTBEAT", 0.05)
-    alive = threading.Event()
+    read, alive = threading.Event(), threading.Event()
 
     def conversation(peer):
         speaker = Speaker(peer)
         speaker.send(b"1")
-        time.sleep(0.1)
+        assert read.wait(5)
         speaker.send(*[b"x" * 100_000] * 5)
         speaker.pong()
         speaker.pong()
@@ -567,6 +567,7 @@ def test_a_slow_reader_shows_that_it_lives(client, server, monkeypatch):
     server.play(conversation)
     stream = client.stream("hello", [])
     assert next(stream) == b"1"
+    read.set()
     while not alive.wait(0.02):
         getattr(client, "notice", lambda: None)()
     assert list(stream) == [b"x" * 100_000] * 5

@@ -270,7 +270,8 @@ class DirectProtocol(HttpToolsProtocol):
                 self._desk.release(call)
 
         cycle = RequestResponseCycle(
-            scope=cast("Any", {"type": "http", "method": call.request.method}),  # all it looks at
+            # All that it looks at; at the headers in older versions alone.
+            scope=cast("Any", {"type": "http", "method": call.request.method, "headers": []}),
             transport=self.transport,
             flow=self.flow,
             logger=self.logger,

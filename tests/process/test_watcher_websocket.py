@@ -274,6 +274,7 @@ def test_frames_may_come_in_any_pieces(launch_shared):
         (masked(0x80, b"x"), 1002),  # the rest of nothing
         (masked(0x81, b"\xff"), 1007),
     ],
+    ids=["no-mask", "no-such-kind", "extension", "rest-of-nothing", "no-text"],
 )
 def test_what_breaks_the_protocol_closes_it(launch_shared, sent, code):
     running = launch_shared(ECHO)

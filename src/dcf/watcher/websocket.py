@@ -8,13 +8,11 @@ in one write. Handshake, control frames and closing are the library's.
 from __future__ import annotations
 
 import asyncio
-import http as http_status
 import logging
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import unquote
 
 from websockets.exceptions import PayloadTooBig
-from websockets.http11 import Request as Handshake
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
@@ -30,7 +28,8 @@ from dcf.protocol.stream import (
     read_word,
 )
 from dcf.settings import WatcherSettings
-from dcf.watcher.answer import Headers, log_failure, refusal
+from dcf.watcher import handshake
+from dcf.watcher.answer import Headers, log_failure
 from dcf.watcher.call import Call, CallState
 from dcf.watcher.desk import Desk
 from dcf.watcher.forms import Frames, is_utf8
@@ -73,7 +72,7 @@ class WebSocket(asyncio.Protocol):
         self._settings = settings
         self._loop = asyncio.get_running_loop()
         self._protocol = ServerProtocol(
-            select_subprotocol=_select, max_size=settings.max_message, logger=logger
+            select_subprotocol=handshake.select, max_size=settings.max_message, logger=logger
         )
         self._frames = FrameReader(self._protocol, settings.max_message)
         self._call: Call | None = None
@@ -99,13 +98,11 @@ class WebSocket(asyncio.Protocol):
             headers: The request's, names in lower case.
         """
         try:
-            handshake = self._handshake(method, headers)
-            response = self._protocol.accept(handshake)
-            if response.status_code != http_status.HTTPStatus.SWITCHING_PROTOCOLS:
-                raise BadRequest(f"this is no WebSocket handshake: {self._protocol.handshake_exc}")
+            response = handshake.accept(self._protocol, method, headers)
             call = self._call = self._admit(url, headers)
         except DcfError as error:
-            self._refuse(error, headers)
+            self._transport.write(handshake.refuse(error, headers))
+            self._transport.close()
             return
         response.headers[http.REQUEST_ID] = call.request.request_id
         response.headers[http.SERVER_TIMING] = call.timing().decode("ascii")
@@ -116,17 +113,6 @@ class WebSocket(asyncio.Protocol):
         self._flush()
         self._timer = self._loop.call_later(self._settings.ping, self._ping)
 
-    def _handshake(self, method: str, headers: Headers) -> Handshake:
-        # Of all that a request may carry the library sees what it looks at: it has bounds of its
-        # own for the rest.
-        lines = [b"%b / HTTP/1.1" % method.encode("ascii")]
-        lines += [b"%b: %b" % header for header in headers if _is_of_handshake(header[0])]
-        self._protocol.receive_data(b"\r\n".join((*lines, b"", b"")))
-        events = self._protocol.events_received()
-        if not events or not isinstance(events[0], Handshake):
-            raise BadRequest(f"this is no WebSocket handshake: {self._protocol.handshake_exc}")
-        return events[0]
-
     def _admit(self, url: bytes, headers: Headers) -> Call:
         if self._desk.closing:
             raise NotReady(f"{self._settings.function} is ending")
@@ -135,14 +121,6 @@ class WebSocket(asyncio.Protocol):
         if path.startswith(http.OWN_PREFIX):
             raise PathUnknown(f"there is no stream at {path}")
         return self._desk.admit("GET", path, query, headers, settled=self._settled)
-
-    def _refuse(self, error: DcfError, headers: Headers) -> None:
-        status, more, body = refusal(error, None, headers)
-        reason = http_status.HTTPStatus(status).phrase
-        more += [(b"content-length", b"%d" % len(body)), (b"connection", b"close")]
-        head = [b"HTTP/1.1 %d %b" % (status, reason.encode()), *(b"%b: %b" % each for each in more)]
-        self._transport.write(b"\r\n".join((*head, b"", body)))
-        self._transport.close()
 
     # What the connection tells
 
@@ -332,12 +310,3 @@ class WebSocket(asyncio.Protocol):
         self._protocol.send_ping(b"")
         self._flush()
         self._timer = self._loop.call_later(self._settings.ping, self._ping)
-
-
-def _is_of_handshake(name: bytes) -> bool:
-    return name in {b"connection", b"upgrade"} or name.startswith(b"sec-websocket-")
-
-
-def _select(_protocol: ServerProtocol, offered: Any) -> Any:
-    """Ours, where a client offers it; without one that we know it has none."""
-    return SUBPROTOCOL if SUBPROTOCOL in offered else None

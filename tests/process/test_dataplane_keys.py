@@ -2,7 +2,9 @@
 
 import base64
 import hmac
+import http.client
 import json
+import socket
 import time
 
 import pytest
@@ -196,3 +198,46 @@ def test_a_browser_asks_beforehand_without_a_key(short_dir):
         assert (refused[0], refused[1]["access-control-allow-origin"]) == (401, "https://a.example")
         stranger = plane.call("/function/tell", origin="https://c.example")
         assert "access-control-allow-origin" not in stranger[1]
+
+
+def upgraded(plane, **headers: str) -> tuple[int, bytes]:
+    """Status and body of the answer to a WebSocket's handshake."""
+    lines = [f"{name}: {value}" for name, value in headers.items()]
+    head = (
+        "GET /function/chat HTTP/1.1\r\nhost: gate:1\r\nupgrade: websocket\r\nconnection: upgrade"
+    )
+    key = "sec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA=="
+    with socket.create_connection(("127.0.0.1", plane.port), timeout=10) as connection:
+        connection.sendall("\r\n".join((head, key, *lines, "", "")).encode())
+        response = http.client.HTTPResponse(connection)
+        response.begin()
+        return response.status, b"" if response.status == 101 else response.read()
+
+
+async def chat(reader, writer) -> None:
+    """A function that takes WebSockets."""
+    await reader.readuntil(b"\r\n\r\n")
+    writer.write(b"HTTP/1.1 101 Switching Protocols\r\n")
+    writer.write(b"upgrade: websocket\r\nconnection: upgrade\r\n\r\n")
+    await writer.drain()
+    writer.close()
+
+
+def test_a_page_of_elsewhere_opens_no_websocket(short_dir):
+    with running(short_dir, cors="https://a.example") as plane:
+        plane.set("chat", plane.serve(short_dir / "chat.sock", chat))
+        status, body = upgraded(plane, origin="https://b.example")
+        problem = json.loads(body)
+        assert (status, problem["error"]) == (401, "AccessDenied")
+        assert problem["detail"].startswith("pages of https://b.example open no WebSocket here")
+        assert upgraded(plane, origin="null")[0] == 401
+        assert upgraded(plane, origin="http://gate:2")[0] == 401
+        assert upgraded(plane, origin="https://a.example")[0] == 101
+        assert upgraded(plane, origin="http://gate:1")[0] == 101
+        assert upgraded(plane)[0] == 101
+
+
+def test_every_page_may_where_every_page_may_call(short_dir):
+    with running(short_dir, cors="*") as plane:
+        plane.set("chat", plane.serve(short_dir / "chat.sock", chat))
+        assert upgraded(plane, origin="https://b.example")[0] == 101

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dcf.dataplane import grpc
-from dcf.dataplane.cors import cors_filter, cors_policies
+from dcf.dataplane.cors import allowed_origins, cors_filter, cors_policies, foreign_page
 from dcf.dataplane.keys import key_filter
 from dcf.dataplane.replies import local_replies, timing
 from dcf.protocol import http
@@ -211,8 +211,21 @@ def calls_route(settings: DataplaneSettings, source: str) -> dict[str, Any]:
     }
 
 
+def _pages_route(settings: DataplaneSettings) -> dict[str, Any]:
+    """The route of WebSockets that web pages open."""
+    route = calls_route(settings, foreign_page(settings.cors, PICK))
+    upgrade = {"exact": "websocket", "ignore_case": True}
+    route["match"]["headers"] = [
+        {"name": "upgrade", "string_match": upgrade},
+        {"name": "origin", "present_match": True},
+    ]
+    return route
+
+
 def _routes(settings: DataplaneSettings, *, public: bool) -> dict[str, Any]:
-    calls = calls_route(settings, PICK)
+    calls = [calls_route(settings, PICK)]
+    if public and "*" not in allowed_origins(settings.cors):
+        calls.insert(0, _pages_route(settings))
     rest = {"match": {"prefix": "/"}, "route": {"cluster": CONTROL, **unhurried(settings)}}
     return {
         "name": "all",
@@ -222,7 +235,7 @@ def _routes(settings: DataplaneSettings, *, public: bool) -> dict[str, Any]:
                 "name": "all",
                 "domains": ["*"],
                 "request_headers_to_remove": ["x-envoy-external-address", http.HELD_MS],
-                "routes": [calls, *(grpc.routes(unhurried(settings)) if public else ()), rest],
+                "routes": [*calls, *(grpc.routes(unhurried(settings)) if public else ()), rest],
                 **cors_policies(settings.cors),
             }
         ],

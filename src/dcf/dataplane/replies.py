@@ -74,9 +74,24 @@ _BY_STATUS: dict[int, tuple[type[errors.DcfError], str, str]] = {
 }
 
 
+_FOREIGN_PAGE = (
+    errors.AccessDenied,
+    "Access denied",
+    "pages of %REQ(origin)% open no WebSocket here; the gateway's option --cors lets them",
+)
+"""What becomes of a WebSocket that :func:`dcf.dataplane.cors.foreign_page` sends nowhere."""
+
+
 def local_replies() -> dict[str, Any]:
     """The ``local_reply_config`` of Envoy's HTTP connection manager."""
-    mappers = []
+    nowhere = [
+        {"response_flag_filter": {"flags": ["NC"]}},
+        {"header_filter": {"header": {"name": "upgrade", "present_match": True}}},
+        {"header_filter": {"header": {"name": "origin", "present_match": True}}},
+    ]
+    foreign = _mapper({"and_filter": {"filters": nowhere}}, *_FOREIGN_PAGE)
+    foreign["status_code"] = status_of(errors.AccessDenied).http
+    mappers = [foreign]
     for flag, row in _BY_FLAG.items():
         mapper = _mapper({"response_flag_filter": {"flags": [flag]}}, *row)
         mapper["status_code"] = status_of(row[0]).http

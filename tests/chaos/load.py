@@ -23,6 +23,9 @@ from process.stub import connected
 DEADLINE = 15.0
 """Seconds for each call: none that is not held up needs two."""
 
+REST = 0.2
+"""Seconds before another call after one that met nobody, so that few calls are spent so."""
+
 _GIVE_UP = DEADLINE + SLACK + 2
 """Seconds after which a caller stops waiting: its call hung."""
 
@@ -276,3 +279,5 @@ class Load:
                 )
                 with self._lock:
                     self._calls.append(call)
+                if came.ending is Ending.BROKEN:
+                    self._over.wait(REST)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from dcf.control.catalog import Catalog
+from dcf.control.catalog import KEPT_REVISIONS, Catalog
 from dcf.model.artifact import Artifact
 
 DEPLOYER = """
@@ -73,11 +73,15 @@ def check(path: Path, acknowledged: Acknowledged) -> None:
     with Catalog(path) as catalog:
         for record in catalog.functions():
             revisions = {one.number: one for one in catalog.revisions(record.name)}
-            assert list(revisions) == list(range(max(revisions), 0, -1)), "numbers have no gaps"
-            assert record.current == revisions[max(revisions)]
+            newest = max(revisions)
+            oldest = max(1, newest - KEPT_REVISIONS + 1)
+            assert list(revisions) == list(range(newest, oldest - 1, -1)), "numbers have no gaps"
+            assert record.current == revisions[newest]
             for (name, number), bundle in acknowledged.items():
                 if name == record.name:
-                    assert revisions[number].artifact.bundle == bundle
+                    assert number <= newest
+                    if number >= oldest:
+                        assert revisions[number].artifact.bundle == bundle
         assert {name for name, _ in acknowledged} <= {one.name for one in catalog.functions()}
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]

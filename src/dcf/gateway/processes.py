@@ -80,7 +80,7 @@ def control_process(
         env: This process's environment, with the user's settings of pip, uv and proxies.
     """
     sockets = Sockets.under(places.gateway_runtime)
-    made = (sockets.control, sockets.discovery, sockets.grpc, sockets.keys)
+    made = (sockets.control, sockets.discovery, sockets.grpc, sockets.hold, sockets.keys)
     return ProcessSpec(
         name=CONTROL,
         command=(sys.executable, "-m", "dcf.gateway"),
@@ -111,6 +111,6 @@ def envoy_process(
         env=dict(env),
         cwd=str(places.gateway),
         restart=RESTARTS,
-        sockets=(str(sockets.admin), str(sockets.calls)),
+        sockets=(str(sockets.admin), str(sockets.calls), str(sockets.cold)),
         stage=ENVOY_STAGE,
     )

@@ -23,6 +23,7 @@ MAX_BYTES = 1024**2
 MAX_DEPTH = 20
 """Levels, aliases followed. The format needs five, and libyaml's composer, which recurses in C,
 ends the process instead of raising when a file has very many."""
+_TOO_DEEP = f"nested deeper than the {MAX_DEPTH} levels that are read"
 MAX_VALUES = 100_000
 """Of a file with all its aliases written out, so that a few lines cannot grow to gigabytes."""
 
@@ -83,9 +84,6 @@ class _Seen:
     depth: int = 1
 
 
-_TOO_DEEP = f"nested deeper than the {MAX_DEPTH} levels that are read"
-
-
 def _guard(path: Path, text: str) -> None:
     """Goes through the events, which needs no recursion, before a tree is made of them."""
     finished: dict[str, _Seen] = {}
@@ -100,7 +98,7 @@ def _guard(path: Path, text: str) -> None:
         else:
             continue
         if depth > MAX_DEPTH:
-            raise _at(path, event, f"nested deeper than the {MAX_DEPTH} levels that are read")
+            raise _at(path, event, _TOO_DEEP)
         if open_ones[-1].values > MAX_VALUES:
             raise _at(path, event, f"more than {MAX_VALUES} values, with all aliases written out")
 

@@ -24,7 +24,8 @@ from dcf.watcher.sweeper import Sweeper
 
 _REQUEST_ID = http.REQUEST_ID.encode()
 _DEADLINE_MS = http.DEADLINE_MS.encode()
-_LOOKED_AT = frozenset({_REQUEST_ID, _DEADLINE_MS, b"connection", b"content-length"})
+_HELD_MS = http.HELD_MS.encode()
+_LOOKED_AT = frozenset({_REQUEST_ID, _DEADLINE_MS, _HELD_MS, b"connection", b"content-length"})
 _USABLE_MS = re.compile(rb"[0-9]{1,12}")
 _USABLE_ID = re.compile(rb"[!-~]{1,128}")
 
@@ -104,7 +105,7 @@ class Desk:
         """
         now, settings = time.monotonic(), self._settings
         request_id, deadline, rolling = b"", now + settings.timeout, settings.timeout
-        last = False
+        last = held = False
         for name, value in headers:
             if name not in _LOOKED_AT:
                 continue
@@ -114,11 +115,14 @@ class Desk:
                 deadline, rolling = min(deadline, now + int(value) / 1000), 0.0
             elif name == b"connection":
                 last = value.lower() == b"close"
+            elif name == _HELD_MS:
+                held = True
             elif name == b"content-length" and int(value) > settings.max_body:
                 raise BodyTooLarge(settings.max_body)
         if self.lane is None:
             raise NotReady(f"{settings.function} is {self._life.state}")
-        if self._room <= 0:
+        # What a gateway has held comes all at once, and has waited its turn already.
+        if self._room <= 0 and not held:
             waiting = f"{self.lane.concurrency} running and {settings.queue} waiting"
             raise Overloaded(f"{settings.function} has {waiting} calls already")
         request_id = request_id or new_request_id()

@@ -48,7 +48,7 @@ def test_a_file_below_a_file(tmp_path: Path) -> None:
         (b"a: &x [*x]\n", (1, 8), "'*x' stands inside its own anchor"),
         (b"a: &x {<<: *x}\n", (1, 12), "'*x' stands inside its own anchor"),
         (b"a: &x\n  b: &y\n    c: *x\n", (3, 8), "'*x'"),
-        (b"a: " + b"[" * 5000 + b"]" * 5000, (1, 23), "deeper"),
+        (b"a: " + b"[" * 500 + b"]" * 500, (1, 23), "deeper"),
         (b"- " * 5000, (1, 41), "deeper"),
         (b"a: " + b"{a: " * 200_000, (1, 77), "deeper"),
         (b"a: 1\n" * (MAX_BYTES // 5 + 1), (0, 0), "larger than"),
@@ -101,6 +101,13 @@ def test_depth_counts_through_aliases(tmp_path: Path) -> None:
     path.write_text("\n".join(levels), encoding="utf-8")
 
     assert "deeper" in problem(path)[2]
+
+
+def test_depth_that_libyaml_refuses_by_itself(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_bytes(b"a: " + b"[" * 5000 + b"]" * 5000)
+
+    assert "nest" in problem(path)[2]
 
 
 def test_every_character_of_the_basic_plane_is_read_or_refused_with_its_place(

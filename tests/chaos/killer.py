@@ -22,8 +22,9 @@ SHORTEST_PAUSE, LONGEST_PAUSE = 0.2, 3.0
 """Seconds between two deeds."""
 SHORTEST_STOP, LONGEST_STOP = 0.2, 7.0
 """Seconds for which a replica stands still: more than the gateway lets it, at the longest."""
-BACK = 20.0
-"""Seconds within which the control plane and Envoy must answer again."""
+BACK = 40.0
+"""Seconds within which the control plane and Envoy must answer again: after several kills in a row
+the supervisor waits for up to 5, the rest is a busy machine's."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ logger = logging.getLogger("dcf.dataplane")
 
 LINGER = 0.5
 """Seconds for which Envoy still knows a function that has lost its last replica. What was just
-being sent there is tried again for a fifth of a second, and then reaches the cold path."""
+being sent there is tried again within a twentieth of a second, and then reaches the cold path."""
 
 Key = tuple[str, str]
 """Type URL and name of a resource."""

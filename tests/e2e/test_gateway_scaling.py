@@ -59,10 +59,12 @@ class Step:
 
     Attributes:
         begin: When it began, in seconds since the epoch.
+        end: When the last call was answered.
         replies: What became of the calls.
     """
 
     begin: float
+    end: float
     replies: list[tuple[int, bytes]]
 
 
@@ -76,7 +78,7 @@ def step(house: House) -> Iterator[Step]:
     load.start()
     house.until(lambda: house.client.function("busy").ready == 3)
     load.join()
-    yield Step(begin, found)
+    yield Step(begin, time.time(), found)
     house.client.delete("busy")
 
 
@@ -90,8 +92,7 @@ def test_calls_under_way_bring_replicas(house, step):
     assert {status for status, _ in step.replies} == {200}
     [up, *_] = scaled(house, "busy")
     assert up.detail.startswith("3 (1 to 3), ")
-    # While the very calls that asked for it were under way: two looks, a second apart.
-    assert up.at - step.begin < 6
+    assert step.begin < up.at < step.end, "for the very calls that asked for it"
 
 
 def test_a_number_by_hand_holds_until_it_is_released(house):
@@ -191,7 +192,7 @@ def test_a_replica_that_refuses_connections_is_passed_over_and_taken_back(house)
     house.deploy(house.write("deaf", WORK), "--min", "2")
     names = house.replicas("deaf")
     pid = str(house.pid(names[0])).encode()
-    socket = house.places.gateway_runtime / f"{names[0].removeprefix('replica.')}.sock"
+    socket = house.places.gateway_runtime / f"{names[0][-8:]}.sock"
     away = socket.with_suffix(".away")
     assert pid in {reply for _, reply in together(house, "deaf", [b"0.1"] * 10)}
     socket.rename(away)

@@ -110,7 +110,8 @@ def _disturb(world: World, result: Result, seconds: float) -> None:
         killer.stop()
         deployer.stop()
         if clean():
-            result.violations += _calm(world, deployer, inspector, history)
+            calm = min(CALM, seconds)
+            result.violations += _calm(world, deployer, inspector, history, calm)
     inspector.look()
     result.calls = inspector.judge_all()
     for one in everyone:
@@ -126,7 +127,7 @@ def _disturb(world: World, result: Result, seconds: float) -> None:
 
 
 def _calm(
-    world: World, deployer: Deployer, inspector: Inspector, history: History
+    world: World, deployer: Deployer, inspector: Inspector, history: History, calm: float
 ) -> Iterator[str]:
     """What is not as it must be after everything was let alone."""
     history.note("calm")
@@ -144,9 +145,9 @@ def _calm(
         if came.ending is not Ending.REPLY or answered != version or took > SOON:
             told = f"{came.ending} {answered} {came.detail} after {took:.1f} s"
             yield f"{name} does not answer with {version} after all is over: {told}"
-    end = time.monotonic() + CALM
+    end = time.monotonic() + calm
     while time.monotonic() < end:
-        time.sleep(CALM / 10)
+        time.sleep(calm / 10)
         inspector.look()
 
 

@@ -171,7 +171,7 @@ class Deployer:
 
     def _make(self, one: Deployment, canary: float | None) -> None:
         name = one.shape.name
-        version, package = self._packages.next(name)
+        version, package = self._packages.next(one.shape)
         self._may_serve(one, version)
         one.pending = version
         said = f"deploy {version}" if canary is None else f"deploy {version} for {canary:g} %"

@@ -8,6 +8,7 @@ from pathlib import Path
 from dcf.builder.builder import Builder
 from dcf.builder.store import Store
 from dcf.builder.uv import Uv
+from dcf.model.scaling import ScalingWish
 from dcf.project.locate import locate
 from dcf.publish.package import Package, package
 from e2e.house import House
@@ -39,9 +40,11 @@ class Handler:
 """
 
 CONFIG = """\
+functions:
+  function:
+    runtime: python
     timeout: 15
-    scaling: {{min: {least}, max: {most}, idle: 1}}
-    limits: {{memory: 1Gi}}
+    limits: {memory: 1Gi}
 """
 
 
@@ -72,7 +75,7 @@ BUSY = (STEADY, SINGLE, FLEETING)
 
 
 class Packages:
-    """What is deployed: each function built twice, and versions of these two by a variable.
+    """What is deployed: one handler built twice, and versions of these two by a variable.
 
     So a version is a matter of milliseconds, while files and replicas are truly others.
     """
@@ -80,30 +83,29 @@ class Packages:
     def __init__(self, house: House) -> None:
         store = Store(house.places.store)
         builder = Builder(store, Uv(house.env))
-        self._built = {
-            shape.name: [
-                _built(house.folder / f"variant-{variant}" / shape.name, shape, builder, store)
-                for variant in range(2)
-            ]
-            for shape in ALL
-        }
+        folders = [house.folder / f"variant-{variant}" for variant in range(2)]
+        self._built = [_built(folder, builder, store) for folder in folders]
         self._made = 0
 
-    def next(self, name: str) -> tuple[str, Package]:
+    def next(self, shape: Shape) -> tuple[str, Package]:
         """Another version of a function: what it calls itself, and what to deploy."""
         self._made += 1
-        version = f"{name}-{self._made}"
-        built = self._built[name][self._made % 2]
-        return version, replace(built, spec=replace(built.spec, environment={"VERSION": version}))
+        version = f"{shape.name}-{self._made}"
+        built = self._built[self._made % 2]
+        spec = replace(
+            built.spec,
+            name=shape.name,
+            environment={"VERSION": version},
+            scaling=ScalingWish(shape.least, shape.most, idle=1.0),
+        )
+        return version, replace(built, spec=spec)
 
 
-def _built(folder: Path, shape: Shape, builder: Builder, store: Store) -> Package:
+def _built(folder: Path, builder: Builder, store: Store) -> Package:
     (folder / "src").mkdir(parents=True)
-    config = CONFIG.format(least=shape.least, most=shape.most)
-    text = f"functions:\n  {shape.name}:\n    runtime: python\n{config}"
-    (folder / "config.yaml").write_text(text)
+    (folder / "config.yaml").write_text(CONFIG)
     (folder / "requirements.txt").write_text("")
-    (folder / "src" / "handler.py").write_text(HANDLER.format(variant=folder.parent.name))
+    (folder / "src" / "handler.py").write_text(HANDLER.format(variant=folder.name))
     return package(locate(None, None, folder), builder, store)
 
 

@@ -137,7 +137,6 @@ def _of_problem(call: Call, facts: Facts) -> Verdict:
                 (absent, "the function was not deployed"),
                 (resting, "the function was scaled to 0"),
                 (alone, "replicas were killed, and the control plane as well"),
-                (_crashes(call, facts) > 1, "its replicas were killed again and again"),
             ]
         case "DeadlineExceeded":
             waited = call.end - call.begin >= call.deadline - AFTERMATH

@@ -110,7 +110,7 @@ def _disturb(world: World, result: Result, seconds: float) -> None:
         killer.stop()
         deployer.stop()
         if clean():
-            calm = min(CALM, seconds)
+            calm = min(CALM, seconds / 2)
             result.violations += _calm(world, deployer, inspector, history, calm)
     inspector.look()
     result.calls = inspector.judge_all()

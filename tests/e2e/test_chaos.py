@@ -7,7 +7,7 @@ from chaos.run import run
 
 
 def test_a_moment_of_chaos() -> None:
-    seconds = 2.0
+    seconds = 2.5
     result = run(seed=1, seconds=seconds)
     told = list(report(result, seconds))
     assert result.violations == [], "\n".join(told)

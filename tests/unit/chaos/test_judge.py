@@ -74,7 +74,7 @@ def test_failures_of_several_causes():
     assert found(problem("NotReady"), killed) is Finding.VIOLATION
     assert found(problem("NotReady"), killed, Span(Kind.CONTROL, 48, 52)) is Finding.ALLOWED
     again = Span(Kind.REPLICA, 20, 21, "f")
-    assert found(problem("NotReady"), killed, again) is Finding.ALLOWED
+    assert found(problem("NotReady"), killed, again) is Finding.VIOLATION
     assert found(problem("DeadlineExceeded"), killed) is Finding.VIOLATION, "long before its time"
     assert found(BROKEN, killed) is Finding.VIOLATION, "an error is told where it can be"
     assert found(problem("HandlerRaised"), killed) is Finding.VIOLATION

@@ -190,9 +190,14 @@ class ControlLoop:
         view = View(replicas, self._routing.confirmed(), frozenset(self._recorded))
         now = self._clock()
         found = turn(wanted, view, now, self._rules)
+        # Calls wait for no disk: it may be slow, or full.
+        routes = [action for action in found.actions if isinstance(action, Publish | Withdraw)]
+        for route in routes:
+            self._carry_out(route)
         await self._record([action.event for action in found.actions if isinstance(action, Record)])
         for action in found.actions:
-            self._carry_out(action)
+            if action not in routes:
+                self._carry_out(action)
         self._routing.forget_all_but({one.function for one in wanted} | self.fleet.functions())
         waits = [found.due, self._replicas.end_overdue(now)]
         return min((wait for wait in waits if wait is not None), default=None)
@@ -256,4 +261,4 @@ class ControlLoop:
                 self._routing.withdraw(function)
                 self.fleet.forget_function(function)
             case Record():
-                pass  # done before the others, because a Forget may follow it
+                pass  # done before these, because a Forget may follow it

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from chaos.judge import Call, Finding, judge
+from chaos.judge import Call, Ending, Finding, judge
 from chaos.load import Load
 from chaos.spans import Facts, History
 from chaos.world import Process, World
@@ -22,10 +22,10 @@ WARM = 10.0
 """Seconds after which a process has what it needs."""
 
 MOST_GROWTH = 64 * 1024**2
-"""Bytes that the control plane or Envoy may grow by after that."""
+"""Bytes that a part of the gateway may grow by after that."""
 
 MOST_MEMORY = 300 * 1024**2
-"""Bytes that either may ever have. Alone they have some 90 and 60 MB."""
+"""Bytes that any may ever have. At rest they have some 70 MB each."""
 
 
 @dataclass(slots=True)
@@ -69,7 +69,7 @@ class Inspector:
 
     Attributes:
         violations: What must not be, in words for people.
-        most: The most bytes that the control plane and Envoy had, by name.
+        most: The most bytes that each part of the gateway had, by name.
     """
 
     def __init__(self, world: World, load: Load, history: History) -> None:
@@ -117,9 +117,13 @@ class Inspector:
             found[call.way, verdict.finding, verdict.why] += 1
             if verdict.finding is Finding.VIOLATION:
                 self._violated(self._told(call, verdict.why))
-            elif verdict.finding is Finding.ALLOWED and call.begin > self._calm_since:
+            elif verdict.finding is Finding.ALLOWED and self._is_calm(call):
                 self._violated(self._told(call, "it failed though all is calm"))
         return found
+
+    def _is_calm(self, call: Call) -> bool:
+        """Whether nothing that was done before can still be felt; a lost connection can."""
+        return (call.connected if call.ending is Ending.BROKEN else call.begin) > self._calm_since
 
     def _told(self, call: Call, why: str) -> str:
         times = f"{self._history.at(call.begin)} to {self._history.at(call.end)}"

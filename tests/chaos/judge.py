@@ -48,7 +48,8 @@ class Call:
         version: With a reply that is byte for byte what it must be, which version gave it.
         error: With a problem, the error's class.
         detail: What else was told, for people.
-        partial: Whether a part of the reply was there when the connection was lost.
+        partial: Whether the connection may have been lost during the reply.
+        bridged: Whether it went by the bridge.
     """
 
     function: str
@@ -62,6 +63,7 @@ class Call:
     error: str = ""
     detail: str = ""
     partial: bool = False
+    bridged: bool = False
 
 
 class Finding(StrEnum):
@@ -115,7 +117,9 @@ def _of_reply(call: Call, facts: Facts) -> Verdict:
 def _of_broken(call: Call, facts: Facts) -> Verdict:
     if facts.any(Kind.ENVOY, call.connected - AFTERMATH, call.end):
         return _allowed("Envoy was killed")
-    if call.partial and _replica_lost(call, facts):
+    if call.bridged and facts.any(Kind.BRIDGE, call.begin - AFTERMATH, call.end):
+        return _allowed("the bridge was killed")
+    if (call.partial or call.bridged) and _replica_lost(call, facts):
         return _allowed("a replica was killed during its reply")
     return _violation("the connection broke without a cause")
 
@@ -127,7 +131,12 @@ def _of_problem(call: Call, facts: Facts) -> Verdict:
         case "FunctionNotFound":
             causes = [(absent, "the function was not deployed")]
         case "ReplicaLost":
-            causes = [(_replica_lost(call, facts), "a replica was killed")]
+            envoy = facts.any(Kind.ENVOY, call.connected - AFTERMATH, call.end)
+            causes = [
+                (_replica_lost(call, facts), "a replica was killed"),
+                (call.partial and envoy, "Envoy was killed"),
+                (call.bridged and envoy, "Envoy was killed"),
+            ]
         case "NotReady":
             resting = facts.any(Kind.RESTING, call.begin - AFTERMATH, call.end, call.function)
             alone = _replica_lost(call, facts) and facts.any(

@@ -1,4 +1,4 @@
-"""Kills replicas, the control plane and Envoy, and has replicas stand still for a while."""
+"""Kills replicas, control plane, bridge and Envoy, and has replicas stand still for a while."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from chaos.spans import History, Kind
 from chaos.world import World
 from dcf.errors import SupervisorError
-from dcf.gateway.processes import CONTROL, ENVOY
+from dcf.gateway.processes import BRIDGE, CONTROL, ENVOY
 from process.supervised import alive
 
 LOOK = 0.05
@@ -82,6 +82,7 @@ class Killer:
     def _kill_until_over(self) -> None:
         deeds = [self._kill_replica] * 5 + [self._stop_replica] * 3
         deeds += [self._kill_control] * 2 + [self._kill_envoy] * 2
+        deeds += [self._kill_bridge]
         due = time.monotonic()
         while not self._over.wait(LOOK):
             now = time.monotonic()
@@ -95,8 +96,12 @@ class Killer:
                 due = now + self._drawn.uniform(SHORTEST_PAUSE, LONGEST_PAUSE)
 
     def _look(self) -> None:
-        """Notes which of the two that are not replicas are back."""
-        answers = {ENVOY: self._world.envoy_answers, CONTROL: self._world.control_answers}
+        """Notes which of the parts that are not replicas are back."""
+        answers = {
+            ENVOY: self._world.envoy_answers,
+            CONTROL: self._world.control_answers,
+            BRIDGE: self._world.bridge_answers,
+        }
         for name, (span, since) in tuple(self._gone.items()):
             if answers[name]():
                 self._history.note(f"{name} answers again")
@@ -143,6 +148,9 @@ class Killer:
 
     def _kill_envoy(self) -> None:
         self._kill_part(ENVOY, Kind.ENVOY)
+
+    def _kill_bridge(self) -> None:
+        self._kill_part(BRIDGE, Kind.BRIDGE)
 
     def _kill_part(self, name: str, kind: Kind) -> None:
         if name in self._gone or not (pid := self._world.pid(name)):

@@ -16,8 +16,9 @@ from chaos.functions import Packages, version_of
 from chaos.inspector import Inspector
 from chaos.judge import Ending
 from chaos.killer import Killer
-from chaos.load import Http, Load
+from chaos.load import Load
 from chaos.spans import History, Kind
+from chaos.ways import Http
 from chaos.world import World
 
 LOOK = 1.0
@@ -28,6 +29,7 @@ SOON = 10.0
 """Seconds within which a function must answer then, however busy the machine is."""
 END = 10.0
 """Seconds after which an ended gateway must have left nothing."""
+KILLED = (Kind.REPLICA, Kind.CONTROL, Kind.BRIDGE, Kind.ENVOY)
 
 
 @dataclass(slots=True)
@@ -87,7 +89,7 @@ def run(seed: int, seconds: float) -> Result:
 
 def _disturb(world: World, result: Result, seconds: float) -> None:
     history = History()
-    load = Load(world.house.port, f"{result.seed} load")
+    load = Load(world.house.port, world.house.client, f"{result.seed} load")
     deployer = Deployer(
         world.house.client, Packages(world.house), history, f"{result.seed} deployer"
     )
@@ -119,7 +121,7 @@ def _disturb(world: World, result: Result, seconds: float) -> None:
     result.deeds = history.lines()
     result.most = dict(inspector.most)
     facts = history.facts()
-    result.kills = {kind: facts.lengths(kind) for kind in (Kind.REPLICA, Kind.CONTROL, Kind.ENVOY)}
+    result.kills = {kind: facts.lengths(kind) for kind in KILLED}
     for call in load.calls():
         if call.ending is Ending.REPLY:
             took = call.end - call.begin

@@ -25,6 +25,8 @@ class Kind(StrEnum):
     """Envoy was killed and does not answer again yet."""
     CONTROL = "control"
     """The control plane was killed and does not answer again yet."""
+    BRIDGE = "bridge"
+    """The bridge was killed and does not take streams again yet."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import os
+import socket
 import sqlite3
 import stat
 import uuid
@@ -17,7 +18,8 @@ from dcf.engines.local.cgroups import Cgroups
 from dcf.engines.local.engine import PREFIX
 from dcf.engines.local.limiter import group_prefix
 from dcf.errors import DcfError
-from dcf.gateway.processes import CONTROL, ENVOY, supervisor_socket
+from dcf.dataplane.bootstrap import Sockets
+from dcf.gateway.processes import BRIDGE, CONTROL, ENVOY, supervisor_socket
 from e2e.house import House
 
 MARK = "CHAOS_WORLD"
@@ -106,6 +108,12 @@ class World:
             return False
         return True
 
+    def bridge_answers(self) -> bool:
+        """Whether the bridge takes connections."""
+        path = Sockets.under(self.house.places.gateway_runtime).bridge
+        with socket.socket(socket.AF_UNIX) as probe:
+            return probe.connect_ex(str(path)) == 0
+
     # By the supervisor's word
 
     def replicas(self) -> dict[str, int]:
@@ -117,13 +125,13 @@ class World:
         }
 
     def pid(self, name: str) -> int:
-        """Of the control plane or of Envoy; 0 while there is none."""
+        """Of a part that is no replica; 0 while there is none."""
         return self.house.statuses()[name].pid
 
     def parts(self) -> dict[str, int]:
-        """The pids of the two that are not replicas."""
+        """The pids of those that are no replicas."""
         statuses = self.house.statuses()
-        return {name: statuses[name].pid for name in (CONTROL, ENVOY)}
+        return {name: statuses[name].pid for name in (CONTROL, BRIDGE, ENVOY)}
 
     # After its end
 

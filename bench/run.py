@@ -40,12 +40,14 @@ ENTRIES = {
     "cli-start": Entry("cli_start", "dcf-cli --help and import dcf, beside a bare Python"),
     "build-run": Entry("build_run", "function build and function run of examples/01-hello-dcf"),
     "watcher-echo": Entry("watcher_echo", "the watcher, beside bare uvicorn and LitServe"),
+    "watcher-stream": Entry("watcher_stream", "streams on a WebSocket, beside a bare echo"),
     "ssd": Entry("ssd", "object detection through the watcher, beside a plain loop"),
     "gateway-calls": Entry("gateway_calls", "a call through the gateway, beside Envoy and peers"),
     "gateway-deploy": Entry("gateway_deploy", "function deploy, and what it sends"),
     "gateway-catalog": Entry("gateway_catalog", "a gateway with 1,000 functions"),
     "gateway-recovery": Entry("gateway_recovery", "start, kills and memory of a gateway"),
     "gateway-rollout": Entry("gateway_rollout", "another revision under load"),
+    "gateway-grpc-stream": Entry("gateway_grpc_stream", "a stream of gRPC, beside grpcio alone"),
     "direct-calls": Entry("direct_calls", "calls past ASGI, beside calls by it", usual=False),
     "http-servers": Entry("http_servers", "HTTP servers for the watcher", usual=False),
 }
@@ -60,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     if given.list:
         for name, entry in ENTRIES.items():
-            print(f"{name:18}{entry.help}{'' if entry.usual else ' (only when named)'}")
+            print(f"{name:21}{entry.help}{'' if entry.usual else ' (only when named)'}")
         return 0
     if unknown := sorted(set(given.names) - set(ENTRIES)):
         parser.error(f"no such measurement: {', '.join(unknown)}; --list shows them")

@@ -14,8 +14,11 @@ if TYPE_CHECKING:
     from dcf import errors as errors
     from dcf.client.async_gateway import AsyncClient as AsyncClient
     from dcf.client.gateway import Client as Client
+    from dcf.errors import BadRequest as BadRequest
     from dcf.function.calls import call as call
     from dcf.function.calls import call_async as call_async
+    from dcf.function.calls import stream as stream
+    from dcf.function.calls import stream_async as stream_async
     from dcf.function.reply import Reply as Reply
     from dcf.function.request import Request as Request
     from dcf.function.secrets import secret as secret
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "AsyncClient": "dcf.client.async_gateway",
+    "BadRequest": "dcf.errors",
     "Client": "dcf.client.gateway",
     "Reply": "dcf.function.reply",
     "Request": "dcf.function.request",
@@ -32,11 +36,14 @@ _HOMES = {
     "call": "dcf.function.calls",
     "call_async": "dcf.function.calls",
     "secret": "dcf.function.secrets",
+    "stream": "dcf.function.calls",
+    "stream_async": "dcf.function.calls",
 }
 
 # Without `build`, which is not there inside a function's environment.
 __all__ = [
     "AsyncClient",
+    "BadRequest",
     "Client",
     "Reply",
     "Request",
@@ -45,6 +52,8 @@ __all__ = [
     "call_async",
     "errors",
     "secret",
+    "stream",
+    "stream_async",
 ]
 
 

@@ -29,6 +29,8 @@ from dcf.protocol import http
 from dcf.watcher.answer import Headers, headers_of, refusal
 from dcf.watcher.app import App, Send
 from dcf.watcher.call import Call, Message, Receive
+from dcf.watcher.uploads import Chunks, Lines
+from dcf.watcher.websocket import WebSocket
 
 logger = logging.getLogger("dcf.watcher")
 
@@ -37,6 +39,11 @@ WORTH_JOINING = 64 * 1024
 
 WITHOUT_BODY = frozenset({204, 304})
 """Statuses whose replies have no body (RFC 9110, 6.4.1)."""
+
+
+def _nothing() -> None:
+    """Of a body that is whole, nothing is still to come."""
+
 
 _OWN = http.OWN_PREFIX.encode()
 
@@ -87,6 +94,8 @@ class DirectProtocol(HttpToolsProtocol):
         super().__init__(*args, **kwargs)
         self._app = app
         self._desk = app.desk
+        # Else uvicorn would not know that there is anything to change over to.
+        self.ws_protocol_class = WebSocket
         self._parts: list[bytes] | None = None
         """Of the body, while nothing speaks against the direct way; else None."""
 
@@ -147,6 +156,17 @@ class DirectProtocol(HttpToolsProtocol):
         if isinstance(exchange, Exchange) and exchange.call and not exchange.response_complete:
             exchange.call.end(CallError("the client went away"))
 
+    def handle_websocket_upgrade(self) -> None:
+        """Leaves the connection to a WebSocket, if the request is one for that."""
+        self.connections.discard(self)
+        before: RequestResponseCycle | None = self.cycle
+        if before is not None and not before.response_complete:
+            # Behind a call that is not answered yet: no client that means well does this.
+            self.transport.close()
+            return
+        changed = WebSocket(self.transport, self._desk, self.server_state, self._app.settings)
+        changed.open(self.parser.get_method().decode("ascii"), self.url, self.headers)
+
     # The two ways
 
     def _by_asgi(self, parts: list[bytes]) -> None:
@@ -179,15 +199,29 @@ class DirectProtocol(HttpToolsProtocol):
         call.whole(body)
         if len(body) > self._desk.max_body:
             call.end(BodyTooLarge(self._desk.max_body))
+        elif self._desk.is_stream(call):
+            self._pass_on(call, body)
         else:
             self._desk.submit(call)
+
+    def _pass_on(self, call: Call, body: bytes) -> None:
+        """Makes a body that is a whole stream one."""
+        parts = Lines(self._app.settings.max_message) if call.lines else Chunks()
+        self._desk.open_stream(call, _nothing)
+        try:
+            messages = parts.take(body) + parts.rest()
+        except DcfError as error:
+            call.end(error)
+        else:
+            self._desk.pass_on(call, messages)
+            self._desk.no_more(call)
 
     # The way back
 
     def answer(self, exchange: Exchange, call: Call) -> None:
         """Sends the outcome of a call; whatever goes wrong concerns this connection alone."""
         try:
-            outcome = call.outcome
+            outcome = call.verdict
             if exchange.disconnected:
                 self._desk.release(call)
             elif call.pipe is not None and isinstance(outcome, Encoded):

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dcf.client.gateway import Client
+from dcf.dataplane.bootstrap import Sockets
 from dcf.engines.local.cgroups import Cgroups
 from dcf.engines.local.engine import PREFIX
 from dcf.engines.local.limiter import group_prefix
 from dcf.errors import DcfError
-from dcf.dataplane.bootstrap import Sockets
 from dcf.gateway.processes import BRIDGE, CONTROL, ENVOY, supervisor_socket
 from e2e.house import House
 

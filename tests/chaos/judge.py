@@ -126,6 +126,7 @@ def _of_broken(call: Call, facts: Facts) -> Verdict:
 
 def _of_problem(call: Call, facts: Facts) -> Verdict:
     causes: list[tuple[bool, str]] = []
+    bridge = call.bridged and facts.any(Kind.BRIDGE, call.begin - AFTERMATH, call.end)
     absent = facts.any(Kind.ABSENT, call.begin - AFTERMATH, call.end, call.function)
     match call.error:
         case "FunctionNotFound":
@@ -136,6 +137,7 @@ def _of_problem(call: Call, facts: Facts) -> Verdict:
                 (_replica_lost(call, facts), "a replica was killed"),
                 (call.partial and envoy, "Envoy was killed"),
                 (call.bridged and envoy, "Envoy was killed"),
+                (bridge, "the bridge was killed"),
             ]
         case "NotReady":
             resting = facts.any(Kind.RESTING, call.begin - AFTERMATH, call.end, call.function)
@@ -146,6 +148,7 @@ def _of_problem(call: Call, facts: Facts) -> Verdict:
                 (absent, "the function was not deployed"),
                 (resting, "the function was scaled to 0"),
                 (alone, "replicas were killed, and the control plane as well"),
+                (bridge, "the bridge was killed"),
             ]
         case "DeadlineExceeded":
             waited = call.end - call.begin >= call.deadline - AFTERMATH

@@ -96,3 +96,11 @@ def test_a_span_is_open_until_it_ends_once():
     history.end(number)
     assert history.facts().during(Kind.ENVOY, 0, math.inf) == [ended]
     assert history.facts().lengths(Kind.ENVOY) == [ended.end - ended.begin]
+
+
+def test_what_goes_by_the_bridge_may_be_lost_with_it():
+    killed = Span(Kind.BRIDGE, 50, 51)
+    for call in (BROKEN, problem("ReplicaLost"), problem("NotReady")):
+        assert found(call, killed) is Finding.VIOLATION
+        assert found(replace(call, bridged=True), killed) is Finding.ALLOWED
+        assert found(replace(call, bridged=True)) is Finding.VIOLATION

@@ -90,9 +90,9 @@ def scaled(house: House, name: str) -> list[Event]:
 
 def test_calls_under_way_bring_replicas(house, step):
     assert {status for status, _ in step.replies} == {200}
-    [up, *_] = scaled(house, "busy")
-    assert up.detail.startswith("3 (1 to 3), ")
-    assert step.begin < up.at < step.end, "for the very calls that asked for it"
+    # For the very calls that asked for it; in two steps where a look met their beginning.
+    ups = [one for one in scaled(house, "busy") if step.begin < one.at < step.end]
+    assert ups[-1].detail.startswith("3 (1 to 3), ")
 
 
 def test_a_number_by_hand_holds_until_it_is_released(house):

@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help check test e2e bench
+.PHONY: help check test e2e bench chaos
 
 help:  ## Show this list
 	@grep -E '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 8
@@ -25,3 +25,7 @@ e2e: $(BIN)/ruff  ## The examples and the README's commands alone
 
 bench: $(BIN)/ruff  ## Speed, as ratios of medians within one run
 	$(BIN)/python bench/run.py
+
+SECONDS ?= 120
+chaos: $(BIN)/ruff  ## Kills and deploys at random under load; SEED=7 SECONDS=600
+	PYTHONPATH=tests $(BIN)/python -m chaos --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))

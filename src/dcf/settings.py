@@ -304,7 +304,8 @@ class ControlSettings:
         health_interval: Seconds between two questions to a ready replica whether it answers, and
             for its answer; after two without one, calls go to the others.
         health_silence: Seconds without an answer after which a replica is ended. 30: as long as a
-            handler may reasonably keep the interpreter to itself.
+            handler may reasonably keep the interpreter to itself. A function whose own time-out and
+            grace are less is given no more than these.
         log_level: Least level of its own lines in the log.
     """
 

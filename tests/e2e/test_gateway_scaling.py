@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import pytest
 
-from dcf.model.event import EventKind
+from dcf.model.event import Event, EventKind
 from e2e.house import House, running
 
 WORK = """
-import os, time
+import ctypes, os, time
 
 class Handler:
     def __call__(self, req):
         if req.input == b"hang":
             while True:
                 time.sleep(1)
+        if req.input == b"seize":
+            ctypes.PyDLL(None).sleep(600)  # C that keeps the interpreter's lock
         time.sleep(float(req.input or 0))
         return str(os.getpid())
 """
@@ -49,18 +53,46 @@ def together(house: House, name: str, bodies: list[bytes]) -> list[tuple[int, by
     return found
 
 
-def test_calls_under_way_bring_replicas(house):
+@dataclass(frozen=True)
+class Step:
+    """Load on a function with one replica, from nothing to three calls at a time for a while.
+
+    Attributes:
+        begin: When it began, in seconds since the epoch.
+        end: When the last call was answered.
+        replies: What became of the calls.
+    """
+
+    begin: float
+    end: float
+    replies: list[tuple[int, bytes]]
+
+
+@pytest.fixture(scope="module")
+def step(house: House) -> Iterator[Step]:
     house.deploy(house.write("busy", WORK), "--min", "1", "--max", "3")
     assert house.client.function("busy").replicas == 1
+    begin = time.time()
     found: list[tuple[int, bytes]] = []
     load = threading.Thread(target=lambda: found.extend(together(house, "busy", [b"6"] * 3)))
     load.start()
     house.until(lambda: house.client.function("busy").ready == 3)
     load.join()
-    assert {status for status, _ in found} == {200}
-    scaled = [one for one in house.client.events("busy") if one.kind is EventKind.SCALED]
-    assert scaled[0].detail.startswith("3 (1 to 3), ")
+    yield Step(begin, time.time(), found)
     house.client.delete("busy")
+
+
+def scaled(house: House, name: str) -> list[Event]:
+    """The changes of its number of replicas, oldest first."""
+    events = reversed(house.client.events(name))
+    return [one for one in events if one.kind is EventKind.SCALED]
+
+
+def test_calls_under_way_bring_replicas(house, step):
+    assert {status for status, _ in step.replies} == {200}
+    # For the very calls that asked for it; in two steps where a look met their beginning.
+    ups = [one for one in scaled(house, "busy") if step.begin < one.at < step.end]
+    assert ups[-1].detail.startswith("3 (1 to 3), ")
 
 
 def test_a_number_by_hand_holds_until_it_is_released(house):
@@ -135,3 +167,51 @@ def test_a_replica_that_stays_stopped_is_replaced(house):
     crashed = [one for one in house.client.events("mute") if one.kind is EventKind.CRASHED]
     assert "did not answer for 3 s" in crashed[0].detail
     house.client.delete("mute")
+
+
+def test_a_replica_that_holds_the_interpreter_is_replaced_while_the_others_answer(house):
+    house.deploy(house.write("seized", WORK, config="    timeout: 30\n"), "--min", "2")
+    before = set(house.replicas("seized"))
+    found: list[tuple[int, bytes]] = []
+    begin = time.monotonic()
+    lost = threading.Thread(target=lambda: found.append(house.call("seized", b"seize")))
+    lost.start()
+    time.sleep(0.3)
+    while lost.is_alive():
+        assert house.call("seized")[0] == 200
+        time.sleep(0.05)
+    lost.join()
+    assert time.monotonic() - begin < 30, "its caller did not wait until its deadline"
+    assert (found[0][0], json.loads(found[0][1])["error"]) == (502, "ReplicaLost")
+    house.until(lambda: len(before - set(house.replicas("seized"))) == 1)
+    house.until_ready("seized", 2)
+    house.client.delete("seized")
+
+
+def test_a_replica_that_refuses_connections_is_passed_over_and_taken_back(house):
+    house.deploy(house.write("deaf", WORK), "--min", "2")
+    names = house.replicas("deaf")
+    pid = str(house.pid(names[0])).encode()
+    socket = house.places.gateway_runtime / f"{names[0][-8:]}.sock"
+    away = socket.with_suffix(".away")
+    assert pid in {reply for _, reply in together(house, "deaf", [b"0.1"] * 10)}
+    socket.rename(away)
+    try:
+        # Not even the calls that would be sent there fail.
+        replies = [reply for _ in range(5) for reply in together(house, "deaf", [b""] * 20)]
+        assert {status for status, _ in replies} == {200}
+        house.until(lambda: pid not in {reply for _, reply in together(house, "deaf", [b""] * 10)})
+    finally:
+        away.rename(socket)
+    house.until(lambda: pid in {reply for _, reply in together(house, "deaf", [b"0.01"] * 10)})
+    assert house.replicas("deaf") == names
+    house.client.delete("deaf")
+
+
+def test_replicas_go_when_the_load_is_over(house, step):
+    """Half a minute after it: most of that has passed in the tests before."""
+    house.until(lambda: house.client.function("busy").ready == 1)
+    house.until(lambda: len(house.replicas("busy")) == 1)
+    [*_, down] = scaled(house, "busy")
+    assert down.detail.startswith("1 (1 to 3), ")
+    assert house.call("busy")[0] == 200

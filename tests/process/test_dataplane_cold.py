@@ -249,6 +249,23 @@ def test_calls_to_a_replica_that_has_just_died_are_held(plane, gate, launch, sho
     assert plane.call("/function/echo", b"still there")[0] == 200
 
 
+def test_calls_to_a_replica_that_died_with_the_control_plane_are_held(
+    plane, gate, launch, short_dir
+):
+    """Whoever is in charge next has never told Envoy of the function."""
+    plane.restart_discovery(Discovery(plane.sockets.cold))
+    plane.set("echo", f"unix:{short_dir}/gone.sock")
+    plane.do(plane.discovery.stop())
+    with ThreadPoolExecutor(10) as pool:
+        calls = [pool.submit(plane.call, "/function/echo", b"hello") for _ in range(10)]
+        time.sleep(0.5)  # as long as it takes to be started again
+        plane.restart_discovery(Discovery(plane.sockets.cold))
+        plane.until(lambda: gate.waiting == 10)
+        plane.set("echo", launch(ECHO, function="echo").endpoint)
+        gate.open()
+        assert [call.result()[::2] for call in calls] == [(200, b"hello")] * 10
+
+
 def test_nobody_decides(short_dir, monkeypatch):
     """The control plane is away for good: an error in the end, no hang."""
     monkeypatch.setattr(cold, "RETRIES", 4)

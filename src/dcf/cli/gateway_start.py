@@ -17,6 +17,7 @@ from dcf.cli.gateway_detach import detach
 from dcf.cli.gateway_host import keep
 from dcf.cli.gateway_options import StartOptions, start_options
 from dcf.cli.gateway_plan import Plan
+from dcf.gateway.leftovers import clear
 from dcf.supervision.log import ProcessLog
 from dcf.supervision.messages import LogBound
 
@@ -85,7 +86,9 @@ def _start(
             _announce(console, plan, address)
             return ready()
 
-        if code := keep(plan, address, telling(), on_ready):
+        code = keep(plan, address, telling(), on_ready)
+        clear(plan.places)
+        if code:
             raise click.exceptions.Exit(code)
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dcf.dataplane.cold import cold_clusters, cold_listener
+from dcf.dataplane.cold import asking_listener, cold_clusters, cold_listener
 from dcf.dataplane.grpc import BRIDGE, GRPC, STREAMS
 from dcf.dataplane.keys import KEYS
 from dcf.dataplane.listener import CONTROL, private_listener, public_listener
@@ -56,6 +56,7 @@ class Sockets:
         admin: Envoy's own interface, made by it.
         calls: Where replicas call other functions, made by Envoy.
         cold: Where Envoy holds the calls that meet no replica, made by it.
+        ask: Where Envoy asks how long, made by it; it asks the next one.
         hold: The control plane's service that says how long.
     """
 
@@ -67,6 +68,7 @@ class Sockets:
     admin: Path
     calls: Path
     cold: Path
+    ask: Path
     hold: Path
 
     @classmethod
@@ -97,7 +99,7 @@ def bootstrap(settings: DataplaneSettings, sockets: Sockets) -> dict[str, Any]:
         _cluster(DISCOVERY, sockets.discovery, {"http2_protocol_options": {}}),
         _cluster(GRPC, sockets.grpc, {"http2_protocol_options": {}}),
         _bridge(sockets.bridge),
-        *cold_clusters(sockets.cold, sockets.hold),
+        *cold_clusters(sockets.cold, sockets.ask, sockets.hold),
     ]
     if not settings.open:
         clusters.append(_cluster(KEYS, sockets.keys, {"http_protocol_options": {}}))
@@ -118,6 +120,7 @@ def bootstrap(settings: DataplaneSettings, sockets: Sockets) -> dict[str, Any]:
                 public_listener(settings),
                 private_listener(settings, sockets.calls),
                 cold_listener(settings, sockets.cold),
+                asking_listener(settings, sockets.ask),
             ],
             "clusters": clusters,
         },

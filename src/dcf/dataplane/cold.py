@@ -4,6 +4,9 @@ Nothing of a warm call passes here. A call that comes here is asked about at the
 (:mod:`dcf.dataplane.checks`), from its headers alone; Envoy keeps its body back by flow control, so
 it may be of any size, a stream or a WebSocket. Once it may go on, its route is looked up anew, and
 leads to the replica that there is by now.
+
+Envoy asks by way of itself, through a second listener: only a route's retries can be told how soon
+they follow and how long each may take, and a question is answered when there is a replica.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from dcf.dataplane.listener import (
     pick,
     request_ids,
     router,
+    unhurried,
 )
 from dcf.dataplane.replies import local_replies
 from dcf.protocol import http
@@ -26,6 +30,9 @@ from dcf.settings import DataplaneSettings
 
 HOLD = "Hold"
 """The cluster of the service that decides. No function has a capital in its name."""
+
+ASK = "Ask"
+"""The cluster of the listener by which that service is asked."""
 
 CLIENT = "x-dcf-client"
 """Tells the one listener what the other knows: the client's address, for the log."""
@@ -40,9 +47,12 @@ those that go on are bounded by their function."""
 BACKLOG = 4096
 """Connections that may wait to be accepted: the calls of a burst come at one instant."""
 
-RETRIES = 10
-"""Times that Envoy asks again when the control plane does not answer. It is started again within a
-second, in which Envoy asks some five times; the pauses double, up to half a minute in all."""
+RETRIES = 50
+"""Times that Envoy asks again when the control plane does not answer: for a dozen seconds, longer
+than it takes to be started again after it was killed several times."""
+
+PAUSE = "0.5s"
+"""The longest pause between two questions: a call whose control plane is back waits no longer."""
 
 _TYPE = "type.googleapis.com/envoy."
 
@@ -88,17 +98,54 @@ def cold_listener(settings: DataplaneSettings, path: Path) -> dict[str, Any]:
     }
 
 
-def cold_clusters(listener: Path, service: Path) -> list[dict[str, Any]]:
-    """The clusters behind it all: the listener itself, and the service that decides.
+def asking_listener(settings: DataplaneSettings, path: Path) -> dict[str, Any]:
+    """What passes questions on to the service, and asks again where it is away.
 
     Args:
-        listener: Its Unix socket.
+        settings: Bounds.
+        path: Of its Unix socket.
+    """
+    retries = {
+        "retry_on": "connect-failure,refused-stream,reset,unavailable,cancelled",
+        "num_retries": RETRIES,
+        "retry_back_off": {"base_interval": "0.05s", "max_interval": PAUSE},
+    }
+    route = {"cluster": HOLD, **unhurried(settings), "retry_policy": retries}
+    host = {
+        "name": "ask",
+        "domains": ["*"],
+        "routes": [{"match": {"prefix": "/"}, "route": route}],
+    }
+    manager = {
+        "@type": f"{_TYPE}extensions.filters.network.http_connection_manager.v3"
+        ".HttpConnectionManager",
+        "stat_prefix": "ask",
+        "codec_type": "HTTP2",
+        "route_config": {"name": "ask", "virtual_hosts": [host]},
+        "http_filters": [router()],
+        "stream_idle_timeout": f"{settings.idle_stream:.0f}s",
+    }
+    return {
+        "name": "ask",
+        "address": {"pipe": {"path": str(path), "mode": 0o600}},
+        "filter_chains": [{"filters": [{"name": "http", "typed_config": manager}]}],
+        "ignore_global_conn_limit": True,
+    }
+
+
+def cold_clusters(listener: Path, asking: Path, service: Path) -> list[dict[str, Any]]:
+    """The clusters behind it all: the two listeners themselves, and the service that decides.
+
+    Args:
+        listener: The Unix socket of :func:`cold_listener`.
+        asking: That of :func:`asking_listener`.
         service: The service's.
     """
     alive = {"connection_keepalive": {"interval": "5s", "timeout": "5s"}}
     cold = _cluster(COLD, listener, {"http_protocol_options": {}}, _tell_client())
     return [
         {**cold, "per_connection_buffer_limit_bytes": BUFFER},
+        _cluster(ASK, asking, {"http2_protocol_options": {}}),
         # A control plane that stands still is as good as none.
         _cluster(HOLD, service, {"http2_protocol_options": alive}),
     ]
@@ -112,15 +159,9 @@ def _check(settings: DataplaneSettings) -> dict[str, Any]:
             "@type": f"{_TYPE}extensions.filters.http.ext_authz.v3.ExtAuthz",
             "transport_api_version": "V3",
             "grpc_service": {
-                "envoy_grpc": {"cluster_name": HOLD},
+                "envoy_grpc": {"cluster_name": ASK},
                 # The service keeps the deadlines.
                 "timeout": longest,
-                "retry_policy": {
-                    "retry_on": "connect-failure,refused-stream,reset,unavailable,cancelled",
-                    "num_retries": RETRIES,
-                    # Envoy takes the longest pause for the longest try as well.
-                    "retry_back_off": {"base_interval": "0.05s", "max_interval": longest},
-                },
             },
             "allowed_headers": {
                 "patterns": [{"exact": name} for name in (http.REQUEST_ID, http.DEADLINE_MS)]

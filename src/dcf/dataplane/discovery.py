@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,8 @@ import grpc
 import grpc.aio
 
 from dcf.dataplane.resources import Packed, assignment, cluster
-from dcf.dataplane.subscription import Change, Subscription
+from dcf.dataplane.stream import Stream
+from dcf.dataplane.subscription import Change
 from dcf.errors import AddressInUse, RoutesLate, RoutesRejected
 from dcf.model.routing import CallLimits, Destination
 from dcf.wire import envoy
@@ -28,7 +29,7 @@ logger = logging.getLogger("dcf.dataplane")
 
 LINGER = 0.5
 """Seconds for which Envoy still knows a function that has lost its last replica. What was just
-being sent there is tried again for a fifth of a second, and then reaches the cold path."""
+being sent there is tried again within a twentieth of a second, and then reaches the cold path."""
 
 Key = tuple[str, str]
 """Type URL and name of a resource."""
@@ -54,7 +55,7 @@ class Discovery:
         self._changed: dict[Key, int] = {}
         """The version that changed a resource last, until Envoy has it."""
         self._rejected: dict[Key, str] = {}
-        self._streams: set[_Stream] = set()
+        self._streams: set[Stream] = set()
         self._progress = asyncio.Condition()
         self._server: Any = None
 
@@ -130,10 +131,29 @@ class Discovery:
         """
         if self._cold is None or name not in self._resources[envoy.CLUSTER]:
             return self._forget(name)
+        self._linger(name)
+        return self._set(name, {envoy.ASSIGNMENT: assignment(name, [self._cold])})
+
+    def _linger(self, name: str) -> None:
         if name not in self._going:
             loop = asyncio.get_running_loop()
             self._going[name] = loop.call_later(LINGER, self._forget, name)
-        return self._set(name, {envoy.ASSIGNMENT: assignment(name, [self._cold])})
+
+    def _take_leave(self, names: Iterable[str]) -> None:
+        """Has calls go to the cold path that Envoy still sends where nobody is.
+
+        Args:
+            names: Functions that it knows from a service before this one, and that have lost their
+                last replica meanwhile.
+        """
+        for name in names:
+            if self._cold is not None and name not in self._resources[envoy.CLUSTER]:
+                self._linger(name)
+                known = {
+                    envoy.CLUSTER: cluster(name, CallLimits()),
+                    envoy.ASSIGNMENT: assignment(name, [self._cold]),
+                }
+                self._set(name, known)
 
     def _set(self, name: str, new: dict[str, Packed]) -> int:
         changed = [
@@ -185,7 +205,7 @@ class Discovery:
         return True
 
     async def _serve(self, requests: AsyncIterator[Any], _context: Any) -> AsyncIterator[Any]:
-        stream = _Stream()
+        stream = Stream()
         self._streams.add(stream)
         reader = asyncio.ensure_future(self._read(stream, requests))
         try:
@@ -200,9 +220,11 @@ class Discovery:
             with contextlib.suppress(asyncio.CancelledError, grpc.RpcError):
                 await reader
 
-    async def _read(self, stream: _Stream, requests: AsyncIterator[Any]) -> None:
+    async def _read(self, stream: Stream, requests: AsyncIterator[Any]) -> None:
         try:
             async for request in requests:
+                if request.type_url == envoy.CLUSTER:
+                    self._take_leave(request.initial_resource_versions)
                 change = stream.take(request)
                 if change is not None and request.HasField("error_detail"):
                     self._refused(request, change)
@@ -221,7 +243,7 @@ class Discovery:
         for name in names:
             self._rejected[request.type_url, name] = reason
 
-    async def _settle(self, stream: _Stream) -> None:
+    async def _settle(self, stream: Stream) -> None:
         """Strikes off what Envoy has by now."""
         for kind, name in tuple(self._changed):
             packed = self._resources[kind].get(name)
@@ -229,64 +251,3 @@ class Discovery:
                 del self._changed[kind, name]
         async with self._progress:
             self._progress.notify_all()
-
-
-class _Stream:
-    """One connection of Envoy's."""
-
-    def __init__(self) -> None:
-        self.wake = asyncio.Event()
-        self._kinds: dict[str, Subscription] = {}
-
-    def take(self, request: Any) -> Change | None:
-        """Takes a request; returns the change that it answers, if it answers one."""
-        first = request.type_url not in self._kinds
-        if first:
-            everything = request.type_url == envoy.CLUSTER
-            self._kinds[request.type_url] = Subscription(everything=everything)
-        kind = self._kinds[request.type_url]
-        if first:
-            kind.resume(request.initial_resource_versions)
-        change = None
-        if request.response_nonce:
-            accepted = not request.HasField("error_detail")
-            change = kind.answer(request.response_nonce, accepted=accepted)
-        kind.request(
-            request.resource_names_subscribe, request.resource_names_unsubscribe, first=first
-        )
-        return change
-
-    def accepted(self, kind: str, name: str) -> str | None:
-        """The version of a resource that Envoy is known to use."""
-        subscription = self._kinds.get(kind)
-        return subscription.accepted.get(name) if subscription else None
-
-    def due(self, resources: dict[str, dict[str, Packed]]) -> list[Any]:
-        """The messages that are to be sent now, clusters before endpoints."""
-        messages = []
-        for url in (envoy.CLUSTER, envoy.ASSIGNMENT):
-            change = self._kinds[url].next(resources[url]) if url in self._kinds else None
-            if change is None:
-                continue
-            messages.append(_message(url, change))
-            if url == envoy.CLUSTER and envoy.ASSIGNMENT in self._kinds:
-                # Of a cluster that is new or different Envoy makes no use before it has heard of
-                # its endpoints, and does not ask again for those that it has.
-                self._kinds[envoy.ASSIGNMENT].repeat(change.resources)
-        return messages
-
-
-def _message(url: str, change: Change) -> Any:
-    return envoy.DeltaDiscoveryResponse(
-        type_url=url,
-        nonce=change.nonce,
-        removed_resources=change.removed,
-        resources=[
-            {
-                "name": name,
-                "version": packed.version,
-                "resource": {"type_url": url, "value": packed.body},
-            }
-            for name, packed in change.resources.items()
-        ],
-    )

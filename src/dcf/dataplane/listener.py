@@ -20,8 +20,9 @@ COLD = "Cold"
 METADATA = "dcf"
 """Key of what is told of a replica beside its address."""
 
-ATTEMPTS = 10
-"""Times that a call is sent anew which no replica has seen, all within some 0.2 s."""
+ATTEMPTS = 100
+"""Times that a call is sent anew which no replica has seen, all within some 2.5 s: until the
+control plane has said where else, even if that was just killed as well."""
 
 _TYPE = "type.googleapis.com/envoy."
 

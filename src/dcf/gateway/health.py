@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 
+from dcf.control.view import ReplicaKey
 from dcf.gateway.fleet import Fleet, Seen
 from dcf.gateway.replicas import Replicas
 from dcf.model.replica import ReplicaId, ReplicaState
@@ -20,6 +21,10 @@ logger = logging.getLogger("dcf.gateway")
 
 MISSES = 2
 """Answers in a row that may be missing before calls go elsewhere: one may be a busy machine."""
+
+LEAST_SILENCE = 4
+"""Questions that must be without an answer before a replica is ended, however short its calls are:
+a machine may stand still for a moment as well."""
 
 _REQUEST = f"GET {http.HEALTH} HTTP/1.1\r\nHost: replica\r\nConnection: close\r\n\r\n".encode()
 
@@ -34,6 +39,7 @@ class Health:
         *,
         interval: float,
         silence: float,
+        longest_call: Callable[[ReplicaKey], float],
         wake: Callable[[], None],
     ) -> None:
         """Has asked nobody yet.
@@ -43,12 +49,15 @@ class Health:
             replicas: Ends those that never answer again.
             interval: Seconds between two questions, and for each answer.
             silence: Seconds without an answer after which a replica is ended.
+            longest_call: Seconds after which a replica's own watcher would end it because of one
+                call. Where that is less than ``silence``, it counts: its callers wait no longer.
             wake: Called when one has stopped or begun to answer.
         """
         self._fleet = fleet
         self._replicas = replicas
         self._interval = interval
         self._silence = silence
+        self._longest_call = longest_call
         self._wake = wake
         self._missed: dict[ReplicaId, int] = {}
 
@@ -70,8 +79,10 @@ class Health:
         if one.state is not ReplicaState.READY:
             return  # it has ended meanwhile
         missed = self._missed[one.id] = 0 if has_answered else self._missed[one.id] + 1
-        if missed * self._interval >= self._silence:
-            sentence = f"it did not answer for {self._silence:g} s"
+        least = LEAST_SILENCE * self._interval
+        silence = min(self._silence, max(least, self._longest_call(one.key)))
+        if missed * self._interval >= silence:
+            sentence = f"it did not answer for {silence:g} s"
             logger.error("%s is ended: %s", one.id, sentence)
             self._replicas.end(one, sentence)
             self._wake()

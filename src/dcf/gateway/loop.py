@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -22,6 +23,7 @@ from dcf.control.view import (
     Forget,
     Publish,
     Record,
+    ReplicaKey,
     Start,
     Stop,
     View,
@@ -38,6 +40,7 @@ from dcf.gateway.staging import Stager
 from dcf.model.event import Event
 from dcf.model.replica import ReplicaState
 from dcf.model.revision import Revision
+from dcf.settings import WatcherSettings
 
 logger = logging.getLogger("dcf.gateway")
 
@@ -121,7 +124,12 @@ class ControlLoop:
             silence: Seconds without an answer after which one is ended.
         """
         return Health(
-            self.fleet, self._replicas, interval=interval, silence=silence, wake=self.wake
+            self.fleet,
+            self._replicas,
+            interval=interval,
+            silence=silence,
+            longest_call=self._longest_call,
+            wake=self.wake,
         )
 
     async def run(self) -> None:
@@ -182,9 +190,14 @@ class ControlLoop:
         view = View(replicas, self._routing.confirmed(), frozenset(self._recorded))
         now = self._clock()
         found = turn(wanted, view, now, self._rules)
+        # Calls wait for no disk: it may be slow, or full.
+        routes = [action for action in found.actions if isinstance(action, Publish | Withdraw)]
+        for route in routes:
+            self._carry_out(route)
         await self._record([action.event for action in found.actions if isinstance(action, Record)])
         for action in found.actions:
-            self._carry_out(action)
+            if action not in routes:
+                self._carry_out(action)
         self._routing.forget_all_but({one.function for one in wanted} | self.fleet.functions())
         waits = [found.due, self._replicas.end_overdue(now)]
         return min((wait for wait in waits if wait is not None), default=None)
@@ -210,6 +223,12 @@ class ControlLoop:
         if revision is None:
             return False
         return bool(revision.spec.limits.gpu or revision.spec.requests.gpu)
+
+    def _longest_call(self, key: ReplicaKey) -> float:
+        """Seconds after which a watcher ends itself because of a call; infinite where unknown."""
+        revision = self._revisions.get((key.function, key.revision))
+        timeout = None if revision is None else revision.spec.timeout
+        return math.inf if timeout is None else timeout + WatcherSettings().grace
 
     # What a turn asks for
 
@@ -242,4 +261,4 @@ class ControlLoop:
                 self._routing.withdraw(function)
                 self.fleet.forget_function(function)
             case Record():
-                pass  # done before the others, because a Forget may follow it
+                pass  # done before these, because a Forget may follow it

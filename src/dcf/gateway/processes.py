@@ -142,6 +142,6 @@ def envoy_process(
         env=dict(env),
         cwd=str(places.gateway),
         restart=RESTARTS,
-        sockets=(str(sockets.admin), str(sockets.calls), str(sockets.cold)),
+        sockets=(str(sockets.admin), str(sockets.ask), str(sockets.calls), str(sockets.cold)),
         stage=ENVOY_STAGE,
     )

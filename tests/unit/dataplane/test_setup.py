@@ -82,15 +82,15 @@ def filters(settings: DataplaneSettings, tmp_path: Path) -> dict[str, list[str]]
 
 
 def test_keys_and_origins_are_looked_at_only_where_they_matter(tmp_path):
-    cold = ["hold", "router"]
+    inner = {"cold": ["hold", "router"], "ask": ["router"]}
     grpc = ["whole", "invoke", "bridge", "reply"]
     opened = filters(DataplaneSettings(), tmp_path)
-    assert opened == {"public": [*grpc, "router"], "private": ["router"], "cold": cold}
+    assert opened == {"public": [*grpc, "router"], "private": ["router"], **inner}
     closed = filters(DataplaneSettings(open=False, cors="*"), tmp_path)
     assert closed == {
         "public": ["cors", "keys", *grpc, "router"],
         "private": ["cors", "router"],
-        "cold": cold,
+        **inner,
     }
 
 

@@ -1,17 +1,25 @@
 """A deploy ends when its replicas take calls, or with the reason why they do not."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
 from dcf.builder.builder import Builder
 from dcf.builder.deployed import Deployed
 from dcf.builder.store import Store
-from dcf.errors import BuildError, HandlerInitFailed, SecretNotFound, StartTimeout
+from dcf.errors import (
+    BuildError,
+    GpuUnavailable,
+    HandlerInitFailed,
+    SecretNotFound,
+    StartTimeout,
+)
 from dcf.gateway.deployment import Deployment
 from dcf.gateway.deploys import Deploys
 from dcf.model.artifact import Artifact
-from dcf.model.function import FunctionSpec
+from dcf.model.function import FunctionSpec, Resources
+from dcf.model.scaling import ScalingWish
 from dcf.protocol.progress import Progress, ProgressKind
 from dcf.settings import ControlSettings
 from unit.gateway.kit import ARTIFACT, House, running
@@ -89,6 +97,23 @@ async def test_what_cannot_be_built_or_lacks_a_secret_changes_nothing(store):
         with pytest.raises(SecretNotFound):
             await site.run(FunctionSpec("a", secrets=("token",)))
         assert site.catalog.functions() == []
+
+
+@scenario
+async def test_more_replicas_than_there_are_gpus_for_are_refused(store):
+    async def two_gpus() -> Resources:
+        return Resources(gpu=2)
+
+    async with running(Site(store)) as site:
+        site.engine.capacity = two_gpus
+        wants_one = FunctionSpec("a", limits=Resources(gpu=1), scaling=ScalingWish(1, 3))
+        with pytest.raises(GpuUnavailable, match=r"3 GPU\(s\) wanted, 2 free of 2"):
+            await site.run(wants_one, minimum=None, maximum=None)
+        with pytest.raises(GpuUnavailable):
+            await site.run(replace(wants_one, limits=Resources(), requests=Resources(gpu=3)))
+        assert site.catalog.functions() == []
+        steps = await site.ticking(site.run(wants_one, minimum=None, maximum=2))
+        assert steps[-1].kind is ProgressKind.READY
 
 
 @scenario

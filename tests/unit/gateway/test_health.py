@@ -91,3 +91,36 @@ def test_who_does_not_answer_is_passed_over_taken_back_and_ended_at_last(tmp_pat
             assert states.count(ReplicaState.READY) == 2
 
     asyncio.run(asyncio.wait_for(check(), 20))
+
+
+def test_who_promised_short_calls_is_ended_sooner(tmp_path, monkeypatch):
+    silent: set[str] = set()
+
+    async def asked(endpoint: str, _patience: float) -> bool:
+        return endpoint not in silent
+
+    monkeypatch.setattr("dcf.gateway.health.answers_at", asked)
+
+    async def check() -> None:
+        async with running(House()) as house:
+            house.deploy("short", timeout=1.0)
+            house.deploy("long", timeout=100.0)
+            house.deploy("instant", timeout=0.01)
+            await house.until(lambda: len([*filter(None, house.routing.confirmed().values())]) == 3)
+            health = house.loop.health(interval=2.0, silence=30.0)
+            silent.update(one.endpoint for one in house.loop.fleet.all())
+
+            def reasons() -> list[str]:
+                events = house.catalog.journal
+                return [one.detail for name in NAMES for one in events.events(name)[:-1]]
+
+            for _ in range(3):
+                await health.look()
+            assert reasons() == []
+            await health.look()
+            await house.until(lambda: reasons() == ["it did not answer for 8 s"] * 2)
+
+    asyncio.run(asyncio.wait_for(check(), 20))
+
+
+NAMES = ("short", "instant", "long")

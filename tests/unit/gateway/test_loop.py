@@ -1,9 +1,10 @@
 """The loop brings about what the catalog wants, and finds everything again after a restart."""
 
 import asyncio
+import threading
 from functools import wraps
 
-from dcf.errors import BuildError, SupervisorUnreachable
+from dcf.errors import BuildError, DiskFull, SupervisorUnreachable
 from dcf.model.event import EventKind
 from dcf.model.function import Resources
 from dcf.model.replica import ReplicaState
@@ -43,6 +44,28 @@ async def test_a_replica_that_crashes_is_replaced_and_its_end_is_told():
         await house.until(lambda: routed(house, "a"))
         (event, *_) = house.catalog.journal.events("a")
         assert (event.kind, event.detail) == (EventKind.CRASHED, "killed by signal 9")
+
+
+@scenario
+async def test_no_call_waits_for_a_disk_that_is_slow_or_full(monkeypatch):
+    async with running(House()) as house:
+        house.deploy("a")
+        await house.until(lambda: routed(house, "a"))
+        (first,) = house.living
+        free = threading.Event()
+        record = house.catalog.journal.record
+
+        def full(event):
+            if not free.wait(0.1):
+                raise DiskFull("no space is left")
+            record(event)
+
+        monkeypatch.setattr(house.catalog.journal, "record", full)
+        house.engine.crash(first)
+        await house.until(lambda: not house.envoy.routes)
+        free.set()
+        await house.until(lambda: routed(house, "a"))
+        assert house.catalog.journal.events("a")[0].replica.startswith("a.1.0.1")
 
 
 @scenario

@@ -61,7 +61,7 @@ class Limiter:
             gpus: Where the machine's GPUs are looked up.
             cgroups: Where groups can be made; None tries it out.
         """
-        self._prefix = f"dcf-{hashlib.sha256(os.fsencode(owner)).hexdigest()[:8]}-"
+        self._prefix = group_prefix(owner)
         self._base = base
         self._gpus = gpus
         self._guards = Locations.from_mapping(base).gpu_locks
@@ -170,6 +170,15 @@ class Limiter:
         ) as gpus:
             found = tuple(gpu.uuid for gpu in gpus)
         return replace(chosen, gpus=found, on_cpu=not found)
+
+
+def group_prefix(owner: Path) -> str:
+    """What the names of one supervisor's control groups begin with.
+
+    Args:
+        owner: Its socket.
+    """
+    return f"dcf-{hashlib.sha256(os.fsencode(owner)).hexdigest()[:8]}-"
 
 
 def _memory_means(version: int, *, asks_gpu: bool) -> str:

@@ -1,0 +1,241 @@
+"""The ways to call a function, and what comes back."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import time
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+from typing import Any
+
+import grpc
+
+from chaos.judge import SLACK, Ending
+from dcf.client.gateway import Client
+from dcf.errors import DcfError, GatewayUnreachable, ReplicaLost
+from dcf.protocol import http as wire
+from process.stub import Stub, connected
+
+DEADLINE = 15.0
+"""Seconds for each call: none that is not held up needs two."""
+
+_GIVE_UP = DEADLINE + SLACK + 2
+"""Seconds after which a caller stops waiting: its call hung."""
+
+_ERRORS = {
+    grpc.StatusCode.NOT_FOUND: "FunctionNotFound",
+    grpc.StatusCode.DEADLINE_EXCEEDED: "DeadlineExceeded",
+}
+_UNAVAILABLE = {
+    "broke the call off": "ReplicaLost",
+    "broke the connection off": "ReplicaLost",
+    "no connection to": "NotReady",
+    "has no replica now": "NotReady",
+    "is scaled to 0": "NotReady",
+    "was removed during": "NotReady",
+    "had no ready replica": "NotReady",
+    "the replica ended": "ReplicaExited",
+}
+"""What stands for each of these in a gRPC status that is several errors' own."""
+
+
+MESSAGES = 3
+"""Of a stream, each of which is echoed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Came:
+    """What a caller got.
+
+    Attributes:
+        ending: How it ended.
+        body: A reply's.
+        error: A problem's class.
+        detail: For people.
+        partial: Whether a reply broke off after its beginning.
+        bridged: Whether it went by the bridge.
+    """
+
+    ending: Ending
+    body: bytes = b""
+    error: str = ""
+    detail: str = ""
+    partial: bool = False
+    bridged: bool = False
+
+
+class Way(ABC):
+    """How a caller calls. One thread's.
+
+    Attributes:
+        name: For people.
+        connected: When the connection was made, in seconds of the monotonic clock.
+    """
+
+    name: str
+    connected: float
+
+    @abstractmethod
+    def send(self, function: str, body: bytes) -> Came:
+        """Makes one call, to its end."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Ends the connection, if one is kept."""
+
+
+class Http(Way):
+    """HTTP/1.1.
+
+    Args:
+        port: The gateway's.
+        name: For people.
+        keep: Whether a connection is kept for the next call.
+    """
+
+    def __init__(self, port: int, name: str, *, keep: bool) -> None:
+        self.name = name
+        self.connected = 0.0
+        self._port = port
+        self._keep = keep
+        self._connection: http.client.HTTPConnection | None = None
+
+    def send(self, function: str, body: bytes) -> Came:
+        began = False
+        try:
+            if self._connection is None:
+                self.connected = time.monotonic()
+                self._connection = http.client.HTTPConnection(
+                    "127.0.0.1", self._port, timeout=_GIVE_UP
+                )
+            headers = {wire.DEADLINE_MS: f"{DEADLINE * 1000:.0f}"}
+            self._connection.request("POST", f"/function/{function}", body, headers)
+            response = self._connection.getresponse()
+            began = True
+            came = _of_response(response.status, response.read())
+        except (OSError, http.client.HTTPException) as error:
+            self.close()
+            return Came(Ending.BROKEN, detail=repr(error), partial=began)
+        if not self._keep:
+            self.close()
+        return came
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
+class Grpc(Way):
+    """Invoke of pb.Gateway, a connection for each call: grpcio waits long before it tries again.
+
+    Args:
+        port: The gateway's.
+    """
+
+    name = "grpc"
+
+    def __init__(self, port: int) -> None:
+        self.connected = 0.0
+        self._port = port
+
+    def send(self, function: str, body: bytes) -> Came:
+        self.connected = time.monotonic()
+        own: dict[str, Any] = {"grpc.use_local_subchannel_pool": 1}
+        with connected(self._port, **own) as stub:
+            try:
+                return Came(Ending.REPLY, self._ask(stub, function, body))
+            except grpc.RpcError as error:
+                return _of_status(error)
+
+    def _ask(self, stub: Stub, function: str, body: bytes) -> bytes:
+        # Its own deadline is the client's as well; the gateway's word is to come first.
+        metadata = ((wire.DEADLINE_MS, f"{DEADLINE * 1000:.0f}"),)
+        asked = {"Service": function, "Input": body}
+        reply: str = stub("Invoke", timeout=_GIVE_UP, metadata=metadata, **asked).Msg
+        return reply.encode()
+
+    def close(self) -> None:
+        """Nothing is kept."""
+
+
+class Invokes(Grpc):
+    """Invokes of pb.Gateway: some messages, by the bridge."""
+
+    name = "grpc stream"
+
+    def _ask(self, stub: Stub, function: str, body: bytes) -> bytes:
+        with stub.talk(timeout=_GIVE_UP) as talk:
+            talk.send(function, *[body] * MESSAGES)
+            talk.end()
+            return _one_of([reply.Output for reply in talk.call])
+
+    def send(self, function: str, body: bytes) -> Came:
+        return replace(super().send(function, body), bridged=True)
+
+
+class WebSocket(Way):
+    """A stream of the client's: some messages.
+
+    Args:
+        client: For calls.
+    """
+
+    name = "websocket"
+
+    def __init__(self, client: Client) -> None:
+        self.connected = 0.0
+        self._client = client
+
+    def send(self, function: str, body: bytes) -> Came:
+        self.connected = time.monotonic()
+        messages = [body] * MESSAGES
+        try:
+            with self._client.stream(function, messages, timeout=DEADLINE) as replies:
+                return Came(Ending.REPLY, _one_of(list(replies)))
+        except GatewayUnreachable as error:
+            return Came(Ending.BROKEN, detail=str(error))
+        except DcfError as error:
+            # A connection that is lost in a stream is told as if the replica were.
+            lost = isinstance(error, ReplicaLost)
+            kind = type(error).__name__
+            return Came(Ending.PROBLEM, error=kind, detail=str(error), partial=lost)
+
+    def close(self) -> None:
+        """Nothing is kept."""
+
+
+def _one_of(replies: list[bytes]) -> bytes:
+    """The reply that all of a stream's are; b"" when they differ, or are too few or too many."""
+    return replies[0] if len(replies) == MESSAGES and len(set(replies)) == 1 else b""
+
+
+def _of_response(status: int, body: bytes) -> Came:
+    if status == http.client.OK:
+        return Came(Ending.REPLY, body)
+    error = detail = ""
+    with contextlib.suppress(ValueError, AttributeError):
+        problem = json.loads(body)
+        error, detail = problem.get("error", ""), problem.get("detail", "")
+    return Came(
+        Ending.PROBLEM,
+        error=error or f"HTTP {status}",
+        detail=f"{status} {detail or body[:200]!r}",
+    )
+
+
+def _of_status(error: Any) -> Came:
+    code, details = error.code(), error.details() or ""
+    detail = f"{code.name} {details}"
+    if code in _ERRORS:
+        return Came(Ending.PROBLEM, error=_ERRORS[code], detail=detail)
+    if code is grpc.StatusCode.UNAVAILABLE:
+        for words, name in _UNAVAILABLE.items():
+            if words in details:
+                return Came(Ending.PROBLEM, error=name, detail=detail)
+        return Came(Ending.BROKEN, detail=detail)
+    if "RST_STREAM" in details:
+        return Came(Ending.BROKEN, detail=detail)
+    return Came(Ending.PROBLEM, error=code.name, detail=detail)

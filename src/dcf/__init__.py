@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from dcf import errors as errors
     from dcf.client.async_gateway import AsyncClient as AsyncClient
     from dcf.client.gateway import Client as Client
+    from dcf.errors import BadRequest as BadRequest
     from dcf.function.calls import call as call
     from dcf.function.calls import call_async as call_async
     from dcf.function.reply import Reply as Reply
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "AsyncClient": "dcf.client.async_gateway",
+    "BadRequest": "dcf.errors",
     "Client": "dcf.client.gateway",
     "Reply": "dcf.function.reply",
     "Request": "dcf.function.request",
@@ -37,6 +39,7 @@ _HOMES = {
 # Without `build`, which is not there inside a function's environment.
 __all__ = [
     "AsyncClient",
+    "BadRequest",
     "Client",
     "Reply",
     "Request",

@@ -162,6 +162,8 @@ class WatcherSettings:
         queue: Calls that may wait for a slot. 128: a burst is held, while a caller behind more than
             that is better told so at once.
         timeout: Seconds from a call's arrival to its deadline. 300, the original's limit.
+        idle_timeout: Seconds in which no message of a stream comes or goes, and none is worked on,
+            after which the stream is ended. 300, as ``timeout``.
         grace: Seconds that a handler may go on after its deadline before the process is ended. 5:
             time for a handler that looks at ``req.cancelled`` between two steps.
         start_timeout: Seconds that import and constructor of the handler may take. 300: a large
@@ -169,6 +171,10 @@ class WatcherSettings:
         drain: Seconds that calls in flight may take after SIGTERM. 30, the usual grace period of
             orchestrators (Kubernetes: ``terminationGracePeriodSeconds``).
         max_body: Bytes of a request's body. 1 GiB: a long video, not the machine's memory.
+        max_message: Bytes of one message of a stream. 64 MiB: any picture; a message is held
+            whole, so that much memory is what one client can take.
+        ping: Seconds between two pings on a WebSocket, and in which its client must have answered
+            the one before. 20: less than the minute after which routers forget a quiet connection.
         log_level: Least level of the watcher's own lines in the log.
         log_failure: Whether a start that failed is told in the log as well, for a parent that keeps
             logs and shows nobody the report.
@@ -191,10 +197,13 @@ class WatcherSettings:
     concurrency: int = 0
     queue: int = 128
     timeout: float = 300.0
+    idle_timeout: float = 300.0
     grace: float = 5.0
     start_timeout: float = 300.0
     drain: float = 30.0
     max_body: int = 1024**3
+    max_message: int = 64 * 1024**2
+    ping: float = 20.0
     log_level: str = "INFO"
     log_failure: bool = False
     lifeline: bool = False

@@ -8,10 +8,12 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
+from itertools import chain, islice
 from typing import Any
 from urllib.parse import parse_qs
 
 from dcf.errors import BadRequest
+from dcf.function.messages import Messages
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +70,18 @@ class Request:
 
         assert Handler()(Request(b"Hello")) == b"Hello"
 
+    One call of a generator handler is a whole stream::
+
+        assert list(Handler()(Request(stream=[b"a", b"b"]))) == [b"A", b"B"]
+
     Attributes:
-        input: The body as it came.
+        input: The body as it came; of a stream, its first message.
         method: The HTTP method, such as ``POST``.
         path: What follows the function in the URL's path, at least ``/``.
     """
 
     __slots__ = ("_cancelled", "_ends", "_function", "_headers", "_query", "_raw_headers",
-                 "_request_id", "input", "method", "path")  # fmt: skip
+                 "_request_id", "_stream", "_whole", "input", "method", "path")  # fmt: skip
 
     def __init__(
         self,
@@ -88,6 +94,7 @@ class Request:
         function: str = "function",
         request_id: bytes = b"",
         ends: float = math.inf,
+        stream: Iterable[bytes] | None = None,
     ) -> None:
         """A request as the watcher makes it, or a test.
 
@@ -102,6 +109,7 @@ class Request:
             function: The function's name.
             request_id: The call's id.
             ends: When the caller stops waiting, in seconds of ``time.monotonic()``.
+            stream: The messages of a stream; the first of them becomes ``input``.
         """
         self.input = input
         self.method = method
@@ -113,6 +121,25 @@ class Request:
         self._ends = ends
         self._headers: Headers | None = None
         self._cancelled = False
+        self._stream: Messages | None = None
+        self._whole: Request | None = None
+        if stream is not None:
+            left = iter(stream)
+            first = [*islice(left, 1)]
+            self.input = b"".join(first)
+            self._stream = Messages(chain(first, left))
+
+    @property
+    def stream(self) -> Messages:
+        """The messages as they come, each as bytes, the first included.
+
+        For a generator handler, which runs once for a whole stream: ``for message in req.stream``,
+        or ``async for`` in an async one. Each message is had once. A call that is no stream has
+        one message, its body.
+        """
+        if self._stream is None:
+            self._stream = Messages((self.input,))
+        return self._stream
 
     @property
     def request_id(self) -> str:
@@ -168,7 +195,8 @@ class Request:
     @property
     def remaining(self) -> float:
         """Seconds until the deadline, never negative."""
-        return max(0.0, self._ends - time.monotonic())
+        ends = self._ends if self._whole is None else self._whole._ends  # noqa: SLF001  its own kind
+        return max(0.0, ends - time.monotonic())
 
     @property
     def deadline(self) -> float:
@@ -181,11 +209,38 @@ class Request:
 
         A long computation looks at this between its steps.
         """
-        return self._cancelled
+        return self._cancelled or (self._whole is not None and self._whole.cancelled)
 
     def cancel(self) -> None:
         """Marks the request as one that nobody waits for. The watcher does this; a test may."""
         self._cancelled = True
+
+    def attach(self, stream: Messages) -> None:
+        """Makes ``stream`` where the messages come from. The watcher does this."""
+        self._stream = stream
+
+    def renew(self, ends: float) -> None:
+        """The caller waits anew, because a message came or went. The watcher does this.
+
+        Args:
+            ends: When it stops waiting, in seconds of ``time.monotonic()``.
+        """
+        self._ends = ends
+
+    def about(self, message: bytes) -> Request:
+        """The same request with one message of its stream as the whole input."""
+        one = Request(
+            message,
+            method=self.method,
+            path=self.path,
+            query=self._query,
+            headers=self._raw_headers,
+            function=self._function,
+            request_id=self._request_id,
+        )
+        one._headers = self._headers
+        one._whole = self
+        return one
 
     def __repr__(self) -> str:
         return f"<Request {self.method} {self.path} of {self._function}, {len(self.input)} bytes>"

@@ -51,7 +51,8 @@ class FunctionSpec:
         limits: At most this much.
         requests: At least this much.
         python: Interpreter asked for, such as ``3.12``; None takes the one that builds.
-        timeout: Seconds that one call may take; None takes the watcher's default.
+        timeout: Seconds that one reply may take; None takes the watcher's default.
+        idle_timeout: Seconds that a stream may stand still; None takes the watcher's default.
         concurrency: Calls at a time in one replica; None lets the handler's kind decide.
         queue: Calls that may wait for a slot in one replica; None takes the watcher's default.
         environment: Variables for the handler.
@@ -75,6 +76,7 @@ class FunctionSpec:
     requests: Resources = field(default_factory=Resources)
     python: str | None = None
     timeout: float | None = None
+    idle_timeout: float | None = None
     concurrency: int | None = None
     queue: int | None = None
     environment: Mapping[str, str] = field(default_factory=dict)

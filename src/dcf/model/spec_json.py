@@ -94,7 +94,7 @@ def _members(value: FunctionSpec | HandlerRef | Resources | ScalingWish) -> dict
     return found
 
 
-_FRACTIONS = frozenset({"timeout", "cpu", "target", "idle"})
+_FRACTIONS = frozenset({"timeout", "idle_timeout", "cpu", "target", "idle"})
 
 Reader = Callable[[str, object], Any]
 
@@ -226,6 +226,7 @@ _SPEC: dict[str, Reader] = {
     "requests": _resources,
     "python": _python,
     "timeout": _fraction,
+    "idle_timeout": _fraction,
     "concurrency": _whole(1),
     "queue": _whole(0),
     "environment": _mapping(

@@ -219,6 +219,7 @@ FUNCTION = Section(
             'Version of Python such as "3.12", in quotes; unset takes the one that builds.',
         ),
         Field("timeout", DURATION, "Longest time for one reply: seconds, or 90s, 5m, 1h."),
+        Field("idle_timeout", DURATION, "Longest time that a stream may stand still."),
         Field("concurrency", AT_LEAST_ONE, "Calls at a time in one replica."),
         Field("queue", NOT_NEGATIVE, "Calls that may wait for their turn in one replica."),
         Field("scaling", _SCALING, "How many replicas a gateway keeps."),

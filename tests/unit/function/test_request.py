@@ -1,7 +1,9 @@
 """What a handler is given."""
 
+import asyncio
 import math
 import time
+from itertools import count, islice
 
 import pytest
 
@@ -63,3 +65,38 @@ def test_a_secret_by_its_name(monkeypatch, tmp_path):
     for name in ("other", "../token", "", "."):
         with pytest.raises(SecretNotFound):
             secret(name)
+
+
+async def _read(stream):
+    return [message async for message in stream]
+
+
+def test_a_stream_of_one_message_is_the_body():
+    assert list(Request(b"x").stream) == [b"x"]
+    assert asyncio.run(_read(Request(b"x").stream)) == [b"x"]
+
+
+def test_a_stream_in_a_test():
+    request = Request(stream=[b"a", b"b"])
+    assert (request.input, list(request.stream), list(request.stream)) == (b"a", [b"a", b"b"], [])
+    assert asyncio.run(_read(Request(stream=[b"a", b"b"]).stream)) == [b"a", b"b"]
+    empty = Request(stream=[])
+    assert (empty.input, list(empty.stream)) == (b"", [])
+
+
+def test_a_stream_without_an_end_is_read_as_it_comes():
+    request = Request(stream=(b"%d" % number for number in count()))
+    assert list(islice(request.stream, 3)) == [b"0", b"1", b"2"]
+
+
+def test_one_message_of_a_stream_as_a_request():
+    whole = Request(b"a", path="/p", query=b"q=1", headers=[(b"x-y", b"z")], function="f",
+                    request_id=b"id", stream=[b"a", b"b"])  # fmt: skip
+    one = whole.about(b"b")
+    assert (one.input, list(one.stream), one.path, one.query) == (b"b", [b"b"], "/p", {"q": "1"})
+    assert (dict(one.headers), str(one.info), one.request_id) == ({"x-y": "z"}, "f", "id")
+    whole.renew(time.monotonic() + 5)
+    assert 4 < one.remaining <= 5
+    assert not one.cancelled
+    whole.cancel()
+    assert one.cancelled

@@ -41,6 +41,7 @@ ENTRIES = {
     "build-run": Entry("build_run", "function build and function run of examples/01-hello-dcf"),
     "watcher-echo": Entry("watcher_echo", "the watcher, beside bare uvicorn and LitServe"),
     "ssd": Entry("ssd", "object detection through the watcher, beside a plain loop"),
+    "ssd-stream": Entry("ssd_stream", "object detection in a video through the gateway"),
     "gateway-calls": Entry("gateway_calls", "a call through the gateway, beside Envoy and peers"),
     "gateway-deploy": Entry("gateway_deploy", "function deploy, and what it sends"),
     "gateway-catalog": Entry("gateway_catalog", "a gateway with 1,000 functions"),

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from dcf.errors import BadRequest as BadRequest
     from dcf.function.calls import call as call
     from dcf.function.calls import call_async as call_async
+    from dcf.function.calls import stream as stream
+    from dcf.function.calls import stream_async as stream_async
     from dcf.function.reply import Reply as Reply
     from dcf.function.request import Request as Request
     from dcf.function.secrets import secret as secret
@@ -34,6 +36,8 @@ _HOMES = {
     "call": "dcf.function.calls",
     "call_async": "dcf.function.calls",
     "secret": "dcf.function.secrets",
+    "stream": "dcf.function.calls",
+    "stream_async": "dcf.function.calls",
 }
 
 # Without `build`, which is not there inside a function's environment.
@@ -48,6 +52,8 @@ __all__ = [
     "call_async",
     "errors",
     "secret",
+    "stream",
+    "stream_async",
 ]
 
 

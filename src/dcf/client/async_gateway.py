@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
-from typing import Any, Self
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Self
 
 from dcf.client import deploying, operations, rollout
 from dcf.client.address import Access
 from dcf.client.answer import AsyncAnswer, async_lines_of
 from dcf.client.async_transport import AsyncTransport
 from dcf.client.deploying import Deployable, Wish, nobody_listens
+from dcf.client.exchange import Patience
 from dcf.client.gateway import TIMEOUT
-from dcf.client.payload import AsyncData
+from dcf.client.payload import AsyncData, Part, check_messages
 from dcf.client.waiting import LOOK, Tell, async_telling
 from dcf.model.event import Event
 from dcf.model.status import FunctionStatus, GatewayInfo, ReplicaLine, RevisionStatus
 from dcf.protocol.progress import Progress
+
+if TYPE_CHECKING:
+    from dcf.client.async_stream import AsyncStream
+    from dcf.client.stream import OnError
+    from dcf.client.stream_connection import StreamConnection
 
 
 class AsyncClient:
@@ -93,6 +99,39 @@ class AsyncClient:
         )
         async with async_telling(lambda: self._look(name), on_wait):
             return await self._transport.open(operation)
+
+    def stream(
+        self,
+        name: str,
+        messages: Iterable[Part] | AsyncIterable[Part],
+        *,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | None = None,
+        path: str = "",
+        on_error: OnError | None = None,
+        on_wait: Tell | None = None,
+    ) -> AsyncStream:
+        """As ``Client.stream``, with an async iterator; ``messages`` may be one as well.
+
+        ::
+
+            async for boxes in client.stream("detect", frames()):
+                print(boxes)
+
+        Connects when the first reply is asked for, or at ``async with``.
+        """
+        from dcf.client.async_stream import AsyncStream  # noqa: PLC0415  as in AsyncTransport.begin
+
+        check_messages(messages)
+        operation = operations.stream(
+            name, path=path, headers=headers, total=timeout, silence=self._timeout
+        )
+
+        async def begin(patience: Patience) -> StreamConnection:
+            async with async_telling(lambda: self._look(name), on_wait):
+                return await self._transport.begin(operation, patience)
+
+        return AsyncStream(begin, messages, lambda: operation.patience(self._timeout), on_error)
 
     async def _look(self, name: str) -> FunctionStatus:
         return await self._transport.do(operations.function(name, total=LOOK))

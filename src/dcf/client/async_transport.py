@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from dcf.client.address import Access
 from dcf.client.answer import AsyncAnswer, async_lines_of
@@ -15,6 +15,9 @@ from dcf.client.exchange import Head, Patience
 from dcf.client.operation import Operation
 from dcf.errors import AnswerInvalid, DcfError
 from dcf.model.status import FunctionStatus
+
+if TYPE_CHECKING:
+    from dcf.client.stream_connection import StreamConnection
 
 Result = TypeVar("Result")
 
@@ -68,6 +71,21 @@ class AsyncTransport:
             async with answer:
                 raise operation.refusal(head, await answer.read())
         return answer
+
+    async def begin(self, operation: Operation[bytes], patience: Patience) -> StreamConnection:
+        """Begins a stream.
+
+        Raises:
+            DcfError: What went wrong.
+        """
+        from dcf.client.stream_connection import (  # noqa: PLC0415  WebSockets take a while to import
+            StreamConnection,
+        )
+
+        headers = (*self._access.headers(), *operation.headers)
+        return await StreamConnection.open(
+            self._access.address, operation.target, headers, patience
+        )
 
     async def follow(self, course: Course) -> FunctionStatus:
         """Takes the steps of a deploy.

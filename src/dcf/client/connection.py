@@ -40,7 +40,7 @@ class Connection:
         self.sent = False
         self._exchange = Exchange()
         try:
-            self._socket = _connected(
+            self._socket = connected(
                 address, min(patience.left() or CONNECT_TIMEOUT, CONNECT_TIMEOUT)
             )
         except OSError as error:
@@ -220,23 +220,32 @@ def unreachable(address: Address, error: OSError) -> GatewayUnreachable:
     return GatewayUnreachable(f"no gateway answers at {address.url}: {reason}")
 
 
-def _connected(address: Address, timeout: float) -> socket.socket:
+def connected(address: Address, timeout: float) -> socket.socket:
+    """A socket that is connected, with TLS where the address says so.
+
+    Args:
+        address: Where to.
+        timeout: Seconds for each step; the socket keeps it.
+
+    Raises:
+        OSError: When nobody answers, or TLS fails.
+    """
     if address.socket:
-        connected = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        found = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            connected.settimeout(timeout)
-            connected.connect(address.socket)
+            found.settimeout(timeout)
+            found.connect(address.socket)
         except OSError:
-            connected.close()
+            found.close()
             raise
-        return connected
-    connected = socket.create_connection((address.host, address.port), timeout)
-    connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        return found
+    found = socket.create_connection((address.host, address.port), timeout)
+    found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    found.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     if not address.tls:
-        return connected
+        return found
     try:
-        return ssl.create_default_context().wrap_socket(connected, server_hostname=address.host)
+        return ssl.create_default_context().wrap_socket(found, server_hostname=address.host)
     except OSError:
-        connected.close()
+        found.close()
         raise

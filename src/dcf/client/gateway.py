@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Self
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Self
 
 from dcf.client import deploying, operations, rollout
 from dcf.client.address import Access
 from dcf.client.answer import Answer, lines_of
 from dcf.client.deploying import Deployable, Wish, nobody_listens
-from dcf.client.payload import Data
+from dcf.client.payload import Data, Part, check_messages
 from dcf.client.transport import Transport
 from dcf.client.waiting import LOOK, Tell, telling
 from dcf.model.event import Event
 from dcf.model.status import FunctionStatus, GatewayInfo, ReplicaLine, RevisionStatus
 from dcf.protocol.progress import Progress
+
+if TYPE_CHECKING:
+    from dcf.client.stream import OnError, Stream
 
 TIMEOUT = 300.0
 """Seconds that a call may take where nothing is said: as long as a function's own limit."""
@@ -133,6 +136,53 @@ class Client:
         )
         with telling(lambda: self._look(name), on_wait):
             return self._transport.open(operation)
+
+    def stream(
+        self,
+        name: str,
+        messages: Iterable[Part],
+        *,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | None = None,
+        path: str = "",
+        on_error: OnError | None = None,
+        on_wait: Tell | None = None,
+    ) -> Stream:
+        """Streams messages to a function, and gives its replies while messages still go out.
+
+        ::
+
+            for boxes in client.stream("detect", frames()):
+                print(boxes)
+
+        Both ways are bounded: who does not read the replies soon does not send further messages.
+        The iterable runs in a thread of its own. Without ``timeout`` there is no deadline but the
+        function's own limits, and the client's time is for each wait for a byte.
+
+        Args:
+            name: The function's name.
+            messages: What it gets: bytes, str, dict or list, which becomes JSON. What the iterable
+                raises ends the stream and is raised to the reader.
+            headers: Further headers.
+            timeout: Seconds until the whole stream must be over, which the function is told.
+            path: Path and query behind the function's name.
+            on_error: Is told the error of one message, in the place of whose reply it came; without
+                it, ``next`` raises it, and may be asked for the reply after it.
+            on_wait: As for :meth:`call`.
+
+        Raises:
+            FunctionNotFound: When there is none; ``near`` has names that resemble it.
+            HandlerRaised: From ``next``, when its handler raised; with the traceback from there.
+            ReplicaLost: From ``next``, when the connection broke.
+            CallError: When the stream went wrong in another way.
+            TypeError: When ``messages`` are one message.
+        """
+        check_messages(messages)
+        operation = operations.stream(
+            name, path=path, headers=headers, total=timeout, silence=self._timeout
+        )
+        with telling(lambda: self._look(name), on_wait):
+            return self._transport.stream(operation, messages, on_error)
 
     def _look(self, name: str) -> FunctionStatus:
         return self._transport.do(operations.function(name, total=LOOK))

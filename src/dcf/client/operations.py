@@ -53,20 +53,47 @@ def call(
         TypeError: When the data cannot be sent.
     """
     body, media_type, length = body_of(data)
-    own = {http.REQUEST_ID: new_request_id().decode(), "content-type": media_type}
-    if total is not None and not math.isinf(total):
-        own[http.DEADLINE_MS] = str(max(1, round(total * 1000)))
-    own.update((key.lower(), value) for key, value in (headers or {}).items())
-    behind = quote(path, safe=_PATH_SAFE)
-    slash = "/" if behind and behind[0] not in "/?" else ""
+    own = _own_headers(total) | {"content-type": media_type} | _lowered(headers)
     return Operation(
         method,
-        f"{http.FUNCTION_PREFIX}{check_name(name)}{slash}{behind}",
+        _target(name, path),
         bytes,
         body,
         (*own.items(), *_framing(length)),
         math.inf if total is None else total + MARGIN,
         silence + MARGIN if total is None else math.inf,
+        is_call=True,
+    )
+
+
+def stream(
+    name: str,
+    *,
+    path: str = "",
+    headers: Mapping[str, str] | None = None,
+    total: float | None = None,
+    silence: float = math.inf,
+) -> Operation[bytes]:
+    """Begins a stream with a function: the handshake of a WebSocket.
+
+    Args:
+        name: The function's name.
+        path: Path and query behind it.
+        headers: Further headers.
+        total: Seconds until the whole stream must be over, which the function is told; None leaves
+            it without an end.
+        silence: Seconds that may pass without a byte.
+
+    Raises:
+        InvalidName: When there can be no such function.
+    """
+    return Operation(
+        "GET",
+        _target(name, path),
+        bytes,
+        headers=(*(_own_headers(total) | _lowered(headers)).items(),),
+        total=math.inf if total is None else total + MARGIN,
+        silence=silence + MARGIN,
         is_call=True,
     )
 
@@ -193,6 +220,24 @@ def read_line(line: bytes) -> ReplicaLine:
         AnswerInvalid: When it is none.
     """
     return Operation("GET", gateway.LOG, _one(gateway.line_of)).parsed(line)
+
+
+def _target(name: str, path: str) -> str:
+    behind = quote(path, safe=_PATH_SAFE)
+    slash = "/" if behind and behind[0] not in "/?" else ""
+    return f"{http.FUNCTION_PREFIX}{check_name(name)}{slash}{behind}"
+
+
+def _own_headers(total: float | None) -> dict[str, str]:
+    """Id and deadline of a call or stream."""
+    own = {http.REQUEST_ID: new_request_id().decode()}
+    if total is not None and not math.isinf(total):
+        own[http.DEADLINE_MS] = str(max(1, round(total * 1000)))
+    return own
+
+
+def _lowered(headers: Mapping[str, str] | None) -> dict[str, str]:
+    return {key.lower(): value for key, value in (headers or {}).items()}
 
 
 def _framing(length: int | None) -> tuple[tuple[str, str], ...]:

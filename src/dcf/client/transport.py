@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterable
-from typing import TypeVar
+from collections.abc import AsyncIterable, Iterable
+from typing import TYPE_CHECKING, TypeVar
 
 from dcf.client.address import Access
 from dcf.client.answer import Answer, lines_of
@@ -12,8 +12,12 @@ from dcf.client.connection import Connection, Pool
 from dcf.client.deploying import Course, Pause, Step
 from dcf.client.exchange import Head, Patience
 from dcf.client.operation import Operation
+from dcf.client.payload import Part
 from dcf.errors import AnswerInvalid, DcfError
 from dcf.model.status import FunctionStatus
+
+if TYPE_CHECKING:
+    from dcf.client.stream import OnError, Stream
 
 Result = TypeVar("Result")
 
@@ -64,6 +68,25 @@ class Transport:
             with answer:
                 raise operation.refusal(head, answer.read())
         return answer
+
+    def stream(
+        self, operation: Operation[bytes], messages: Iterable[Part], on_error: OnError | None
+    ) -> Stream:
+        """Begins a stream; its replies are still to be read, or it is to be closed.
+
+        Raises:
+            DcfError: What went wrong.
+        """
+        from dcf.client.stream import Stream  # noqa: PLC0415  WebSockets take a while to import
+        from dcf.client.stream_socket import StreamSocket  # noqa: PLC0415  likewise
+
+        patience = operation.patience(self._timeout)
+        headers = (*self._access.headers(), *operation.headers)
+        try:
+            connection = StreamSocket(self._access.address, operation.target, headers, patience)
+        except TimeoutError:
+            raise patience.spent() from None
+        return Stream(connection, messages, patience, on_error)
 
     def follow(self, course: Course) -> FunctionStatus:
         """Takes the steps of a deploy.

@@ -5,12 +5,19 @@ from __future__ import annotations
 import contextlib
 import http.client
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING
 
+from dcf.client.address import parse
 from dcf.client.answer import Answer
-from dcf.errors import DeadlineExceeded, ReplicaLost
+from dcf.client.exchange import Patience
+from dcf.client.payload import Part, check_messages
+from dcf.errors import DeadlineExceeded, GatewayUnreachable, ReplicaLost
 from dcf.protocol.http import PROBLEM
 from dcf.protocol.problem import from_problem
+
+if TYPE_CHECKING:
+    from dcf.client.stream import OnError, Stream
 
 CHUNK = 256 * 1024
 """Bytes read at a time."""
@@ -78,6 +85,42 @@ class WatcherClient:
         if given.get("content-type") == PROBLEM:
             raise from_problem(response.status, answer.read())
         return answer
+
+    def stream(
+        self,
+        messages: Iterable[Part],
+        *,
+        path: str = "/",
+        headers: Mapping[str, str] | None = None,
+        on_error: OnError | None = None,
+    ) -> Stream:
+        """Streams messages to the function, as ``Client.stream`` does.
+
+        Args:
+            messages: What it gets.
+            path: Path and query.
+            headers: Further headers.
+            on_error: Is told the error of one message, instead of ``next`` raising it.
+
+        Raises:
+            CallError: The error that the watcher answered with, in its own class.
+            ReplicaLost: When the connection broke.
+            DeadlineExceeded: When nothing came in time.
+        """
+        from dcf.client.stream import Stream  # noqa: PLC0415  WebSockets take a while to import
+        from dcf.client.stream_socket import StreamSocket  # noqa: PLC0415  likewise
+
+        check_messages(messages)
+        address = parse(self._endpoint.removeprefix("tcp:"))
+        patience = Patience(silence=self._timeout)
+        given = (("host", address.authority), *(headers or {}).items())
+        try:
+            connection = StreamSocket(address, path, given, patience)
+        except TimeoutError:
+            raise patience.spent() from None
+        except GatewayUnreachable as error:
+            raise ReplicaLost(f"the connection to the replica broke: {error}") from error
+        return Stream(connection, messages, patience, on_error)
 
     def _connection(self) -> http.client.HTTPConnection:
         kind, _, address = self._endpoint.partition(":")

@@ -5,17 +5,21 @@ from __future__ import annotations
 import asyncio
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import AsyncIterable, Iterable, Mapping
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dcf.client.address import GATEWAY, TOKEN
 from dcf.client.async_gateway import AsyncClient
 from dcf.client.gateway import Client
-from dcf.client.payload import AsyncData, Data
+from dcf.client.payload import AsyncData, Data, Part
 from dcf.errors import GatewayUnreachable
 from dcf.function.request import CURRENT
 from dcf.protocol import http
+
+if TYPE_CHECKING:
+    from dcf.client.async_stream import AsyncStream
+    from dcf.client.stream import OnError, Stream
 
 
 def call(
@@ -58,6 +62,57 @@ async def call_async(
     """As :func:`call`, awaited; ``data`` may be an async iterator of bytes as well."""
     client = _async_client(asyncio.get_running_loop(), *_gateway(name))
     return await client.call(name, data, **_inherited(timeout, headers))
+
+
+def stream(
+    name: str,
+    messages: Iterable[Part],
+    *,
+    timeout: float | None = None,
+    headers: Mapping[str, str] | None = None,
+    on_error: OnError | None = None,
+) -> Stream:
+    """Streams messages to another function, and gives its replies while messages still go out.
+
+    ::
+
+        for boxes in dcf.stream("detect", req.stream):
+            yield draw(boxes)
+
+    Id and time are those of the call that is being answered, as for :func:`call`; the messages are
+    read in a thread of their own. In an async handler, ``stream_async`` is the one that lets others
+    go on.
+
+    Args:
+        name: The function's name.
+        messages: What its handler gets: bytes, str, dict or list, one at a time.
+        timeout: Seconds until the whole stream must be over; None takes what is left.
+        headers: Further headers.
+        on_error: Is told the error of one message, instead of ``next`` raising it in the place of
+            its reply.
+
+    Raises:
+        GatewayUnreachable: When this process belongs to no gateway, or it does not answer.
+        FunctionNotFound: When there is no such function.
+        HandlerRaised: From ``next``, when the other handler raised.
+        DeadlineExceeded: From ``next``, when the time is up.
+        CallError: When the stream went wrong in another way.
+    """
+    client = _client(*_gateway(name))
+    return client.stream(name, messages, on_error=on_error, **_inherited(timeout, headers))
+
+
+def stream_async(
+    name: str,
+    messages: Iterable[Part] | AsyncIterable[Part],
+    *,
+    timeout: float | None = None,
+    headers: Mapping[str, str] | None = None,
+    on_error: OnError | None = None,
+) -> AsyncStream:
+    """As :func:`stream`, for ``async for``; ``messages`` may be an async iterator as well."""
+    client = _async_client(asyncio.get_running_loop(), *_gateway(name))
+    return client.stream(name, messages, on_error=on_error, **_inherited(timeout, headers))
 
 
 def _gateway(name: str) -> tuple[str, str]:

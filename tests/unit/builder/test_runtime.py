@@ -44,6 +44,7 @@ def test_the_installed_runtime_is_the_guest_rooms() -> None:
         "httptools",
         "uvicorn",
         "uvloop",
+        "websockets",
     }
     assert runtime.minimum == (3, 11)
 

@@ -224,6 +224,7 @@ _QUESTIONS: dict[str, Any] = {
         requests=_reference("Resources"),
         python=_maybe(_TEXT),
         timeout=_maybe({"type": "number", "exclusiveMinimum": 0}),
+        idle_timeout=_maybe({"type": "number", "exclusiveMinimum": 0}),
         concurrency=_maybe({"type": "integer", "minimum": 1}),
         queue=_maybe(_WHOLE),
         environment=_PAIRS,

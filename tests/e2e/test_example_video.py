@@ -64,6 +64,16 @@ def test_a_frame_comes_back_with_a_box_and_a_label(ask: Ask, frames: list[bytes]
     assert changed.mean() < 0.001
 
 
+def test_the_picture_of_the_readme_is_what_comes_back(
+    ask: Ask, frames: list[bytes], folder: Path
+) -> None:
+    shown = (folder / "boxes.jpeg").read_bytes()
+
+    assert_annotated(shown)
+    difference = np.asarray(opened(ask(frames[0])[2]), int) - np.asarray(opened(shown), int)
+    assert np.abs(difference).mean() < 2
+
+
 def test_a_frame_of_nothing_comes_back_as_it_is(ask: Ask) -> None:
     status, _, reply = ask(packed(Image.new("L", (64, 48), 128), "JPEG"))
 
@@ -106,7 +116,7 @@ def test_the_model_is_that_of_the_other_example(folder: Path) -> None:
     assert (checkout / model).samefile(other)
     paths = {file.path for file in find_files(checkout)}
     assert model in paths
-    assert not any(path.startswith(("video", "client")) for path in paths)
+    assert not any(path.startswith(("video", "client", "boxes")) for path in paths)
 
 
 def frames_of(mjpeg: bytes) -> list[bytes]:

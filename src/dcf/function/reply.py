@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 from dcf.errors import UnsupportedReply
@@ -16,6 +17,20 @@ from dcf.protocol import http
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*")
 _FRAMING = frozenset({"content-length", "transfer-encoding", "connection"})
+
+
+class Kind(Enum):
+    """What a message of a stream is, beside its bytes."""
+
+    BINARY = 0
+    """Bytes, and what becomes bytes: a picture, an array."""
+    TEXT = 1
+    """A str."""
+    JSON = 2
+    """A dict or a list."""
+
+
+_KINDS = {http.TEXT: Kind.TEXT, http.JSON: Kind.JSON}
 
 
 class Reply:
@@ -89,6 +104,20 @@ def encode_chunk(value: Any) -> bytes:
     if isinstance(body, bytes):
         return body
     raise UnsupportedReply("a generator yielded another generator")
+
+
+def encode_message(value: Any) -> tuple[bytes, Kind]:
+    """One reply of a stream as bytes, and what they are. Of a Reply, its body alone is sent.
+
+    Raises:
+        UnsupportedReply: As :func:`encode`.
+    """
+    if type(value) is bytes:
+        return value, Kind.BINARY
+    body, content_type = _encode_body(value.body if isinstance(value, Reply) else value)
+    if isinstance(body, bytes):
+        return body, _KINDS.get(content_type, Kind.BINARY)
+    raise UnsupportedReply("one message of a stream cannot be a stream itself")
 
 
 def _encode_reply(reply: Reply) -> Encoded:

@@ -36,6 +36,24 @@ EVENTS = "text/event-stream"
 """Server-Sent Events (HTML Living Standard, 9.2): a message is an event."""
 
 
+def wanted_form(accept: str) -> str | None:
+    """How a caller wants the messages of a stream told apart, by its ``Accept`` header.
+
+    Returns:
+        :data:`JSON_LINES`, :data:`EVENTS`, the first of them that is named, or None for neither.
+    """
+    for one in accept.split(","):
+        kind = media_type(one)
+        if kind == EVENTS or kind in JSON_LINES_TOO:
+            return EVENTS if kind == EVENTS else JSON_LINES
+    return None
+
+
+def media_type(value: str) -> str:
+    """A media type without its parameters, in lower case."""
+    return value.partition(";")[0].strip().lower()
+
+
 class CloseCode(IntEnum):
     """Why a WebSocket is closed (RFC 6455, 7.4; those up to 1014 are registered with IANA)."""
 
@@ -43,6 +61,8 @@ class CloseCode(IntEnum):
     """All messages are through."""
     GOING_AWAY = 1001
     """The client's end: it wants no more."""
+    NO_TEXT = 1007
+    """A text message is not UTF-8."""
     TOO_LARGE = 1009
     """A message is over the limit."""
     FAILED = 1011

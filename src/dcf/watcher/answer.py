@@ -42,8 +42,7 @@ def refusal(error: DcfError, call: Call | None, headers: Headers) -> tuple[int, 
     """
     if call is not None:
         request_id = call.request_id
-        if isinstance(error, HandlerRaised | UnsupportedReply):
-            logger.error("call %s: %s", call.request.request_id, reason(error))
+        log_failure(error, call)
     else:
         request_id = dict(headers).get(_REQUEST_ID, b"")
     found = [(b"content-type", http.PROBLEM.encode()), (_REQUEST_ID, request_id)]
@@ -53,6 +52,12 @@ def refusal(error: DcfError, call: Call | None, headers: Headers) -> tuple[int, 
         found.append((_RETRY_AFTER, b"%d" % getattr(error, "retry_after", 1)))
     body = to_problem(error, request_id.decode("latin-1"))
     return status_of(type(error)).http, found, body
+
+
+def log_failure(error: DcfError, call: Call) -> None:
+    """Tells the log of an error that is the handler's own."""
+    if isinstance(error, HandlerRaised | UnsupportedReply):
+        logger.error("call %s: %s", call.request.request_id, reason(error))
 
 
 def reason(error: DcfError) -> str:

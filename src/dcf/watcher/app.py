@@ -32,6 +32,7 @@ class App:
 
     Attributes:
         desk: Lets calls in.
+        settings: Bounds.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class App:
     ) -> None:
         """An application that lets nobody in yet; arguments as for :class:`Desk`."""
         self.desk = Desk(settings, life, loop, on_slow=self._watch_client, on_stuck=on_stuck)
+        self.settings = settings
         self._life = life
         self._loop = loop
 

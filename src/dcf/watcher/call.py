@@ -8,11 +8,16 @@
 
 The server's loop owns a call and alone changes its state. The handler's thread sets the clock marks
 ``started`` and ``finished`` and the ``outcome``, then hands the call back.
+
+A stream goes through the same states: READING until its first message, WAITING until its first
+reply, DONE while more of both come and go. Its deadline is that of the next message: the handler's
+thread moves it with each one that it takes or gives, and takes it off while it waits for one.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from enum import IntEnum
@@ -21,6 +26,8 @@ from typing import Any
 from dcf.errors import DcfError, DeadlineExceeded
 from dcf.function.reply import Encoded
 from dcf.function.request import Request
+from dcf.watcher.forms import Form
+from dcf.watcher.inbox import Inbox
 from dcf.watcher.pipe import ChunkPipe
 
 Message = MutableMapping[str, Any]
@@ -60,13 +67,21 @@ class Call:
         request_id: The call's id, ready for a header.
         arrived: When the headers were here.
         deadline: When the call is given up.
-        rolling: Seconds by which each chunk of a streamed reply moves the deadline; 0 when the
-            caller set the deadline.
+        limit: Seconds that the handler has for a reply.
+        ends: When the call is given up in any case, because its caller said so.
+        idle: Seconds that a stream may rest.
+        resting: Whether a stream waits for a message from its client, or for a slow reader.
+        moved: When it last began to, or a message came or went meanwhile.
+        lines: Whether the body is a line for each message, and the caller wants the replies so.
         started: When the handler began; 0 before.
         finished: When the handler had ended, a streamed reply included; 0 before.
         answered: When the reply, or its first chunk, was there; 0 before.
         outcome: The reply or the error.
+        failure: Why the call was given up.
         pipe: The chunks of a streamed reply.
+        form: How they are told apart; None where the reply's head is still to say so.
+        inbox: The messages of a stream; None where there is one, the body.
+        interrupt: Interrupts the handler if that can be done; set when it gets the call.
         state: Where the call is.
         unread: Whether part of the body may still be on its way.
         receive: The server's way to tell that the client is gone; None where it tells otherwise.
@@ -76,9 +91,10 @@ class Call:
         watch: The task that waits for the client to go away; None for most calls.
     """
 
-    __slots__ = ("_settled", "answered", "arrived", "deadline", "finished", "interrupted", "last",
-                 "outcome", "pipe", "reader", "receive", "request", "request_id", "rolling",
-                 "started", "state", "unread", "watch")  # fmt: skip
+    __slots__ = ("_settled", "answered", "arrived", "deadline", "ends", "failure", "finished",
+                 "form", "idle", "inbox", "interrupt", "interrupted", "last", "limit", "lines",
+                 "moved", "outcome", "pipe", "reader", "receive", "request", "request_id",
+                 "resting", "started", "state", "unread", "watch")  # fmt: skip
 
     def __init__(
         self,
@@ -89,8 +105,10 @@ class Call:
         request_id: bytes,
         last: bool,
         arrived: float,
-        deadline: float,
-        rolling: float,
+        limit: float,
+        idle: float,
+        ends: float = math.inf,
+        lines: bool = False,
     ) -> None:
         """A call whose headers are there; ``settled`` is called once, when there is an outcome."""
         self.request = request
@@ -99,12 +117,21 @@ class Call:
         self.request_id = request_id
         self.last = last
         self.arrived = arrived
-        self.deadline = deadline
-        self.rolling = rolling
+        self.limit = limit
+        self.ends = ends
+        self.deadline = min(arrived + limit, ends)
+        self.idle = idle
+        self.resting = False
+        self.moved = arrived
+        self.lines = lines
         self.started = 0.0
         self.finished = 0.0
         self.answered = 0.0
         self.outcome: Encoded | DcfError | None = None
+        self.failure: DcfError | None = None
+        self.form: Form | None = None
+        self.inbox: Inbox | None = None
+        self.interrupt: Callable[[Call], None] | None = None
         self.pipe: ChunkPipe | None = None
         self.state = CallState.READING
         self.unread = True
@@ -128,10 +155,22 @@ class Call:
             raise AssertionError(f"a call cannot go from {self.state} to {state}")
         self.state = state
 
+    def work(self) -> None:
+        """A message was taken or given: the handler has its time anew. From its thread as well."""
+        self.resting = False
+        ends = min(time.monotonic() + self.limit, self.ends)
+        self.deadline = ends
+        self.request.renew(ends)
+
+    def rest(self) -> None:
+        """The handler waits for a message, or for its reader: its time stands still."""
+        self.deadline = self.ends
+        self.moved = time.monotonic()
+        self.resting = True
+
     def progress(self) -> None:
-        """A chunk of a streamed reply went through: the deadline moves."""
-        if self.rolling:
-            self.deadline = time.monotonic() + self.rolling
+        """A message came or went."""
+        self.moved = time.monotonic()
 
     def answer(self) -> None:
         """Takes the handler's outcome, which is there.
@@ -148,7 +187,12 @@ class Call:
         """The error that the deadline has passed."""
         reading = self.state is CallState.READING
         what = "the body did not arrive" if reading else "there was no reply"
-        return DeadlineExceeded(f"{what} within {self.deadline - self.arrived:.4g} s")
+        within = min(self.limit, self.ends - self.arrived)
+        return DeadlineExceeded(f"{what} within {within:.4g} s")
+
+    def stillness(self) -> DeadlineExceeded:
+        """The error that the stream has stood still for too long."""
+        return DeadlineExceeded(f"no message came or went for {self.idle:.4g} s")
 
     def end(self, error: DcfError) -> None:
         """Gives the call up with ``error``, wherever it is. The handler may still be at work."""
@@ -157,12 +201,24 @@ class Call:
         self.request.cancel()
         if self.state is CallState.READING and self.reader is not None:
             self.reader.cancel()
+        self.failure = error
         if self.state is not CallState.DONE:
             self.outcome = error
         self.to(CallState.ENDED)
+        if self.inbox is not None or self.pipe is not None:
+            self._cut_off()
+        self._settle()
+
+    def _cut_off(self) -> None:
+        """Has the handler of a stream end at once, whatever it waits for."""
+        # It is interrupted before it is woken, so that it meets this once and not in its clean-up.
+        if self.interrupt is not None and self.busy:
+            self.interrupted = True
+            self.interrupt(self)
+        if self.inbox is not None:
+            self.inbox.abandon()
         if self.pipe is not None:
             self.pipe.abandon()
-        self._settle()
 
     def _settle(self) -> None:
         settled, self._settled = self._settled, None

@@ -7,24 +7,33 @@ What is common to both ways in: whole small calls (:mod:`dcf.watcher.direct`) an
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from dcf.errors import BodyTooLarge, DcfError, FunctionNotFound, NotReady, Overloaded
 from dcf.function.request import Request
 from dcf.protocol import http
+from dcf.protocol.stream import JSON_LINES_TOO, wanted_form
 from dcf.settings import WatcherSettings
 from dcf.telemetry.ids import new_request_id
 from dcf.watcher.answer import Headers
 from dcf.watcher.call import Call, CallState, Receive
+from dcf.watcher.inbox import Inbox
 from dcf.watcher.lanes import Lane
 from dcf.watcher.life import Life
 from dcf.watcher.sweeper import Sweeper
 
 _REQUEST_ID = http.REQUEST_ID.encode()
 _DEADLINE_MS = http.DEADLINE_MS.encode()
-_LOOKED_AT = frozenset({_REQUEST_ID, _DEADLINE_MS, b"connection", b"content-length"})
+_LOOKED_AT = frozenset({
+    _REQUEST_ID, _DEADLINE_MS, b"accept", b"connection", b"content-length", b"content-type",
+    b"transfer-encoding",
+})  # fmt: skip
+_LINES = re.compile(
+    rb"(?i:%b)\s*(;.*)?" % b"|".join(re.escape(kind.encode()) for kind in JSON_LINES_TOO)
+)
 _USABLE_MS = re.compile(rb"[0-9]{1,12}")
 _USABLE_ID = re.compile(rb"[!-~]{1,128}")
 
@@ -61,6 +70,7 @@ class Desk:
         self.max_body = settings.max_body
         self._settings = settings
         self._life = life
+        self._loop = loop
         self._room = 0
         self._own_path = http.FUNCTION_PREFIX + settings.function
         self._sweeper = Sweeper(
@@ -76,7 +86,7 @@ class Desk:
         self.lane = lane
         self._room = lane.concurrency + self._settings.queue
 
-    def admit(
+    def admit(  # noqa: C901  one look at the headers, on the path of every call
         self,
         method: str,
         path: str,
@@ -103,17 +113,23 @@ class Desk:
             Overloaded: When there is no room.
         """
         now, settings = time.monotonic(), self._settings
-        request_id, deadline, rolling = b"", now + settings.timeout, settings.timeout
-        last = False
+        request_id, accept, content_type, ends = b"", b"", b"", math.inf
+        last = chunked = False
         for name, value in headers:
             if name not in _LOOKED_AT:
                 continue
             if name == _REQUEST_ID and _USABLE_ID.fullmatch(value):
                 request_id = value
             elif name == _DEADLINE_MS and _USABLE_MS.fullmatch(value):
-                deadline, rolling = min(deadline, now + int(value) / 1000), 0.0
+                ends = now + int(value) / 1000
             elif name == b"connection":
                 last = value.lower() == b"close"
+            elif name == b"content-type":
+                content_type = value
+            elif name == b"accept":
+                accept = value
+            elif name == b"transfer-encoding":
+                chunked = True
             elif name == b"content-length" and int(value) > settings.max_body:
                 raise BodyTooLarge(settings.max_body)
         if self.lane is None:
@@ -129,7 +145,7 @@ class Desk:
             headers=headers,
             function=settings.function,
             request_id=request_id,
-            ends=deadline,
+            ends=min(now + settings.timeout, ends),
         )
         call = Call(
             request,
@@ -138,9 +154,13 @@ class Desk:
             request_id=request_id,
             last=last,
             arrived=now,
-            deadline=deadline,
-            rolling=rolling,
+            limit=settings.timeout,
+            idle=settings.idle_timeout,
+            ends=ends,
         )
+        if content_type and _LINES.fullmatch(content_type):
+            wanted = wanted_form(accept.decode("latin-1")) is not None
+            call.lines = wanted or (chunked and self.lane.generator)
         self._room -= 1
         self._sweeper.add(call)
         return call
@@ -158,9 +178,49 @@ class Desk:
         raise FunctionNotFound(f"this is {self._settings.function}, not {name}", near)
 
     def submit(self, call: Call) -> None:
-        """Hands a call whose body is there to the handler."""
+        """Hands a call whose body is there, or the first message of it, to the handler."""
+        lane = self.lane
+        assert lane is not None  # noqa: S101  the call was admitted
         call.to(CallState.WAITING)
-        self.lane.submit(call)  # type: ignore[union-attr]  # admitted, so there is a lane
+        call.interrupt = lane.cancel
+        if call.inbox is not None:
+            call.work()
+        lane.submit(call)
+
+    def open_stream(self, call: Call, on_room: Callable[[], object]) -> None:
+        """Makes ``call`` one of many messages, which come by :meth:`pass_on`.
+
+        Args:
+            call: Admitted and not yet submitted.
+            on_room: Called once there is room for messages again, on the loop.
+        """
+        call.inbox = Inbox(self._loop, on_room=on_room, on_wait=call.rest, on_work=call.work)
+        call.request.attach(call.inbox)
+        call.rest()
+
+    def pass_on(self, call: Call, messages: Sequence[bytes]) -> bool:
+        """Hands on messages of a stream; the first starts the handler.
+
+        Returns:
+            Whether there is room for more; if not, ``on_room`` is called once there is.
+        """
+        inbox = call.inbox
+        if not messages or inbox is None or call.state is CallState.ENDED:
+            return True
+        call.progress()
+        has_room = inbox.put(messages)
+        if call.state is CallState.READING:
+            call.request.input = messages[0]
+            self.submit(call)
+        return has_room
+
+    def no_more(self, call: Call) -> None:
+        """The client has sent the last message of a stream."""
+        call.unread = False
+        if call.inbox is not None:
+            call.inbox.end()
+        if call.state is CallState.READING:
+            self.submit(call)
 
     def release(self, call: Call) -> None:
         """The caller has its answer, or needs none."""

@@ -29,6 +29,7 @@ from dcf.protocol import http
 from dcf.watcher.answer import Headers, headers_of, refusal
 from dcf.watcher.app import App, Send
 from dcf.watcher.call import Call, Message, Receive
+from dcf.watcher.websocket import WebSocket
 
 logger = logging.getLogger("dcf.watcher")
 
@@ -87,6 +88,8 @@ class DirectProtocol(HttpToolsProtocol):
         super().__init__(*args, **kwargs)
         self._app = app
         self._desk = app.desk
+        # Else uvicorn would not know that there is anything to change over to.
+        self.ws_protocol_class = WebSocket
         self._parts: list[bytes] | None = None
         """Of the body, while nothing speaks against the direct way; else None."""
 
@@ -146,6 +149,17 @@ class DirectProtocol(HttpToolsProtocol):
         exchange: object = self.cycle
         if isinstance(exchange, Exchange) and exchange.call and not exchange.response_complete:
             exchange.call.end(CallError("the client went away"))
+
+    def handle_websocket_upgrade(self) -> None:
+        """Leaves the connection to a WebSocket, if the request is one for that."""
+        self.connections.discard(self)
+        before: RequestResponseCycle | None = self.cycle
+        if before is not None and not before.response_complete:
+            # Behind a call that is not answered yet: no client that means well does this.
+            self.transport.close()
+            return
+        changed = WebSocket(self.transport, self._desk, self.server_state, self._app.settings)
+        changed.open(self.parser.get_method().decode("ascii"), self.url, self.headers)
 
     # The two ways
 

@@ -126,8 +126,12 @@ class Host:
                 asyncio.run(self._serve_async(target))
                 return
             handler = loading.construct(target)
-            concurrency = settings.concurrency or PLAIN_CONCURRENCY
-            lane = ThreadLane(self._answered.post, self._loop, concurrency)
+            lane = ThreadLane(
+                self._answered.post,
+                self._loop,
+                settings.concurrency or PLAIN_CONCURRENCY,
+                generator=loading.is_generator(target),
+            )
         except StartError as error:
             self._on_loop(self._failed, error)
             return
@@ -142,8 +146,12 @@ class Host:
 
     async def _serve_async(self, target: Any) -> None:
         handler = loading.construct(target)
-        concurrency = self._settings.concurrency or ASYNC_CONCURRENCY
-        lane = LoopLane(self._answered.post, self._loop, concurrency)
+        lane = LoopLane(
+            self._answered.post,
+            self._loop,
+            self._settings.concurrency or ASYNC_CONCURRENCY,
+            generator=loading.is_generator(target),
+        )
         self._on_loop(self._open, lane)
         await lane.run(handler)
 

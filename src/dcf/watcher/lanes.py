@@ -19,6 +19,7 @@ from typing import Any, Protocol
 from dcf.errors import UnsupportedReply
 from dcf.function.reply import encode
 from dcf.function.request import CURRENT
+from dcf.watcher import per_message
 from dcf.watcher.call import Call
 from dcf.watcher.loading import Handler
 from dcf.watcher.mailbox import Mailbox
@@ -33,15 +34,17 @@ class Lane(Protocol):
 
     Attributes:
         concurrency: Calls at a time.
+        generator: Whether one call of the handler answers a whole stream.
     """
 
     concurrency: int
+    generator: bool
 
     def submit(self, call: Call) -> None:
         """Runs the handler on ``call`` when its turn comes."""
 
     def cancel(self, call: Call) -> None:
-        """Interrupts ``call`` if that can be done; its deadline has passed."""
+        """Interrupts ``call``, which the handler is at work on, if that can be done."""
 
     def close(self) -> None:
         """Lets the lane end: no calls come any more."""
@@ -51,9 +54,15 @@ class ThreadLane:
     """Plain handlers."""
 
     def __init__(
-        self, answered: Answered, loop: asyncio.AbstractEventLoop, concurrency: int
+        self,
+        answered: Answered,
+        loop: asyncio.AbstractEventLoop,
+        concurrency: int,
+        *,
+        generator: bool,
     ) -> None:
         self.concurrency = concurrency
+        self.generator = generator
         self._answered = answered
         self._loop = loop
         self._calls: queue.SimpleQueue[Call | None] = queue.SimpleQueue()
@@ -72,19 +81,21 @@ class ThreadLane:
 
     def run(self, handler: Handler) -> None:
         """Serves until closed, in the thread that made the handler."""
+        of_stream = handler if self.generator else per_message.plain(handler)
+        work = (handler, of_stream)
         others = [
             threading.Thread(
-                target=self._serve, args=(handler,), name=f"{HANDLER_THREAD}{n}", daemon=True
+                target=self._serve, args=work, name=f"{HANDLER_THREAD}{n}", daemon=True
             )
             for n in range(2, self.concurrency + 1)
         ]
         for thread in others:
             thread.start()
-        self._serve(handler)
+        self._serve(*work)
         for thread in others:
             thread.join()
 
-    def _serve(self, handler: Handler) -> None:
+    def _serve(self, handler: Handler, of_stream: Handler) -> None:
         take = self._calls.get
         while (call := take()) is not None:
             if call.request.cancelled:
@@ -92,7 +103,8 @@ class ThreadLane:
             call.started = time.monotonic()
             CURRENT.set(call.request)
             try:
-                reply = encode(handler(call.request))
+                handle = handler if call.inbox is None else of_stream
+                reply = encode(handle(call.request))
                 call.outcome = reply
                 if not isinstance(reply.body, bytes):
                     self._stream(call, reply.body)
@@ -106,15 +118,20 @@ class ThreadLane:
         stream, room = StreamedReply(call, self._loop, self._answered), threading.Event()
         failure: BaseException | None = None
         try:
-            for value in _plain(values):
-                room.clear()
-                if not stream.put(value, room.set):
-                    room.wait()
-                if stream.abandoned:
-                    break
-            if inspect.isgenerator(values):
-                # Its ``finally`` runs now rather than when memory is tidied.
-                values.close()
+            try:
+                for value in _plain(values):
+                    if not stream.put(value):
+                        room.clear()
+                        if stream.tell_room(room.set):
+                            call.rest()
+                            room.wait()
+                    call.work()
+                    if stream.abandoned:
+                        break
+            finally:
+                if inspect.isgenerator(values):
+                    # Its ``finally`` runs now rather than when memory is tidied.
+                    values.close()
         except BaseException as error:  # the author's sys.exit included
             failure = error
         stream.end(failure)
@@ -124,9 +141,15 @@ class LoopLane:
     """Async handlers. Made on the loop where they run."""
 
     def __init__(
-        self, answered: Answered, loop: asyncio.AbstractEventLoop, concurrency: int
+        self,
+        answered: Answered,
+        loop: asyncio.AbstractEventLoop,
+        concurrency: int,
+        *,
+        generator: bool,
     ) -> None:
         self.concurrency = concurrency
+        self.generator = generator
         self._answered = answered
         self._loop = loop
         self._waiting: deque[Call] = deque()
@@ -135,6 +158,7 @@ class LoopLane:
         self._calls = Mailbox[Call](self._own, self._arrived)
         self._closed = asyncio.Event()
         self._handler: Handler | None = None
+        self._of_stream: Handler | None = None
 
     def submit(self, call: Call) -> None:
         """Puts ``call`` behind those that wait."""
@@ -151,6 +175,7 @@ class LoopLane:
     async def run(self, handler: Handler) -> None:
         """Serves until closed."""
         self._handler = handler
+        self._of_stream = handler if self.generator else per_message.asynchronous(handler)
         await self._closed.wait()
         for task in self._running.values():
             task.cancel()
@@ -174,15 +199,19 @@ class LoopLane:
         call.started = time.monotonic()
         CURRENT.set(call.request)
         try:
-            await self._answer(call)
+            if call.request.cancelled:  # since it was taken: nobody interrupts it any more
+                call.finished = call.started
+            else:
+                await self._answer(call)
         finally:
             del self._running[call]
             self._start_next()
 
     async def _answer(self, call: Call) -> None:
-        assert self._handler is not None  # noqa: S101  set before the first call is let in
+        handle = self._handler if call.inbox is None else self._of_stream
+        assert handle is not None  # noqa: S101  set before the first call is let in
         try:
-            value = self._handler(call.request)
+            value = handle(call.request)
             reply = encode(await value if inspect.isawaitable(value) else value)
             call.outcome = reply
             if not isinstance(reply.body, bytes):
@@ -197,15 +226,21 @@ class LoopLane:
         stream, room = StreamedReply(call, self._loop, self._answered), asyncio.Event()
         failure: BaseException | None = None
         try:
-            async for value in _each(values):
-                room.clear()
-                if not stream.put(value, lambda: self._own.call_soon_threadsafe(room.set)):
-                    await room.wait()
-                if stream.abandoned:
-                    break
-            if inspect.isasyncgen(values):
-                await values.aclose()
-        except BaseException as error:  # cancelled at the deadline, or the author's sys.exit
+            try:
+                async for value in _each(values):
+                    if not stream.put(value):
+                        room.clear()
+                        if stream.tell_room(lambda: self._own.call_soon_threadsafe(room.set)):
+                            call.rest()
+                            await room.wait()
+                    call.work()
+                    if stream.abandoned:
+                        break
+            finally:
+                if inspect.isasyncgen(values):
+                    call.work()
+                    await values.aclose()
+        except BaseException as error:  # cancelled, or the author's sys.exit
             failure = error
         stream.end(failure)
 

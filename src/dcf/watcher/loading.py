@@ -88,11 +88,22 @@ def construct(target: Any) -> Handler:
 
 def is_async(target: Any) -> bool:
     """Whether calling the handler gives something to await."""
-    call = target
-    if not inspect.isroutine(target):
-        kind = target if inspect.isclass(target) else type(target)
-        call = kind.__call__
+    call = _called(target)
     return inspect.iscoroutinefunction(call) or inspect.isasyncgenfunction(call)
+
+
+def is_generator(target: Any) -> bool:
+    """Whether the handler yields, so that one call of it answers a whole stream."""
+    call = _called(target)
+    return inspect.isgeneratorfunction(call) or inspect.isasyncgenfunction(call)
+
+
+def _called(target: Any) -> Any:
+    """What runs when the handler is called."""
+    if inspect.isroutine(target):
+        return target
+    kind = target if inspect.isclass(target) else type(target)
+    return kind.__call__
 
 
 def _import(path: Path) -> ModuleType:

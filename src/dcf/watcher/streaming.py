@@ -8,8 +8,10 @@ from collections.abc import Callable
 from typing import Any
 
 from dcf.errors import BadRequest, CallError, HandlerRaised, UnsupportedReply
-from dcf.function.reply import encode_chunk
+from dcf.function.reply import Encoded
+from dcf.protocol.stream import Failure
 from dcf.watcher.call import Call
+from dcf.watcher.forms import RAW, choose
 from dcf.watcher.pipe import ChunkPipe
 from dcf.watcher.tracebacks import author_traceback, summary, type_name
 
@@ -25,41 +27,57 @@ def handler_error(error: BaseException) -> CallError:
 
 
 class StreamedReply:
-    """The chunks of one call's reply.
+    """The messages of one call's reply.
 
-    The call is handed back with the first chunk; until then a failure still has its own status.
+    The call is handed back with the first of them; until then a failure still has its own status.
     """
 
     def __init__(self, call: Call, loop: asyncio.AbstractEventLoop, answered: Answered) -> None:
         self._call = call
         self._answered = answered
         self._pipe = ChunkPipe(loop)
+        if call.form is None:
+            reply = call.outcome
+            call.form = choose(call.request, reply) if isinstance(reply, Encoded) else RAW
+        self._form = call.form
 
     @property
     def abandoned(self) -> bool:
         """Whether nobody reads any more."""
         return self._pipe.abandoned or self._call.request.cancelled
 
-    def put(self, value: Any, when_room: Callable[[], object]) -> bool:
+    def put(self, value: Any) -> bool:
         """Sends one value.
 
         Args:
-            value: What the generator yielded.
-            when_room: Called from the loop once there is room again, if there is none now.
+            value: What the generator yielded, or an error in the place of a reply.
 
         Returns:
-            Whether there is room for more.
+            Whether there is room for more; if not, ask :meth:`tell_room`.
 
         Raises:
             UnsupportedReply: When the value cannot be sent.
+            DcfError: The error, where there is no way to tell it and go on.
         """
-        has_room = self._pipe.put(encode_chunk(value), when_room)
-        self._open()
-        return has_room or self.abandoned
+        if type(value) is Failure:
+            data = self._form.failure(value, self._call.request.request_id)
+            if not data:
+                raise value.error
+        else:
+            data = self._form.message(value)
+        has_room = self._pipe.put(data)
+        if self._call.pipe is None:
+            self._open()
+        return has_room
+
+    def tell_room(self, notify: Callable[[], object]) -> bool:
+        """As of :class:`ChunkPipe`."""
+        return self._pipe.tell_room(notify)
 
     def end(self, failure: BaseException | None) -> None:
         """The generator has ended, or failed with ``failure``."""
         call = self._call
+        call.rest()  # what is left is the reader's time
         call.finished = time.monotonic()
         error = None if failure is None else handler_error(failure)
         if error is not None and call.pipe is None:
@@ -67,9 +85,9 @@ class StreamedReply:
             self._answered(call)
             return
         self._pipe.finish(error)
-        self._open()
+        if call.pipe is None:
+            self._open()
 
     def _open(self) -> None:
-        if self._call.pipe is None:
-            self._call.pipe, self._call.answered = self._pipe, time.monotonic()
-            self._answered(self._call)
+        self._call.pipe, self._call.answered = self._pipe, time.monotonic()
+        self._answered(self._call)

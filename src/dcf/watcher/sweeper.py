@@ -84,8 +84,10 @@ class Sweeper:
                 self._on_stuck(call)
         elif now >= call.deadline:
             call.end(call.expiry())
-            if call.busy:
+            if call.busy and not call.interrupted:
                 self._interrupt(call)
+        elif call.resting and now - call.moved >= call.idle:
+            call.end(call.stillness())
         elif call.watch is None and call.state is not CallState.READING:
             self._on_slow(call)
 

@@ -1,0 +1,67 @@
+"""A handler that answers one message, made one that answers a stream of them.
+
+A message that is at fault (``BadRequest``) has an error in the place of its reply, and the stream
+goes on; any other exception ends it.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing
+from typing import Any
+
+from dcf.errors import BadRequest, UnsupportedReply
+from dcf.function.reply import Reply
+from dcf.function.request import Request
+from dcf.protocol.stream import Failure
+from dcf.watcher.loading import Handler
+
+
+def plain(handler: Handler) -> Handler:
+    """For a plain handler."""
+
+    def answer_each(request: Request) -> Iterator[Any]:
+        for message in request.stream:
+            try:
+                value = _body(handler(request.about(message)))
+                if isinstance(value, Iterator):
+                    yield from value
+                elif isinstance(value, AsyncIterator):
+                    raise UnsupportedReply("a plain handler returned an async generator")
+                else:
+                    yield value
+            except BadRequest as error:
+                yield Failure(error, final=False)
+
+    return answer_each
+
+
+def asynchronous(handler: Handler) -> Handler:
+    """For an async handler."""
+
+    async def answer_each(request: Request) -> AsyncIterator[Any]:
+        async for message in request.stream:
+            try:
+                value = handler(request.about(message))
+                value = _body(await value if inspect.isawaitable(value) else value)
+                if inspect.isasyncgen(value):
+                    async with aclosing(value):
+                        async for one in value:
+                            yield one
+                elif isinstance(value, AsyncIterator):
+                    async for one in value:
+                        yield one
+                elif isinstance(value, Iterator):
+                    for one in value:
+                        yield one
+                else:
+                    yield value
+            except BadRequest as error:
+                yield Failure(error, final=False)
+
+    return answer_each
+
+
+def _body(value: Any) -> Any:
+    return value.body if isinstance(value, Reply) else value

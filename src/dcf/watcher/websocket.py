@@ -1,0 +1,331 @@
+"""A stream on a WebSocket (RFC 6455), straight between the connection and the handler.
+
+Takes the connection over from HTTP when its client asks for that. Here as there nothing of ASGI is
+between: what comes in one piece is handed on as one batch, and the replies that are there are sent
+in one write. Handshake, control frames and closing are the library's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import http as http_status
+import logging
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import unquote
+
+from websockets.exceptions import PayloadTooBig
+from websockets.http11 import Request as Handshake
+from websockets.protocol import State
+from websockets.server import ServerProtocol
+
+from dcf.errors import BadRequest, BodyTooLarge, CallError, DcfError, NotReady, PathUnknown
+from dcf.protocol import http
+from dcf.protocol.stream import (
+    CONTROL,
+    SUBPROTOCOL,
+    CloseCode,
+    Failure,
+    close_code,
+    close_reason,
+    read_word,
+)
+from dcf.settings import WatcherSettings
+from dcf.watcher.answer import Headers, log_failure, refusal
+from dcf.watcher.call import Call, CallState
+from dcf.watcher.desk import Desk
+from dcf.watcher.forms import Frames, is_utf8
+from dcf.watcher.frames import FrameReader
+
+if TYPE_CHECKING:
+    from uvicorn.server import ServerState
+
+PATIENCE = 5.0
+"""Seconds that a client may take to close a connection after it was told that all is over."""
+
+_CONTROL = CONTROL.encode()
+
+logger = logging.getLogger("dcf.watcher.websocket")
+# The library tells of every connection, which is nobody's news.
+logger.addFilter(lambda record: record.levelno >= logging.WARNING)
+
+
+class WebSocket(asyncio.Protocol):
+    """One connection, from the request to change over on."""
+
+    def __init__(
+        self,
+        transport: asyncio.Transport,
+        desk: Desk,
+        server_state: ServerState,
+        settings: WatcherSettings,
+    ) -> None:
+        """A connection on which a request for a WebSocket has come.
+
+        Args:
+            transport: The connection; its protocol is this from now on.
+            desk: Lets streams in.
+            server_state: Where uvicorn looks for what it has to wait for when it ends.
+            settings: Bounds.
+        """
+        self._transport = transport
+        self._desk = desk
+        self._connections = cast("set[Any]", server_state.connections)
+        self._settings = settings
+        self._loop = asyncio.get_running_loop()
+        self._protocol = ServerProtocol(
+            select_subprotocol=_select, max_size=settings.max_message, logger=logger
+        )
+        self._frames = FrameReader(self._protocol, settings.max_message)
+        self._call: Call | None = None
+        self._words = False
+        self._heard_end = False
+        self._over = False
+        self._heard = True
+        self._reads = True
+        self._writes = True
+        self._timer: asyncio.TimerHandle | None = None
+        self._writer: asyncio.Task[None] | None = None
+        self._connections.add(self)
+        transport.set_protocol(self)
+
+    # The handshake
+
+    def open(self, method: str, url: bytes, headers: Headers) -> None:
+        """Changes over, or refuses.
+
+        Args:
+            method: The request's method.
+            url: Path and query.
+            headers: The request's, names in lower case.
+        """
+        try:
+            handshake = self._handshake(method, url, headers)
+            response = self._protocol.accept(handshake)
+            if response.status_code != http_status.HTTPStatus.SWITCHING_PROTOCOLS:
+                raise BadRequest(f"this is no WebSocket handshake: {self._protocol.handshake_exc}")
+            call = self._call = self._admit(url, headers)
+        except DcfError as error:
+            self._refuse(error, headers)
+            return
+        response.headers[http.REQUEST_ID] = call.request.request_id
+        response.headers[http.SERVER_TIMING] = call.timing().decode("ascii")
+        self._protocol.send_response(response)
+        self._words = self._protocol.subprotocol == SUBPROTOCOL
+        call.form = Frames(words=self._words)
+        self._desk.open_stream(call, self._on_room)
+        self._flush()
+        self._timer = self._loop.call_later(self._settings.ping, self._ping)
+
+    def _handshake(self, method: str, url: bytes, headers: Headers) -> Handshake:
+        lines = [b"%b %b HTTP/1.1" % (method.encode("ascii"), url)]
+        lines += [b"%b: %b" % header for header in headers]
+        self._protocol.receive_data(b"\r\n".join((*lines, b"", b"")))
+        events = self._protocol.events_received()
+        if not events or not isinstance(events[0], Handshake):
+            raise BadRequest(f"this is no WebSocket handshake: {self._protocol.handshake_exc}")
+        return events[0]
+
+    def _admit(self, url: bytes, headers: Headers) -> Call:
+        if self._desk.closing:
+            raise NotReady(f"{self._settings.function} is ending")
+        raw_path, _, query = url.partition(b"?")
+        path = unquote(raw_path.decode("ascii", "replace"))
+        if path.startswith(http.OWN_PREFIX):
+            raise PathUnknown(f"there is no stream at {path}")
+        return self._desk.admit("GET", path, query, headers, settled=self._settled)
+
+    def _refuse(self, error: DcfError, headers: Headers) -> None:
+        status, more, body = refusal(error, None, headers)
+        reason = http_status.HTTPStatus(status).phrase
+        more += [(b"content-length", b"%d" % len(body)), (b"connection", b"close")]
+        head = [b"HTTP/1.1 %d %b" % (status, reason.encode()), *(b"%b: %b" % each for each in more)]
+        self._transport.write(b"\r\n".join((*head, b"", body)))
+        self._transport.close()
+
+    # What the connection tells
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes are there."""
+        self._heard = True
+        try:
+            self._take(self._frames.feed(data))
+        except DcfError as error:
+            self._end(error)
+        except Exception:
+            logger.exception("a message could not be taken")
+            self._transport.abort()
+
+    def eof_received(self) -> None:
+        """The client sends no more; it has not closed as it should."""
+        self._gone()
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  asyncio's
+        """The connection is no more."""
+        self._connections.discard(self)
+        if self._timer is not None:
+            self._timer.cancel()
+        self._gone()
+
+    def pause_writing(self) -> None:
+        """The client reads more slowly than is written."""
+        self._writes = False
+        if self._call is not None and self._call.pipe is not None:
+            self._call.pipe.hold(held=True)
+
+    def resume_writing(self) -> None:
+        """The client has read."""
+        self._writes = True
+        if self._call is not None and self._call.pipe is not None:
+            self._call.pipe.hold(held=False)
+
+    def shutdown(self) -> None:
+        """The server is about to end. A stream may go on meanwhile; the desk ends it in time."""
+
+    # In
+
+    def _take(self, found: list[tuple[bool, bytes]]) -> None:
+        messages: list[bytes] = []
+        for text, message in found:
+            if text:
+                if self._words and message.startswith(_CONTROL):
+                    self._pass_on(messages)
+                    messages = []
+                    self._hear(message)
+                    continue
+                if not is_utf8(message):
+                    self._protocol.fail(CloseCode.NO_TEXT, "a text message is not UTF-8")
+                    break
+            messages.append(message)
+        self._pass_on(messages)
+        if self._protocol.state is not State.OPEN:
+            if isinstance(self._protocol.parser_exc, PayloadTooBig):
+                # Told before the close, which the library has written already.
+                self._tell(BodyTooLarge(self._settings.max_message))
+            self._flush()
+            self._gone()
+        else:
+            self._flush()
+
+    def _pass_on(self, messages: list[bytes]) -> None:
+        if not messages or self._over or self._call is None:
+            return
+        if self._heard_end:
+            raise BadRequest("a message came behind the end")
+        if not self._desk.pass_on(self._call, messages) and self._reads:
+            self._reads = False
+            self._transport.pause_reading()
+
+    def _hear(self, message: bytes) -> None:
+        if self._over or self._call is None:
+            return
+        if not is_utf8(message):
+            raise BadRequest("a text message is not UTF-8")
+        failure = read_word(message.decode())
+        if failure is not None:
+            self._call.end(CallError(f"the client gave up: {failure.error}"))
+            return
+        self._heard_end = True
+        self._desk.no_more(self._call)
+
+    def _on_room(self) -> None:
+        if not self._reads and not self._transport.is_closing():
+            self._reads = True
+            self._transport.resume_reading()
+
+    # Out
+
+    def _settled(self, call: Call) -> None:
+        """The first reply is there, or the stream ends without one."""
+        if call.pipe is not None and call.state is CallState.DONE:
+            if not self._writes:
+                call.pipe.hold(held=True)
+            self._writer = self._loop.create_task(self._write(call))
+        else:
+            error = call.outcome
+            self._finish(error if isinstance(error, DcfError) else CallError("no outcome"))
+
+    async def _write(self, call: Call) -> None:
+        pipe, error = call.pipe, None
+        assert pipe is not None  # noqa: S101  the writer began with it
+        try:
+            while (data := await pipe.get()) is not None:
+                self._transport.write(data)
+                call.progress()
+        except CallError as failure:
+            error = failure
+        self._finish(call.failure if call.state is CallState.ENDED else error)
+
+    def _end(self, error: DcfError) -> None:
+        """Ends the stream by the client's fault."""
+        if self._call is not None:
+            self._call.end(error)
+
+    def _finish(self, error: DcfError | None) -> None:
+        """The last reply has been written, or there is an error in its place."""
+        call = self._call
+        if self._over or call is None:
+            return
+        self._over = True
+        self._desk.release(call)
+        if error is not None:
+            log_failure(error, call)
+        if self._protocol.state is State.OPEN and not self._transport.is_closing():
+            if error is not None:
+                self._tell(error)
+                self._protocol.send_close(close_code(error), close_reason(error))
+            else:
+                self._transport.write(call.form.end() if call.form is not None else b"")
+                self._protocol.send_close(CloseCode.DONE)
+            self._flush()
+            self._await_close()
+
+    def _tell(self, error: DcfError) -> None:
+        """Tells a client that knows the words of an error that ends the stream."""
+        call = self._call
+        if call is not None and call.form is not None:
+            word = call.form.failure(Failure(error), call.request.request_id)
+            self._transport.write(word)
+
+    def _flush(self) -> None:
+        """Writes what the library has to say."""
+        for data in self._protocol.data_to_send():
+            if data:
+                self._transport.write(data)
+            else:
+                self._transport.close()
+
+    # The end
+
+    def _await_close(self) -> None:
+        self._on_room()
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_later(PATIENCE, self._transport.abort)
+
+    def _gone(self) -> None:
+        """The client is gone, or closes, or breaks the protocol."""
+        if self._call is not None:
+            self._call.end(CallError("the client went away"))
+        if not self._transport.is_closing():
+            self._await_close()
+
+    def _ping(self) -> None:
+        """Asks whether the client is there; one that was silent since the last time is not.
+
+        Where nothing is read or written at the moment an answer cannot come: then the time that a
+        stream may stand still is what ends it.
+        """
+        if self._protocol.state is not State.OPEN:
+            return
+        if not self._heard and self._reads and self._writes:
+            self._transport.abort()
+            return
+        self._heard = False
+        self._protocol.send_ping(b"")
+        self._flush()
+        self._timer = self._loop.call_later(self._settings.ping, self._ping)
+
+
+def _select(_protocol: ServerProtocol, offered: Any) -> Any:
+    """Ours, where a client offers it; without one that we know it has none."""
+    return SUBPROTOCOL if SUBPROTOCOL in offered else None

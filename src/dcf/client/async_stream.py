@@ -85,10 +85,11 @@ class AsyncStream:
         self._items.clear()
         self._messages = None
         connection, self._connection = self._connection, None
-        if connection is not None and self._sending is not None:
-            self._sending.cancel()
+        sending, self._sending = self._sending, None
+        if connection is not None and sending is not None:
+            sending.cancel()
             try:
-                await asyncio.wait({self._sending})
+                await asyncio.wait({sending})
                 await connection.close()
             finally:
                 connection.abort()

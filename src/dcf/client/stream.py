@@ -50,6 +50,7 @@ class Stream:
         self._patience = patience
         self._on_error = on_error
         self._items: deque[Item] = deque()
+        self._is_over = False
         # No reference to this object: what nobody reads must end.
         run = contextvars.copy_context().run
         given = (_send, connection, messages)
@@ -80,20 +81,25 @@ class Stream:
         """Ends the stream; the function is told that nobody reads any more. More than once is
         fine.
         """
+        self._is_over = True
         self._items.clear()
         self._connection.close()
 
     def _next(self) -> Item:
+        if self._is_over:
+            raise StopIteration
         try:
             self._items.extend(self._connection.receive(self._patience))
-            if not self._items:
-                raise StopIteration  # noqa: TRY301  all has come
         except TimeoutError:
             self.close()
             raise self._patience.spent() from None
         except BaseException:
             self.close()
             raise
+        if not self._items:
+            # Not closed here: the connection gives the other side time to do so.
+            self._is_over = True
+            raise StopIteration
         return self._items.popleft()
 
 

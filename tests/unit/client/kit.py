@@ -182,6 +182,12 @@ class Awaited:
     def open(self, *args, **kwargs):
         return AwaitedAnswer(self._runner, self._runner.run(self._client.open(*args, **kwargs)))
 
+    def stream(self, *args, **kwargs):
+        made = self._client.stream(*args, **kwargs)
+        stream = AwaitedStream(self._runner, made)
+        stream.start()
+        return stream
+
     def _drained(self, values):
         try:
             while True:
@@ -223,6 +229,35 @@ class AwaitedAnswer:
 
         while (chunk := self._runner.run(following())) is not None:
             yield chunk
+
+
+class AwaitedStream:
+    """An AsyncStream that is used as if it were plain, and as eager."""
+
+    def __init__(self, runner, stream) -> None:
+        self._runner = runner
+        self._stream = stream
+
+    def start(self) -> None:
+        self._runner.run(self._stream.__aenter__())
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_exception) -> None:
+        self.close()
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        try:
+            return self._runner.run(anext(self._stream))
+        except StopAsyncIteration:
+            raise StopIteration from None
+
+    def close(self) -> None:
+        self._runner.run(self._stream.close())
 
 
 FACES = {"plain": Client, "async": Awaited}

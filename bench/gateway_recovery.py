@@ -29,7 +29,7 @@ from bench.gateways import (
 from bench.servers import ECHOED
 
 from dcf.errors import NotReady
-from dcf.gateway.processes import CONTROL, ENVOY, RESTARTS
+from dcf.gateway.processes import BRIDGE, CONTROL, ENVOY, RESTARTS
 
 ROUNDS = 5
 BAR = 1.0
@@ -64,6 +64,7 @@ def _memory(ours: Gateway) -> Iterator[Figure]:
     replica = next(one.pid for name, one in processes.items() if name.startswith("replica."))
     for name, pid in (
         ("control plane", processes[CONTROL].pid),
+        ("bridge", processes[BRIDGE].pid),
         ("Envoy", processes[ENVOY].pid),
         ("supervisor", ours.supervisor()),
         ("gateway start", ours.pid),

@@ -47,6 +47,7 @@ ENTRIES = {
     "gateway-catalog": Entry("gateway_catalog", "a gateway with 1,000 functions"),
     "gateway-recovery": Entry("gateway_recovery", "start, kills and memory of a gateway"),
     "gateway-rollout": Entry("gateway_rollout", "another revision under load"),
+    "gateway-grpc-stream": Entry("gateway_grpc_stream", "a stream of gRPC, beside grpcio alone"),
     "direct-calls": Entry("direct_calls", "calls past ASGI, beside calls by it", usual=False),
     "http-servers": Entry("http_servers", "HTTP servers for the watcher", usual=False),
 }
@@ -61,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     if given.list:
         for name, entry in ENTRIES.items():
-            print(f"{name:18}{entry.help}{'' if entry.usual else ' (only when named)'}")
+            print(f"{name:21}{entry.help}{'' if entry.usual else ' (only when named)'}")
         return 0
     if unknown := sorted(set(given.names) - set(ENTRIES)):
         parser.error(f"no such measurement: {', '.join(unknown)}; --list shows them")

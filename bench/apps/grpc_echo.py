@@ -1,4 +1,4 @@
-"""``grpc_echo.py KIND PORT``: Invoke of ``pb.Gateway`` as a bare echo, on grpcio.
+"""``grpc_echo.py KIND PORT``: Invoke and Invokes of ``pb.Gateway`` as a bare echo, on grpcio.
 
 ``aio`` is its asyncio server. ``threads`` is its other server with ten threads, as watchers had it
 that spoke gRPC themselves.
@@ -19,12 +19,13 @@ THREADS = 10
 _FIELD = descriptor_pb2.FieldDescriptorProto
 
 
-def _messages() -> tuple[Any, Any]:
-    """InvokeServiceRequest and Message."""
+def _messages() -> tuple[Any, Any, Any]:
+    """InvokeServiceRequest, Message and Messages."""
     file = descriptor_pb2.FileDescriptorProto(name="echo.proto", package="pb", syntax="proto3")
     tables = {
         "InvokeServiceRequest": {"Service": _FIELD.TYPE_STRING, "Input": _FIELD.TYPE_BYTES},
         "Message": {"Msg": _FIELD.TYPE_STRING},
+        "Messages": {"Output": _FIELD.TYPE_BYTES},
     }
     for name, fields in tables.items():
         message = file.message_type.add(name=name)
@@ -32,30 +33,39 @@ def _messages() -> tuple[Any, Any]:
             message.field.add(name=field, number=number, type=kind, label=_FIELD.LABEL_OPTIONAL)
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
-    request, reply = (
+    request, reply, replies = (
         message_factory.GetMessageClass(pool.FindMessageTypeByName(f"pb.{name}")) for name in tables
     )
-    return request, reply
+    return request, reply, replies
 
 
-REQUEST, MESSAGE = _messages()
+REQUEST, MESSAGE, MESSAGES = _messages()
 
 
-def _handler(invoke: Any) -> Any:
-    method = grpc.unary_unary_rpc_method_handler(
+def _handler(invoke: Any, invokes: Any) -> Any:
+    one = grpc.unary_unary_rpc_method_handler(
         invoke,
         request_deserializer=REQUEST.FromString,
         response_serializer=MESSAGE.SerializeToString,
     )
-    return grpc.method_handlers_generic_handler("pb.Gateway", {"Invoke": method})
+    many = grpc.stream_stream_rpc_method_handler(
+        invokes,
+        request_deserializer=REQUEST.FromString,
+        response_serializer=MESSAGES.SerializeToString,
+    )
+    return grpc.method_handlers_generic_handler("pb.Gateway", {"Invoke": one, "Invokes": many})
 
 
 async def _by_asyncio(port: str) -> None:
     async def invoke(request: Any, _context: Any) -> Any:
         return MESSAGE(Msg=request.Input.decode())
 
+    async def invokes(requests: Any, _context: Any) -> Any:
+        async for request in requests:
+            yield MESSAGES(Output=request.Input)
+
     server = grpc.aio.server()
-    server.add_generic_rpc_handlers((_handler(invoke),))
+    server.add_generic_rpc_handlers((_handler(invoke, invokes),))
     server.add_insecure_port(f"127.0.0.1:{port}")
     await server.start()
     await server.wait_for_termination()
@@ -65,8 +75,12 @@ def _by_threads(port: str) -> None:
     def invoke(request: Any, _context: Any) -> Any:
         return MESSAGE(Msg=request.Input.decode())
 
+    def invokes(requests: Any, _context: Any) -> Any:
+        for request in requests:
+            yield MESSAGES(Output=request.Input)
+
     server = grpc.server(ThreadPoolExecutor(THREADS))
-    server.add_generic_rpc_handlers((_handler(invoke),))
+    server.add_generic_rpc_handlers((_handler(invoke, invokes),))
     server.add_insecure_port(f"127.0.0.1:{port}")
     server.start()
     server.wait_for_termination()

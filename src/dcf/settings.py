@@ -339,6 +339,41 @@ class ControlSettings:
         return _mapping(self, RESERVED_PREFIX + "CONTROL_")
 
 
+@dataclass(frozen=True, slots=True)
+class BridgeSettings:
+    """The gateway's process for gRPC's streams.
+
+    The field ``drain`` is the environment variable ``BRIDGE_DRAIN`` behind the prefix.
+
+    Attributes:
+        listen: Path of the Unix socket that it listens on.
+        gateway: Path of the one where functions are called without a key.
+        max_message: Bytes that a message may have, either way. 16 MiB, as in a call of Invoke.
+        drain: Seconds that streams under way may take after SIGTERM. 25: less than the supervisor
+            waits, so that the last of them still get a status.
+        log_level: Least level of its own lines in the log.
+    """
+
+    listen: str = "bridge.sock"
+    gateway: str = "calls.sock"
+    max_message: int = 16 * 1024**2
+    drain: float = 25.0
+    log_level: str = "INFO"
+
+    @classmethod
+    def from_mapping(cls, env: Mapping[str, str]) -> Self:
+        """Reads the variables that are set.
+
+        Raises:
+            ConfigError: When a value does not fit its field.
+        """
+        return cls(**_read(cls, env, RESERVED_PREFIX + "BRIDGE_"))
+
+    def to_mapping(self) -> dict[str, str]:
+        """What :meth:`from_mapping` reads back to an equal value."""
+        return _mapping(self, RESERVED_PREFIX + "BRIDGE_")
+
+
 def _mapping(settings: Any, prefix: str) -> dict[str, str]:
     values = {field.name: getattr(settings, field.name) for field in fields(settings)}
     return {

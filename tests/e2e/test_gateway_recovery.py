@@ -14,10 +14,12 @@ from functools import partial
 from pathlib import Path
 from typing import Self
 
+import grpc
 import pytest
 
 from dcf.errors import DcfError
 from e2e.house import CLI, House, running
+from process.stub import connected
 from process.supervised import alive
 
 ECHO = """
@@ -122,6 +124,24 @@ def test_a_killed_control_plane_costs_no_call_and_is_back(house: House) -> None:
 
 def _is_another(house: House, before: int) -> bool:
     return house.pid("gateway.control") not in {0, before}
+
+
+def test_a_killed_bridge_costs_its_streams_alone_and_is_back(house: House) -> None:
+    with connected(house.port) as stub, Load(house) as load:
+        before = house.pid("gateway.bridge")
+        with stub.talk() as talk:
+            talk.send("echo", b"a")
+            assert talk.receive() == b"a"
+            os.kill(before, signal.SIGKILL)
+            # Once a reply has begun, all that Envoy can do is reset the stream.
+            assert talk.failure()[0] in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.INTERNAL}
+        assert stub("Invoke", Service="echo", Input=b"x").Msg == "x"
+        with stub.talk() as talk:
+            talk.send("echo", b"b")
+            assert talk.receive() == b"b", "it waited for the next bridge"
+        load.more(50)
+    assert load.bad == []
+    assert house.pid("gateway.bridge") not in {0, before}
 
 
 def test_a_killed_envoy_is_back(house: House) -> None:

@@ -1,5 +1,6 @@
 """Real watchers for tests: a handler's source in, a running replica out."""
 
+import contextlib
 import os
 import shutil
 import sys
@@ -45,6 +46,13 @@ def short_dir() -> Iterator[Path]:
 @pytest.fixture
 def launch(tmp_path: Path, short_dir: Path) -> Iterator[Callable[..., Running]]:
     """Starts a replica; ``ready=False`` does not wait for it."""
+    with launching(tmp_path, short_dir) as start:
+        yield start
+
+
+@contextlib.contextmanager
+def launching(tmp_path: Path, short_dir: Path) -> Iterator[Callable[..., Running]]:
+    """What :func:`launch` is; the replicas end with it."""
     replicas: list[LocalReplica] = []
 
     def start(source: str, *, ready: bool = True, environment=(), **settings) -> Running:
@@ -74,6 +82,8 @@ def launch(tmp_path: Path, short_dir: Path) -> Iterator[Callable[..., Running]]:
         endpoint = replica.wait_ready() if ready else given["listen"]
         return Running(replica, endpoint, folder, log_file)
 
-    yield start
-    for replica in replicas:
-        replica.stop(0.2)
+    try:
+        yield start
+    finally:
+        for replica in replicas:
+            replica.stop(0.2)

@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import socket
+import sys
 import threading
 import time
 from collections.abc import Coroutine, Iterator
@@ -17,7 +18,7 @@ from dcf.dataplane.admin import get
 from dcf.dataplane.checks import Asked, Checks, Judge, Verdict
 from dcf.dataplane.discovery import Discovery
 from dcf.model.routing import CallLimits, Destination
-from dcf.settings import DataplaneSettings
+from dcf.settings import BridgeSettings, DataplaneSettings
 from dcf.supervision.child import Child
 
 PATIENCE = 10
@@ -71,6 +72,36 @@ class Plane:
             assert time.monotonic() < end, "it did not come to pass"
             assert self.envoy.poll() is None, (self.folder / "log").read_text()
             time.sleep(0.01)
+
+    def start_bridge(self, **settings) -> Child:
+        """Returns when it accepts."""
+        own = BridgeSettings(str(self.sockets.bridge), str(self.sockets.calls), **settings)
+        self.sockets.bridge.unlink(missing_ok=True)
+        self.bridge = Child(
+            (sys.executable, "-m", "dcf.bridge"),
+            env={**os.environ, **own.to_mapping()},
+            cwd=self.folder,
+            log=self.log.fileno(),
+        )
+        self.until(self._bridge_accepts)
+        return self.bridge
+
+    def _bridge_accepts(self) -> bool:
+        assert self.bridge.poll() is None, (self.folder / "log").read_text()
+        with socket.socket(socket.AF_UNIX) as probe:
+            return probe.connect_ex(str(self.sockets.bridge)) == 0
+
+    def bridge_log(self, count: int) -> list[dict]:
+        """The first lines that the bridge has written of calls."""
+        lines: list[str] = []
+
+        def there() -> bool:
+            text = (self.folder / "log").read_text()
+            lines[:] = [line for line in text.splitlines() if "INFO dcf.bridge: {" in line]
+            return len(lines) >= count
+
+        self.until(there)
+        return [json.loads(line.partition("dcf.bridge: ")[2]) for line in lines]
 
     def restart_discovery(self, discovery: Discovery) -> None:
         self.do(self.discovery.stop())
@@ -145,6 +176,8 @@ class Plane:
         return int(status.partition("VmRSS:")[2].split()[0]) * 1024
 
     def stop(self) -> None:
+        if hasattr(self, "bridge"):
+            self.bridge.stop(0)
         if hasattr(self, "envoy"):
             self.envoy.stop(0)
         self.log.close()

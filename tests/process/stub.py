@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -106,6 +107,21 @@ class Stub:
             return self._channel.stream_stream
         return self._channel.unary_unary
 
+    @contextmanager
+    def talk(self, **more: Any) -> Iterator[Talk]:
+        """A call of Invokes; what is left of it at the end is cancelled."""
+        made = self._channel.stream_stream(
+            "/pb.Gateway/Invokes",
+            request_serializer=messages()["InvokeServiceRequest"].SerializeToString,
+            response_deserializer=messages()["Messages"].FromString,
+        )
+        talk = Talk(made, **more)
+        try:
+            yield talk
+        finally:
+            talk.end()
+            talk.call.cancel()
+
     def raw(self, method: str, data: bytes, **more: Any) -> bytes:
         """A message as it is, of any method."""
         reply: bytes = self._channel.unary_unary(method)(data, timeout=PATIENCE, **more)
@@ -114,6 +130,37 @@ class Stub:
     def error(self, name: str, **given: Any) -> tuple[grpc.StatusCode, str]:
         """Status and message of a call that fails."""
         return failure(lambda: self(name, **given))
+
+
+class Talk:
+    """A call of Invokes: messages both ways, at the test's pace."""
+
+    def __init__(self, made: Any, *, timeout: float = PATIENCE, metadata: Any = ()) -> None:
+        self._given: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        feed = iter(self._given.get, None)
+        self.call = made(feed, timeout=timeout, metadata=metadata)
+
+    def send(self, name: str, *data: bytes) -> None:
+        for one in data:
+            self._given.put(messages()["InvokeServiceRequest"](Service=name, Input=one))
+
+    def end(self) -> None:
+        """No message comes any more."""
+        self._given.put(None)
+
+    def receive(self) -> bytes:
+        output: bytes = next(self.call).Output
+        return output
+
+    def rest(self) -> list[bytes]:
+        """All that still comes, of a call that goes well."""
+        outputs = [reply.Output for reply in self.call]
+        assert self.call.code() is grpc.StatusCode.OK
+        return outputs
+
+    def failure(self) -> tuple[grpc.StatusCode, str]:
+        """Status and message of a call that fails; what comes before it is passed over."""
+        return failure(lambda: list(self.call))
 
 
 def failure(call: Callable[[], Any]) -> tuple[grpc.StatusCode, str]:

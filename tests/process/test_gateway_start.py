@@ -19,7 +19,7 @@ import pytest
 
 from dcf.cli.exits import ExitCode
 from dcf.cli.gateway_address import find
-from dcf.gateway.processes import CONTROL, ENVOY, supervisor_socket
+from dcf.gateway.processes import BRIDGE, CONTROL, ENVOY, supervisor_socket
 from dcf.settings import Locations
 from dcf.supervision.client import SupervisorClient
 from process.plane import free_port
@@ -133,7 +133,7 @@ def shared(tmp_path_factory) -> Iterator[Place]:
 def test_a_killed_supervisor_is_back_and_ctrl_c_ends_all_in_order(place):
     place.start()
     before = place.pids()
-    assert set(before) == {CONTROL, ENVOY}
+    assert set(before) == {CONTROL, BRIDGE, ENVOY}
     os.kill(place.supervisor(), signal.SIGKILL)
     place.until(lambda: "answers again" in place.said)
     assert "killed by SIGKILL" in place.said

@@ -9,7 +9,8 @@ from functools import partial
 import grpc
 import pytest
 
-from dcf.dataplane.grpc import LARGEST, LONGEST_MESSAGE
+from dcf.dataplane.grpc import LARGEST
+from dcf.wire.failures import LONGEST_MESSAGE
 from process.plane import PATIENCE, Plane, running
 from process.stub import connected, failure, messages
 

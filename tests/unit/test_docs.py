@@ -31,7 +31,7 @@ from dcf.project.fields import CONFIG
 from dcf.project.init import init_function
 from dcf.project.sections import Functions, Section
 from dcf.protocol.http import FUNCTION_PREFIX
-from dcf.settings import ControlSettings, DataplaneSettings, WatcherSettings
+from dcf.settings import BridgeSettings, ControlSettings, DataplaneSettings, WatcherSettings
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "dcf"
@@ -160,14 +160,19 @@ def test_every_setting_of_a_gateway_without_an_option_is_on_the_page_with_its_de
         for cells in rows(section(cli_page, "Of a gateway"))
     }
     by_option = {"host", "port", "tls", "open", "cors", "certificate", "key"}
-    sources = (("DCF_CONTROL_", ControlSettings), ("DCF_ENVOY_", DataplaneSettings))
+    by_gateway = {"listen", "gateway"}
+    sources = (
+        ("DCF_CONTROL_", ControlSettings),
+        ("DCF_BRIDGE_", BridgeSettings),
+        ("DCF_ENVOY_", DataplaneSettings),
+    )
 
     assert listed.pop("variable") == "unset"
     assert listed == {
         prefix + one.name.upper(): "1" if one.default is True else str(one.default)
         for prefix, settings in sources
         for one in fields(settings)
-        if one.name not in by_option
+        if one.name not in by_option | by_gateway
     }
 
 

@@ -5,8 +5,16 @@ from pathlib import Path
 
 import pytest
 
+from dcf.cli.gateway_host import GRACE
+from dcf.dataplane.grpc import LARGEST
 from dcf.errors import ConfigError
-from dcf.settings import ControlSettings, Locations, StoreSettings, WatcherSettings
+from dcf.settings import (
+    BridgeSettings,
+    ControlSettings,
+    Locations,
+    StoreSettings,
+    WatcherSettings,
+)
 
 
 def test_the_watchers_defaults():
@@ -92,3 +100,16 @@ def test_all_names_of_this_machine_have_one_token():
 def test_control_settings_are_read_back():
     settings = ControlSettings(host="0.0.0.0", open=False, cors="*", builds=7)
     assert ControlSettings.from_mapping(settings.to_mapping()) == settings
+
+
+def test_the_bridges_defaults():
+    assert asdict(BridgeSettings()) == {
+        "listen": "bridge.sock",
+        "gateway": "calls.sock",
+        "max_message": LARGEST,
+        "drain": 25.0,
+        "log_level": "INFO",
+    }
+    settings = BridgeSettings(listen="/a", gateway="/b", max_message=7, drain=0.5)
+    assert BridgeSettings.from_mapping(settings.to_mapping()) == settings
+    assert BridgeSettings().drain < GRACE

@@ -97,7 +97,7 @@ def opened(path: Path | None, console: Console) -> Iterator[Body]:
         click.BadParameter: When the file cannot be opened.
     """
     if path is not None:
-        with _open(path) as file:
+        with open_file(path) as file:
             yield _parts(file)
     elif sys.stdin is None or sys.stdin.isatty():
         yield read_stdin(console)
@@ -105,7 +105,12 @@ def opened(path: Path | None, console: Console) -> Iterator[Body]:
         yield _parts(sys.stdin.buffer)
 
 
-def _open(path: Path) -> io.BufferedReader:
+def open_file(path: Path) -> io.BufferedReader:
+    """The file of ``--input``.
+
+    Raises:
+        click.BadParameter: When it cannot be opened.
+    """
     try:
         return path.open("rb")
     except OSError as error:

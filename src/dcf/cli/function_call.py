@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from dcf.cli import bodies, remote
+from dcf.cli import bodies, remote, streams
 from dcf.cli.console import Console
 from dcf.model.status import FunctionStatus
 from dcf.protocol.http import REQUEST_ID, SERVER_TIMING
@@ -32,6 +32,8 @@ _TIMING = re.compile(r"([\w-]+);dur=([0-9.]+(?:e[-+]?[0-9]+)?)")
 @click.option("--method", default="POST", show_default=True, help="The request's HTTP method.")
 @click.option("--path", default="", help="Path and query behind the function's name.")
 @click.option("--trace", is_flag=True, help="Tell where the time went.")
+@streams.stream
+@streams.frames
 @remote.gateway
 def call(
     *,
@@ -43,6 +45,8 @@ def call(
     method: str,
     path: str,
     trace: bool,
+    stream: bool,
+    frames: str | None,
     gateway: str | None,
     token_file: Path | None,
 ) -> int:
@@ -50,14 +54,19 @@ def call(
 
     Both are passed on as they come. In a pipe, standard output is the reply's bytes and nothing
     else. NAME is a deployed function, or with a slash its folder; without it, the only function of
-    ./config.yaml.
+    ./config.yaml. With --stream it is many messages and replies, both ways at once.
 
     \b
     Example:
       echo "Hello" | dcf-cli function call hello-dcf
       dcf-cli function call ssd --input photo.jpg --reply boxes.json --trace
+      tail -f log.txt | dcf-cli function call shout --stream
+      ffmpeg -i in.mp4 -f mjpeg - | dcf-cli function call ssd --stream --frames jpg | ffplay -
     """
     console = Console()
+    framing = streams.framing(frames, stream=stream)
+    if stream and (trace or method.upper() != "POST"):
+        raise click.UsageError("--trace and --method are for a single call, not for --stream")
     function, client = remote.connect_for(name, gateway, token_file)
     given = bodies.headers_of(headers)
     show = bodies.shows(reply)
@@ -65,6 +74,24 @@ def call(
     def heard(_status: FunctionStatus) -> None:
         console.say(f"{function} is being started ...")
 
+    on_wait = heard if console.is_terminal else None
+    if stream:
+        complaints = streams.Complaints(console)
+        with (
+            client,
+            streams.messages(input_, framing, console) as messages,
+            client.stream(
+                function,
+                messages,
+                headers=given,
+                timeout=timeout,
+                path=path,
+                on_error=complaints,
+                on_wait=on_wait,
+            ) as replies,
+        ):
+            streams.deliver(replies, framing, reply, console)
+        return complaints.code
     with client, bodies.opened(input_, console) as body:
         if show and isinstance(body, bytes):
             console.say(f"Handler request: {bodies.preview(body)}\n")
@@ -76,7 +103,7 @@ def call(
             timeout=timeout,
             method=method.upper(),
             path=path,
-            on_wait=heard if console.is_terminal else None,
+            on_wait=on_wait,
         ) as answer:
             bodies.deliver(answer, reply, console, show=show)
         seconds = time.monotonic() - begin

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import click
 
-from dcf.cli import bodies, options
+from dcf.cli import bodies, options, streams
 from dcf.cli.console import Console
 from dcf.cli.workshop import Workshop
 from dcf.client.answer import Answer
@@ -27,6 +28,8 @@ MARGIN = 10.0
 @bodies.input_
 @bodies.reply
 @bodies.headers
+@streams.stream
+@streams.frames
 @options.require_gpu
 @options.start_timeout
 @options.nocache
@@ -40,6 +43,8 @@ def run(
     input_: Path | None,
     reply: Path | None,
     headers: Sequence[str],
+    stream: bool,
+    frames: str | None,
     require_gpu: bool,
     start_timeout: float,
     nocache: bool,
@@ -50,17 +55,22 @@ def run(
     """Run a function once on this machine: standard input in, the reply out.
 
     Builds what is stale first. In a pipe, standard output is the reply's bytes and nothing else.
+    With --stream it is many messages and replies, both ways at once.
 
     \b
     Example:
       echo "Hello" | dcf-cli function run hello-dcf
       dcf-cli function run ssd --input photo.jpg --reply boxes.json
+      tail -f log.txt | dcf-cli function run shout --stream
     """
     console = Console(verbose=verbose)
+    framing = streams.framing(frames, stream=stream)
     workshop = Workshop(console, os.environ)
     located = workshop.find(name, config)
     request_headers = bodies.headers_of(headers)
-    body = None if input_ is None else bodies.read_file(input_)
+    body = None if input_ is None or stream else bodies.read_file(input_)
+    if input_ is not None and stream:
+        bodies.open_file(input_).close()
     built = workshop.build(located, nocache=nocache, offline=offline)
     with (
         workshop.gpus(located.spec, required=require_gpu) as devices,
@@ -73,17 +83,44 @@ def run(
         try:
             # First this: a handler that cannot start must not wait for somebody to type.
             endpoint = replica.wait_ready()
-            body = bodies.read_stdin(console) if body is None else body
             timeout = (located.spec.timeout or settings.timeout) + settings.grace + MARGIN
-            show = bodies.shows(reply)
-            if show:
-                console.say(f"Handler request: {bodies.preview(body)}\n")
-            answer = _call(replica, WatcherClient(endpoint, timeout), body, request_headers)
-            bodies.deliver(answer, reply, console, show=show)
+            client = WatcherClient(endpoint, timeout)
+            if stream:
+                complaints = streams.Complaints(console)
+                with (
+                    streams.messages(input_, framing, console) as messages,
+                    contextlib.closing(
+                        _stream(replica, client, messages, request_headers, complaints)
+                    ) as replies,
+                ):
+                    streams.deliver(replies, framing, reply, console)
+                code = complaints.code
+            else:
+                body = bodies.read_stdin(console) if body is None else body
+                show = bodies.shows(reply)
+                if show:
+                    console.say(f"Handler request: {bodies.preview(body)}\n")
+                answer = _call(replica, client, body, request_headers)
+                bodies.deliver(answer, reply, console, show=show)
+                code = bodies.exit_code_of(answer, console)
             grace = settings.grace
         finally:
             replica.stop(grace)
-    return bodies.exit_code_of(answer, console)
+    return code
+
+
+def _stream(
+    replica: LocalReplica,
+    client: WatcherClient,
+    messages: Iterable[bytes],
+    headers: dict[str, str],
+    complaints: streams.Complaints,
+) -> Generator[bytes]:
+    try:
+        with client.stream(messages, headers=headers, on_error=complaints) as replies:
+            yield from replies
+    except ReplicaLost as error:
+        raise replica.why_lost(error) from error
 
 
 def _call(

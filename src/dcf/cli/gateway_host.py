@@ -35,8 +35,8 @@ GRACE = 30.0
 AT_ONCE = 5.0
 """Seconds for a supervisor to end when everything is to end at once."""
 
-STAGES = 3
-"""Stages in which a gateway's processes end: control plane, replicas, Envoy."""
+STAGES = 4
+"""Stages in which a gateway's processes end: control plane, replicas, bridge, Envoy."""
 
 CRASHES = 3
 """Runs that a process may need at the start; more, and the reason is told instead."""

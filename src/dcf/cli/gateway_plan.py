@@ -16,13 +16,20 @@ from dcf.dataplane import bootstrap, envoy
 from dcf.engines.local.workspace import make_private
 from dcf.errors import AddressInUse, GatewayError
 from dcf.gateway.processes import (
+    bridge_process,
     control_process,
     envoy_config,
     envoy_process,
     supervisor_socket,
     supervisor_state,
 )
-from dcf.settings import SOCKET_PATH_LIMIT, ControlSettings, DataplaneSettings, Locations
+from dcf.settings import (
+    SOCKET_PATH_LIMIT,
+    BridgeSettings,
+    ControlSettings,
+    DataplaneSettings,
+    Locations,
+)
 from dcf.supervision.messages import ProcessSpec
 
 
@@ -34,6 +41,7 @@ class Plan:
         places: Where it keeps things.
         control: How its control plane is to behave.
         dataplane: How Envoy is to behave; ``host`` is a number there.
+        bridge: How the bridge is to behave.
         program: Envoy's.
         env: The environment of its processes.
     """
@@ -41,6 +49,7 @@ class Plan:
     places: Locations
     control: ControlSettings
     dataplane: DataplaneSettings
+    bridge: BridgeSettings
     program: Path
     env: Mapping[str, str]
 
@@ -73,13 +82,21 @@ class Plan:
             open=is_open,
             cors=options.cors,
         )
-        return cls(places_of(options.data_dir, env), control, dataplane, envoy.find(), dict(env))
+        return cls(
+            places=places_of(options.data_dir, env),
+            control=control,
+            dataplane=dataplane,
+            bridge=BridgeSettings.from_mapping(env),
+            program=envoy.find(),
+            env=dict(env),
+        )
 
     @property
     def processes(self) -> tuple[ProcessSpec, ...]:
         """What the supervisor is asked to start."""
         return (
             control_process(self.places, self.control, self.env),
+            bridge_process(self.places, self.bridge, self.env),
             envoy_process(self.places, self.dataplane, self.program, self.env),
         )
 

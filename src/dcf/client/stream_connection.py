@@ -54,6 +54,7 @@ class StreamConnection(asyncio.Protocol):
         target: str,
         headers: Iterable[tuple[str, str]],
         patience: Patience | None = None,
+        most: int | None = None,
     ) -> Self:
         """Connects, and begins a stream.
 
@@ -62,6 +63,7 @@ class StreamConnection(asyncio.Protocol):
             target: Path and query.
             headers: Names and values, ``host`` among them.
             patience: How long that may take; None waits as long as the other side likes.
+            most: Bytes that a reply may have; None takes any.
 
         Raises:
             GatewayUnreachable: When nobody answers, or TLS fails.
@@ -70,7 +72,7 @@ class StreamConnection(asyncio.Protocol):
             DcfError: Why there is no stream, as the other side tells.
         """
         patience = patience or Patience()
-        self = cls(StreamExchange(target, headers))
+        self = cls(StreamExchange(target, headers, most))
         try:
             async with asyncio.timeout(min(patience.left() or CONNECT_TIMEOUT, CONNECT_TIMEOUT)):
                 await self._connect(address)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from websockets.client import ClientProtocol
-from websockets.exceptions import InvalidMessage
+from websockets.exceptions import InvalidMessage, PayloadTooBig
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Response
 from websockets.protocol import State
@@ -13,7 +13,7 @@ from websockets.typing import Subprotocol
 from websockets.uri import WebSocketURI
 
 from dcf.client.exchange import Exchange
-from dcf.errors import AnswerInvalid, BadRequest, DcfError, ReplicaLost
+from dcf.errors import AnswerInvalid, BadRequest, BodyTooLarge, DcfError, ReplicaLost
 from dcf.protocol.problem import error_of, from_problem
 from dcf.protocol.stream import CONTROL, END, SUBPROTOCOL, CloseCode, Failure, read_word
 
@@ -46,12 +46,16 @@ class StreamExchange:
         error: Why it is over, where the other side's messages did not simply end.
     """
 
-    def __init__(self, target: str, headers: Iterable[tuple[str, str]]) -> None:
+    def __init__(
+        self, target: str, headers: Iterable[tuple[str, str]], most: int | None = None
+    ) -> None:
         """Begins the handshake.
 
         Args:
             target: Path and query.
             headers: Further headers, ``host`` among them.
+            most: Bytes that a reply may have; a larger one ends the stream before it is here.
+                None takes any.
 
         Raises:
             BadRequest: When a header or the path has what HTTP does not allow.
@@ -59,6 +63,7 @@ class StreamExchange:
         self.opened = False
         self.over = False
         self.error: DcfError | None = None
+        self._most = most
         self._parts: list[bytes] = []
         self._kind = Opcode.BINARY
         self._has_ended = False
@@ -69,7 +74,7 @@ class StreamExchange:
         self._socket = ClientProtocol(
             WebSocketURI(secure=False, host="localhost", port=80, path=path, query=query),
             subprotocols=[Subprotocol(SUBPROTOCOL)],
-            max_size=None,
+            max_size=most,
         )
         request = self._socket.connect()
         for name, value in given:
@@ -206,8 +211,9 @@ class StreamExchange:
         reason = close.reason or f"the stream was closed before its end, with code {close.code}"
         return error_of({"error": _CLOSED_BY.get(close.code, "ReplicaLost"), "detail": reason})
 
-    @staticmethod
-    def _broken(error: Exception) -> DcfError:
+    def _broken(self, error: Exception) -> DcfError:
+        if isinstance(error, PayloadTooBig) and self._most is not None:
+            return BodyTooLarge(self._most)
         if isinstance(error, EOFError):
             return ReplicaLost("the connection was closed during the stream")
         return AnswerInvalid(f"what answers breaks the rules of a WebSocket: {error}")

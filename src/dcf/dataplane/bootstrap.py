@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from dcf.dataplane.cold import cold_clusters, cold_listener
-from dcf.dataplane.grpc import GRPC
+from dcf.dataplane.grpc import BRIDGE, GRPC, STREAMS
 from dcf.dataplane.keys import KEYS
 from dcf.dataplane.listener import CONTROL, private_listener, public_listener
 from dcf.settings import DataplaneSettings
@@ -51,6 +51,7 @@ class Sockets:
         control: The control plane's HTTP server.
         discovery: The discovery service.
         grpc: The control plane's gRPC server.
+        bridge: The bridge's server.
         keys: The control plane's set of keys; nothing leads there from outside.
         admin: Envoy's own interface, made by it.
         calls: Where replicas call other functions, made by Envoy.
@@ -61,6 +62,7 @@ class Sockets:
     control: Path
     discovery: Path
     grpc: Path
+    bridge: Path
     keys: Path
     admin: Path
     calls: Path
@@ -94,6 +96,7 @@ def bootstrap(settings: DataplaneSettings, sockets: Sockets) -> dict[str, Any]:
         _cluster(CONTROL, sockets.control, {"http_protocol_options": {}}),
         _cluster(DISCOVERY, sockets.discovery, {"http2_protocol_options": {}}),
         _cluster(GRPC, sockets.grpc, {"http2_protocol_options": {}}),
+        _bridge(sockets.bridge),
         *cold_clusters(sockets.cold, sockets.hold),
     ]
     if not settings.open:
@@ -147,6 +150,14 @@ def _cluster(name: str, path: Path, protocol: dict[str, Any]) -> dict[str, Any]:
                 "explicit_http_config": protocol,
             }
         },
+    }
+
+
+def _bridge(path: Path) -> dict[str, Any]:
+    most = {"max_connections": STREAMS, "max_requests": STREAMS, "max_retries": STREAMS}
+    return {
+        **_cluster(BRIDGE, path, {"http_protocol_options": {"enable_trailers": True}}),
+        "circuit_breakers": {"thresholds": [most]},
     }
 
 

@@ -1,5 +1,7 @@
 """``pb.Gateway`` in Envoy: where gRPC goes, and how Invoke becomes a call of a function.
 
+Invokes goes to the bridge, as HTTP/1.1 with its trailers: docs/decisions/0025-bridge.md.
+
 Invoke touches no Python on its way. On its route alone, four of Envoy's filters are switched on:
 one waits for the whole message, some Lua (``invoke.lua``) takes the function's name and its input
 out of it, Envoy's reverse bridge makes HTTP/1.1 of gRPC and the other way round, and more Lua
@@ -17,23 +19,33 @@ from typing import Any
 from dcf import errors
 from dcf.protocol import http
 from dcf.protocol.status import status_of
+from dcf.wire.failures import LONGEST_MESSAGE
+from dcf.wire.framing import ROUND_INPUT
 from dcf.wire.gateway import SERVICE
 
 GRPC = "Control-plane-gRPC"
 """The cluster of the control plane's gRPC server. No function has a capital in its name."""
 
+BRIDGE = "Bridge"
+"""The cluster of the process that makes WebSockets of streams."""
+
+STREAMS = 4096
+"""Of gRPC, at a time; each is a connection to the bridge and one from it for each function."""
+
+RETRIES = 10
+"""Times that a stream is sent anew which the bridge has not seen, all within some 2 s: as long as
+one that was killed takes to be back, and more."""
+
+RETRY_BUFFER = 64 * 1024
+"""Bytes of a stream that are kept for that; once there are more, it is not sent anew."""
+
 INVOKE = f"/{SERVICE}/Invoke"
+INVOKES = f"/{SERVICE}/Invokes"
 
 LARGEST = 16 * 1024**2
 """Bytes of Input, and of a reply. Envoy has such a message whole, several times while it is turned
 into another, and serves nobody else on that thread meanwhile: for 16 MiB some 0.1 s and 150 MB, for
 64 MiB 0.5 s and 600 MB. gRPC clients take replies up to 4 MB, unless told otherwise."""
-
-ROUND_INPUT = 1024
-"""Bytes that the name and the tags of a request may take beside its Input."""
-
-LONGEST_MESSAGE = 5000
-"""Bytes of an error's message as it is sent: clients take 8 KiB of headers."""
 
 _TYPE = "type.googleapis.com/envoy."
 _TOLD = "dcf.grpc"
@@ -85,6 +97,12 @@ def routes(bounds: dict[str, str]) -> list[dict[str, Any]]:
             **to,
             "typed_per_filter_config": _on("whole", "invoke", "bridge", "reply"),
         },
+        {
+            "match": {"path": INVOKES, **is_grpc},
+            "route": {"cluster": BRIDGE, **bounds, "retry_policy": _until_it_is_back()},
+            "per_request_buffer_limit_bytes": RETRY_BUFFER,
+            "typed_per_filter_config": _on("reply"),
+        },
         {"match": {"prefix": "/", **is_grpc}, **to, "typed_per_filter_config": _on("reply")},
     ]
 
@@ -114,6 +132,14 @@ def mappers() -> list[dict[str, Any]]:
         ),
         _mapper({"and_filter": {"filters": too_large}}, number, f"the reply has {_TOO_LARGE}"),
     ]
+
+
+def _until_it_is_back() -> dict[str, Any]:
+    return {
+        "retry_on": "connect-failure,refused-stream,reset-before-request",
+        "num_retries": RETRIES,
+        "retry_back_off": {"base_interval": "0.05s", "max_interval": "0.4s"},
+    }
 
 
 def _mapper(condition: dict[str, Any], number: str, message: str) -> dict[str, Any]:

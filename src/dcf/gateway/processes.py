@@ -1,32 +1,39 @@
-"""What the supervisor of a gateway is asked to start: the control plane, and Envoy in front."""
+"""What the supervisor of a gateway is asked to start: control plane and bridge, Envoy in front."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from dcf.dataplane import envoy
 from dcf.dataplane.bootstrap import Sockets
-from dcf.settings import ControlSettings, DataplaneSettings, Locations
+from dcf.settings import BridgeSettings, ControlSettings, DataplaneSettings, Locations
 from dcf.supervision.messages import ProcessSpec
 from dcf.supervision.policy import RestartPolicy
 
 CONTROL = "gateway.control"
 """The supervisor's name for the control plane."""
 
+BRIDGE = "gateway.bridge"
+"""The supervisor's name for the bridge."""
+
 ENVOY = "gateway.envoy"
 """The supervisor's name for Envoy."""
 
 RESTARTS = RestartPolicy(first=0.05, ceiling=5.0, limit=None)
-"""Without either of the two there is no gateway: never given up, and the first start again follows
-before most clients notice."""
+"""Without them there is no gateway, or none for streams of gRPC: never given up, and the first
+start again follows before most clients notice."""
 
 CONTROL_STAGE = 0
 """Ends first, so that nothing is decided any more while the rest ends."""
 
+BRIDGE_STAGE = 150
+"""Ends after the replicas, which have 100: streams that they still finish go through it."""
+
 ENVOY_STAGE = 200
-"""Ends after the replicas, which have 100: calls that they still finish go through it."""
+"""Ends last: all calls go through it."""
 
 
 def supervisor_state(places: Locations) -> Path:
@@ -90,6 +97,30 @@ def control_process(
         lifeline=True,
         sockets=tuple(str(path) for path in made),
         stage=CONTROL_STAGE,
+    )
+
+
+def bridge_process(
+    places: Locations, settings: BridgeSettings, env: Mapping[str, str]
+) -> ProcessSpec:
+    """The bridge.
+
+    Args:
+        places: Of the gateway.
+        settings: How it is to behave; its sockets are the gateway's.
+        env: This process's environment.
+    """
+    sockets = Sockets.under(places.gateway_runtime)
+    own = replace(settings, listen=str(sockets.bridge), gateway=str(sockets.calls))
+    return ProcessSpec(
+        name=BRIDGE,
+        command=(sys.executable, "-m", "dcf.bridge"),
+        env={**env, **own.to_mapping()},
+        cwd=str(places.gateway),
+        restart=RESTARTS,
+        lifeline=True,
+        sockets=(str(sockets.bridge),),
+        stage=BRIDGE_STAGE,
     )
 
 

@@ -1,8 +1,9 @@
 from pathlib import Path
 
+from dcf.dataplane.bootstrap import Sockets
 from dcf.engines.local.engine import STAGE
-from dcf.gateway.processes import control_process, envoy_process
-from dcf.settings import ControlSettings, DataplaneSettings, Locations
+from dcf.gateway.processes import bridge_process, control_process, envoy_process
+from dcf.settings import BridgeSettings, ControlSettings, DataplaneSettings, Locations
 from dcf.supervision.messages import Start
 from dcf.supervision.protocol import read_request, request_line
 
@@ -18,16 +19,30 @@ def test_the_control_plane_finds_its_places_and_settings_in_its_environment():
     assert process.env["PATH"] == "/bin"
 
 
-def test_replicas_end_after_the_control_plane_and_before_envoy():
+def test_the_bridge_finds_its_settings_and_the_gateways_sockets_in_its_environment():
+    settings = BridgeSettings(listen="other", drain=1.5)
+    process = bridge_process(PLACES, settings, {"PATH": "/bin", "DCF_BRIDGE_DRAIN": "9"})
+    sockets = Sockets.under(PLACES.gateway_runtime)
+
+    found = BridgeSettings.from_mapping(process.env)
+    assert found == BridgeSettings(str(sockets.bridge), str(sockets.calls), drain=1.5)
+    assert process.env["PATH"] == "/bin"
+    assert process.sockets == (str(sockets.bridge),)
+
+
+def test_who_decides_ends_before_who_answers_and_that_before_who_passes_on():
     control = control_process(PLACES, ControlSettings(), {})
     envoy = envoy_process(PLACES, DataplaneSettings(), Path("/envoy"), {})
 
-    assert control.stage < STAGE < envoy.stage
+    bridge = bridge_process(PLACES, BridgeSettings(), {})
+
+    assert control.stage < STAGE < bridge.stage < envoy.stage
 
 
-def test_both_survive_the_way_to_the_supervisor_and_are_never_given_up():
+def test_all_survive_the_way_to_the_supervisor_and_are_never_given_up():
     for process in (
         control_process(PLACES, ControlSettings(), {"A": "b"}),
+        bridge_process(PLACES, BridgeSettings(), {"A": "b"}),
         envoy_process(PLACES, DataplaneSettings(), Path("/envoy"), {"A": "b"}),
     ):
         assert read_request(request_line(Start(process))) == Start(process)

@@ -16,12 +16,12 @@ from google.protobuf.message import DecodeError
 
 from dcf.control.near import nearest
 from dcf.errors import AddressInUse, BadRequest, DcfError, MethodNotAllowed
-from dcf.gateway.grpc.failures import message_of
 from dcf.gateway.grpc.service import Method, Service
 from dcf.gateway.http.auth import Access, Door
 from dcf.gateway.plane import ControlPlane
 from dcf.protocol import http
 from dcf.protocol.status import status_of
+from dcf.wire.failures import message_of
 from dcf.wire.gateway import MESSAGES, METHODS, SERVICE
 
 logger = logging.getLogger("dcf.gateway")
@@ -59,7 +59,7 @@ _CANCELLED = 1
 """gRPC's number for a request whose client went away."""
 
 _ABSENT = {
-    "Invokes": "streams are not served yet; Invoke answers one message at a time",
+    "Invokes": "Invokes is answered before it comes here, by the bridge",
     "Invoke": "Invoke is answered before it comes here, by Envoy",
 }
 

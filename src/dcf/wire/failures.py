@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 
-from dcf.dataplane.grpc import LONGEST_MESSAGE
 from dcf.errors import BuildError, DcfError
+
+LONGEST_MESSAGE = 5000
+"""Bytes of an error's message as it is sent: clients take 8 KiB of headers."""
 
 _DEAR = re.compile(rb"[^ -$&-~]")
 """A byte that takes three in a header."""

@@ -1,0 +1,1 @@
+"""The process that makes WebSockets of gRPC's streams: ``Invokes`` of ``pb.Gateway``."""

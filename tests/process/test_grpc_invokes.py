@@ -1,0 +1,630 @@
+"""Invokes of pb.Gateway through a real Envoy and a real bridge to real watchers."""
+
+import contextlib
+import http.client
+import itertools
+import json
+import os
+import shutil
+import signal
+import socket
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import pytest
+
+from dcf.bridge.call import FUNCTIONS
+from dcf.dataplane.grpc import LARGEST
+from dcf.errors import FunctionNotFound
+from dcf.protocol.problem import to_problem
+from dcf.wire.failures import LONGEST_MESSAGE
+from process.conftest import launching
+from process.plane import PATIENCE, Plane, running
+from process.stub import Stub, connected, failure, messages
+
+Code = grpc.StatusCode
+
+EACH = """
+    import json, os
+    import dcf
+
+    class Handler:
+        def __call__(self, req):
+            word = req.input.decode("latin-1") if len(req.input) < 100 else ""
+            if word == "raise":
+                raise LookupError('nothing "here"\\t\\\\ 한국 \\U0001f600')
+            if word == "deep":
+                raise LookupError("한" * 9000)
+            if word == "bad":
+                raise dcf.BadRequest("a number is wanted")
+            if word == "text":
+                return "한국"
+            if word == "object":
+                return {"a": 1}
+            if word == "word":
+                return '{"dcf": "end"}'
+            if word == "large":
+                return b"x" * int(os.environ["LARGE"])
+            if word == "headers":
+                return json.dumps(dict(req.headers))
+            if word == "end":
+                os._exit(3)
+            return req.input
+"""
+
+WHOLE = """
+    import itertools, time
+
+    class Handler:
+        def __call__(self, req):
+            count = 0
+            try:
+                for message in req.stream:
+                    count += 1
+                    if message == b"stop":
+                        return
+                    if message == b"raise":
+                        raise LookupError("in the middle")
+                    if message == b"wait":
+                        while not req.cancelled:
+                            time.sleep(0.01)
+                    if message == b"flood":
+                        for sent in itertools.count(1):
+                            print("sent", sent, flush=True)
+                            yield bytes(100_000)
+                    if message == b"many":
+                        yield from (b"%d" % number for number in range(20_000))
+                    yield message
+                yield b"%d messages" % count
+            finally:
+                print("ended after", count, flush=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def folder() -> Iterator[Path]:
+    path = Path(tempfile.mkdtemp(prefix="d-", dir="/tmp"))
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture(scope="module")
+def _shared() -> Iterator[None]:
+    os.environ["SHARED_BY_TESTS"] = "1"
+    yield
+    del os.environ["SHARED_BY_TESTS"]
+
+
+@pytest.fixture(scope="module")
+def replicas(folder, tmp_path_factory, _shared):
+    with launching(tmp_path_factory.mktemp("replicas"), folder) as start:
+        environment = {"LARGE": str(LARGEST + 1)}
+        yield {
+            "each": start(EACH, function="each", environment=environment.items()),
+            "whole": start(WHOLE, function="whole", concurrency=20, queue=1),
+        }
+
+
+@pytest.fixture(scope="module")
+def plane(folder, replicas) -> Iterator[Plane]:
+    with running(folder) as plane:
+        plane.serve_control()
+        for name, replica in replicas.items():
+            plane.set(name, replica.endpoint)
+        plane.start_bridge()
+        yield plane
+
+
+@pytest.fixture(scope="module")
+def stub(plane) -> Iterator[Stub]:
+    with connected(plane.port) as stub:
+        yield stub
+
+
+def said(replica, text: str) -> int:
+    """How often it has printed that."""
+    count: int = replica.log.count(text)
+    return count
+
+
+def until(condition) -> None:
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end, "it did not come to pass"
+        time.sleep(0.01)
+
+
+# Messages
+
+
+@pytest.mark.parametrize("name", ["each", "whole"])
+def test_replies_come_in_order_while_messages_are_sent(stub, name):
+    with stub.talk() as talk:
+        for number in range(20):
+            talk.send(name, b"%d" % number)
+            assert talk.receive() == b"%d" % number
+        talk.send(name, *(b"%d" % number for number in range(1000)))
+        assert [talk.receive() for _ in range(1000)] == [b"%d" % number for number in range(1000)]
+        talk.end()
+        assert talk.rest() == ([b"1020 messages"] if name == "whole" else [])
+
+
+def test_messages_of_any_size(stub):
+    with stub.talk() as talk:
+        for size in (0, 1, 125, 126, 127, 128, 16_384, 65_535, 65_536, 300_000, LARGEST):
+            data = os.urandom(size)
+            talk.send("each", data)
+            assert talk.receive() == data
+        talk.end()
+        assert talk.rest() == []
+
+
+def test_replies_of_every_type(stub):
+    with stub.talk() as talk:
+        talk.send("each", b"text", b"object", b"word")
+        talk.end()
+        assert talk.rest() == ["한국".encode(), b'{"a": 1}', b'{"dcf": "end"}']
+
+
+def test_one_message_and_many_replies(stub):
+    with stub.talk() as talk:
+        talk.send("whole", b"many")
+        talk.end()
+        *numbers, many, count = talk.rest()
+    assert numbers == [b"%d" % number for number in range(20_000)]
+    assert (many, count) == (b"many", b"1 messages")
+
+
+def test_several_functions_in_one_call(stub):
+    with stub.talk() as talk:
+        for number in range(200):
+            talk.send("each", b"e%d" % number)
+            talk.send("whole", b"w%d" % number)
+        talk.end()
+        replies = talk.rest()
+    assert [one for one in replies if one.startswith(b"e")] == [b"e%d" % n for n in range(200)]
+    others = [one for one in replies if not one.startswith(b"e")]
+    assert others == [*(b"w%d" % n for n in range(200)), b"200 messages"]
+
+
+def test_a_call_without_a_message(stub):
+    with stub.talk() as talk:
+        talk.end()
+        assert talk.rest() == []
+
+
+def test_a_function_that_ends_first_ends_the_call(stub):
+    with stub.talk() as talk:
+        talk.send("whole", b"a", b"stop")
+        assert talk.rest() == [b"a"]
+
+
+def test_a_function_that_ends_first_leaves_the_others(stub):
+    with stub.talk() as talk:
+        talk.send("each", b"a")
+        talk.send("whole", b"stop")
+        talk.receive()
+        time.sleep(0.1)
+        talk.send("whole", b"nobody reads it")
+        talk.send("each", b"b")
+        talk.end()
+        assert talk.rest() == [b"b"]
+
+
+def test_what_the_handler_sees_of_the_call(stub):
+    traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    metadata = [
+        ("x-request-id", "my-own"),
+        ("traceparent", traceparent),
+        ("authorization", "Bearer secret"),
+    ]
+    with stub.talk(metadata=metadata, timeout=10) as talk:
+        talk.send("each", b"headers")
+        seen = json.loads(talk.receive())
+    assert seen["x-request-id"] == "my-own"
+    assert seen["traceparent"] == traceparent
+    assert {"authorization", "grpc-timeout", "x-dcf-deadline-ms"}.isdisjoint(seen)
+
+
+# Errors
+
+
+def test_an_error_of_one_message_stands_in_the_place_of_its_reply(stub):
+    with stub.talk(metadata=[("x-request-id", "an-id")]) as talk:
+        talk.send("each", b"a", b"bad", b"b")
+        talk.end()
+        first, problem, last = talk.rest()
+    assert (first, last) == (b"a", b"b")
+    members = json.loads(problem)
+    assert (members["error"], members["request_id"]) == ("BadRequest", "an-id")
+    assert "a number is wanted" in members["detail"]
+
+
+def test_a_handler_that_raises(stub, plane):
+    with stub.talk() as talk:
+        talk.send("each", b"a", b"raise")
+        assert talk.receive() == b"a"
+        code, message = talk.failure()
+    assert code is Code.INTERNAL
+    assert message.startswith('LookupError: nothing "here"\t\\ 한국 \U0001f600\nTraceback')
+    assert "src/handler.py" in message
+
+
+def test_a_generator_that_raises(stub, replicas):
+    with stub.talk() as talk:
+        talk.send("whole", b"a", b"raise")
+        assert talk.receive() == b"a"
+        code, message = talk.failure()
+    assert code is Code.INTERNAL
+    assert "LookupError: in the middle" in message
+
+
+def test_a_long_message_loses_its_middle_and_fits_a_header(stub):
+    with stub.talk() as talk:
+        talk.send("each", b"deep")
+        code, message = talk.failure()
+    assert code is Code.INTERNAL
+    assert message.startswith("LookupError: 한한")
+    assert "[...]" in message
+    assert LONGEST_MESSAGE / 2 < len(message.encode()) * 3 < LONGEST_MESSAGE * 1.6
+
+
+def test_an_error_of_one_function_ends_the_whole_call(stub, replicas):
+    ended = said(replicas["whole"], "ended after")
+    with stub.talk() as talk:
+        talk.send("whole", b"a")
+        talk.receive()
+        talk.send("each", b"raise")
+        assert talk.failure()[0] is Code.INTERNAL
+    until(lambda: said(replicas["whole"], "ended after") > ended)
+
+
+def test_where_nobody_answers(stub, plane, folder):
+    plane.set("gone", f"unix:{folder}/gone.sock")
+    with stub.talk() as talk:
+        talk.send("gone", b"x")
+        assert talk.failure() == (Code.UNAVAILABLE, "no connection to gone")
+
+
+def test_a_replica_that_ends_during_the_stream(stub, plane, tmp_path, folder):
+    with launching(tmp_path, folder / "more") as start:
+        (folder / "more").mkdir()
+        plane.set("brittle", start(EACH, function="brittle").endpoint)
+        with stub.talk() as talk:
+            talk.send("brittle", b"a")
+            assert talk.receive() == b"a"
+            talk.send("brittle", b"end")
+            code, message = talk.failure()
+    assert (code, message) == (Code.UNAVAILABLE, "the connection was closed during the stream")
+
+
+def test_more_streams_than_a_function_takes(stub, plane, tmp_path, folder):
+    (folder / "few").mkdir()
+    with launching(tmp_path, folder / "few") as start:
+        few = start(WHOLE, function="few", concurrency=1, queue=0)
+        plane.set("few", few.endpoint)
+        with stub.talk() as first, stub.talk() as second:
+            first.send("few", b"a")
+            assert first.receive() == b"a"
+            second.send("few", b"a")
+            assert second.failure()[0] is Code.RESOURCE_EXHAUSTED
+
+
+def test_a_function_that_is_none(short_dir):
+    async def answer(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        body = to_problem(FunctionNotFound("there is no function eech", ("each", "reach")))
+        writer.write(b"HTTP/1.1 404 Not Found\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body))
+        writer.close()
+
+    with running(short_dir) as plane, connected(plane.port) as stub:
+        plane.serve(plane.sockets.control, answer)
+        plane.start_bridge()
+        with stub.talk() as talk:
+            talk.send("eech", b"x")
+            code, message = talk.failure()
+    assert code is Code.NOT_FOUND
+    assert message == "there is no function eech; is each or reach meant?"
+
+
+# Bad input
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "a?b", "../x", "한", "a b", "x" * 200, "a\r\nb: c"])
+def test_what_is_no_name(stub, name):
+    with stub.talk() as talk:
+        talk.send(name, b"x")
+        expected = (Code.INVALID_ARGUMENT, "Service: a function's name is wanted")
+        assert talk.failure() == expected
+
+
+def raw(stub: Stub, *data: bytes, **more):
+    made = stub._channel.stream_stream("/pb.Gateway/Invokes")
+    return made(iter(data), timeout=PATIENCE, **more)
+
+
+@pytest.mark.parametrize("data", [b"\x0a", b"\x0a\x7feach", b"\x08\x01", b"\xff" * 100])
+def test_what_is_malformed(stub, data):
+    code, message = failure(lambda: list(raw(stub, data)))
+    assert code is Code.INVALID_ARGUMENT
+    assert "malformed" in message
+
+
+def test_what_is_compressed(stub):
+    request = messages()["InvokeServiceRequest"](Service="each", Input=b" " * 1000)
+    compressed = {"compression": grpc.Compression.Gzip}
+    code, message = failure(lambda: list(raw(stub, request.SerializeToString(), **compressed)))
+    assert code is Code.UNIMPLEMENTED
+    assert "compressed" in message
+
+
+def test_messages_over_the_limit(stub):
+    for name, data in (
+        ("each", b"x" * (LARGEST + 1)),
+        ("each", b"x" * 2 * LARGEST),
+        ("each", b"large"),
+    ):
+        with stub.talk() as talk:
+            talk.send(name, data)
+            code, message = talk.failure()
+        assert code is Code.RESOURCE_EXHAUSTED
+        assert str(LARGEST) in message
+
+
+# Whoever goes away, and whoever is slow
+
+
+def test_a_client_that_goes_away_ends_the_handlers(stub, replicas):
+    ended = said(replicas["whole"], "ended after 1\n")
+    with stub.talk() as talk:
+        talk.send("whole", b"a")
+        talk.receive()
+        talk.call.cancel()
+        until(lambda: said(replicas["whole"], "ended after 1\n") > ended)
+
+
+def test_a_deadline_that_passes(stub, replicas):
+    ended = said(replicas["whole"], "ended after")
+    with stub.talk(timeout=0.5) as talk:
+        talk.send("whole", b"a", b"wait")
+        assert talk.failure()[0] is Code.DEADLINE_EXCEEDED
+    until(lambda: said(replicas["whole"], "ended after") > ended)
+
+
+def sent_by(replica) -> int:
+    return max(
+        (int(line.split()[1]) for line in replica.log.splitlines() if line.startswith("sent ")),
+        default=0,
+    )
+
+
+def test_a_client_that_does_not_read_has_the_handler_wait(plane, replicas):
+    # A channel of its own: its window is what is full then.
+    with connected(plane.port) as stub, stub.talk() as talk:
+        talk.send("whole", b"flood")
+        talk.receive()
+        until(lambda: settled(lambda: sent_by(replicas["whole"])))
+        count = sent_by(replicas["whole"])
+        assert count < 300, "30 MB"
+        for _ in range(count):
+            talk.receive()
+        until(lambda: sent_by(replicas["whole"]) > count)
+
+
+def settled(look, seconds: float = 0.3) -> bool:
+    before: int = look()
+    time.sleep(seconds)
+    after: int = look()
+    return before == after
+
+
+def test_a_handler_that_does_not_read_has_the_client_wait(plane):
+    taken = itertools.count()
+    last = 0
+
+    def feed():
+        nonlocal last
+        request = messages()["InvokeServiceRequest"]
+        yield request(Service="whole", Input=b"wait").SerializeToString()
+        data = request(Service="whole", Input=bytes(100_000)).SerializeToString()
+        while last < 1000:
+            last = next(taken)
+            yield data
+
+    with connected(plane.port) as stub:
+        call = stub._channel.stream_stream("/pb.Gateway/Invokes")(feed(), timeout=PATIENCE)
+        until(lambda: last > 5 and settled(lambda: last))
+        assert last < 300, "30 MB"
+        call.cancel()
+
+
+# The process
+
+
+@pytest.fixture(scope="module")
+def second(replicas) -> Iterator[tuple[Plane, Stub]]:
+    """A gateway whose bridge each test starts by itself."""
+    folder = Path(tempfile.mkdtemp(prefix="d-", dir="/tmp"))
+    with running(folder) as plane, connected(plane.port) as stub:
+        plane.set("each", replicas["each"].endpoint)
+        yield plane, stub
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def away(second) -> Iterator[tuple[Plane, Stub]]:
+    """Its bridge, if the test has started one, ends with the test."""
+    yield second
+    if hasattr(second[0], "bridge"):
+        second[0].bridge.stop(0)
+
+
+def test_a_line_of_the_log(away):
+    plane, stub = away
+    plane.start_bridge()
+    with stub.talk(metadata=[("x-request-id", "an-id")]) as talk:
+        talk.send("each", b"a", b"b")
+        talk.end()
+        talk.rest()
+    with stub.talk() as talk:
+        talk.send("each", b"raise")
+        talk.failure()
+    good, bad = plane.bridge_log(2)
+    assert good.pop("ms") > 0
+    assert good == {
+        "method": "gRPC",
+        "path": "/pb.Gateway/Invokes",
+        "function": "each",
+        "status": 0,
+        "received": 2,
+        "sent": 2,
+        "request_id": "an-id",
+    }
+    assert (bad["status"], bad["received"], bad["sent"]) == (13, 1, 0)
+
+
+def test_streams_of_a_killed_bridge_end_and_others_wait_for_the_next(away):
+    plane, stub = away
+    first = plane.start_bridge()
+    with stub.talk() as talk, stub.talk() as silent:
+        talk.send("each", b"a")
+        talk.receive()
+        silent.send("each")
+        time.sleep(0.1)
+        os.kill(first.pid, signal.SIGKILL)
+        # Once a reply has begun, all that Envoy can do is reset the stream.
+        assert talk.failure()[0] in {Code.UNAVAILABLE, Code.INTERNAL}
+        assert silent.failure()[0] is Code.UNAVAILABLE
+    assert stub("Invoke", Service="each", Input=b"x").Msg == "x"
+    with stub.talk() as talk:
+        talk.send("each", b"a")
+        plane.start_bridge()
+        assert talk.receive() == b"a"
+    first.stop(0)
+
+
+def test_without_a_bridge(away):
+    _, stub = away
+    with stub.talk() as talk:
+        talk.send("each", b"a")
+        assert talk.failure() == (Code.UNAVAILABLE, "no connection to Bridge")
+
+
+def test_a_bridge_that_is_asked_to_end_lets_streams_finish(away):
+    plane, stub = away
+    bridge = plane.start_bridge()
+    with stub.talk() as talk:
+        talk.send("each", b"a")
+        talk.receive()
+        bridge.terminate()
+        time.sleep(0.1)
+        talk.send("each", b"b")
+        assert talk.receive() == b"b"
+        talk.end()
+        assert talk.rest() == []
+    ended = bridge.wait(PATIENCE)
+    assert ended is not None
+    assert ended.code == 0
+
+
+@pytest.mark.parametrize("orphaned", [True, False])
+def test_streams_that_do_not_finish_get_a_status(away, orphaned):
+    plane, stub = away
+    bridge = plane.start_bridge(drain=PATIENCE if orphaned else 0.1)
+    with stub.talk() as talk:
+        talk.send("each", b"a")
+        talk.receive()
+        if orphaned:
+            stdin = bridge._process.stdin
+            assert stdin is not None
+            stdin.close()
+        else:
+            bridge.terminate()
+        assert talk.failure() == (Code.UNAVAILABLE, "the gateway ends")
+    ended = bridge.wait(PATIENCE)
+    assert ended is not None
+    assert ended.code == 0
+
+
+def test_a_gateway_that_is_not_open(short_dir, replicas):
+    with running(short_dir, open=False) as plane, connected(plane.port) as stub:
+        plane.set("each", replicas["each"].endpoint)
+        plane.start_bridge()
+        with stub.talk() as talk:
+            talk.send("each", b"a")
+            code, message = talk.failure()
+    assert code is Code.UNAUTHENTICATED
+    assert message == "a key that is in force is wanted here: Authorization: Bearer KEY"
+
+
+# What Envoy says to it
+
+
+@contextlib.contextmanager
+def directly(plane: Plane) -> Iterator[http.client.HTTPConnection]:
+    connection = http.client.HTTPConnection("localhost", timeout=PATIENCE)
+    connection.sock = socket.socket(socket.AF_UNIX)
+    connection.sock.settimeout(PATIENCE)
+    connection.sock.connect(str(plane.sockets.bridge))
+    with contextlib.closing(connection):
+        yield connection
+
+
+def test_the_bridge_keeps_the_deadline_itself(plane):
+    with directly(plane) as connection:
+        connection.putrequest("POST", "/pb.Gateway/Invokes")
+        connection.putheader("grpc-timeout", "100m")
+        connection.putheader("transfer-encoding", "chunked")
+        connection.endheaders()
+        reply = connection.getresponse()
+        assert reply.getheader("grpc-status") == "4"
+        assert reply.getheader("grpc-message") == "the call took longer than its 0.1 s"
+
+
+def test_a_message_that_is_cut_off(plane):
+    with directly(plane) as connection:
+        for _ in range(2):  # on the same connection
+            connection.request("POST", "/pb.Gateway/Invokes", b"\0\0\0\0\x09abc")
+            reply = connection.getresponse()
+            assert (reply.status, reply.getheader("grpc-status")) == (200, "3")
+            assert reply.read() == b""
+
+
+def test_more_functions_than_a_call_may_name(plane):
+    requests = [messages()["InvokeServiceRequest"](Service=f"f{n}") for n in range(FUNCTIONS + 1)]
+    written = [request.SerializeToString() for request in requests]
+    body = b"".join(b"\0" + len(one).to_bytes(4, "big") + one for one in written)
+    with directly(plane) as connection:
+        connection.request("POST", "/pb.Gateway/Invokes", body)
+        reply = connection.getresponse()
+        assert reply.getheader("grpc-status") == "3"
+        assert (
+            reply.getheader("grpc-message") == f"one call names no more than {FUNCTIONS} functions"
+        )
+
+
+def test_what_is_no_http(plane):
+    with directly(plane) as connection:
+        connection.sock.sendall(b"nonsense\r\n\r\n")
+        assert connection.sock.recv(1) == b""
+
+
+def test_many_streams_at_a_time(stub, replicas):
+    replies: dict[int, list[bytes]] = {}
+
+    def talk(number: int) -> None:
+        with stub.talk() as one:
+            one.send("each", *(b"%d-%d" % (number, part) for part in range(20)))
+            one.end()
+            replies[number] = one.rest()
+
+    threads = [threading.Thread(target=talk, args=(number,)) for number in range(30)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert replies == {n: [b"%d-%d" % (n, part) for part in range(20)] for n in range(30)}

@@ -19,6 +19,8 @@ from typing import Any
 
 import pytest
 
+from e2e.house import House, running
+
 ROOT = Path(__file__).parents[2]
 CLI = (sys.executable, "-m", "dcf.cli")
 RUN_SECONDS = 150
@@ -103,6 +105,15 @@ def serve(environment: Mapping[str, str]) -> Iterator[Callable[[Path], str]]:
             process.kill()
             process.wait()
             raise
+
+
+@pytest.fixture(scope="session")
+def example_house(tmp_path_factory: pytest.TempPathFactory, examples: Path) -> Iterator[House]:
+    """A gateway with all examples, for the modules that call them."""
+    with running(tmp_path_factory.mktemp("house"), shared=True) as house:
+        for folder in sorted(examples.glob("[0-9]*")):
+            house.deploy(folder)
+        yield house
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ import pytest
 from websockets.sync.client import connect
 
 import dcf
-from e2e.house import PATIENCE, House, running
+from e2e.house import PATIENCE, House
 from e2e.test_example_audio import cut
 from e2e.test_example_text import MAIL, REDACTED
 from e2e.test_example_video import assert_annotated, frames_of
@@ -30,11 +30,8 @@ Stream = Callable[[House, str, Sequence[bytes]], list[bytes]]
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory, examples: Path) -> Iterator[House]:
-    with running(tmp_path_factory.mktemp("house"), shared=True) as house:
-        for folder in FOLDERS.values():
-            house.deploy(examples / folder)
-        yield house
+def house(example_house: House) -> House:
+    return example_house
 
 
 @pytest.fixture(scope="module")
@@ -144,6 +141,39 @@ def test_streams_at_the_same_time_know_nothing_of_each_other(house: House) -> No
             websocket.send(f"{name}@example.com")
         assert [one.recv(PATIENCE) for _ in "12"] == ["[email 1]", "[email 2]"]
         assert [other.recv(PATIENCE) for _ in "12"] == ["[email 1]", "[email 2]"]
+
+
+# The command line
+
+
+def test_lines_by_the_command_line(house: House) -> None:
+    given = "".join(f"{line}\n" for line in MAIL)
+    done = house.dcf("function", "call", "redact", "--stream", input=given.encode())
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.decode().splitlines() == [*REDACTED]
+
+
+def test_frames_by_the_command_line(house: House, frames: list[bytes], tmp_path: Path) -> None:
+    out = tmp_path / "boxes.mjpeg"
+    asked = ("--stream", "--frames", "jpg", "--reply", out)
+    done = house.dcf("function", "call", "detect-video", *asked, input=b"".join(frames[:3]))
+
+    assert done.returncode == 0, done.stderr
+    replies = frames_of(out.read_bytes())
+    assert len(replies) == 3
+    for reply in replies:
+        assert_annotated(reply)
+
+
+def test_a_sound_by_the_command_line(house: House, speech: bytes, columns: list[Any]) -> None:
+    asked = ("--stream", "--frames", "raw:2048")
+    done = house.dcf("function", "call", "listen", *asked, input=speech)
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.replace(b"}{", b"}\n{").splitlines() == [
+        json.dumps(column).encode() for column in columns
+    ]
 
 
 # What goes wrong

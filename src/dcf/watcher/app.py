@@ -14,13 +14,16 @@ from dcf.errors import BodyTooLarge, CallError, DcfError
 from dcf.function.reply import Encoded
 from dcf.model.replica import ReplicaState
 from dcf.protocol import http
+from dcf.protocol.stream import Failure
 from dcf.settings import WatcherSettings
 from dcf.watcher.answer import Headers, headers_of, reason, refusal
 from dcf.watcher.call import Call, CallState, Message, Receive
 from dcf.watcher.desk import Desk
+from dcf.watcher.forms import RAW
 from dcf.watcher.life import Life
 from dcf.watcher.pipe import ChunkPipe
 from dcf.watcher.server import BrokenStream
+from dcf.watcher.uploads import Chunks, Lines
 
 Send = Callable[[Message], Awaitable[None]]
 
@@ -64,15 +67,21 @@ class App:
                 settled=lambda _: _resolve(settled),
                 receive=receive,
             )
-            if await self._read(call, receive):
+            if self.desk.is_stream(call):
+                self._open_stream(call, receive)
+            elif await self._read(call, receive):
                 self.desk.submit(call)
-                await settled
-                await self.reply(call, send)
+            else:
+                return
+            await settled
+            await self.reply(call, send)
         except DcfError as error:
             await _refuse(error, scope, call, send)
         finally:
             if call is not None:
                 self.desk.release(call)
+                if call.inbox is not None:
+                    call.inbox.abandon()
 
     async def _probe(self, path: str, send: Send) -> None:
         state = self._life.state
@@ -106,6 +115,33 @@ class App:
         call.end(CallError("the client went away"))
         return False
 
+    def _open_stream(self, call: Call, receive: Receive) -> None:
+        """Lets the handler have the body while it comes, and reply meanwhile."""
+        room = asyncio.Event()
+        self.desk.open_stream(call, room.set)
+        body = Lines(self.settings.max_message) if call.lines else Chunks()
+        call.watch = self._loop.create_task(self._pass_on(call, receive, body, room))
+
+    async def _pass_on(
+        self, call: Call, receive: Receive, body: Lines | Chunks, room: asyncio.Event
+    ) -> None:
+        """Passes a body on. Ends when its client is gone, or the reply is complete."""
+        try:
+            while (message := await receive())["type"] == "http.request":
+                messages = body.take(message["body"])
+                last = not message.get("more_body")
+                if last:
+                    messages += body.rest()
+                room.clear()
+                if not self.desk.pass_on(call, messages):
+                    await room.wait()
+                if last:
+                    self.desk.no_more(call)
+        except DcfError as error:
+            call.end(error)
+        else:
+            call.end(CallError("the client went away"))
+
     async def reply(self, call: Call, send: Send) -> None:
         """Sends the outcome of a call that is settled.
 
@@ -138,17 +174,25 @@ def _resolve(future: asyncio.Future[None]) -> None:
 
 
 async def _send_chunks(call: Call, pipe: ChunkPipe, send: Send) -> None:
+    error: DcfError | None = None
     try:
         while (chunk := await pipe.get()) is not None:
             await send({"type": "http.response.body", "body": chunk, "more_body": True})
             call.progress()
-    except CallError as error:
-        # No reply can tell it any more, so the log does, however little else it may say.
-        logger.critical("call %s broke off: %s", call.request.request_id, reason(error))
-        raise BrokenStream from error
+    except CallError as failure:
+        # Most forms cannot tell it any more, so the log does, however little else it may say.
+        logger.critical("call %s broke off: %s", call.request.request_id, reason(failure))
+        error = failure
     if call.state is CallState.ENDED:
-        raise BrokenStream
-    await send({"type": "http.response.body", "body": b"", "more_body": False})
+        error = call.failure
+    form = call.form or RAW
+    if error is None:
+        last = form.end()
+    else:
+        last = form.failure(Failure(error), call.request.request_id)
+        if not last:
+            raise BrokenStream from error
+    await send({"type": "http.response.body", "body": last, "more_body": False})
 
 
 async def _until_gone(call: Call, receive: Receive) -> None:

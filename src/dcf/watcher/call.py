@@ -72,7 +72,8 @@ class Call:
         idle: Seconds that a stream may rest.
         resting: Whether a stream waits for a message from its client, or for a slow reader.
         moved: When it last began to, or a message came or went meanwhile.
-        lines: Whether the body is a line for each message, and the caller wants the replies so.
+        chunked: Whether the body comes without its length.
+        lines: Whether the body has a line for each message of a stream.
         started: When the handler began; 0 before.
         finished: When the handler had ended, a streamed reply included; 0 before.
         answered: When the reply, or its first chunk, was there; 0 before.
@@ -91,9 +92,9 @@ class Call:
         watch: The task that waits for the client to go away; None for most calls.
     """
 
-    __slots__ = ("_settled", "answered", "arrived", "deadline", "ends", "failure", "finished",
-                 "form", "idle", "inbox", "interrupt", "interrupted", "last", "limit", "lines",
-                 "moved", "outcome", "pipe", "reader", "receive", "request", "request_id",
+    __slots__ = ("_settled", "answered", "arrived", "chunked", "deadline", "ends", "failure",
+                 "finished", "form", "idle", "inbox", "interrupt", "interrupted", "last", "limit",
+                 "lines", "moved", "outcome", "pipe", "reader", "receive", "request", "request_id",
                  "resting", "started", "state", "unread", "watch")  # fmt: skip
 
     def __init__(
@@ -108,6 +109,7 @@ class Call:
         limit: float,
         idle: float,
         ends: float = math.inf,
+        chunked: bool = False,
         lines: bool = False,
     ) -> None:
         """A call whose headers are there; ``settled`` is called once, when there is an outcome."""
@@ -123,6 +125,7 @@ class Call:
         self.idle = idle
         self.resting = False
         self.moved = arrived
+        self.chunked = chunked
         self.lines = lines
         self.started = 0.0
         self.finished = 0.0

@@ -157,10 +157,13 @@ class Desk:
             limit=settings.timeout,
             idle=settings.idle_timeout,
             ends=ends,
+            chunked=chunked,
+            lines=bool(content_type and _LINES.fullmatch(content_type))
+            and (
+                (chunked and self.lane.generator)
+                or wanted_form(accept.decode("latin-1")) is not None
+            ),
         )
-        if content_type and _LINES.fullmatch(content_type):
-            wanted = wanted_form(accept.decode("latin-1")) is not None
-            call.lines = wanted or (chunked and self.lane.generator)
         self._room -= 1
         self._sweeper.add(call)
         return call
@@ -186,6 +189,11 @@ class Desk:
         if call.inbox is not None:
             call.work()
         lane.submit(call)
+
+    def is_stream(self, call: Call) -> bool:
+        """Whether the body of a call over HTTP is many messages to the handler."""
+        generator = self.lane is not None and self.lane.generator
+        return call.lines or (call.chunked and generator)
 
     def open_stream(self, call: Call, on_room: Callable[[], object]) -> None:
         """Makes ``call`` one of many messages, which come by :meth:`pass_on`.

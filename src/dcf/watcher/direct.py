@@ -29,6 +29,7 @@ from dcf.protocol import http
 from dcf.watcher.answer import Headers, headers_of, refusal
 from dcf.watcher.app import App, Send
 from dcf.watcher.call import Call, Message, Receive
+from dcf.watcher.uploads import Lines
 from dcf.watcher.websocket import WebSocket
 
 logger = logging.getLogger("dcf.watcher")
@@ -38,6 +39,11 @@ WORTH_JOINING = 64 * 1024
 
 WITHOUT_BODY = frozenset({204, 304})
 """Statuses whose replies have no body (RFC 9110, 6.4.1)."""
+
+
+def _nothing() -> None:
+    """Of a body that is whole, nothing is still to come."""
+
 
 _OWN = http.OWN_PREFIX.encode()
 
@@ -193,8 +199,22 @@ class DirectProtocol(HttpToolsProtocol):
         call.whole(body)
         if len(body) > self._desk.max_body:
             call.end(BodyTooLarge(self._desk.max_body))
+        elif call.lines:
+            self._pass_on(call, body)
         else:
             self._desk.submit(call)
+
+    def _pass_on(self, call: Call, body: bytes) -> None:
+        """Makes a body that is a whole stream one."""
+        lines = Lines(self._app.settings.max_message)
+        self._desk.open_stream(call, _nothing)
+        try:
+            messages = lines.take(body) + lines.rest()
+        except DcfError as error:
+            call.end(error)
+        else:
+            self._desk.pass_on(call, messages)
+            self._desk.no_more(call)
 
     # The way back
 

@@ -12,7 +12,7 @@ from dcf.telemetry.ids import new_request_id
 from dcf.watcher.call import TRANSITIONS, Call, CallState
 from dcf.watcher.loading import is_async
 from dcf.watcher.mailbox import Mailbox
-from dcf.watcher.pipe import AHEAD, ChunkPipe
+from dcf.watcher.pipe import AHEAD, PIECE, ChunkPipe
 from dcf.watcher.sweeper import Sweeper
 from dcf.watcher.tracebacks import LIMIT, author_traceback, summary
 
@@ -29,8 +29,8 @@ def _call(settled: Callable[[Call], None] = lambda _: None) -> Call:
         request_id=b"1",
         last=False,
         arrived=0.0,
-        deadline=1e9,
-        rolling=0.0,
+        limit=1e9,
+        idle=1e9,
     )
 
 
@@ -100,7 +100,7 @@ def test_a_pipe_passes_everything_in_order_and_holds_the_writer():
             for chunk in chunks:
                 room.clear()
                 written += len(chunk)
-                if not pipe.put(chunk, room.set):
+                if not pipe.put(chunk) and pipe.tell_room(room.set):
                     room.wait(10)
             pipe.finish()
 
@@ -117,13 +117,13 @@ def test_a_pipe_passes_everything_in_order_and_holds_the_writer():
         return b"".join(parts)
 
     assert asyncio.run(check()) == b"".join(chunks)
-    assert max(ahead) <= 2 * AHEAD + 2 * 100_000
+    assert max(ahead) <= AHEAD + PIECE + 3 * 100_000
 
 
 def test_a_pipe_tells_the_failure_after_the_chunks_before_it():
     async def check() -> None:
         pipe = ChunkPipe(asyncio.get_running_loop())
-        pipe.put(b"a", lambda: None)
+        pipe.put(b"a")
         pipe.finish(HandlerRaised("late"))
         assert await pipe.get() == b"a"
         with pytest.raises(HandlerRaised, match="late"):
@@ -135,9 +135,11 @@ def test_a_pipe_tells_the_failure_after_the_chunks_before_it():
 def test_an_abandoned_pipe_frees_its_writer():
     async def check() -> None:
         pipe, room = ChunkPipe(asyncio.get_running_loop()), threading.Event()
-        assert not pipe.put(bytes(AHEAD + 1), room.set)
+        assert not pipe.put(bytes(AHEAD + 1))
+        assert pipe.tell_room(room.set)
         pipe.abandon()
         assert room.is_set()
+        assert not pipe.tell_room(room.set)
         assert pipe.abandoned
         assert await pipe.get() is None
 

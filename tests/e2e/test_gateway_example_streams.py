@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import http.client
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +143,42 @@ def test_streams_at_the_same_time_know_nothing_of_each_other(house: House) -> No
             websocket.send(f"{name}@example.com")
         assert [one.recv(PATIENCE) for _ in "12"] == ["[email 1]", "[email 2]"]
         assert [other.recv(PATIENCE) for _ in "12"] == ["[email 1]", "[email 2]"]
+
+
+# HTTP, as curl has it
+
+LINES = "application/x-ndjson"
+EVENTS = "text/event-stream"
+
+
+def uploaded(house: House, name: str, parts: Iterable[bytes], **headers: str) -> bytes:
+    """A body in chunks, each sent at once."""
+    given = {name.replace("_", "-"): value for name, value in headers.items()}
+    connection = http.client.HTTPConnection("127.0.0.1", house.port, timeout=PATIENCE)
+    with contextlib.closing(connection):
+        connection.request("POST", f"/function/{name}", parts, given, encode_chunked=True)
+        response = connection.getresponse()
+        assert response.status == 200
+        return response.read()
+
+
+def test_lines_of_text_over_http(house: House) -> None:
+    body = "".join(f"{line}\n" for line in MAIL).encode()
+    # Cut where no line ends.
+    parts = cut(body, 20)
+
+    lines = uploaded(house, "redact", parts, content_type=LINES, accept=LINES)
+    assert [json.loads(line) for line in lines.splitlines()] == [*REDACTED]
+    events = uploaded(house, "redact", parts, content_type=LINES, accept=EVENTS).decode()
+    told = "".join(f"data: {line}\n\n" for line in REDACTED)
+    assert events == f"{told}event: end\ndata:\n\n"
+
+
+def test_a_sound_over_http(house: House, speech: bytes, columns: list[Any]) -> None:
+    lines = uploaded(house, "listen", cut(speech, 3001), accept=LINES)
+    assert [json.loads(line) for line in lines.splitlines()] == columns
+    # Whole, as a plain call.
+    assert [json.loads(line) for line in house.call("listen", speech)[1].splitlines()] == columns
 
 
 # The command line

@@ -40,6 +40,7 @@ ENTRIES = {
     "cli-start": Entry("cli_start", "dcf-cli --help and import dcf, beside a bare Python"),
     "build-run": Entry("build_run", "function build and function run of examples/01-hello-dcf"),
     "watcher-echo": Entry("watcher_echo", "the watcher, beside bare uvicorn and LitServe"),
+    "watcher-stream": Entry("watcher_stream", "streams on a WebSocket, beside a bare echo"),
     "ssd": Entry("ssd", "object detection through the watcher, beside a plain loop"),
     "ssd-stream": Entry("ssd_stream", "object detection in a video through the gateway"),
     "gateway-calls": Entry("gateway_calls", "a call through the gateway, beside Envoy and peers"),

@@ -47,6 +47,30 @@ async def rsgi(scope: Any, protocol: Any) -> None:  # noqa: ARG001  granian's si
     protocol.response_bytes(200, [("content-type", "application/octet-stream")], body)
 
 
+async def asgi_stream(
+    scope: Message,
+    receive: Callable[[], Awaitable[Message]],
+    send: Callable[[Message], Awaitable[None]],
+) -> None:
+    """The echo of each message of a WebSocket, and of a body."""
+    if scope["type"] != "websocket":
+        await asgi(scope, receive, send)
+        return
+    await receive()
+    await send({"type": "websocket.accept"})
+    while (message := await receive())["type"] == "websocket.receive":
+        await send({"type": "websocket.send", "bytes": message["bytes"]})
+
+
+def uvicorn_websocket(port: int) -> None:
+    """On the WebSocket library that the watcher stands on, with the watcher's settings."""
+    quiet = {"access_log": False, "log_level": "warning", "lifespan": "off", "backlog": 2048}
+    bare = {"http": "httptools", "loop": "uvloop", "ws": "websockets-sansio"}
+    import_module("uvicorn").run(
+        asgi_stream, host=HOST, port=port, ws_per_message_deflate=False, **quiet, **bare
+    )
+
+
 def uvicorn(port: int, **settings: Any) -> None:
     """With the watcher's settings, unless others are given."""
     quiet = {"access_log": False, "server_header": False, "date_header": False, "lifespan": "off"}
@@ -118,6 +142,7 @@ KINDS: dict[str, Callable[[int], None]] = {
     "uvicorn": uvicorn_httptools,
     "uvicorn-h11": uvicorn_h11,
     "uvicorn-run": uvicorn_run,
+    "uvicorn-websocket": uvicorn_websocket,
     "hypercorn": hypercorn,
     "granian-asgi": lambda port: granian(port, "asgi", asgi),
     "granian-rsgi": lambda port: granian(port, "rsgi", rsgi),

@@ -46,9 +46,10 @@ def masked(data: bytes) -> bytes:
 
 
 def _length(size: int, mask: int) -> bytes:
-    if size < 126:
+    """RFC 6455, 5.2."""
+    if size < 126:  # noqa: PLR2004
         return bytes((mask | size,))
-    if size < 65536:
+    if size < 65536:  # noqa: PLR2004
         return struct.pack("!BH", mask | 126, size)
     return struct.pack("!BQ", mask | 127, size)
 

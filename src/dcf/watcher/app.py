@@ -107,8 +107,8 @@ class App:
                     return True
                 parts.append(body)
         except asyncio.CancelledError:
-            if isinstance(call.outcome, DcfError):
-                raise call.outcome from None
+            if call.failure is not None:
+                raise call.failure from None
             raise
         finally:
             call.reader = None
@@ -149,7 +149,7 @@ class App:
             DcfError: Where the outcome is one; nothing was sent.
             BrokenStream: When the reply broke off after it had begun.
         """
-        outcome = call.outcome
+        outcome = call.verdict
         if not isinstance(outcome, Encoded):
             raise outcome if outcome is not None else CallError("the handler gave no outcome")
         headers = headers_of(call, outcome)

@@ -77,8 +77,8 @@ class Call:
         started: When the handler began; 0 before.
         finished: When the handler had ended, a streamed reply included; 0 before.
         answered: When the reply, or its first chunk, was there; 0 before.
-        outcome: The reply or the error.
-        failure: Why the call was given up.
+        outcome: The handler's reply or error.
+        failure: Why the call was given up; counts more than the outcome, which may come later.
         pipe: The chunks of a streamed reply.
         form: How they are told apart; None where the reply's head is still to say so.
         inbox: The messages of a stream; None where there is one, the body.
@@ -147,6 +147,11 @@ class Call:
         """Whether the handler is at work on it."""
         return self.started > 0 and self.finished == 0
 
+    @property
+    def verdict(self) -> Encoded | DcfError | None:
+        """What its caller is told."""
+        return self.outcome if self.failure is None else self.failure
+
     def whole(self, body: bytes) -> None:
         """The body is there."""
         self.unread = False
@@ -205,8 +210,6 @@ class Call:
         if self.state is CallState.READING and self.reader is not None:
             self.reader.cancel()
         self.failure = error
-        if self.state is not CallState.DONE:
-            self.outcome = error
         self.to(CallState.ENDED)
         if self.inbox is not None or self.pipe is not None:
             self._cut_off()

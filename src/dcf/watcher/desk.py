@@ -192,8 +192,7 @@ class Desk:
 
     def is_stream(self, call: Call) -> bool:
         """Whether the body of a call over HTTP is many messages to the handler."""
-        generator = self.lane is not None and self.lane.generator
-        return call.lines or (call.chunked and generator)
+        return call.lines or (call.chunked and self.lane is not None and self.lane.generator)
 
     def open_stream(self, call: Call, on_room: Callable[[], object]) -> None:
         """Makes ``call`` one of many messages, which come by :meth:`pass_on`.

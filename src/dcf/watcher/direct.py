@@ -29,7 +29,7 @@ from dcf.protocol import http
 from dcf.watcher.answer import Headers, headers_of, refusal
 from dcf.watcher.app import App, Send
 from dcf.watcher.call import Call, Message, Receive
-from dcf.watcher.uploads import Lines
+from dcf.watcher.uploads import Chunks, Lines
 from dcf.watcher.websocket import WebSocket
 
 logger = logging.getLogger("dcf.watcher")
@@ -199,17 +199,17 @@ class DirectProtocol(HttpToolsProtocol):
         call.whole(body)
         if len(body) > self._desk.max_body:
             call.end(BodyTooLarge(self._desk.max_body))
-        elif call.lines:
+        elif self._desk.is_stream(call):
             self._pass_on(call, body)
         else:
             self._desk.submit(call)
 
     def _pass_on(self, call: Call, body: bytes) -> None:
         """Makes a body that is a whole stream one."""
-        lines = Lines(self._app.settings.max_message)
+        parts = Lines(self._app.settings.max_message) if call.lines else Chunks()
         self._desk.open_stream(call, _nothing)
         try:
-            messages = lines.take(body) + lines.rest()
+            messages = parts.take(body) + parts.rest()
         except DcfError as error:
             call.end(error)
         else:
@@ -221,7 +221,7 @@ class DirectProtocol(HttpToolsProtocol):
     def answer(self, exchange: Exchange, call: Call) -> None:
         """Sends the outcome of a call; whatever goes wrong concerns this connection alone."""
         try:
-            outcome = call.outcome
+            outcome = call.verdict
             if exchange.disconnected:
                 self._desk.release(call)
             elif call.pipe is not None and isinstance(outcome, Encoded):

@@ -77,13 +77,13 @@ class StreamedReply:
     def end(self, failure: BaseException | None) -> None:
         """The generator has ended, or failed with ``failure``."""
         call = self._call
-        call.rest()  # what is left is the reader's time
         call.finished = time.monotonic()
         error = None if failure is None else handler_error(failure)
         if error is not None and call.pipe is None:
             call.outcome, call.answered = error, call.finished
             self._answered(call)
             return
+        call.rest()  # what is left is the reader's time
         self._pipe.finish(error)
         if call.pipe is None:
             self._open()

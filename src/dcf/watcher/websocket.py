@@ -241,7 +241,7 @@ class WebSocket(asyncio.Protocol):
                 call.pipe.hold(held=True)
             self._writer = self._loop.create_task(self._write(call))
         else:
-            error = call.outcome
+            error = call.verdict
             self._finish(error if isinstance(error, DcfError) else CallError("no outcome"))
 
     async def _write(self, call: Call) -> None:
@@ -289,8 +289,14 @@ class WebSocket(asyncio.Protocol):
     def _flush(self) -> None:
         """Writes what the library has to say."""
         for data in self._protocol.data_to_send():
+            if self._transport.is_closing():
+                return
             if data:
                 self._transport.write(data)
+            elif self._transport.can_write_eof():
+                # Not closed at once: what the client still sends would have what was just written
+                # taken from it.
+                self._transport.write_eof()
             else:
                 self._transport.close()
 

@@ -1,0 +1,151 @@
+"""What a stream through the watcher costs, beside a bare echo of its messages.
+
+The bare echo is uvicorn on the same WebSocket library (``websockets-sansio``), with an ASGI
+application that sends each message back on the server's own loop. The watcher hands the messages
+to the handler's thread and the replies back, with flow control, deadlines and cancellation. The
+client runs in a process of its own (``apps/ws_load.py``).
+"""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from statistics import median
+
+from bench.apps import ws_load
+from bench.apps.streams.handler import compute
+from bench.figures import BenchFailed, Figure, alternate
+from bench.servers import APPS, Server, echo, watcher
+from bench.watcher_echo import compared
+
+ROUNDS = 9
+SECONDS = 1
+WINDOW = 1000
+"""Small messages under way."""
+FRAME = 50_000
+"""Bytes of a camera's picture."""
+SLOW = 3.0
+"""Seconds for which a slow reader is watched."""
+
+BARE_BAR = 0.5
+FRAMES_BAR = 5000.0
+FIRST_BAR = 2.0
+"""Milliseconds."""
+MEMORY_BAR = 16.0
+"""MiB."""
+
+
+def measure() -> Iterator[Figure]:
+    """Yields rates beside the bare echo's, and what a message and a slow reader cost."""
+    with (
+        watcher(root=APPS / "streams") as stream,
+        watcher() as each,
+        echo(sys.executable, "uvicorn-websocket") as bare,
+    ):
+        servers = {"generator": stream, "each": each, "bare": bare}
+        small = alternate({name: _rate(one, 64, WINDOW) for name, one in servers.items()}, ROUNDS)
+        name = "64 B, 1 stream: generator / bare echo"
+        yield compared(name, small, "bare", BARE_BAR, of="generator")
+        name = "64 B, 1 stream: handler for each message / bare echo"
+        yield compared(name, small, "bare", BARE_BAR, of="each")
+        large = alternate({name: _rate(one, FRAME, 32) for name, one in servers.items()}, ROUNDS)
+        yield _frames(large["generator"], large["bare"])
+        yield _round_trip(stream, bare)
+        yield _while_computing(stream)
+        yield _cost(stream)
+        yield _slow_reader(stream)
+
+
+def _drive(server: Server, size: int, window: int) -> tuple[float, float]:
+    """Messages a second, and the median of their times in microseconds."""
+    host, port = _address(server)
+    given = ["/", str(size), str(window), str(SECONDS)]
+    command = [sys.executable, str(APPS / "ws_load.py"), host, str(port), *given]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise BenchFailed(f"the client failed:\n{done.stderr}")
+    rate, p50 = map(float, done.stdout.split())
+    return rate, p50
+
+
+def _rate(server: Server, size: int, window: int) -> Callable[[], float]:
+    return lambda: _drive(server, size, window)[0]
+
+
+def _address(server: Server) -> tuple[str, int]:
+    host, _, port = server.url.removeprefix("http://").rstrip("/").partition(":")
+    return host, int(port)
+
+
+def _frames(found: list[float], bare: list[float]) -> Figure:
+    raw = f"bare echo {median(bare):,.0f}/s ({min(found):,.0f}-{max(found):,.0f})"
+    return Figure("50 KB, 1 stream: messages", median(found), "/s", FRAMES_BAR, raw=raw)
+
+
+def _round_trip(ours: Server, bare: Server) -> Figure:
+    found = alternate(
+        {"ours": lambda: _drive(ours, 64, 1)[1], "bare": lambda: _drive(bare, 64, 1)[1]}, ROUNDS
+    )
+    ours_, bare_ = median(found["ours"]), median(found["bare"])
+    name = "64 B, one by one: added by the watcher"
+    return Figure(name, ours_ - bare_, "us", raw=f"p50 {ours_:.0f} us - {bare_:.0f} us")
+
+
+def _while_computing(server: Server) -> Figure:
+    """From a yield to its reader, while the handler goes on in Python at once."""
+    late = []
+    with ws_load.connect(*_address(server), "/compute") as peer:
+        peer.sendall(ws_load.masked(b""))
+        for _ in range(200):
+            yielded = float(_message(peer))
+            late.append((time.monotonic() - yielded) * 1000)
+    late.sort()
+    raw = f"p95 {late[190]:.2f} ms, greatest {late[-1]:.2f} ms"
+    name = "from a yield to its reader, handler computing"
+    return Figure(name, median(late), "ms", FIRST_BAR, at_least=False, raw=raw)
+
+
+def _cost(server: Server) -> Figure:
+    """Plain Python in a handler, beside the same in this process."""
+    with ws_load.connect(*_address(server), "/cost") as peer:
+        peer.sendall(ws_load.masked(b""))
+        there = float(_message(peer))
+    here = min(compute() for _ in range(50))
+    raw = f"{there:.2f} ms / {here:.2f} ms"
+    return Figure("a computation in a handler / in a bare Python", there / here, "x", raw=raw)
+
+
+def _slow_reader(server: Server) -> Figure:
+    """How much more memory the watcher has after a time with a reader that is far too slow."""
+    with ws_load.connect(*_address(server), "/flood") as peer:
+        peer.sendall(ws_load.masked(b""))
+        until = time.monotonic() + 0.5
+        while time.monotonic() < until:
+            peer.recv(1 << 20)
+        before, taken, until = server.rss(), 0, time.monotonic() + SLOW
+        while time.monotonic() < until:
+            taken += len(peer.recv(200_000))
+            time.sleep(0.01)
+        after = server.rss()
+    raw = f"{before:.0f} MiB, then {after:.0f} MiB; {taken / SLOW / 1e6:.0f} MB/s read"
+    name = "memory after 3 s with a slow reader"
+    return Figure(name, after - before, "MiB", MEMORY_BAR, at_least=False, raw=raw)
+
+
+def _message(peer: socket.socket) -> bytes:
+    """A short message."""
+    _, size = _exactly(peer, 2)
+    return _exactly(peer, size)
+
+
+def _exactly(peer: socket.socket, size: int) -> bytes:
+    found = b""
+    while len(found) < size:
+        data = peer.recv(size - len(found))
+        if not data:
+            raise BenchFailed("the watcher closed the stream")
+        found += data
+    return found

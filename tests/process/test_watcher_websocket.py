@@ -1,0 +1,563 @@
+"""Streams on a WebSocket: messages both ways, errors, ends, bounds."""
+
+import contextlib
+import json
+import resource
+import selectors
+import socket
+import struct
+import time
+from pathlib import Path
+
+import pytest
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from process.websockets_client import (
+    END,
+    Bare,
+    closed,
+    connect,
+    error_word,
+    headers_of,
+    masked,
+    rest,
+)
+
+KINDS = pytest.mark.parametrize("kind", ["", "async "])
+
+GENERATOR = """
+import asyncio, time
+{kind}def Handler(req):
+    path = req.path
+    if path == "/echo":
+        {kind}for message in req.stream:
+            yield message
+    elif path == "/first":
+        yield req.input
+        yield req.query
+        yield req.headers["x-mine"]
+    elif path == "/kinds":
+        yield b"bytes"
+        yield "text"
+        yield {{"key": ["value"]}}
+        yield bytearray(b"more")
+        yield '{{"dcf": "end"}}'
+        yield {{"dcf": 1}}
+        yield "half \\udc80"
+    elif path == "/sum":
+        total = 0
+        {kind}for message in req.stream:
+            total += int(message)
+        yield str(total)
+    elif path == "/raise":
+        yield "one"
+        yield "two"
+        raise OSError("lost")
+    elif path == "/early":
+        {kind}for message in req.stream:
+            yield message
+            break
+    elif path == "/object":
+        yield "one"
+        yield object()
+    elif path == "/never":
+        yield b"x" * 300_000
+        yield b"y" * 300_000
+"""
+
+
+def generator(launch, kind, **settings):
+    return launch(GENERATOR.format(kind=kind), **settings)
+
+
+@KINDS
+def test_a_generator_answers_a_whole_stream(launch, kind):
+    running = generator(launch, kind)
+    with connect(running, "/function/function/echo") as client:
+        assert headers_of(client)["x-request-id"]
+        assert headers_of(client)["server-timing"].startswith("queue;dur=")
+        assert client.subprotocol == "dcf.v1"
+        for message in (b"one", b"", b"\xff" * 70_000, b"y" * 300):
+            client.send(message)
+            assert client.recv(5) == message
+        client.send("text")
+        assert client.recv(5) == b"text"
+        client.send(END)
+        assert rest(client) == []
+    with connect(running, "/first?a=1", additional_headers={"X-Mine": "z"}) as client:
+        client.send(b"hello")
+        assert rest(client) == [b"hello", '{"a": "1"}', "z"]
+    with connect(running, "/kinds") as client:
+        client.send(b"")
+        assert rest(client) == [
+            b"bytes", "text", '{"key": ["value"]}', b"more", b'{"dcf": "end"}', b'{"dcf": 1}',
+            b"half \x80",
+        ]  # fmt: skip
+    with connect(running, "/sum") as client:
+        for number in range(2000):
+            client.send(str(number))
+        client.send(END)
+        assert rest(client) == [str(sum(range(2000)))]
+    with connect(running, "/echo") as client:
+        client.send(END)
+        assert rest(client) == []
+
+
+@KINDS
+def test_a_stream_that_fails_ends_with_its_error(launch, kind):
+    running = generator(launch, kind)
+    with connect(running, "/raise") as client:
+        client.send(b"")
+        assert [client.recv(5), client.recv(5)] == ["one", "two"]
+        word = error_word(client)
+        assert word["final"] is True
+        assert word["problem"]["error"] == "HandlerRaised"
+        assert word["problem"]["request_id"] == headers_of(client)["x-request-id"]
+        assert "OSError: lost" in word["problem"]["traceback"]
+        assert closed(client) == (1011, "OSError: lost")
+    with connect(running, "/object") as client:
+        client.send(b"")
+        assert client.recv(5) == "one"
+        assert error_word(client)["problem"]["error"] == "UnsupportedReply"
+        assert closed(client)[0] == 1011
+    assert running.log.count("OSError: lost") == 1
+    assert "type object" in running.log
+
+
+@KINDS
+def test_a_handler_may_end_before_its_client(launch, kind):
+    running = generator(launch, kind)
+    with connect(running, "/early") as client:
+        with contextlib.suppress(ConnectionClosed):
+            for _ in range(50):
+                client.send(b"m" * 10_000)
+        assert rest(client) == [b"m" * 10_000]
+    with connect(running, "/never") as client:
+        client.send(b"go")
+        assert [len(message) for message in rest(client)] == [300_000, 300_000]
+
+
+@KINDS
+def test_a_client_that_knows_no_words(launch, kind):
+    running = generator(launch, kind)
+    with connect(running, "/kinds", words=False) as client:
+        client.send(b"")
+        found = [client.recv(5) for _ in range(7)]
+        assert found[4:6] == ['{"dcf": "end"}', '{"dcf": 1}']
+        assert closed(client) == (1000, "")
+    with connect(running, "/raise", words=False) as client:
+        client.send(b"")
+        assert [client.recv(5), client.recv(5)] == ["one", "two"]
+        assert closed(client) == (1011, "OSError: lost")
+    with connect(running, "/echo", words=False) as client:
+        client.send(END)
+        assert client.recv(5) == END.encode()
+
+
+@KINDS
+def test_any_other_handler_answers_each_message(launch, kind):
+    running = launch(
+        f"""
+        {kind}def Handler(req):
+            if req.input == b"items":
+                return ({{"item": n}} for n in range(2))
+            if req.input == b"raise":
+                raise OSError("lost")
+            return req.json()["text"]
+        """
+    )
+    with connect(running) as client:
+        client.send('{"text": "a"}')
+        client.send(b"no json")
+        client.send("items")
+        client.send('{"text": "b"}')
+        assert client.recv(5) == "a"
+        word = error_word(client)
+        assert (word["final"], word["problem"]["error"]) == (False, "BadRequest")
+        assert [client.recv(5) for _ in range(3)] == ['{"item": 0}', '{"item": 1}', "b"]
+        client.send("raise")
+        assert error_word(client)["problem"]["detail"] == "OSError: lost"
+        assert closed(client)[0] == 1011
+    with connect(running, words=False) as client:
+        client.send(b"no json")
+        assert closed(client)[0] == 4400
+    with connect(running) as client:
+        client.send(END)
+        assert rest(client) == []
+
+
+@KINDS
+def test_what_a_client_gets_wrong_is_told(launch, kind):
+    running = generator(launch, kind, max_message=1000)
+    with connect(running, "/echo") as client:
+        client.send(b"x" * 1000)
+        client.recv(5)
+        client.send(b"x" * 1001)
+        assert error_word(client)["problem"]["error"] == "BodyTooLarge"
+        assert closed(client)[0] == 1009
+    with connect(running, "/echo") as client:
+        client.send('{"dcf": "what"}')
+        assert "is a word of dcf.v1" in error_word(client)["problem"]["detail"]
+        assert closed(client)[0] == 4400
+    with connect(running, "/sum") as client:
+        client.send(b"1")
+        client.send('{"dcf": "error", "problem": {"detail": "changed my mind"}}')
+        assert "changed my mind" in error_word(client)["problem"]["detail"]
+
+
+def test_a_client_that_is_refused_gets_a_problem_document(launch):
+    running = launch(
+        "def Handler(req):\n  for m in req.stream:\n    yield m", queue=0, concurrency=1
+    )
+    for path, status, kind in (
+        ("/function/other", 404, "FunctionNotFound"),
+        ("/-/ready", 404, "PathUnknown"),
+    ):
+        with pytest.raises(InvalidStatus) as found, connect(running, path):
+            pass
+        assert found.value.response.status_code == status
+        assert json.loads(found.value.response.body)["error"] == kind
+    with connect(running) as first:
+        first.send(b"a")
+        first.recv(5)
+        with pytest.raises(InvalidStatus) as found, connect(running):
+            pass
+        assert found.value.response.status_code == 503
+        assert found.value.response.headers["retry-after"] == "1"
+        assert json.loads(found.value.response.body)["error"] == "Overloaded"
+    with Bare(running) as bare:
+        bare.socket.sendall(
+            b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+        )
+        assert b"no WebSocket handshake" in bare.all()
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:  # the place is free again
+        with contextlib.suppress(InvalidStatus), connect(running) as client:
+            client.send(b"a")
+            assert client.recv(5) == b"a"
+            break
+
+
+def test_frames_may_come_in_any_pieces(launch):
+    running = launch("def Handler(req):\n  for m in req.stream:\n    yield m")
+    whole = (
+        masked(0x82, b"one") + masked(0x89, b"ping") + masked(0x81, "zwö".encode())
+        + masked(0x01, b"th") + masked(0x89, b"") + masked(0x00, b"r") + masked(0x80, b"ee")
+        + masked(0x82, b"f" * 130)
+    )  # fmt: skip
+    for size in (1, 3, 7, len(whole)):
+        with Bare(running) as bare:
+            assert bare.upgrade().startswith(b"HTTP/1.1 101 ")
+            for begin in range(0, len(whole), size):
+                bare.socket.sendall(whole[begin : begin + size])
+                if size > 1:
+                    time.sleep(0.001)
+            answers = bare.exactly(2 + 3 + 2 + 4 + 2 + 4 + 2 + 0 + 2 + 5 + 4 + 130)
+        for part in (b"\x8a\x04ping", b"\x8a\x00", b"\x82\x03one", b"\x82\x05three"):
+            assert part in answers
+        assert answers.index(b"\x82\x03one") < answers.index(b"\x82\x05three")
+        assert answers.endswith(b"f" * 130)
+
+
+@pytest.mark.parametrize(
+    ("sent", "code"),
+    [
+        (b"\x82\x01x", 1002),  # no mask
+        (masked(0x83, b"x"), 1002),  # no such kind
+        (masked(0xC2, b"x"), 1002),  # an extension that was not agreed on
+        (masked(0x80, b"x"), 1002),  # the rest of nothing
+        (masked(0x81, b"\xff"), 1007),
+    ],
+)
+def test_what_breaks_the_protocol_closes_it(launch, sent, code):
+    running = launch("def Handler(req):\n  for m in req.stream:\n    yield m")
+    with Bare(running) as bare:
+        bare.upgrade()
+        bare.socket.sendall(sent)
+        ((first, data),) = bare.frames(1)
+        assert (first, struct.unpack("!H", data[:2])[0]) == (0x88, code)
+    assert running.call(b"still here") == b"still here"
+
+
+@KINDS
+@pytest.mark.parametrize("how", ["close", "vanish"])
+@pytest.mark.parametrize("where", ["reading", "yielding"])
+def test_a_handler_whose_client_is_gone_is_ended(launch, kind, how, where, tmp_path):
+    mark = tmp_path / "ended"
+    sleep = "await asyncio.sleep" if kind else "time.sleep"
+    running = launch(
+        f"""
+        import asyncio, pathlib, time
+        {kind}def Handler(req):
+            if req.path == "/alive":
+                yield "alive"
+                return
+            try:
+                {kind}for message in req.stream:
+                    yield message
+                    while {where == "yielding"}:
+                        {sleep}(0.01)
+                        yield "more"
+            finally:
+                {"await asyncio.sleep(0.05)" if kind else ""}
+                pathlib.Path({str(mark)!r}).write_text(str(req.cancelled))
+        """,
+        concurrency=1,
+    )
+    with connect(running) as client:
+        client.send(b"m")
+        assert client.recv(5) == b"m"
+        if how == "close":
+            client.close()
+        else:
+            client.socket.shutdown(socket.SHUT_RDWR)
+        assert running.call(path="/alive") == b"alive"
+        assert mark.read_text() == "True"
+    assert "Traceback" not in running.log
+
+
+def test_an_async_handler_is_cancelled_wherever_it_waits(launch, tmp_path):
+    mark = tmp_path / "ended"
+    running = launch(
+        f"""
+        import asyncio, pathlib
+        async def Handler(req):
+            try:
+                yield "begun"
+                await asyncio.sleep(60)
+            finally:
+                pathlib.Path({str(mark)!r}).touch()
+        """
+    )
+    with connect(running) as client:
+        client.send(b"")
+        assert client.recv(5) == "begun"
+    _wait_for(mark.exists)
+
+
+@KINDS
+def test_the_deadline_is_that_of_each_reply(launch, kind):
+    sleep = "await asyncio.sleep" if kind else "time.sleep"
+    running = launch(
+        f"""
+        import asyncio, time
+        {kind}def Handler(req):
+            {kind}for message in req.stream:
+                assert 0 < req.remaining <= 0.4
+                {sleep}(float(message))
+                yield message
+        """,
+        timeout=0.4,
+    )
+    with connect(running) as client:
+        time.sleep(0.6)  # it waits for its client, and nobody for it
+        for _ in range(4):
+            client.send(b"0.15")
+            assert client.recv(5) == b"0.15"
+        time.sleep(0.6)
+        client.send(b"0.7")
+        word = error_word(client)
+        assert word["problem"]["detail"] == "there was no reply within 0.4 s"
+        assert closed(client)[0] == 4504
+    with connect(running, additional_headers={"X-Dcf-Deadline-Ms": "300"}) as client:
+        assert error_word(client)["problem"]["error"] == "DeadlineExceeded"
+        assert closed(client)[0] == 4504
+
+
+def test_a_stream_that_stands_still_is_ended(launch):
+    running = launch(
+        """
+        import time
+        def Handler(req):
+            for message in req.stream:
+                time.sleep(float(message))
+                yield message
+        """,
+        idle_timeout=0.3,
+        concurrency=2,
+    )
+    with connect(running) as never_began, connect(running) as client:
+        client.send(b"0.5")  # work is no stillness
+        assert client.recv(5) == b"0.5"
+        for _ in range(2):
+            time.sleep(0.2)
+            client.send(b"0")
+            assert client.recv(5) == b"0"
+        for one in (client, never_began):
+            word = error_word(one)
+            assert word["problem"]["detail"] == "no message came or went for 0.3 s"
+            assert closed(one) == (4504, "no message came or went for 0.3 s")
+    assert running.call(b"0") == b"0"
+
+
+def test_a_plain_handler_that_does_not_end_takes_the_process_with_it(launch):
+    running = launch(
+        """
+        import time
+        def Handler(req):
+            for message in req.stream:
+                time.sleep(60)
+                yield message
+        """,
+        timeout=0.2,
+        grace=0.2,
+    )
+    with connect(running) as client:
+        client.send(b"")
+        assert error_word(client)["problem"]["error"] == "DeadlineExceeded"
+    ended = running.replica.wait(5)
+    assert ended is not None
+    assert ended.code == 75
+
+
+@KINDS
+def test_a_drain_ends_streams_in_time(launch, kind):
+    running = generator(launch, kind, drain=0.6)
+    with connect(running, "/echo") as client, Bare(running) as late:
+        client.send(b"before")
+        assert client.recv(5) == b"before"
+        time.sleep(0.05)  # until the second connection was accepted
+        running.replica.drain()
+        client.send(b"meanwhile")
+        assert client.recv(5) == b"meanwhile"
+        time.sleep(0.05)
+        assert late.upgrade().startswith(b"HTTP/1.1 503 ")
+        assert error_word(client)["problem"]["error"] == "NotReady"
+        assert closed(client)[0] == 1012
+    ended = running.replica.wait(5)
+    assert ended is not None
+    assert ended.code == 0
+
+
+@KINDS
+def test_a_slow_reader_slows_the_handler(launch, kind, tmp_path):
+    made = tmp_path / "made"
+    running = launch(
+        f"""
+        import pathlib
+        made = pathlib.Path({str(made)!r})
+        {kind}def Handler(req):
+            for number in range(200):
+                yield bytes(100_000)
+                made.write_text(str(number))
+        """
+    )
+    with Bare(running) as bare:
+        bare.upgrade()
+        bare.socket.sendall(masked(0x82, b""))
+        count = _until_still(made)
+        assert count < 40  # 1 MiB, and what the connection itself holds
+        bare.exactly(200 * 100_010)
+        assert made.read_text() == "199"
+
+
+@KINDS
+def test_a_slow_handler_slows_the_client(launch, kind, tmp_path):
+    go = tmp_path / "go"
+    sleep = "await asyncio.sleep" if kind else "time.sleep"
+    running = launch(
+        f"""
+        import asyncio, pathlib, time
+        {kind}def Handler(req):
+            while not pathlib.Path({str(go)!r}).exists():
+                {sleep}(0.01)
+            count = 0
+            {kind}for message in req.stream:
+                count += len(message)
+                if not message:
+                    break
+            yield str(count)
+        """
+    )
+    block = masked(0x82, bytes(100_000))
+    with Bare(running) as bare:
+        bare.upgrade()
+        bare.socket.settimeout(0)
+        sent, size = 0, 20_000_000
+        still = time.monotonic() + 0.3
+        with selectors.DefaultSelector() as ready:
+            ready.register(bare.socket, selectors.EVENT_WRITE)
+            while time.monotonic() < still and sent < size:
+                if ready.select(0.05):
+                    sent += bare.socket.send(block[sent % len(block) :])
+                    still = time.monotonic() + 0.3
+        assert sent < 4_000_000
+        go.touch()
+        bare.socket.settimeout(10)
+        bare.socket.sendall(block[sent % len(block) :])
+        bare.socket.sendall(masked(0x82, b""))
+        ((_, data),) = bare.frames(1)
+        assert int(data) == (sent // len(block) + 1) * 100_000
+
+
+def test_a_client_that_is_silent_is_asked_whether_it_is_there(launch, tmp_path):
+    mark = tmp_path / "ended"
+    running = launch(
+        f"""
+        import pathlib
+        def Handler(req):
+            try:
+                for message in req.stream:
+                    yield message
+            finally:
+                pathlib.Path({str(mark)!r}).touch()
+        """,
+        ping=0.2,
+    )
+    with connect(running) as lives:  # answers by itself
+        lives.send(b"a")
+        assert lives.recv(5) == b"a"
+        time.sleep(0.7)
+        lives.send(b"b")
+        assert lives.recv(5) == b"b"
+    _wait_for(mark.exists)
+    mark.unlink()
+    with Bare(running) as dead:
+        dead.upgrade()
+        dead.socket.sendall(masked(0x82, b"a"))
+        assert dead.frames(2) == [(0x82, b"a"), (0x89, b"")]
+        assert dead.all() == b""
+        _wait_for(mark.exists)
+
+
+def test_a_thousand_streams_may_be_open(launch):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < 4096:
+        pytest.skip("too few open files allowed")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 4096), hard))
+    try:
+        running = launch(
+            """
+            async def Handler(req):
+                async for message in req.stream:
+                    yield message
+            """
+        )
+        with contextlib.ExitStack() as stack:
+            opened = [stack.enter_context(Bare(running)) for _ in range(1000)]
+            for one in opened:
+                assert one.upgrade().startswith(b"HTTP/1.1 101 ")
+            for round_ in range(2):
+                for number, one in enumerate(opened):
+                    one.socket.sendall(masked(0x82, b"%d/%d" % (round_, number)))
+                for number, one in enumerate(opened):
+                    assert one.frames(1) == [(0x82, b"%d/%d" % (round_, number))]
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def _until_still(file: Path) -> int:
+    """The number in a file once it has not changed for a while."""
+    _wait_for(file.exists)
+    last = ""
+    while (text := file.read_text()) != last or not text:
+        last = text
+        time.sleep(0.2)
+    return int(last)
+
+
+def _wait_for(condition) -> None:
+    until = time.monotonic() + 5
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.01)

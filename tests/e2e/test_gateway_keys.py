@@ -7,6 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from dcf.client.gateway import Client
+from dcf.errors import AccessDenied
 from e2e.house import House, running
 
 ECHO = """
@@ -122,3 +124,10 @@ def test_a_key_is_good_while_the_control_plane_is_dead(house: House, key: str) -
     house.until(lambda: house.pid("gateway.control") not in {0, before})
     house.until(lambda: status(house, "GET", "/system/functions", key) == 200)
     assert status(house, "POST", "/function/echo", key) == 200
+
+
+def test_a_stream_needs_a_key_and_shows_it_to_no_handler(house: House, key: str) -> None:
+    with Client(house.url, "no-key-at-all") as client, pytest.raises(AccessDenied):
+        client.stream("echo", [])
+    with Client(house.url, key) as client:
+        assert list(client.stream("echo", [b"a", b"b"])) == [b"no key", b"no key"]

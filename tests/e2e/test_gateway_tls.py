@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -77,3 +79,23 @@ def test_who_speaks_no_tls_gets_nothing(house: House) -> None:
     plain = house.url.replace("https", "http")
     with dcf.Client(plain) as client, pytest.raises(GatewayUnreachable):
         client.functions()
+
+
+def test_streams_go_both_ways_at_once(
+    house: House, certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def ask() -> list[bytes]:
+        async with dcf.AsyncClient(house.url) as client:
+            return [reply async for reply in client.stream("echo", messages)]
+
+    messages = [*(b"%d" % number for number in range(300)), bytes(3_000_000), b"x" * 3_000_000]
+    with dcf.Client(house.url) as client, pytest.raises(GatewayUnreachable, match="certificate"):
+        client.stream("echo", messages)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    with dcf.Client(house.url) as client:
+        assert list(client.stream("echo", messages)) == messages
+        assert list(client.stream("echo", iter(messages))) == messages
+        for reply in client.stream("echo", itertools.repeat(b"a")):
+            assert reply == b"a"
+            break
+    assert asyncio.run(ask()) == messages

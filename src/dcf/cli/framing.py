@@ -46,7 +46,8 @@ def framing_of(text: str) -> Framing:
         return Framing(jpegs, b"")
     if kind == "raw" and number.isdecimal() and int(number) > 0:
         return Framing(partial(pieces, size=int(number)), b"")
-    raise click.BadParameter(f"{text!r} is not lines, jpg or raw:N with N bytes")
+    message = f"{text!r} is not lines, jpg or raw:N with N bytes"
+    raise click.BadParameter(message, param_hint="--frames")
 
 
 def lines(chunks: Chunks) -> Iterator[bytes]:

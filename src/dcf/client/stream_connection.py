@@ -8,6 +8,7 @@ import ssl
 from collections.abc import Iterable
 from typing import Self, cast
 
+from dcf.client import stream_exchange
 from dcf.client.address import Address
 from dcf.client.connection import CONNECT_TIMEOUT, unreachable
 from dcf.client.exchange import CHUNK, Patience
@@ -16,6 +17,9 @@ from dcf.errors import DcfError
 
 LINGER = 1.0
 """Seconds that the other side has to close what is over."""
+
+TURN = 16
+"""Messages, or batches of them, after which others on the loop have their turn."""
 
 
 class StreamConnection(asyncio.Protocol):
@@ -42,10 +46,13 @@ class StreamConnection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._items: list[Item] = []
         self._unread = 0
+        self._sent = 0
         self._failure: BaseException | None = None
+        self._heart: asyncio.TimerHandle | None = None
         self._news = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
+        self._gone = asyncio.Event()
 
     @classmethod
     async def open(
@@ -81,7 +88,7 @@ class StreamConnection(asyncio.Protocol):
         try:
             await self._begin(patience)
         except BaseException:
-            self.abort()
+            await self._let_go()
             raise
         return self
 
@@ -96,8 +103,12 @@ class StreamConnection(asyncio.Protocol):
         Returns:
             Whether somebody takes them. Why nobody does is told by :meth:`receive`.
         """
+        self._sent += 1
         if not self._room.is_set():
             await self._room.wait()
+        elif self._sent % TURN == 0:
+            # A sender that never waits would be the only one at work.
+            await asyncio.sleep(0)
         is_taken = self._exchange.put(messages)
         self._flush()
         return is_taken
@@ -131,6 +142,7 @@ class StreamConnection(asyncio.Protocol):
             await self._wait(patience or Patience())
         items, self._items = self._items, []
         self._unread = 0
+        self._calm()
         if self._transport is not None and not self._transport.is_closing():
             self._transport.resume_reading()
         return items
@@ -153,7 +165,7 @@ class StreamConnection(asyncio.Protocol):
                 async with asyncio.timeout(LINGER):
                     while not self._exchange.closed:
                         await self._wait(Patience())
-        self.abort()
+        await self._let_go()
 
     def abort(self) -> None:
         """Ends the connection at once. Whoever waits to send or to receive is told."""
@@ -175,11 +187,15 @@ class StreamConnection(asyncio.Protocol):
         self._unread += len(data)
         if self._unread >= CHUNK and self._items and self._transport is not None:
             self._transport.pause_reading()
+            if self._heart is None:
+                self._heart = self.loop.call_later(stream_exchange.HEARTBEAT, self._beat)
 
     def connection_lost(self, _reason: Exception | None) -> None:
         """Takes the end."""
         self._feed(b"")
+        self._calm()
         self._room.set()
+        self._gone.set()
 
     def pause_writing(self) -> None:
         """Has senders wait."""
@@ -198,6 +214,14 @@ class StreamConnection(asyncio.Protocol):
         else:
             tls = ssl.create_default_context() if address.tls else None
             await loop.create_connection(lambda: self, address.host, address.port, ssl=tls)
+
+    async def _let_go(self) -> None:
+        """A transport that is aborted ends in one of the loop's next rounds."""
+        self.abort()
+        if self._transport is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LINGER):
+                    await self._gone.wait()
 
     async def _begin(self, patience: Patience) -> None:
         while not self._exchange.opened:
@@ -221,6 +245,17 @@ class StreamConnection(asyncio.Protocol):
             self._failure = self._failure or error
         self._flush()
         self._news.set()
+
+    def _beat(self) -> None:
+        """While nothing is read."""
+        self._exchange.live()
+        self._flush()
+        self._heart = self.loop.call_later(stream_exchange.HEARTBEAT, self._beat)
+
+    def _calm(self) -> None:
+        if self._heart is not None:
+            self._heart.cancel()
+            self._heart = None
 
     def _flush(self) -> None:
         if (data := self._exchange.outgoing()) and self._transport is not None:

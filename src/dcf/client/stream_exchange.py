@@ -22,6 +22,10 @@ Message = bytes | str
 Item = bytes | Failure
 """What comes: a reply, or what stands in the place of one."""
 
+HEARTBEAT = 10.0
+"""Seconds between two signs of life where nothing is read, so that no ping is seen: a watcher gives
+a client up that is silent for twice as long."""
+
 _WORD = CONTROL.encode()
 
 _IN_PARTS = frozenset({Opcode.TEXT, Opcode.BINARY, Opcode.CONT})
@@ -114,6 +118,11 @@ class StreamExchange:
         if not self.over and not self._has_ended and self._socket.state is State.OPEN:
             self._has_ended = True
             self._socket.send_text(END.encode())
+
+    def live(self) -> None:
+        """Gives a sign of life: a pong that nobody asked for (RFC 6455, 5.5.3)."""
+        if self._socket.state is State.OPEN:
+            self._socket.send_pong(b"")
 
     def leave(self) -> None:
         """Says that the stream is given up, or that nothing is missing."""

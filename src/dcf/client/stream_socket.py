@@ -9,6 +9,7 @@ import ssl
 import threading
 from collections.abc import Iterable
 
+from dcf.client import stream_exchange
 from dcf.client.address import Address
 from dcf.client.connection import CONNECT_TIMEOUT, connected, unreachable
 from dcf.client.exchange import CHUNK, Patience
@@ -152,7 +153,9 @@ class StreamSocket:
                 self._take(Patience())
                 with self._lock:
                     while self._items and self._unread >= CHUNK and not self._closed:
-                        self._news.wait()
+                        if not self._news.wait(stream_exchange.HEARTBEAT):
+                            self._exchange.live()
+                            self._push()
             if self._exchange.error is None:
                 self._part()
         except BaseException as failure:  # noqa: BLE001  the reader's thread raises it

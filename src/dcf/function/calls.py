@@ -79,14 +79,15 @@ def stream(
         for boxes in dcf.stream("detect", req.stream):
             yield draw(boxes)
 
-    Id and time are those of the call that is being answered, as for :func:`call`; the messages are
-    read in a thread of their own. In an async handler, ``stream_async`` is the one that lets others
-    go on.
+    The stream has the id of the call that is being answered, and ends when the caller of that one
+    stops waiting for all of it, if it has said when. The messages are read in a thread of their
+    own. In an async handler, ``stream_async`` is the one that lets others go on.
 
     Args:
         name: The function's name.
         messages: What its handler gets: bytes, str, dict or list, one at a time.
-        timeout: Seconds until the whole stream must be over; None takes what is left.
+        timeout: Seconds until the whole stream must be over; None takes what is left, if anybody
+            has said.
         headers: Further headers.
         on_error: Is told the error of one message, instead of ``next`` raising it in the place of
             its reply.
@@ -99,7 +100,9 @@ def stream(
         CallError: When the stream went wrong in another way.
     """
     client = _client(*_gateway(name))
-    return client.stream(name, messages, on_error=on_error, **_inherited(timeout, headers))
+    return client.stream(
+        name, messages, on_error=on_error, **_inherited(timeout, headers, stream=True)
+    )
 
 
 def stream_async(
@@ -112,7 +115,9 @@ def stream_async(
 ) -> AsyncStream:
     """As :func:`stream`, for ``async for``; ``messages`` may be an async iterator as well."""
     client = _async_client(asyncio.get_running_loop(), *_gateway(name))
-    return client.stream(name, messages, on_error=on_error, **_inherited(timeout, headers))
+    return client.stream(
+        name, messages, on_error=on_error, **_inherited(timeout, headers, stream=True)
+    )
 
 
 def _gateway(name: str) -> tuple[str, str]:
@@ -125,10 +130,15 @@ def _gateway(name: str) -> tuple[str, str]:
     return url, os.environ.get(TOKEN, "")
 
 
-def _inherited(timeout: float | None, headers: Mapping[str, str] | None) -> dict[str, Any]:
-    """Deadline and headers of a call out of the one that is being answered."""
+def _inherited(
+    timeout: float | None, headers: Mapping[str, str] | None, *, stream: bool = False
+) -> dict[str, Any]:
+    """Deadline and headers of a call or stream out of the one that is being answered."""
     request = CURRENT.get()
-    left = math.inf if request is None else request.remaining
+    left = math.inf
+    if request is not None:
+        # What is left for one reply says nothing of a whole stream.
+        left = request.remaining_in_all if stream else request.remaining
     given = {http.REQUEST_ID: request.request_id} if request and request.request_id else {}
     given.update((key.lower(), value) for key, value in (headers or {}).items())
     least = left if timeout is None else min(left, timeout)

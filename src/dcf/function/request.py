@@ -81,7 +81,8 @@ class Request:
     """
 
     __slots__ = ("_cancelled", "_ends", "_function", "_headers", "_query", "_raw_headers",
-                 "_request_id", "_stream", "_whole", "input", "method", "path")  # fmt: skip
+                 "_request_id", "_stream", "_until", "_whole", "input", "method",
+                 "path")  # fmt: skip
 
     def __init__(
         self,
@@ -94,6 +95,7 @@ class Request:
         function: str = "function",
         request_id: bytes = b"",
         ends: float = math.inf,
+        until: float = math.inf,
         stream: Iterable[bytes] | None = None,
     ) -> None:
         """A request as the watcher makes it, or a test.
@@ -109,6 +111,7 @@ class Request:
             function: The function's name.
             request_id: The call's id.
             ends: When the caller stops waiting, in seconds of ``time.monotonic()``.
+            until: When it stops waiting for a whole stream, where it said so itself.
             stream: The messages of a stream; the first of them becomes ``input``.
         """
         self.input = input
@@ -119,6 +122,7 @@ class Request:
         self._function = function
         self._request_id = request_id
         self._ends = ends
+        self._until = until
         self._headers: Headers | None = None
         self._cancelled = False
         self._stream: Messages | None = None
@@ -197,6 +201,14 @@ class Request:
         """Seconds until the deadline, never negative."""
         ends = self._ends if self._whole is None else self._whole._ends  # noqa: SLF001  its own kind
         return max(0.0, ends - time.monotonic())
+
+    @property
+    def remaining_in_all(self) -> float:
+        """Seconds until the caller stops waiting for a whole stream; infinite where it has not said
+        so. :attr:`remaining` is for the next reply alone.
+        """
+        until = self._until if self._whole is None else self._whole._until  # noqa: SLF001  its own kind
+        return max(0.0, until - time.monotonic())
 
     @property
     def deadline(self) -> float:

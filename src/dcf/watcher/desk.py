@@ -146,6 +146,7 @@ class Desk:
             function=settings.function,
             request_id=request_id,
             ends=min(now + settings.timeout, ends),
+            until=ends,
         )
         call = Call(
             request,

@@ -1,5 +1,6 @@
 """Streams of both clients, against a server that does what servers do at their worst."""
 
+import asyncio
 import gc
 import itertools
 import threading
@@ -9,7 +10,10 @@ import pytest
 from websockets.frames import Opcode
 
 from dcf import errors
+from dcf.client import stream_exchange
+from dcf.client.address import parse
 from dcf.client.gateway import Client
+from dcf.client.stream_connection import StreamConnection
 from dcf.protocol.stream import END
 from unit.client.speaker import Speaker, frames
 
@@ -450,6 +454,27 @@ def test_leaving_does_not_wait_for_a_message_that_does_not_come(server):
     come.set()
 
 
+def test_a_reply_over_the_bound_ends_the_stream(server):
+    def conversation(peer):
+        speaker = Speaker(peer)
+        speaker.send(b"x" * 100, b"x" * 101)
+        speaker.wait_for_end()
+
+    async def ask():
+        address = parse(server.url)
+        headers = [("host", address.authority)]
+        stream = await StreamConnection.open(address, "/", headers, most=100)
+        try:
+            assert await stream.receive() == [b"x" * 100]
+            with pytest.raises(errors.BodyTooLarge):
+                await stream.receive()
+        finally:
+            await stream.close()
+
+    server.play(conversation)
+    asyncio.run(ask())
+
+
 def test_a_ping_is_answered_while_nobody_reads(server):
     answered = threading.Event()
 
@@ -507,6 +532,28 @@ def test_a_slow_reader_slows_the_other_side(client, server):
         for _ in range(50):
             getattr(client, "notice", lambda: None)()
         assert server.happened.get(timeout=5) < 200
+
+
+def test_a_slow_reader_shows_that_it_lives(client, server, monkeypatch):
+    monkeypatch.setattr(stream_exchange, "HEARTBEAT", 0.05)
+    alive = threading.Event()
+
+    def conversation(peer):
+        speaker = Speaker(peer)
+        speaker.send(b"1")
+        time.sleep(0.1)
+        speaker.send(*[b"x" * 100_000] * 5)
+        speaker.pong()
+        speaker.pong()
+        alive.set()
+        speaker.end()
+
+    server.play(conversation)
+    stream = client.stream("hello", [])
+    assert next(stream) == b"1"
+    while not alive.wait(0.02):
+        getattr(client, "notice", lambda: None)()
+    assert list(stream) == [b"x" * 100_000] * 5
 
 
 def test_a_stream_that_ended_left_no_connection_behind(client, server):

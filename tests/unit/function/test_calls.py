@@ -37,12 +37,24 @@ def test_a_call_inside_a_call_has_its_id_and_what_is_left_of_its_time(answering)
     }
 
 
+def test_a_stream_inside_a_stream_has_its_id_and_the_time_that_its_caller_set(answering):
+    given = _inherited(None, None, stream=True)
+    assert given == {"timeout": None, "headers": {"x-request-id": "id-1"}}
+    request = Request(ends=time.monotonic() + 1, until=time.monotonic() + 5).about(b"message")
+    assert 4 < request.remaining_in_all <= 5
+    token = CURRENT.set(request)
+    assert 4 < _inherited(60, None, stream=True)["timeout"] <= 5
+    CURRENT.reset(token)
+
+
 def test_a_process_without_a_gateway_is_told_so(monkeypatch):
     monkeypatch.delenv("DCF_GATEWAY", raising=False)
     with pytest.raises(GatewayUnreachable, match="other cannot be called: this process belongs to"):
         dcf.call("other")
     with pytest.raises(GatewayUnreachable, match="belongs to no gateway"):
         asyncio.run(dcf.call_async("other"))
+    with pytest.raises(GatewayUnreachable, match="belongs to no gateway"):
+        dcf.stream("other", [])
 
 
 def test_importing_dcf_loads_no_client():

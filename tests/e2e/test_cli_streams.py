@@ -1,0 +1,211 @@
+"""``--stream`` of `run` and `call` as parts of a pipe, each a process of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from dcf.cli.exits import ExitCode
+
+CLI = (sys.executable, "-m", "dcf.cli")
+PATIENCE = 60
+
+SHOUT = """
+import os
+
+class Handler:
+    def __call__(self, req):
+        for message in req.stream:
+            if message == b"raise":
+                raise ValueError("not today")
+            if message == b"exit":
+                os._exit(7)
+            yield message.upper()
+"""
+JSON = "def Handler(req):\n    return {'got': req.json()}\n"
+CONFIG = "functions:\n  {name}:\n    runtime: python\n"
+
+
+def _folder(place: Path, name: str, source: str) -> Path:
+    folder = place / name
+    (folder / "src").mkdir(parents=True)
+    (folder / "config.yaml").write_text(CONFIG.format(name=name))
+    (folder / "src" / "handler.py").write_text(source)
+    (folder / "requirements.txt").write_text("")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def shout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return _folder(tmp_path_factory.mktemp("functions"), "shout", SHOUT)
+
+
+@pytest.fixture(scope="module")
+def url(serve: Callable[[Path], str], shout: Path) -> str:
+    return serve(shout)
+
+
+@pytest.fixture(params=["call", "run"])
+def command(request, shout: Path, url: str) -> tuple[str, ...]:
+    """The two commands with which a stream is had."""
+    if request.param == "run":
+        return (*CLI, "function", "run", str(shout), "--stream")
+    return (*CLI, "function", "call", "shout", "--stream", "-g", url)
+
+
+@pytest.fixture
+def started(environment) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+    with contextlib.ExitStack() as stack:
+
+        def start(command: tuple[str, ...], *more: str) -> subprocess.Popen[bytes]:
+            process = subprocess.Popen(
+                [*command, *more],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env=dict(environment),
+            )
+            stack.enter_context(process)
+            stack.callback(process.kill)
+            return process
+
+        yield start
+
+
+def _write(process: subprocess.Popen[bytes], data: bytes) -> None:
+    assert process.stdin is not None
+    process.stdin.write(data)
+    process.stdin.flush()
+
+
+def _read(process: subprocess.Popen[bytes], size: int) -> bytes:
+    assert process.stdout is not None
+    return process.stdout.read(size)
+
+
+def test_each_line_is_answered_before_the_next_is_there(started, command):
+    process = started(command)
+    for line in (b"one\n", b"\n", b"two\n"):
+        _write(process, line)
+        assert _read(process, len(line)) == line.upper()
+    out, _ = process.communicate(b"three", timeout=PATIENCE)
+    assert (process.returncode, out) == (0, b"THREE\n")
+
+
+def test_bytes_in_pieces_are_many_messages_and_come_out_as_they_are(started, command):
+    body = bytes(range(97)) * 3000
+    process = started(command, "--frames", "raw:1000")
+    out, _ = process.communicate(body, timeout=PATIENCE)
+    assert (process.returncode, out) == (0, body)
+
+
+def test_what_the_handler_raises_ends_it_while_input_is_awaited(started, command):
+    process = started(command)
+    _write(process, b"one\nraise\n")
+    assert process.wait(PATIENCE) == ExitCode.CALL
+    assert _read(process, 100) == b"ONE\n"
+    assert process.stderr is not None
+    told = process.stderr.read()
+    assert b'raise ValueError("not today")' in told
+    assert b"Error: ValueError: not today" in told
+
+
+def test_a_replica_that_ends_is_told(started, command):
+    process = started(command)
+    _write(process, b"one\nexit\n")
+    assert process.wait(PATIENCE) == ExitCode.LOST
+    assert process.stderr is not None
+    if "run" in command:
+        assert b"exit code 7" in process.stderr.read()
+
+
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(signal.SIGINT, ExitCode.INTERRUPTED), (signal.SIGTERM, ExitCode.TERMINATED)],
+)
+def test_it_can_be_interrupted_while_it_waits_for_input(started, command, number, code):
+    process = started(command)
+    _write(process, b"one\n")
+    assert _read(process, 4) == b"ONE\n"
+    process.send_signal(number)
+    assert process.wait(PATIENCE) == code
+    assert process.stderr is not None
+    assert b"Traceback" not in process.stderr.read()
+
+
+def test_a_reader_who_has_had_enough_ends_it(started, command):
+    process = started(command)
+    _write(process, b"one\n")
+    assert _read(process, 4) == b"ONE\n"
+    assert process.stdout is not None
+    process.stdout.close()
+    with contextlib.suppress(BrokenPipeError):
+        for _ in range(100):
+            _write(process, b"more\n")
+            if process.poll() is not None:
+                break
+            time.sleep(0.05)
+    assert process.wait(PATIENCE) == 0
+    with contextlib.suppress(BrokenPipeError):
+        assert process.stdin is not None
+        process.stdin.close()
+
+
+def test_a_slow_reader_slows_what_is_read(started, url):
+    process = started(
+        (*CLI, "function", "call", "shout", "--stream", "-g", url, "--frames", "raw:100000")
+    )
+    _write(process, b"x" * 100_000)
+    assert len(_read(process, 100_000)) == 100_000
+    assert process.stdin is not None
+    pipe = process.stdin.fileno()
+    os.set_blocking(pipe, False)
+    sent = 0
+    while select.select([], [pipe], [], 0.5)[1]:
+        sent += os.write(pipe, b"x" * 65536)
+        assert sent < 100_000_000
+    assert sent > 1_000_000
+    process.kill()
+
+
+def test_run_answers_message_by_message(dcf, tmp_path):
+    folder = _folder(tmp_path, "parse", JSON)
+    done = dcf("function", "run", folder, "--stream", input=b'{"a": 1}\n{\n[2]\n')
+    assert (done.returncode, done.stdout) == (
+        ExitCode.CALL,
+        b'{"got": {"a": 1}}\n{"got": [2]}\n',
+    ), done.stderr
+    assert b"is not JSON" in done.stderr
+
+
+def test_run_takes_a_file_and_tells_a_missing_one_before_it_builds(dcf, shout, tmp_path):
+    (tmp_path / "in").write_bytes(b"a\nb\n")
+    done = dcf(
+        "function",
+        "run",
+        shout,
+        "--stream",
+        "--input",
+        tmp_path / "in",
+        "--reply",
+        tmp_path / "out",
+    )
+    assert (done.returncode, (tmp_path / "out").read_bytes()) == (0, b"A\nB\n")
+    missing = dcf("function", "run", shout, "--stream", "--input", tmp_path / "nothing")
+    assert missing.returncode == ExitCode.USAGE
+    assert b"Starting" not in missing.stderr
+
+
+def test_a_handler_that_cannot_start_waits_for_no_message(started, tmp_path):
+    folder = _folder(tmp_path, "broken", "raise OSError('no model')")
+    process = started((*CLI, "function", "run", str(folder), "--stream"))
+    assert process.wait(PATIENCE) == ExitCode.START

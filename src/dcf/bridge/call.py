@@ -36,7 +36,7 @@ OK = 0
 CANCELLED = 1
 """Statuses that no error has."""
 
-_NAME = re.compile(rb"[A-Za-z0-9_.-]{1,100}")
+_NAME = re.compile(rb"(?!\.+$)[A-Za-z0-9_.-]{1,100}")
 """What may yet be a name with a slip of the keyboard is asked for, and told which are like it."""
 
 

@@ -8,6 +8,7 @@ know of streams and windows.
 from __future__ import annotations
 
 import asyncio
+import select
 from collections.abc import Callable, Mapping
 from typing import cast
 
@@ -18,6 +19,9 @@ from dcf.wire.framing import percent_encoded
 
 Begin = Callable[[Client, Mapping[str, str]], Call]
 """Makes a call of who called and its metadata."""
+
+LOOK = 0.25
+"""Seconds between two looks whether a client that is not read from is gone; reading would tell."""
 
 UNSENT = 256 * 1024
 """Bytes that may wait for the client; with more, no function is read from."""
@@ -52,6 +56,7 @@ class Connection(asyncio.Protocol):
         self._is_complete = True
         self._has_begun_reply = False
         self._is_answered = True
+        self._looking: asyncio.TimerHandle | None = None
         self._room = asyncio.Event()
         self._room.set()
 
@@ -156,7 +161,7 @@ class Connection(asyncio.Protocol):
                 self._transport.write(b"0\r\n%b\r\n" % status)
             else:
                 self._transport.write(_HEAD + status + _NO_BODY)
-            self._transport.resume_reading()
+        self.go_on()
         self._is_answered = True
         self._settle()
 
@@ -164,13 +169,30 @@ class Connection(asyncio.Protocol):
         """Reads no more for now."""
         if self._transport is not None:
             self._transport.pause_reading()
+            self._look_later()
 
     def go_on(self) -> None:
         """Reads again."""
+        if self._looking is not None:
+            self._looking.cancel()
+            self._looking = None
         if self._transport is not None:
             self._transport.resume_reading()
 
     # Its own
+
+    def _look_later(self) -> None:
+        self._looking = asyncio.get_running_loop().call_later(LOOK, self._look)
+
+    def _look(self) -> None:
+        if self._transport is None:
+            return
+        poll = select.poll()
+        poll.register(self._transport.get_extra_info("socket").fileno(), select.POLLHUP)
+        if poll.poll(0):
+            self._transport.abort()
+        else:
+            self._look_later()
 
     def _settle(self) -> None:
         if self._is_complete and self._is_answered:

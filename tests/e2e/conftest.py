@@ -109,16 +109,14 @@ def serve(environment: Mapping[str, str]) -> Iterator[Callable[[Path], str]]:
 
 @pytest.fixture(scope="session")
 def example_house(
-    tmp_path_factory: pytest.TempPathFactory, examples: Path, environment: Mapping[str, str]
+    tmp_path_factory: pytest.TempPathFactory, environment: Mapping[str, str]
 ) -> Iterator[House]:
-    """A gateway with all examples, for the modules that call them.
+    """A gateway for the modules that deploy examples.
 
     With the session's store: what the tests of the examples have built need not be built again.
     """
     data = Path(environment["DCF_DATA_DIR"])
     with running(tmp_path_factory.mktemp("house"), shared=True, data=data) as house:
-        for folder in sorted(examples.glob("[0-9]*")):
-            house.deploy(folder)
         yield house
 
 

@@ -32,7 +32,9 @@ Stream = Callable[[House, str, Sequence[bytes]], list[bytes]]
 
 
 @pytest.fixture(scope="module")
-def house(example_house: House) -> House:
+def house(example_house: House, examples: Path) -> House:
+    for folder in FOLDERS.values():
+        example_house.deploy(examples / folder)
     return example_house
 
 

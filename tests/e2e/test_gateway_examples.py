@@ -26,7 +26,9 @@ Call = Callable[[House, str, bytes], bytes]
 
 
 @pytest.fixture(scope="module")
-def house(example_house: House) -> House:
+def house(example_house: House, examples: Path) -> House:
+    for folder in FOLDERS.values():
+        example_house.deploy(examples / folder)
     return example_house
 
 

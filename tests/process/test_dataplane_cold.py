@@ -87,7 +87,12 @@ def held(plane: Plane, gate: Gate, number: int, *arguments, **more):
 
 
 def test_a_call_is_held_until_there_is_a_replica(plane, gate, launch):
-    headers = {"x_request_id": "mine", "x_dcf_deadline_ms": "5000", "authorization": "Bearer x"}
+    headers = {
+        "x_request_id": "mine",
+        "x_dcf_deadline_ms": "5000",
+        "x_dcf_held_ms": "1",
+        "authorization": "Bearer x",
+    }
     with held(plane, gate, 1, "/function/echo/headers?a=b", b"hello", **headers) as [call]:
         [asked] = plane.asked
         assert asked.path == "/function/echo/headers?a=b"
@@ -106,7 +111,8 @@ def test_a_call_is_held_until_there_is_a_replica(plane, gate, launch):
     assert "handler;" in timing
     assert timing.count("gateway;") == 1
     # Once in the log, under its own name, and with its client.
-    assert plane.call("/function/echo", b"warm")[0] == 200
+    told = plane.call("/function/echo/headers", b"warm", x_dcf_held_ms="1")[2]
+    assert "x-dcf-held-ms" not in json.loads(told), "a caller cannot say that it was held"
     lines = plane.access_log(2)
     first = {"function": "echo", "revision": 3, "request_id": "mine", "client": "127.0.0.1"}
     assert first.items() <= lines[0].items(), (lines, seen)

@@ -104,7 +104,8 @@ def replicas(folder, tmp_path_factory, _shared):
         environment = {"LARGE": str(LARGEST + 1)}
         yield {
             "each": start(EACH, function="each", environment=environment.items()),
-            "whole": start(WHOLE, function="whole", concurrency=20, queue=1),
+            # The ping is what tells one that is not read from at the moment.
+            "whole": start(WHOLE, function="whole", concurrency=20, queue=1, ping=0.5),
         }
 
 

@@ -5,6 +5,7 @@ import re
 import socket
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -322,6 +323,13 @@ def test_a_full_queue_is_told_at_once(launch):
         caller.join()
     assert [result == b"" for result in results].count(True) == 3
     assert running.call() == b""
+
+
+def test_what_a_gateway_has_held_is_not_refused(launch):
+    running = launch("import time\ndef Handler(req): time.sleep(0.1); return b'done'", queue=0)
+    with ThreadPoolExecutor(4) as pool:
+        calls = [pool.submit(running.call, headers={"x-dcf-held-ms": "12"}) for _ in range(4)]
+    assert [call.result() for call in calls] == [b"done"] * 4
 
 
 def test_overload_says_when_to_try_again(launch):

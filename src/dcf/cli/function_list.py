@@ -44,6 +44,8 @@ def list_(*, as_json: bool, quiet: bool, gateway: str | None, token_file: Path |
 
 def status_text(function: FunctionStatus) -> str:
     """The status as lists show it."""
+    if function.state is FunctionState.IDLE and not function.by_hand:
+        return f"Ready ({function.state})"  # the next call is held until a replica is there
     text = "Ready" if function.takes_calls else "Not Ready"
     crashes = function.state is FunctionState.CRASH_LOOP
     return f"{text} ({function.state})" if crashes else text

@@ -17,8 +17,7 @@ class Condition:
 
     Attributes:
         state: Where it is.
-        takes_calls: Whether a ready replica takes calls now, be it of the revision before. This is
-            what lists show as "Ready" or "Not Ready".
+        takes_calls: Whether a ready replica takes calls now, be it of the revision before.
         ready: Ready replicas of the current revision.
         serving: The revision that takes the calls; None when none does.
         last_crash: How the current revision's replica that crashed last ended; None when none

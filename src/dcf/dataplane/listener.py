@@ -221,7 +221,7 @@ def _routes(settings: DataplaneSettings, *, public: bool) -> dict[str, Any]:
             {
                 "name": "all",
                 "domains": ["*"],
-                "request_headers_to_remove": ["x-envoy-external-address"],
+                "request_headers_to_remove": ["x-envoy-external-address", http.HELD_MS],
                 "routes": [calls, *(grpc.routes(unhurried(settings)) if public else ()), rest],
                 **cors_policies(settings.cors),
             }

@@ -76,7 +76,7 @@ class FunctionStatus:
         revision: Number of the current revision.
         serving: Number of the revision that takes the calls; None when none does.
         state: Where it is.
-        takes_calls: Whether a replica takes calls now. Lists show it as "Ready" or "Not Ready".
+        takes_calls: Whether a replica takes calls now.
         invocations: Calls since it was first deployed.
         replicas: How many are wanted.
         ready: How many of the current revision are ready.

@@ -16,7 +16,8 @@ DEADLINE_MS = "x-dcf-deadline-ms"
 """Milliseconds that the caller still waits, counted from the request's arrival (relative, so that
 clocks need not agree; gRPC's ``grpc-timeout`` is relative for the same reason)."""
 HELD_MS = "x-dcf-held-ms"
-"""Milliseconds that a gateway has held a call until there was a replica, for the replica to see."""
+"""Milliseconds that a gateway has held a call until there was a replica, which takes it beyond its
+queue then: how many are held is bounded there. Only a gateway says so, and drops a caller's own."""
 SERVER_TIMING = "server-timing"
 """Where the time went: ``queue`` and ``handler`` in milliseconds (W3C Server Timing), and behind a
 gateway ``gateway``: from the request's first byte to the reply's, and ``hold``: the part of it

@@ -27,9 +27,10 @@ from dcf.watcher.sweeper import Sweeper
 
 _REQUEST_ID = http.REQUEST_ID.encode()
 _DEADLINE_MS = http.DEADLINE_MS.encode()
+_HELD_MS = http.HELD_MS.encode()
 _LOOKED_AT = frozenset({
-    _REQUEST_ID, _DEADLINE_MS, b"accept", b"connection", b"content-length", b"content-type",
-    b"transfer-encoding",
+    _REQUEST_ID, _DEADLINE_MS, _HELD_MS, b"accept", b"connection", b"content-length",
+    b"content-type", b"transfer-encoding",
 })  # fmt: skip
 _LINES = re.compile(
     rb"(?i:%b)\s*(;.*)?" % b"|".join(re.escape(kind.encode()) for kind in JSON_LINES_TOO)
@@ -114,7 +115,7 @@ class Desk:
         """
         now, settings = time.monotonic(), self._settings
         request_id, accept, content_type, ends = b"", b"", b"", math.inf
-        last = chunked = False
+        last = chunked = held = False
         for name, value in headers:
             if name not in _LOOKED_AT:
                 continue
@@ -124,6 +125,8 @@ class Desk:
                 ends = now + int(value) / 1000
             elif name == b"connection":
                 last = value.lower() == b"close"
+            elif name == _HELD_MS:
+                held = True
             elif name == b"content-type":
                 content_type = value
             elif name == b"accept":
@@ -134,7 +137,8 @@ class Desk:
                 raise BodyTooLarge(settings.max_body)
         if self.lane is None:
             raise NotReady(f"{settings.function} is {self._life.state}")
-        if self._room <= 0:
+        # What a gateway has held comes all at once, and has waited its turn already.
+        if self._room <= 0 and not held:
             waiting = f"{self.lane.concurrency} running and {settings.queue} waiting"
             raise Overloaded(f"{settings.function} has {waiting} calls already")
         request_id = request_id or new_request_id()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from statistics import median
 
 from bench.figures import MILLISECOND, Figure, alternate, say, seconds_of
@@ -11,12 +10,13 @@ from bench.gateway_calls import p50, slower
 from bench.gateways import (
     ECHO,
     Gateway,
+    fill,
     gateway,
     memory,
-    named,
     one_echo,
     packaged,
     scratch,
+    until,
     until_refused,
     write,
 )
@@ -29,7 +29,6 @@ from dcf.publish.package import Package
 
 FUNCTIONS = 1000
 RUNNING = 10
-DEPLOYS_AT_A_TIME = 4
 CHANGES = 15
 MEMORY_BAR = 300.0
 LIST_BAR = 0.2
@@ -39,38 +38,32 @@ CHANGE_BAR = 0.1
 
 def measure() -> Iterator[Figure]:
     """Yields mebibytes, seconds, and a ratio of the times of one call."""
-    with scratch() as folder, one_echo() as small, gateway(folder) as large:
+    with scratch() as folder, one_echo() as small:
         built = packaged(write(folder / ECHO), folder / "store")
-        say(f"  deploying {FUNCTIONS} functions")
-        took = seconds_of(lambda: _fill(large, built))
-        raw = f"{FUNCTIONS / took:.0f}/s, {DEPLOYS_AT_A_TIME} at a time"
-        yield Figure("1,000 functions: their deploys", took, "s", raw=raw)
-        yield _times("1,000 functions: list", _listing(large), LIST_BAR)
-        found = alternate({"gateway": p50(large.server()), "small": p50(small.server())}, ROUNDS)
-        yield slower("64 B, 1 connection, p50: 1,000 functions / one", found, "small", CALL_BAR)
-        for name, ours in (("1,000 functions", large), ("one function", small)):
-            bar = CHANGE_BAR if ours is large else None
-            yield _times(f"{name}: scaled to 0 to no call gets through", _scaling(ours), bar)
-        yield _times("1,000 functions: deleted to unknown", _deleting(large, built), CHANGE_BAR)
-        processes = large.processes()
-        control, envoy = memory(processes[CONTROL].pid), memory(processes[ENVOY].pid)
-        name = "1,000 functions: memory of the control plane"
-        yield Figure(name, control, "MiB", MEMORY_BAR, at_least=False)
-        yield Figure("1,000 functions: memory of Envoy", envoy, "MiB")
+        with gateway(folder) as large:
+            large.deploy(built)
+            for number in range(1, RUNNING):
+                large.deploy(built, f"{ECHO}-{number}")
+        say(f"  entering {FUNCTIONS} functions")
+        fill(large.places, built, range(RUNNING, FUNCTIONS))
+        with gateway(folder) as large:
+            until(lambda: large.client.call(ECHO, ECHOED))
+            yield from _beside(large, small, built)
 
 
-def _fill(large: Gateway, built: Package) -> None:
-    """Deploys them all; those with a replica come first."""
-    large.deploy(built)
-    for number in range(1, RUNNING):
-        large.deploy(built, f"{ECHO}-{number}")
-
-    def idle(number: int) -> None:
-        large.client.deploy(named(built, f"{ECHO}-{number}"), minimum=0, maximum=0, wait=False)
-
-    with ThreadPoolExecutor(DEPLOYS_AT_A_TIME) as pool:
-        for _ in pool.map(idle, range(RUNNING, FUNCTIONS)):
-            pass
+def _beside(large: Gateway, small: Gateway, built: Package) -> Iterator[Figure]:
+    yield _times("1,000 functions: list", _listing(large), LIST_BAR)
+    found = alternate({"gateway": p50(large.server()), "small": p50(small.server())}, ROUNDS)
+    yield slower("64 B, 1 connection, p50: 1,000 functions / one", found, "small", CALL_BAR)
+    for name, ours in (("1,000 functions", large), ("one function", small)):
+        bar = CHANGE_BAR if ours is large else None
+        yield _times(f"{name}: scaled to 0 to no call gets through", _scaling(ours), bar)
+    yield _times("1,000 functions: deleted to unknown", _deleting(large, built), CHANGE_BAR)
+    processes = large.processes()
+    control, envoy = memory(processes[CONTROL].pid), memory(processes[ENVOY].pid)
+    name = "1,000 functions: memory of the control plane"
+    yield Figure(name, control, "MiB", MEMORY_BAR, at_least=False)
+    yield Figure("1,000 functions: memory of Envoy", envoy, "MiB")
 
 
 def _listing(large: Gateway) -> list[float]:

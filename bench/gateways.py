@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,8 +21,10 @@ from dcf.builder.builder import Builder
 from dcf.builder.store import Store
 from dcf.builder.uv import Uv
 from dcf.client.gateway import Client
-from dcf.errors import DcfError, IndexUnreachable
+from dcf.control.catalog import Catalog
+from dcf.errors import DcfError, IndexUnreachable, NotReady
 from dcf.gateway.processes import CONTROL, supervisor_socket
+from dcf.model.scaling import ScalingWish
 from dcf.project.locate import locate
 from dcf.publish.package import Package, package
 from dcf.settings import Locations
@@ -72,6 +74,12 @@ class Gateway:
     def deploy(self, package: Package, name: str = ECHO, minimum: int = 1) -> None:
         """Deploys under a name of its own; returns when it takes calls."""
         self.client.deploy(named(package, name), minimum=minimum)
+
+    def rest(self, name: str = ECHO) -> None:
+        """Takes its replicas away, of which it needs none: the next call brings one back."""
+        self.client.scale(name, 0)
+        until_refused(lambda: self.client.call(name), NotReady)
+        self.client.scale(name, None)
 
     def serve(self, name: str = ECHO) -> None:
         """Scales to one replica; returns when it takes calls."""
@@ -197,6 +205,22 @@ def packaged(folder: Path, store: Path) -> Package:
         return package(locate(None, None, folder), builder, place)
     except IndexUnreachable as error:
         raise SkippedBench(f"{folder.name} cannot be built: {error}") from error
+
+
+def fill(places: Locations, package: Package, numbers: Iterable[int]) -> None:
+    """Enters functions that are at rest into the catalog of a gateway that does not run: a deploy
+    would start a replica of each, to tell whether it starts.
+
+    Args:
+        places: Where the gateway keeps things.
+        package: What they run; deployed there before.
+        numbers: The ends of their names.
+    """
+    with Catalog(places.gateway / "catalog.sqlite") as catalog:
+        for number in numbers:
+            name = f"{ECHO}-{number}"
+            catalog.deploy(named(package, name).spec, package.artifact, wish=ScalingWish(0, 1))
+            catalog.decide(name, 0, "nobody calls")
 
 
 def named(package: Package, name: str) -> Package:

@@ -44,6 +44,8 @@ ENTRIES = {
     "ssd": Entry("ssd", "object detection through the watcher, beside a plain loop"),
     "ssd-stream": Entry("ssd_stream", "object detection in a video through the gateway"),
     "gateway-calls": Entry("gateway_calls", "a call through the gateway, beside Envoy and peers"),
+    "gateway-grpc": Entry("gateway_grpc", "Invoke over gRPC, beside bare gRPC servers"),
+    "gateway-cold": Entry("gateway_cold", "calls of functions without a replica"),
     "gateway-deploy": Entry("gateway_deploy", "function deploy, and what it sends"),
     "gateway-catalog": Entry("gateway_catalog", "a gateway with 1,000 functions"),
     "gateway-recovery": Entry("gateway_recovery", "start, kills and memory of a gateway"),

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
+import grpc
 import pytest
 
 from dcf.client.gateway import Client
 from dcf.errors import AccessDenied
 from e2e.house import House, running
+from process.stub import connected, failure
 
 ECHO = """
 class Handler:
@@ -76,6 +78,25 @@ def test_a_key_calls_and_reads_and_the_management_token_does_all(house: House, k
         assert status(house, method, path, key) in {401, 403}, path
         assert status(house, method, path, house.token) == 200, path
     assert status(house, "POST", "/function/nobody", key) == 404
+
+
+def test_over_grpc_a_key_does_the_same(house: House, key: str) -> None:
+    with connected(house.port) as stranger:
+        for name in ("HealthCheck", "Info", "List", "Invoke", "Deploy", "Nothing"):
+            if name == "Nothing":
+                refused = failure(lambda: stranger.raw("/pb.Gateway/Nothing", b""))
+            else:
+                refused = stranger.error(name)
+            assert refused[0] is grpc.StatusCode.UNAUTHENTICATED, name
+    with connected(house.port, key) as caller:
+        assert caller("HealthCheck").Msg == "ok"
+        assert {one.Name for one in caller("List").Functions} == {"echo", "front"}
+        assert caller("Invoke", Service="echo").Msg == "no key"
+        code, message = caller.error("Delete", FunctionName="echo")
+        assert code is grpc.StatusCode.UNAUTHENTICATED
+        assert message == "a key may call functions; here the management token is wanted"
+    with connected(house.port, house.token) as manager:
+        assert manager("GetLog", FunctionName="echo").Msg == ""
 
 
 def test_a_key_in_use_is_shown_to_no_handler(house: House, key: str) -> None:

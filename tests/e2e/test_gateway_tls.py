@@ -9,11 +9,13 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import grpc
 import pytest
 
 import dcf
 from dcf.errors import GatewayUnreachable
 from e2e.house import House, running
+from process.stub import Stub
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="there is no openssl")
 
@@ -55,6 +57,14 @@ def test_curl_calls_and_agrees_on_a_version(
                "--write-out", " %{http_version}", f"{house.url}/function/echo"]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.stdout == f"hi {version}", done.stderr
+
+
+def test_a_grpc_client_with_the_certificate_calls(house: House, certificate: Path) -> None:
+    trusted = grpc.ssl_channel_credentials(certificate.read_bytes())
+    with grpc.secure_channel(f"127.0.0.1:{house.port}", trusted) as channel:
+        stub = Stub(channel)
+        assert stub("Invoke", Service="echo", Input=b"hi").Msg == "hi"
+        assert [one.Name for one in stub("List").Functions] == ["echo"]
 
 
 def test_the_command_line_calls_lists_and_deploys(house: House) -> None:

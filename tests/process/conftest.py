@@ -1,12 +1,12 @@
 """Real watchers for tests: a handler's source in, a running replica out."""
 
-import contextlib
 import os
 import shutil
 import sys
 import tempfile
 import textwrap
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,26 +43,19 @@ def short_dir() -> Iterator[Path]:
     shutil.rmtree(path)
 
 
-@pytest.fixture
-def launch(tmp_path: Path, short_dir: Path) -> Iterator[Callable[..., Running]]:
-    """Starts a replica; ``ready=False`` does not wait for it."""
-    with launching(tmp_path, short_dir) as start:
-        yield start
-
-
-@contextlib.contextmanager
-def launching(tmp_path: Path, short_dir: Path) -> Iterator[Callable[..., Running]]:
-    """What :func:`launch` is; the replicas end with it."""
+@contextmanager
+def launching(home: Path, sockets: Path) -> Iterator[Callable[..., Running]]:
+    """Starts replicas; ``ready=False`` does not wait for one. All end at the end."""
     replicas: list[LocalReplica] = []
 
     def start(source: str, *, ready: bool = True, environment=(), **settings) -> Running:
         number = len(replicas)
-        folder = tmp_path / f"function-{number}"
+        folder = home / f"function-{number}"
         (folder / "src").mkdir(parents=True)
         (folder / "src" / "handler.py").write_text(textwrap.dedent(source))
-        log_file = tmp_path / f"log-{number}"
+        log_file = home / f"log-{number}"
         given = {
-            "listen": f"unix:{short_dir}/{number}.sock",
+            "listen": f"unix:{sockets}/{number}.sock",
             "root": str(folder),
             "start_timeout": 20.0,
             **settings,
@@ -87,3 +80,28 @@ def launching(tmp_path: Path, short_dir: Path) -> Iterator[Callable[..., Running
     finally:
         for replica in replicas:
             replica.stop(0.2)
+
+
+@pytest.fixture
+def launch(tmp_path: Path, short_dir: Path) -> Iterator[Callable[..., Running]]:
+    """Starts replicas for one test."""
+    with launching(tmp_path, short_dir) as start:
+        yield start
+
+
+@pytest.fixture(scope="module")
+def launch_shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Running]]:
+    """Starts replicas once for a module: the same source and settings are the same replica."""
+    started: dict[tuple[object, ...], Running] = {}
+    with (
+        tempfile.TemporaryDirectory(prefix="d-", dir="/tmp") as sockets,
+        launching(tmp_path_factory.mktemp("shared"), Path(sockets)) as start,
+    ):
+
+        def share(source: str, **settings) -> Running:
+            key = (source, *sorted(settings.items()))
+            if key not in started:
+                started[key] = start(source, environment={"SHARED_BY_TESTS": "1"}, **settings)
+            return started[key]
+
+        yield share

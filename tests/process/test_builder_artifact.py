@@ -97,7 +97,7 @@ def test_what_was_uploaded_becomes_an_environment_that_stays(bench: Bench) -> No
     heard = Heard()
     environment = bench.builder.build_artifact(artifact, SPEC, listener=heard)
     assert run(environment, "import green, uvicorn, dcf.errors; print(green.version)") == "1.0"
-    assert heard.steps == [("environment", "installing 4 packages")]
+    assert heard.steps == [("environment", "installing 5 packages")]
     assert heard.done == ["environment"]
     assert bench.heard.steps == []
     assert Deployed(bench.there).entries() == (Entry(artifact, environment.key),)

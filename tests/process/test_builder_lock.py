@@ -56,7 +56,7 @@ def pins(folder: Path) -> list[str]:
     return re.findall(r"^\S+==\S+", text, re.MULTILINE)
 
 
-WATCHER = ["httptools==0.9", "uvicorn==0.40", "uvloop==0.23"]
+WATCHER = ["httptools==0.9", "uvicorn==0.40", "uvloop==0.23", "websockets==15.0"]
 
 
 def test_the_lock_covers_the_function_and_the_watcher(bench: Bench) -> None:
@@ -71,7 +71,7 @@ def test_the_lock_covers_the_function_and_the_watcher(bench: Bench) -> None:
     assert str(bench.place) not in text
     assert bench.heard.steps[1:] == [
         ("lock", "resolving 1 requirement"),
-        ("environment", "installing 5 packages"),
+        ("environment", "installing 6 packages"),
     ]
     assert bench.heard.done == ["bundle", "lock", "environment"]
     assert [file.path for file in built.bundle.files] == [
@@ -247,9 +247,9 @@ def test_without_network_and_cache_the_missing_package_is_named(bench: Bench) ->
 def test_of_equal_versions_the_main_index_is_locked(bench: Bench) -> None:
     wheels = {}
     for name in ("main", "extra"):
-        for package in ("mine", "httptools", "uvicorn", "uvloop"):
+        for package in ("mine", "httptools", "uvicorn", "uvloop", "websockets"):
             page = bench.place / name / "simple" / package
-            wheel = make_wheel(page, package, "1.0", files={f"{package}.py": f"x = {name!r}\n"})
+            wheel = make_wheel(page, package, "15.0", files={f"{package}.py": f"x = {name!r}\n"})
             (page / "index.html").write_text(f'<a href="{wheel.name}">{wheel.name}</a>')
             wheels[name] = hashlib.sha256(wheel.read_bytes()).hexdigest()
     for name in ("PIP_NO_INDEX", "PIP_FIND_LINKS"):

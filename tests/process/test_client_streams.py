@@ -13,7 +13,15 @@ import time
 import pytest
 
 import dcf
-from dcf.errors import BadRequest, DeadlineExceeded, FunctionNotFound, HandlerRaised, ReplicaLost
+from dcf.client.watcher import WatcherClient
+from dcf.errors import (
+    BadRequest,
+    BodyTooLarge,
+    DeadlineExceeded,
+    FunctionNotFound,
+    HandlerRaised,
+    ReplicaLost,
+)
 
 SHOUT = """
     def Handler(req):
@@ -124,6 +132,33 @@ def test_large_messages_both_ways(launch, ask):
     running = launch(SHOUT, function="other")
     messages = [b"a" * 3_000_000, b"b", b"c" * 1_000_000]
     assert ask(_url(running), "other", messages) == [one.upper() for one in messages]
+
+
+@FACES
+def test_a_message_over_the_limit_is_told(launch, ask):
+    running = launch(SHOUT, function="other", max_message=1000)
+    assert ask(_url(running), "other", [b"a" * 1000]) == [b"A" * 1000]
+    for size in (1001, 3_000_000):
+        with pytest.raises(BodyTooLarge, match="1000 bytes"):
+            ask(_url(running), "other", itertools.chain([b"a"], itertools.repeat(b"a" * size)))
+
+
+@FACES
+def test_a_stream_that_rests_too_long_is_ended(launch, ask):
+    running = launch(SHOUT, function="other", idle_timeout=0.2)
+    over = threading.Event()
+
+    def messages():
+        yield b"a"
+        over.wait(5)
+
+    async def awaited():
+        yield b"a"
+        await asyncio.sleep(5)
+
+    with pytest.raises(DeadlineExceeded, match="no message came or went"):
+        ask(_url(running), "other", messages() if ask is _plain else awaited())
+    over.set()
 
 
 def test_messages_wait_for_replies_and_replies_for_messages(launch):
@@ -283,6 +318,6 @@ def test_who_leaves_a_pipe_ends_it(start, source):
 
 
 def test_a_watcher_that_is_not_there_is_a_lost_replica(short_dir):
-    client = dcf.client.watcher.WatcherClient(f"unix:{short_dir}/none.sock", 1)
+    client = WatcherClient(f"unix:{short_dir}/none.sock", 1)
     with pytest.raises(ReplicaLost, match="the connection to the replica broke"):
         client.stream([])

@@ -1,6 +1,5 @@
 """Invoke of pb.Gateway through a real Envoy to real watchers: no Python of the gateway's between."""
 
-import contextlib
 import json
 import threading
 import time
@@ -211,13 +210,18 @@ def test_more_calls_than_may_wait(stub, plane):
 
 def test_more_calls_than_envoy_lets_through(stub, plane, watcher):
     plane.set("kit", watcher.endpoint, calls=1, queue=1)
-    waiting = stub._channel.unary_unary("/pb.Gateway/Invoke").future(b"\x0a\x03kit\x12\x04wait")
-    with contextlib.ExitStack() as stack:
-        stack.callback(waiting.cancel)
-        stack.callback(
-            stub._channel.unary_unary("/pb.Gateway/Invoke").future(b"\x0a\x03kit").cancel
-        )
-        plane.until(lambda: refused(stub, "x", timeout=0.2)[0] is Code.RESOURCE_EXHAUSTED)
+    channel = stub._channel.unary_unary("/pb.Gateway/Invoke")
+    calls = []
+
+    def is_refused() -> bool:
+        calls.append(channel.future(b"\x0a\x03kit\x12\x04wait"))
+        return any(one.done() and one.code() is Code.RESOURCE_EXHAUSTED for one in calls)
+
+    try:
+        plane.until(is_refused)
+    finally:
+        for one in calls:
+            one.cancel()
 
 
 def test_where_nobody_answers(stub, plane, short_dir):

@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from dcf import errors
 from process.websockets_client import Bare
 
 KINDS = pytest.mark.parametrize("kind", ["", "async "])
@@ -70,8 +71,8 @@ GENERATOR = """
 
 
 @KINDS
-def test_a_body_in_chunks_is_a_stream(launch, kind):
-    running = launch(GENERATOR.format(kind=kind))
+def test_a_body_in_chunks_is_a_stream(launch_shared, kind):
+    running = launch_shared(GENERATOR.format(kind=kind))
     with Sender(running) as sender:
         sender.begin()
         sender.send(b"one")
@@ -97,8 +98,8 @@ def test_a_body_in_chunks_is_a_stream(launch, kind):
 
 
 @KINDS
-def test_lines_are_messages(launch, kind):
-    running = launch(GENERATOR.format(kind=kind))
+def test_lines_are_messages(launch_shared, kind):
+    running = launch_shared(GENERATOR.format(kind=kind))
     with Sender(running) as sender:
         sender.begin(f"Content-Type: {LINES}; charset=utf-8")
         sender.send(b'{"a": 1}\n{"b"')
@@ -113,8 +114,8 @@ def test_lines_are_messages(launch, kind):
 
 
 @KINDS
-def test_the_form_of_the_replies_is_asked_for(launch, kind):
-    running = launch(GENERATOR.format(kind=kind))
+def test_the_form_of_the_replies_is_asked_for(launch_shared, kind):
+    running = launch_shared(GENERATOR.format(kind=kind))
 
     def ask(path: str, accept: str):
         answer = running.client().call(b"", path=path, headers={"accept": accept})
@@ -259,6 +260,33 @@ def test_a_slow_handler_slows_the_sender(launch, kind, tmp_path):
             pass
         assert sent < 4_000_000
     go.touch()
+
+
+@KINDS
+def test_a_reader_who_stands_still_holds_no_place(launch, kind):
+    running = launch(
+        f"""
+        {kind}def Handler(req):
+            for _ in range(100 if req.path == "/much" else 1):
+                yield bytes(100_000)
+        """,
+        concurrency=1,
+        queue=0,
+        idle_timeout=0.3,
+    )
+    with Sender(running) as sender:
+        sender.socket.sendall(b"GET /much HTTP/1.1\r\nHost: x\r\n\r\n")
+        until = time.monotonic() + 5
+        while time.monotonic() < until:
+            try:
+                assert len(running.call()) == 100_000
+                break
+            except errors.Overloaded:
+                time.sleep(0.05)
+        else:
+            pytest.fail("the place was not given back")
+        assert not sender.all().endswith(b"0\r\n\r\n")
+    assert "ASGI" not in running.log
 
 
 def _wait_for(condition) -> None:

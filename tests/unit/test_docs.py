@@ -15,23 +15,28 @@ from dataclasses import fields
 from pathlib import Path
 
 import click
+import grpc
 import pytest
 
 import dcf.cli.exits
+import dcf.errors
 import dcf.settings
 from dcf.cli.commands import root
 from dcf.cli.exits import ExitCode
 from dcf.cli.lazy import Lazy, LazyGroup
 from dcf.client import address
 from dcf.function.secrets import SECRETS_DIR
-from dcf.gateway.http.auth import RULES
+from dcf.gateway.grpc import server as grpc_server
+from dcf.gateway.http.auth import RULES, Access
 from dcf.gateway.metrics import Metrics, render
 from dcf.project.config import load_config
 from dcf.project.fields import CONFIG
 from dcf.project.init import init_function
 from dcf.project.sections import Functions, Section
 from dcf.protocol.http import FUNCTION_PREFIX
+from dcf.protocol.status import status_of
 from dcf.settings import BridgeSettings, ControlSettings, DataplaneSettings, WatcherSettings
+from dcf.wire.gateway import METHODS
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "dcf"
@@ -210,6 +215,45 @@ def test_every_metric_is_on_the_page_and_no_other() -> None:
     told = re.findall(rb"^# TYPE (\w+)", render(Metrics()), re.MULTILINE)
 
     assert listed - {"metric"} == {name.decode() for name in told}
+
+
+def test_every_method_of_grpc_is_on_its_page_with_what_it_wants() -> None:
+    page = (DOCS / "grpc.md").read_text("utf-8")
+    wants = {Access.KEY: "a key", Access.MANAGEMENT: "the token"}
+    listed = {cells[0].strip("`"): cells[1:3] for cells in rows(section(page, "Methods"))}
+
+    assert listed.pop("method") == ["request → reply", "wants"]
+    assert listed == {
+        name: [f"{asked} → {given}", wants[grpc_server.RULES[name]]]
+        for name, (asked, given) in METHODS.items()
+    }
+
+
+def test_every_message_of_grpc_is_on_its_page_with_its_fields() -> None:
+    page = (DOCS / "grpc.md").read_text("utf-8")
+    proto = (DOCS / "gateway.proto").read_text("utf-8")
+    listed = {cells[0]: cells[1] for cells in rows(section(page, "Messages"))}
+
+    assert listed.pop("message") == "fields"
+    assert listed == {
+        name: ", ".join(f"`{line.strip()}`" for line in body.split(";")[:-1])
+        for name, body in re.findall(r"message (\w+) \{(.*?)\}", proto, re.DOTALL)
+    }
+
+
+def test_every_status_of_grpc_is_on_its_page() -> None:
+    page = (DOCS / "grpc.md").read_text("utf-8")
+    numbers = {code.value[0]: code.name for code in grpc.StatusCode}
+    told = {
+        error: cells[0]
+        for cells in rows(section(page, "Errors"))
+        for error in re.findall(r"`(\w+)`", cells[-1])
+        if error != "error"
+    }
+
+    assert len(told) > 15
+    for error, status in told.items():
+        assert numbers[status_of(getattr(dcf.errors, error)).grpc] == status, error
 
 
 # config.yaml

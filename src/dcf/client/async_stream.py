@@ -51,7 +51,7 @@ class AsyncStream:
         self._on_error = on_error
         self._items: deque[Item] = deque()
         self._connection: StreamConnection | None = None
-        self._sending: asyncio.Task[None] | None = None
+        self._serving: asyncio.Task[None] | None = None
 
     def __aiter__(self) -> Self:
         return self
@@ -75,8 +75,8 @@ class AsyncStream:
     def __del__(self) -> None:
         if self._connection is not None and not self._connection.loop.is_closed():
             # Whatever thread this is: the collector of garbage runs in any.
-            assert self._sending is not None  # noqa: S101  started together
-            self._connection.loop.call_soon_threadsafe(_abandon, self._connection, self._sending)
+            assert self._serving is not None  # noqa: S101  started together
+            self._connection.loop.call_soon_threadsafe(_abandon, self._connection, self._serving)
 
     async def close(self) -> None:
         """Ends the stream; the function is told that nobody reads any more. More than once is
@@ -85,14 +85,14 @@ class AsyncStream:
         self._items.clear()
         self._messages = None
         connection, self._connection = self._connection, None
-        sending, self._sending = self._sending, None
-        if connection is not None and sending is not None:
-            sending.cancel()
+        serving, self._serving = self._serving, None
+        if connection is not None and serving is not None:
             try:
-                await asyncio.wait({sending})
                 await connection.close()
             finally:
                 connection.abort()
+                serving.cancel()
+            await asyncio.wait({serving})
 
     async def _start(self) -> None:
         if self._connection is None and self._messages is not None:
@@ -100,8 +100,8 @@ class AsyncStream:
             self._patience = self._patience_from_now()
             self._connection = await self._begin(self._patience)
             # No reference to this object: what nobody reads must end.
-            sending = _send(self._connection, messages)
-            self._sending = asyncio.create_task(sending, name="dcf-stream")
+            serving = _serve(self._connection, messages)
+            self._serving = asyncio.create_task(serving, name="dcf-stream")
 
     async def _next(self) -> Item:
         await self._start()
@@ -117,28 +117,44 @@ class AsyncStream:
         return self._items.popleft()
 
 
-def _abandon(connection: StreamConnection, sending: asyncio.Task[None]) -> None:
-    sending.cancel()
+def _abandon(connection: StreamConnection, serving: asyncio.Task[None]) -> None:
+    serving.cancel()
     connection.abort()
+
+
+async def _serve(
+    connection: StreamConnection, messages: Iterable[Part] | AsyncIterable[Part]
+) -> None:
+    """Sends the messages, and stays as long as the connection.
+
+    So a loop that ends, which cancels its tasks, ends connections that nobody has closed.
+    """
+    try:
+        if await _send(connection, messages):
+            connection.end()
+        await connection.wait_closed()
+    except asyncio.CancelledError:
+        # Not this one, which holds on to the messages by its traceback.
+        connection.fail(asyncio.CancelledError())
+        raise
+    except Exception as failure:  # noqa: BLE001  the reader's task raises it
+        connection.fail(failure)
 
 
 async def _send(
     connection: StreamConnection, messages: Iterable[Part] | AsyncIterable[Part]
-) -> None:
-    try:
-        if isinstance(messages, AsyncIterable):
-            async for message in messages:
-                if not await connection.send((message_of(message),)):
-                    return
-        else:
-            for batch in _batches(messages):
-                if not await connection.send(batch):
-                    return
-                # An iterable that is not awaited gives the loop no turn by itself.
-                await asyncio.sleep(0)
-        connection.end()
-    except Exception as failure:  # noqa: BLE001  the reader's task raises it
-        connection.fail(failure)
+) -> bool:
+    if isinstance(messages, AsyncIterable):
+        async for message in messages:
+            if not await connection.send((message_of(message),)):
+                return False
+        return True
+    for batch in _batches(messages):
+        if not await connection.send(batch):
+            return False
+        # An iterable that is not awaited gives the loop no turn by itself.
+        await asyncio.sleep(0)
+    return True
 
 
 def _batches(messages: Iterable[Part]) -> Iterator[list[Message]]:

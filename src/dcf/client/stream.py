@@ -75,7 +75,7 @@ class Stream:
         self.close()
 
     def __del__(self) -> None:
-        self.close()
+        self._connection.abandon()
 
     def close(self) -> None:
         """Ends the stream; the function is told that nobody reads any more. More than once is

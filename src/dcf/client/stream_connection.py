@@ -167,6 +167,10 @@ class StreamConnection(asyncio.Protocol):
                         await self._wait(Patience())
         await self._let_go()
 
+    async def wait_closed(self) -> None:
+        """Returns when there is no connection any more."""
+        await self._gone.wait()
+
     def abort(self) -> None:
         """Ends the connection at once. Whoever waits to send or to receive is told."""
         self._exchange.leave()

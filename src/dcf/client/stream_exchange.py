@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from websockets.client import ClientProtocol
-from websockets.exceptions import InvalidMessage, PayloadTooBig
+from websockets.exceptions import PayloadTooBig
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Response
 from websockets.protocol import State
@@ -71,21 +71,16 @@ class StreamExchange:
         self._parts: list[bytes] = []
         self._kind = Opcode.BINARY
         self._has_ended = False
-        given = tuple(headers)
-        # As for a call: the library at work here looks at less.
-        Exchange().head("GET", target, given)
         path, _, query = target.partition("?")
         self._socket = ClientProtocol(
             WebSocketURI(secure=False, host="localhost", port=80, path=path, query=query),
             subprotocols=[Subprotocol(SUBPROTOCOL)],
             max_size=most,
         )
-        request = self._socket.connect()
-        for name, value in given:
-            if name in request.headers:
-                del request.headers[name]
-            request.headers[name] = value.encode().decode("latin-1")
-        self._socket.send_request(request)
+        asked = self._socket.connect().headers.raw_items()
+        own = [(name, value) for name, value in asked if name.lower() != "host"]
+        # Written as for a call: what a header may have is the same.
+        self._hello = Exchange().head("GET", target, (*headers, *own))
 
     @property
     def closed(self) -> bool:
@@ -94,7 +89,8 @@ class StreamExchange:
 
     def outgoing(self) -> bytes:
         """What is to be sent now."""
-        return b"".join(self._socket.data_to_send())
+        hello, self._hello = self._hello, b""
+        return b"".join((hello, *self._socket.data_to_send()))
 
     def put(self, messages: Iterable[Message]) -> bool:
         """Sends messages.
@@ -153,15 +149,19 @@ class StreamExchange:
             elif isinstance(event, Response):
                 self._begin(event)
         if not self.opened:
-            if isinstance(self._socket.handshake_exc, InvalidMessage):
-                if not data:
-                    raise ReplicaLost("the connection was closed before the stream began")
-                raise AnswerInvalid(
-                    f"the answer is no HTTP: {self._socket.handshake_exc.__cause__}"
-                )
+            self._check_handshake()
         elif not self.over and self._socket.parser_exc is not None:
             self._end(self._broken(self._socket.parser_exc))
         return items
+
+    def _check_handshake(self) -> None:
+        """What came is no answer of HTTP: versions of the library tell it in two ways."""
+        wrong = self._socket.handshake_exc
+        reason = wrong.__cause__ or wrong if wrong is not None else None
+        if isinstance(reason, EOFError):
+            raise ReplicaLost("the connection was closed before the stream began")
+        if reason is not None:
+            raise AnswerInvalid(f"the answer is no HTTP: {reason}")
 
     def _begin(self, response: Response) -> None:
         refusal = self._socket.handshake_exc

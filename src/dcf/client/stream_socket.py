@@ -141,10 +141,23 @@ class StreamSocket:
             self._closed = True
             self._news.notify_all()
             # Wakes who waits; the last of them closes it.
-            with contextlib.suppress(OSError):
-                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+            self._cut()
             if not self._waiting:
                 self._socket.close()
+
+    def abandon(self) -> None:
+        """As :meth:`close`, for a collector of garbage.
+
+        That runs anywhere, and so where the lock of another stream is held whose holder may just
+        be here: whoever does not get this one's lock leaves the rest to its thread.
+        """
+        if self._lock.acquire(timeout=LINGER):
+            try:
+                self.close()
+            finally:
+                self._lock.release()
+        else:
+            self._cut()
 
     def _run(self) -> None:
         """Reads until the stream is over."""
@@ -152,7 +165,7 @@ class StreamSocket:
             while not self._exchange.over:
                 self._take(Patience())
                 with self._lock:
-                    while self._items and self._unread >= CHUNK and not self._closed:
+                    while self._is_full and not (self._closed or self._broken):
                         if not self._news.wait(stream_exchange.HEARTBEAT):
                             self._exchange.live()
                             self._push()
@@ -162,6 +175,16 @@ class StreamSocket:
             self.fail(failure)
         finally:
             self.close()
+
+    @property
+    def _is_full(self) -> bool:
+        """Whether enough is here, some of it whole."""
+        return self._unread >= CHUNK and bool(self._items)
+
+    def _cut(self) -> None:
+        with contextlib.suppress(OSError):
+            # Not TLS's own, which would take its state away from under other threads.
+            socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
     def _part(self) -> None:
         """Gives the other side time to close what is over."""

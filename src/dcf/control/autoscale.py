@@ -86,7 +86,9 @@ def decide(
         if now - load.at <= rules.memory:
             under_way = (before.under_way + load.under_way) / 2
             asked = max(asked, (under_way + load.held) / target)
-    if not scaling.minimum and now - busy_at >= scaling.idle:
+    # At rest it stays until somebody calls, also where nobody has watched for long enough.
+    at_rest = not scaling.replicas and not asked
+    if not scaling.minimum and (at_rest or now - busy_at >= scaling.idle):
         return scaling.decided(0).replicas
     needed, enough = math.ceil(asked - rules.lacking), math.ceil(asked + rules.spare)
     return scaling.decided(max(1, needed, min(enough, scaling.replicas))).replicas

@@ -86,7 +86,16 @@ def _bound(name: str, value: object) -> int | None:
     return value
 
 
-def _annotations(name: str, value: object) -> Mapping[str, str] | None:
+def check_annotations(name: str, value: object) -> Mapping[str, str] | None:
+    """Free key-value pairs, as they may be kept.
+
+    Args:
+        name: The member, for messages.
+        value: What came; None leaves what is.
+
+    Raises:
+        SpecInvalid: When they are none; the pair is named.
+    """
     if value is None:
         return None
     if not isinstance(value, dict):
@@ -127,7 +136,7 @@ _MEMBERS: dict[str, Callable[[str, object], Any]] = {
     "lock": _digest,
     "minimum": _bound,
     "maximum": _bound,
-    "annotations": _annotations,
+    "annotations": check_annotations,
     "canary": _percent,
     "wait": _flag,
     "timeout": _seconds,

@@ -93,7 +93,7 @@ class App:
 
     async def _read(self, call: Call, receive: Receive) -> bool:
         """Reads the body; False when the client went away before it was whole."""
-        call.reader = asyncio.current_task(self._loop)
+        call.waiter = asyncio.current_task(self._loop)
         try:
             parts: list[bytes] = []
             size, limit = 0, self.desk.max_body
@@ -111,7 +111,7 @@ class App:
                 raise call.failure from None
             raise
         finally:
-            call.reader = None
+            call.waiter = None
         call.end(CallError("the client went away"))
         return False
 
@@ -177,8 +177,15 @@ async def _send_chunks(call: Call, pipe: ChunkPipe, send: Send) -> None:
     error: DcfError | None = None
     try:
         while (chunk := await pipe.get()) is not None:
+            call.waiter = asyncio.current_task()
             await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            call.waiter = None
             call.progress()
+    except asyncio.CancelledError:
+        # The reader has stood still for too long: not even the error would reach it.
+        if call.failure is None:
+            raise
+        raise BrokenStream from call.failure
     except CallError as failure:
         # Most forms cannot tell it any more, so the log does, however little else it may say.
         logger.critical("call %s broke off: %s", call.request.request_id, reason(failure))

@@ -87,15 +87,16 @@ class Call:
         unread: Whether part of the body may still be on its way.
         receive: The server's way to tell that the client is gone; None where it tells otherwise.
         last: Whether the client wants its connection closed after the reply.
-        reader: The task to cancel when the body does not arrive in time.
+        waiter: The task to cancel when the call is given up: while it waits for the body, or for a
+            reader of the reply who stands still.
         interrupted: Whether the handler was told that its deadline has passed.
         watch: The task that waits for the client to go away; None for most calls.
     """
 
     __slots__ = ("_settled", "answered", "arrived", "chunked", "deadline", "ends", "failure",
                  "finished", "form", "idle", "inbox", "interrupt", "interrupted", "last", "limit",
-                 "lines", "moved", "outcome", "pipe", "reader", "receive", "request", "request_id",
-                 "resting", "started", "state", "unread", "watch")  # fmt: skip
+                 "lines", "moved", "outcome", "pipe", "receive", "request", "request_id", "resting",
+                 "started", "state", "unread", "waiter", "watch")  # fmt: skip
 
     def __init__(
         self,
@@ -139,7 +140,7 @@ class Call:
         self.state = CallState.READING
         self.unread = True
         self.interrupted = False
-        self.reader: asyncio.Task[None] | None = None
+        self.waiter: asyncio.Task[None] | None = None
         self.watch: asyncio.Task[None] | None = None
 
     @property
@@ -207,8 +208,8 @@ class Call:
         if self.state is CallState.ENDED:
             return
         self.request.cancel()
-        if self.state is CallState.READING and self.reader is not None:
-            self.reader.cancel()
+        if self.waiter is not None:
+            self.waiter.cancel()
         self.failure = error
         self.to(CallState.ENDED)
         if self.inbox is not None or self.pipe is not None:

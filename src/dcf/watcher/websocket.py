@@ -99,7 +99,7 @@ class WebSocket(asyncio.Protocol):
             headers: The request's, names in lower case.
         """
         try:
-            handshake = self._handshake(method, url, headers)
+            handshake = self._handshake(method, headers)
             response = self._protocol.accept(handshake)
             if response.status_code != http_status.HTTPStatus.SWITCHING_PROTOCOLS:
                 raise BadRequest(f"this is no WebSocket handshake: {self._protocol.handshake_exc}")
@@ -116,9 +116,11 @@ class WebSocket(asyncio.Protocol):
         self._flush()
         self._timer = self._loop.call_later(self._settings.ping, self._ping)
 
-    def _handshake(self, method: str, url: bytes, headers: Headers) -> Handshake:
-        lines = [b"%b %b HTTP/1.1" % (method.encode("ascii"), url)]
-        lines += [b"%b: %b" % header for header in headers]
+    def _handshake(self, method: str, headers: Headers) -> Handshake:
+        # Of all that a request may carry the library sees what it looks at: it has bounds of its
+        # own for the rest.
+        lines = [b"%b / HTTP/1.1" % method.encode("ascii")]
+        lines += [b"%b: %b" % header for header in headers if _is_of_handshake(header[0])]
         self._protocol.receive_data(b"\r\n".join((*lines, b"", b"")))
         events = self._protocol.events_received()
         if not events or not isinstance(events[0], Handshake):
@@ -330,6 +332,10 @@ class WebSocket(asyncio.Protocol):
         self._protocol.send_ping(b"")
         self._flush()
         self._timer = self._loop.call_later(self._settings.ping, self._ping)
+
+
+def _is_of_handshake(name: bytes) -> bool:
+    return name in {b"connection", b"upgrade"} or name.startswith(b"sec-websocket-")
 
 
 def _select(_protocol: ServerProtocol, offered: Any) -> Any:

@@ -16,7 +16,12 @@ from dcf.builder.store import Store
 from dcf.builder.uv import Uv
 from dcf.settings import StoreSettings
 
-RUNTIME_PACKAGES = (("httptools", "0.9"), ("uvicorn", "0.40"), ("uvloop", "0.23"))
+RUNTIME_PACKAGES = (
+    ("httptools", "0.9"),
+    ("uvicorn", "0.40"),
+    ("uvloop", "0.23"),
+    ("websockets", "15.0"),
+)
 
 
 SLOW_BACKEND = """\

@@ -12,6 +12,7 @@ from websockets.frames import Opcode
 from dcf import errors
 from dcf.client import stream_exchange
 from dcf.client.address import parse
+from dcf.client.async_gateway import AsyncClient
 from dcf.client.gateway import Client
 from dcf.client.stream_connection import StreamConnection
 from dcf.protocol.stream import END
@@ -475,6 +476,21 @@ def test_a_reply_over_the_bound_ends_the_stream(server):
     asyncio.run(ask())
 
 
+def test_a_loop_that_ends_ends_its_streams(server):
+    codes: list[int] = []
+    server.play(_until_closed(codes, b"1"))
+
+    async def ask():
+        client = AsyncClient(server.url, "secret")
+        left = client.stream("hello", itertools.repeat(b"x"))
+        assert await anext(left) == b"1"
+        return left
+
+    left = asyncio.run(ask())
+    _until(lambda: codes)
+    del left
+
+
 def test_a_ping_is_answered_while_nobody_reads(server):
     answered = threading.Event()
 
@@ -536,12 +552,12 @@ def test_a_slow_reader_slows_the_other_side(client, server):
 
 def test_a_slow_reader_shows_that_it_lives(client, server, monkeypatch):
     monkeypatch.setattr(stream_exchange, "HEARTBEAT", 0.05)
-    alive = threading.Event()
+    read, alive = threading.Event(), threading.Event()
 
     def conversation(peer):
         speaker = Speaker(peer)
         speaker.send(b"1")
-        time.sleep(0.1)
+        assert read.wait(5)
         speaker.send(*[b"x" * 100_000] * 5)
         speaker.pong()
         speaker.pong()
@@ -551,6 +567,7 @@ def test_a_slow_reader_shows_that_it_lives(client, server, monkeypatch):
     server.play(conversation)
     stream = client.stream("hello", [])
     assert next(stream) == b"1"
+    read.set()
     while not alive.wait(0.02):
         getattr(client, "notice", lambda: None)()
     assert list(stream) == [b"x" * 100_000] * 5

@@ -112,6 +112,14 @@ def test_who_is_idle_for_long_enough_has_none():
     assert set(found[51:]) == {0}
 
 
+def test_who_is_at_rest_stays_so_until_somebody_calls():
+    """A control plane that was started anew has seen nobody idle yet."""
+    scaling = Scaling(0, 3, 0, idle=40)
+    found = follow(lambda at: 1 if at > 10 else 0, 20, scaling)
+    assert set(found[:11]) == {0}
+    assert found[12] == 1
+
+
 def test_who_has_a_minimum_keeps_it():
     assert follow(lambda _: 0, 100, Scaling(1, 3, 3, idle=10))[-1] == 1
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import time
 from collections import Counter
 from dataclasses import replace
 
@@ -398,11 +397,9 @@ def test_a_handler_that_never_starts_is_tried_ever_more_seldom(replicas):
     assert len(world.recorded) == starts
 
 
-def test_a_turn_with_a_thousand_functions_is_quick():
+def test_a_thousand_functions_at_rest_ask_for_nothing():
     wanted = [Wanted(f"f{number}", 1, 1 if number < 10 else 0) for number in range(1000)]
     view = View()
     for _ in range(2):
         view = carried_out(view, turn(wanted, view, NOW).actions)
-    begin = time.perf_counter()
     assert turn(wanted, view, NOW).actions == ()
-    assert time.perf_counter() - begin < 0.1

@@ -9,11 +9,12 @@ from dataclasses import replace
 from typing import Any
 
 from dcf.errors import BlobsMissing, FunctionNotFound, SpecInvalid
-from dcf.gateway.deployment import Deployment
+from dcf.gateway.deployment import Deployment, check_annotations
 from dcf.gateway.plane import ControlPlane
 from dcf.model.artifact import is_digest
 from dcf.model.function import FunctionSpec
 from dcf.model.names import check_name
+from dcf.model.scaling import ScalingWish
 from dcf.model.spec_json import spec_from_members, spec_to_json
 from dcf.model.status import FunctionStatus
 from dcf.project.kinds import CPU, GPU, MEMORY, Amount
@@ -63,12 +64,14 @@ async def deployment_of(
     annotations = dict(request.Annotations)
     if annotations and known is not None:
         annotations = {**known.annotations, **annotations}
+    wish = ScalingWish(request.MinReplicas or None, request.MaxReplicas or None)
+    wish.check()
     return Deployment(
         spec=_laid_over(spec, request),
         artifact=revision.artifact,
-        minimum=request.MinReplicas or None,
-        maximum=request.MaxReplicas or None,
-        annotations=annotations or None,
+        minimum=wish.minimum,
+        maximum=wish.maximum,
+        annotations=check_annotations("Annotations", annotations or None),
         timeout=patience,
     )
 

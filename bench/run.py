@@ -42,6 +42,7 @@ ENTRIES = {
     "watcher-echo": Entry("watcher_echo", "the watcher, beside bare uvicorn and LitServe"),
     "watcher-stream": Entry("watcher_stream", "streams on a WebSocket, beside a bare echo"),
     "ssd": Entry("ssd", "object detection through the watcher, beside a plain loop"),
+    "ssd-stream": Entry("ssd_stream", "object detection in a video through the gateway"),
     "gateway-calls": Entry("gateway_calls", "a call through the gateway, beside Envoy and peers"),
     "gateway-grpc": Entry("gateway_grpc", "Invoke over gRPC, beside bare gRPC servers"),
     "gateway-cold": Entry("gateway_cold", "calls of functions without a replica"),

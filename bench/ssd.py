@@ -48,7 +48,7 @@ def measure() -> Iterator[Figure]:
         # A copy, because a build writes the lock into the folder.
         folder = Path(scratch) / EXAMPLE.name
         shutil.copytree(EXAMPLE, folder, ignore=shutil.ignore_patterns("__pycache__"))
-        python = _build(folder)
+        python = build(folder)
         for picture in _pictures(folder):
             yield _compare(folder, python, picture)
 
@@ -57,9 +57,9 @@ def _compare(folder: Path, python: Path, picture: Path) -> Figure:
     body = picture.read_bytes()
     with (
         watcher(python=python, root=folder, handler_dir="./src", probe=body) as server,
-        _loop(python, folder / "src", picture) as loop,
+        loop(python, folder / "src", picture) as plain,
     ):
-        found = alternate({"watcher": lambda: _through(server, body), "loop": loop}, ROUNDS)
+        found = alternate({"watcher": lambda: _through(server, body), "loop": plain}, ROUNDS)
     size = f"{len(body) / 1000:.0f} kB {picture.suffix[1:].upper()}"
     return compared(f"SSD, {size}, 2 in flight: watcher / loop", found, "loop", BAR)
 
@@ -90,7 +90,15 @@ def _through(server: Server, body: bytes) -> float:
         return CALLS / (time.perf_counter() - begin)
 
 
-def _build(folder: Path) -> Path:
+def build(folder: Path) -> Path:
+    """Builds a function.
+
+    Returns:
+        The interpreter of its environment.
+
+    Raises:
+        SkippedBench: When there is no network.
+    """
     spec = locate(None, None, folder).spec
     say(f"  building {spec.name}")
     try:
@@ -111,7 +119,7 @@ def _pictures(folder: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def _loop(python: Path, source: Path, picture: Path) -> Iterator[Callable[[], float]]:
+def loop(python: Path, source: Path, picture: Path) -> Iterator[Callable[[], float]]:
     """Pictures in a second in the plain loop, by its own clock."""
     process = subprocess.Popen(
         [python, APPS / "loop.py", source, picture],

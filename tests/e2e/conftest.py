@@ -13,9 +13,13 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from e2e.house import House, running
 
 ROOT = Path(__file__).parents[2]
 CLI = (sys.executable, "-m", "dcf.cli")
@@ -101,6 +105,36 @@ def serve(environment: Mapping[str, str]) -> Iterator[Callable[[Path], str]]:
             process.kill()
             process.wait()
             raise
+
+
+@pytest.fixture(scope="session")
+def example_house(
+    tmp_path_factory: pytest.TempPathFactory, environment: Mapping[str, str]
+) -> Iterator[House]:
+    """A gateway for the modules that deploy examples.
+
+    With the session's store: what the tests of the examples have built need not be built again.
+    """
+    data = Path(environment["DCF_DATA_DIR"])
+    with running(tmp_path_factory.mktemp("house"), shared=True, data=data) as house:
+        yield house
+
+
+@pytest.fixture(scope="module")
+def author() -> Iterator[Callable[[Path, str], Any]]:
+    """``author(folder, "handler")``: a module of a function, as in its author's own tests."""
+    before, path = set(sys.modules), sys.path.copy()
+
+    def imported(folder: Path, name: str) -> Any:
+        sys.path.insert(0, str(folder / "src"))
+        return import_module(name)
+
+    yield imported
+    sys.path[:] = path
+    for name in set(sys.modules) - before:
+        # Another function has a `handler` as well.
+        if "examples" in str(getattr(sys.modules[name], "__file__", "")):
+            del sys.modules[name]
 
 
 @pytest.fixture(scope="session")

@@ -45,6 +45,7 @@ class House:
         before: A command that runs the gateway's.
         trust: The certificate of one that speaks TLS.
         shared: Whether several tests use it.
+        data: Its data directory; None makes one in ``folder``.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class House:
         before: Sequence[str] = (),
         trust: Path | None = None,
         shared: bool = False,
+        data: Path | None = None,
     ) -> None:
         self.folder = folder
         self.port = free_port()
@@ -64,7 +66,7 @@ class House:
         self._before = before
         kept = {name: value for name, value in os.environ.items() if not name.startswith("DCF_")}
         self.env = kept | {
-            "DCF_DATA_DIR": str(folder / "data"),
+            "DCF_DATA_DIR": str(data or folder / "data"),
             "DCF_STATE_DIR": str(folder / "state"),
             "DCF_SECRETS_DIR": str(folder / "secrets"),
             "DCF_RUNTIME_DIR": str(runtime),
@@ -250,11 +252,14 @@ def running(
     before: Sequence[str] = (),
     trust: Path | None = None,
     shared: bool = False,
+    data: Path | None = None,
 ) -> Iterator[House]:
     """A gateway that answers, ended in an orderly way at the end if it still runs."""
     # Short, as a socket's path must be, which pytest's own folders need not be.
     with tempfile.TemporaryDirectory(prefix="dcf-", dir="/tmp") as runtime:
-        house = House(folder, Path(runtime), *options, before=before, trust=trust, shared=shared)
+        house = House(
+            folder, Path(runtime), *options, before=before, trust=trust, shared=shared, data=data
+        )
         try:
             house.start()
             yield house

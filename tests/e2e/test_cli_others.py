@@ -20,9 +20,8 @@ def test_runtime_list(dcf):
     lines = dcf("runtime", "list").stdout.decode().splitlines()
     assert lines[0].split() == ["Runtime", "Description"]
     assert lines[1].startswith("python ")
-    assert [row["runtime"] for row in json.loads(dcf("runtime", "list", "--json").stdout)] == [
-        "python"
-    ]
+    rows = json.loads(dcf("runtime", "list", "--json").stdout)
+    assert [row["runtime"] for row in rows] == ["python", "streaming"]
 
 
 def test_schema_is_json(dcf):

@@ -7,7 +7,7 @@ import base64
 import json
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import dcf
-from e2e.house import House, running
+from e2e.house import House
 from e2e.test_example_ssd import EXPECTED, assert_found
 from e2e.test_example_stft import ROWS, decoded, is_not_blank
 
@@ -26,11 +26,10 @@ Call = Callable[[House, str, bytes], bytes]
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory, examples: Path) -> Iterator[House]:
-    with running(tmp_path_factory.mktemp("house"), shared=True) as house:
-        for folder in FOLDERS.values():
-            house.deploy(examples / folder)
-        yield house
+def house(example_house: House, examples: Path) -> House:
+    for folder in FOLDERS.values():
+        example_house.deploy(examples / folder)
+    return example_house
 
 
 @pytest.fixture(scope="module")

@@ -92,11 +92,12 @@ def dockerfile_changed(folder: Path, runtime: str) -> bool:
 
 
 def _template(runtime: str) -> dict[Path, str]:
-    root = _TEMPLATES / runtime
-    return {
-        path.relative_to(root).with_suffix(""): path.read_text(encoding="utf-8")
-        for path in root.rglob(f"*{_SUFFIX}")
-    }
+    found = {}
+    for layer in runtimes.layers(runtime):
+        root = _TEMPLATES / layer
+        for path in root.rglob(f"*{_SUFFIX}"):
+            found[path.relative_to(root).with_suffix("")] = path.read_text(encoding="utf-8")
+    return found
 
 
 def _filled(text: str, words: dict[str, str]) -> str:

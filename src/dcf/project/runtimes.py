@@ -13,20 +13,23 @@ class Runtime:
     Attributes:
         name: As ``runtime`` in config.yaml has it.
         description: One line for a list.
+        base: Another runtime, whose template has the files that are the same in this one; "" when
+            its own template has all.
     """
 
     name: str
     description: str
+    base: str = ""
 
 
 DEFAULT = "python"
 
 _RUNTIMES = (
     Runtime("python", "a class or a function in Python, its packages in requirements.txt"),
+    Runtime("streaming", "the same, to start from for messages both ways", base="python"),
 )
 _ABSENT = {
     "go": "'go' was a runtime of the original; available here: {names}",
-    "streaming": "the runtime 'streaming' is not available in this version yet; available: {names}",
 }
 """Names that people know from the original, each with its own answer."""
 
@@ -34,6 +37,12 @@ _ABSENT = {
 def runtimes() -> tuple[Runtime, ...]:
     """The runtimes that can be used, the default first."""
     return _RUNTIMES
+
+
+def layers(name: str) -> tuple[str, ...]:
+    """The runtimes whose templates make up that of ``name``: what a later one has counts."""
+    bases = {runtime.name: runtime.base for runtime in _RUNTIMES}
+    return (*(layers(bases[name]) if bases[name] else ()), name)
 
 
 def why_unavailable(name: str) -> str:

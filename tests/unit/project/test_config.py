@@ -317,9 +317,16 @@ def test_faults_of_the_file(
 @pytest.mark.parametrize(
     ("key", "value", "said"),
     [
-        ("runtime", "go", ["'go' was a runtime of the original; available here: python"]),
-        ("runtime", "streaming", ["'streaming' is not available in this version yet"]),
-        ("runtime", "Pyton", ["no runtime 'Pyton'", "available: python", "mean 'python'?"]),
+        (
+            "runtime",
+            "go",
+            ["'go' was a runtime of the original; available here: python, streaming"],
+        ),
+        (
+            "runtime",
+            "Pyton",
+            ["no runtime 'Pyton'", "available: python, streaming", "mean 'python'?"],
+        ),
         ("runtime", "[x]", ["a list found"]),
         ("desc", "2020", ["the number 2020 found", 'write it in quotes: "2020"']),
         ("desc", "yes", ["the truth value yes found", "quotes"]),

@@ -38,6 +38,26 @@ def test_a_new_folder_holds_what_the_original_made(tmp_path: Path) -> None:
     assert not any("{{" in path.read_text(encoding="utf-8") for path in written)
 
 
+def test_a_streaming_function_differs_in_its_runtime_and_its_handler(tmp_path: Path) -> None:
+    for runtime in ("python", "streaming"):
+        (tmp_path / runtime).mkdir()
+    made = {
+        runtime: init_function("f", runtime=runtime, parent=tmp_path / runtime)
+        for runtime in ("python", "streaming")
+    }
+
+    assert made["streaming"].files == made["python"].files
+    text = {
+        runtime: {path.as_posix(): (one.folder / path).read_text() for path in one.files}
+        for runtime, one in made.items()
+    }
+    differ = {path for path in FILES if text["python"][path] != text["streaming"][path]}
+    assert differ == {"config.yaml", "src/handler.py"}
+    config = load_config(made["streaming"].folder / "config.yaml")
+    assert config.functions == {"f": FunctionSpec("f", runtime="streaming")}
+    assert "for each message" in text["streaming"]["src/handler.py"]
+
+
 def test_the_new_config_file_holds_only_defaults(tmp_path: Path) -> None:
     created = init_function("hello", parent=tmp_path)
     config = load_config(created.folder / "config.yaml")
@@ -69,8 +89,10 @@ def test_the_config_file_may_have_another_name(tmp_path: Path) -> None:
     assert load_config(created.folder / "prod.yml").functions
 
 
-def test_the_new_handler_returns_its_input(tmp_path: Path) -> None:
-    source = (init_function("f", parent=tmp_path).folder / "src/handler.py").read_text()
+@pytest.mark.parametrize("runtime", [runtime.name for runtime in runtimes()])
+def test_the_new_handler_returns_its_input(tmp_path: Path, runtime: str) -> None:
+    created = init_function("f", runtime=runtime, parent=tmp_path)
+    source = (created.folder / "src/handler.py").read_text()
     names: dict[str, type] = {}
     exec(compile(ast.parse(source), "handler.py", "exec"), names)
     request = type("Request", (), {"input": b"\x00hello"})
@@ -112,8 +134,11 @@ def test_what_is_there_is_never_touched(tmp_path: Path, kind: str) -> None:
         ({"name": "../f"}, InvalidName, "lower-case letter"),
         ({"name": "a/b"}, InvalidName, "'/'"),
         ({"runtime": "go"}, ProjectError, "'go' was a runtime of the original"),
-        ({"runtime": "streaming"}, ProjectError, "not available in this version yet"),
-        ({"runtime": "../python"}, ProjectError, "no runtime '../python'; available: python"),
+        (
+            {"runtime": "../python"},
+            ProjectError,
+            "no runtime '../python'; available: python, streaming",
+        ),
         ({"runtime": ""}, ProjectError, "no runtime ''"),
         ({"gateway": "host"}, ProjectError, "host:port"),
         ({"gateway": 'a"b:1'}, ProjectError, "host:port"),
@@ -168,7 +193,7 @@ def test_a_changed_dockerfile_is_noticed(tmp_path: Path) -> None:
 
 
 def test_every_runtime_has_a_template(tmp_path: Path) -> None:
-    assert [runtime.name for runtime in runtimes()] == ["python"]
+    assert [runtime.name for runtime in runtimes()] == ["python", "streaming"]
     for runtime in runtimes():
         assert runtime.description
         assert why_unavailable(runtime.name) == ""

@@ -101,7 +101,7 @@ BAD = [
     "functions: {f: {}}\ndcf: {gate: 'host:1'}",
     *function(
         "{runtime: go}",
-        "{runtime: streaming}",
+        "{runtime: stream}",
         "{runtime: 3}",
         "{desc: 5}",
         "{desc: [x]}",

@@ -44,6 +44,7 @@ ENTRIES = {
     "ssd": Entry("ssd", "object detection through the watcher, beside a plain loop"),
     "ssd-stream": Entry("ssd_stream", "object detection in a video through the gateway"),
     "gateway-calls": Entry("gateway_calls", "a call through the gateway, beside Envoy and peers"),
+    "gateway-stream": Entry("gateway_stream", "streams through the gateway, beside none"),
     "gateway-grpc": Entry("gateway_grpc", "Invoke over gRPC, beside bare gRPC servers"),
     "gateway-cold": Entry("gateway_cold", "calls of functions without a replica"),
     "gateway-deploy": Entry("gateway_deploy", "function deploy, and what it sends"),

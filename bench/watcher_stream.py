@@ -46,23 +46,32 @@ def measure() -> Iterator[Figure]:
         echo(sys.executable, "uvicorn-websocket") as bare,
     ):
         servers = {"generator": stream, "each": each, "bare": bare}
-        small = alternate({name: _rate(one, 64, WINDOW) for name, one in servers.items()}, ROUNDS)
+        small = alternate({name: rate(one, 64, WINDOW) for name, one in servers.items()}, ROUNDS)
         name = "64 B, 1 stream: generator / bare echo"
         yield compared(name, small, "bare", BARE_BAR, of="generator")
         name = "64 B, 1 stream: handler for each message / bare echo"
         yield compared(name, small, "bare", BARE_BAR, of="each")
-        large = alternate({name: _rate(one, FRAME, 32) for name, one in servers.items()}, ROUNDS)
-        yield _frames(large["generator"], large["bare"])
+        large = alternate({name: rate(one, FRAME, 32) for name, one in servers.items()}, ROUNDS)
+        yield frames(large["generator"], large["bare"])
         yield _round_trip(stream, bare)
-        yield _while_computing(stream)
+        yield while_computing(stream)
         yield _cost(stream)
         yield _slow_reader(stream)
 
 
-def _drive(server: Server, size: int, window: int) -> tuple[float, float]:
-    """Messages a second, and the median of their times in microseconds."""
-    host, port = _address(server)
-    given = ["/", str(size), str(window), str(SECONDS)]
+def drive(server: Server, size: int, window: int) -> tuple[float, float]:
+    """Messages a second, and the median of their times in microseconds.
+
+    Args:
+        server: Echoes them.
+        size: Bytes of each.
+        window: How many are under way; the times are known with one.
+
+    Raises:
+        BenchFailed: When the client fails.
+    """
+    host, port, path = address(server)
+    given = [path, str(size), str(window), str(SECONDS)]
     command = [sys.executable, str(APPS / "ws_load.py"), host, str(port), *given]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -71,33 +80,37 @@ def _drive(server: Server, size: int, window: int) -> tuple[float, float]:
     return rate, p50
 
 
-def _rate(server: Server, size: int, window: int) -> Callable[[], float]:
-    return lambda: _drive(server, size, window)[0]
+def rate(server: Server, size: int, window: int) -> Callable[[], float]:
+    """Messages a second, in a burst to come; arguments as for :func:`drive`."""
+    return lambda: drive(server, size, window)[0]
 
 
-def _address(server: Server) -> tuple[str, int]:
-    host, _, port = server.url.removeprefix("http://").rstrip("/").partition(":")
-    return host, int(port)
+def address(server: Server, path: str = "") -> tuple[str, int, str]:
+    """Host, port and path of a server; with ``path`` behind its own."""
+    where, _, own = server.url.removeprefix("http://").partition("/")
+    host, _, port = where.partition(":")
+    return host, int(port), "/" + "/".join(filter(None, (own, path)))
 
 
-def _frames(found: list[float], bare: list[float]) -> Figure:
-    raw = f"bare echo {median(bare):,.0f}/s ({min(found):,.0f}-{max(found):,.0f})"
+def frames(found: list[float], others: list[float], beside: str = "bare echo") -> Figure:
+    """The figure of large messages, beside those of something else."""
+    raw = f"{beside} {median(others):,.0f}/s ({min(found):,.0f}-{max(found):,.0f})"
     return Figure("50 KB, 1 stream: messages", median(found), "/s", FRAMES_BAR, raw=raw)
 
 
 def _round_trip(ours: Server, bare: Server) -> Figure:
     found = alternate(
-        {"ours": lambda: _drive(ours, 64, 1)[1], "bare": lambda: _drive(bare, 64, 1)[1]}, ROUNDS
+        {"ours": lambda: drive(ours, 64, 1)[1], "bare": lambda: drive(bare, 64, 1)[1]}, ROUNDS
     )
     ours_, bare_ = median(found["ours"]), median(found["bare"])
     name = "64 B, one by one: added by the watcher"
     return Figure(name, ours_ - bare_, "us", raw=f"p50 {ours_:.0f} us - {bare_:.0f} us")
 
 
-def _while_computing(server: Server) -> Figure:
+def while_computing(server: Server) -> Figure:
     """From a yield to its reader, while the handler goes on in Python at once."""
     late = []
-    with ws_load.connect(*_address(server), "/compute") as peer:
+    with ws_load.connect(*address(server, "compute")) as peer:
         peer.sendall(ws_load.masked(b""))
         for _ in range(200):
             yielded = float(_message(peer))
@@ -110,7 +123,7 @@ def _while_computing(server: Server) -> Figure:
 
 def _cost(server: Server) -> Figure:
     """Plain Python in a handler, beside the same in this process."""
-    with ws_load.connect(*_address(server), "/cost") as peer:
+    with ws_load.connect(*address(server, "cost")) as peer:
         peer.sendall(ws_load.masked(b""))
         there = float(_message(peer))
     here = min(compute() for _ in range(50))
@@ -120,7 +133,7 @@ def _cost(server: Server) -> Figure:
 
 def _slow_reader(server: Server) -> Figure:
     """How much more memory the watcher has after a time with a reader that is far too slow."""
-    with ws_load.connect(*_address(server), "/flood") as peer:
+    with ws_load.connect(*address(server, "flood")) as peer:
         peer.sendall(ws_load.masked(b""))
         until = time.monotonic() + 0.5
         while time.monotonic() < until:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import socket
 import time
 import uuid
 from collections.abc import Iterator
@@ -31,8 +30,6 @@ class Handler:
             os._exit(9)
         if what == "eat":
             return str(len(b"x" * 400_000_000))
-        if what == "upgrade":
-            print("upgrade to", req.headers.get("upgrade"))
         if what == "header":
             return req.headers.get("x-colour", "none")
         return {
@@ -225,20 +222,6 @@ def test_a_deadline_holds_for_a_whole_chain(house: House) -> None:
     assert time.monotonic() - begin < 10, "not the 20 s that the last one would sleep"
     house.until(lambda: in_flight(house, "sleeper") == 0)
     assert house.call("chain", b"x")[0] == 200
-
-
-def test_an_upgrade_to_a_websocket_reaches_the_replica_and_is_no_success(house: House) -> None:
-    head = (
-        "GET /function/kit/upgrade HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n"
-        "sec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
-    )
-    with socket.create_connection(("127.0.0.1", house.port), timeout=20) as client:
-        client.sendall(head.encode())
-        reply = client.makefile("rb").read()
-    assert reply.startswith(b"HTTP/1.1 400 ")
-    assert b"has answered and not switched to a WebSocket" in reply
-    heard = [line.text for line in house.client.logs("kit", tail=1)]
-    assert heard == ["upgrade to websocket"]
 
 
 def test_memory_beyond_the_limit_is_an_error_of_the_call_or_ends_the_replica(house: House) -> None:

@@ -73,6 +73,7 @@ class Desk:
         self._life = life
         self._loop = loop
         self._room = 0
+        self._submitted: list[Call] = []
         self._own_path = http.FUNCTION_PREFIX + settings.function
         self._sweeper = Sweeper(
             loop,
@@ -186,14 +187,25 @@ class Desk:
         raise FunctionNotFound(f"this is {self._settings.function}, not {name}", near)
 
     def submit(self, call: Call) -> None:
-        """Hands a call whose body is there, or the first message of it, to the handler."""
+        """Hands a call whose body is there, or the first message of it, to the handler.
+
+        Not at once, but with all others of this turn of the loop: woken for the first, the handler
+        would take the interpreter between any two, and each would cost two changes of thread.
+        """
         lane = self.lane
         assert lane is not None  # noqa: S101  the call was admitted
         call.to(CallState.WAITING)
         call.interrupt = lane.cancel
         if call.inbox is not None:
             call.work()
-        lane.submit(call)
+        self._submitted.append(call)
+        if len(self._submitted) == 1:
+            self._loop.call_soon(self._hand_over, lane)
+
+    def _hand_over(self, lane: Lane) -> None:
+        submitted, self._submitted = self._submitted, []
+        for call in submitted:
+            lane.submit(call)
 
     def is_stream(self, call: Call) -> bool:
         """Whether the body of a call over HTTP is many messages to the handler."""

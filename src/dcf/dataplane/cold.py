@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from dcf.dataplane.listener import (
+    CLIENT,
     COLD,
     CONTROL,
     access_log,
@@ -33,9 +34,6 @@ HOLD = "Hold"
 
 ASK = "Ask"
 """The cluster of the listener by which that service is asked."""
-
-CLIENT = "x-dcf-client"
-"""Tells the one listener what the other knows: the client's address, for the log."""
 
 BUFFER = 65_536
 """Bytes kept of a held call on each side, so that thousands of them are some hundred MB."""

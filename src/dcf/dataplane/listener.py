@@ -17,6 +17,9 @@ CONTROL = "Control-plane"
 """The control plane's cluster. No function has a capital in its name, so none is called so."""
 COLD = "Cold"
 """The cluster of the listener that holds calls (:mod:`dcf.dataplane.cold`)."""
+CLIENT = "x-dcf-client"
+"""Tells that listener what the others know: the client's address, for the log. Also here it tells
+which calls went there."""
 METADATA = "dcf"
 """Key of what is told of a replica beside its address."""
 
@@ -235,7 +238,7 @@ def _routes(settings: DataplaneSettings, *, public: bool) -> dict[str, Any]:
             {
                 "name": "all",
                 "domains": ["*"],
-                "request_headers_to_remove": ["x-envoy-external-address", http.HELD_MS],
+                "request_headers_to_remove": ["x-envoy-external-address", http.HELD_MS, CLIENT],
                 "routes": [*calls, *(grpc.routes(unhurried(settings)) if public else ()), rest],
                 **cors_policies(settings.cors),
             }
@@ -258,15 +261,8 @@ def request_ids() -> dict[str, Any]:
 
 
 def _unless_cold() -> dict[str, Any]:
-    return {
-        "extension_filter": {
-            "name": "unless-cold",
-            "typed_config": {
-                "@type": f"{_TYPE}extensions.access_loggers.filters.cel.v3.ExpressionFilter",
-                "expression": "!(has(upstream.address) && upstream.address.endsWith('/cold.sock'))",
-            },
-        }
-    }
+    header = {"name": CLIENT, "present_match": True, "invert_match": True}
+    return {"header_filter": {"header": header}}
 
 
 def access_log() -> dict[str, Any]:

@@ -53,6 +53,7 @@ class Database:
     def __init__(self, path: Path | None, migrations: Sequence[Sequence[str]] = MIGRATIONS) -> None:
         self._path = path
         self._turn = threading.RLock()
+        self._written = 0
         if path is not None:
             _prepare(path)
             self._look(path, len(migrations))
@@ -119,7 +120,18 @@ class Database:
             StorageError: When it could not be written; nothing was done.
         """
         with self._transaction("BEGIN IMMEDIATE") as connection:
+            self._written += 1
             yield connection
+
+    def version(self) -> tuple[int, int]:
+        """Stays the same as long as nobody writes, this process or another one.
+
+        Raises:
+            StorageError: When the file cannot be read.
+        """
+        with self._turn, self._explained():
+            # SQLite counts what other connections write.
+            return self._written, _number(self._connection, "PRAGMA data_version")
 
     @contextmanager
     def _transaction(self, begin: str) -> Iterator[sqlite3.Connection]:

@@ -36,6 +36,8 @@ from dcf.control.view import (
 from dcf.model.event import Event, EventKind
 from dcf.model.replica import ReplicaExit, ReplicaState
 
+_NOWHERE = Route()
+
 
 @dataclass(frozen=True, slots=True)
 class Turn:
@@ -68,6 +70,8 @@ def turn(wanted: Iterable[Wanted], view: View, now: float, rules: Rules = RULES)
     parts = []
     for name in names:
         own = deployed.get(name)
+        if own is not None and name not in by_function and _rests(own, view):
+            continue
         part = _Part(by_function.get(name, []), view, now, rules)
         if own is None:
             part.delete(name)
@@ -77,6 +81,13 @@ def turn(wanted: Iterable[Wanted], view: View, now: float, rules: Rules = RULES)
     waits = [when for part in parts for when in part.waits]
     actions = tuple(action for part in parts for action in part.actions)
     return Turn(actions, min(waits, default=None))
+
+
+def _rests(wanted: Wanted, view: View) -> bool:
+    """Whether a function that has no replica is to have none, which most may be: the short way."""
+    return (
+        wanted.replicas + wanted.canaries == 0 and view.published.get(wanted.function) == _NOWHERE
+    )
 
 
 def carried_out(view: View, actions: Iterable[Action]) -> View:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import groupby
 from operator import itemgetter
+from typing import Any, TypeVar
 
 from dcf.control.database import Database
 from dcf.control.rows import (
@@ -18,6 +20,8 @@ from dcf.control.view import CanaryWanted, Wanted
 from dcf.model.artifact import Artifact
 from dcf.model.revision import FunctionRecord, Revision
 
+T = TypeVar("T")
+
 
 class Records:
     """The reading half of :class:`dcf.control.catalog.Catalog`.
@@ -28,6 +32,7 @@ class Records:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._read: dict[str, tuple[tuple[int, int], list[Any]]] = {}
 
     def function(self, name: str) -> FunctionRecord:
         """One function.
@@ -46,22 +51,22 @@ class Records:
     def scalable(self) -> list[FunctionRecord]:
         """Every function whose number of replicas may change by itself, by name."""
         query = f"{RECORDS} WHERE f.minimum < f.maximum ORDER BY f.name"
-        with self._database.reading() as connection:
-            return [as_record(row) for row in connection.execute(query)]
+        return self._unless_read(query, as_record)
 
     def wanted(self) -> list[Wanted]:
         """What every function is to be, for :func:`dcf.control.reconcile.turn`."""
-        with self._database.reading() as connection:
-            query = "SELECT name, current, replicas, canary, share FROM functions ORDER BY name"
-            return [
-                Wanted(
-                    name,
-                    current,
-                    replicas,
-                    canary=None if canary is None else CanaryWanted(canary, share),
-                )
-                for name, current, replicas, canary, share in connection.execute(query)
-            ]
+        query = "SELECT name, current, replicas, canary, share FROM functions ORDER BY name"
+        return self._unless_read(query, _as_wanted)
+
+    def _unless_read(self, query: str, make: Callable[[Any], T]) -> list[T]:
+        """What a query finds, read anew only when somebody has written since the last time."""
+        version = self._database.version()
+        before, found = self._read.get(query, (None, []))
+        if version != before:
+            with self._database.reading() as connection:
+                found = [make(row) for row in connection.execute(query)]
+            self._read[query] = version, found
+        return list(found)
 
     def revision(self, name: str, number: int) -> Revision:
         """One revision.
@@ -119,3 +124,9 @@ class Records:
             for rank, (_, serves, bundle, lock) in enumerate(of_one)
             if serves or rank < newest
         }
+
+
+def _as_wanted(row: tuple[Any, ...]) -> Wanted:
+    name, current, replicas, canary, share = row
+    tried = None if canary is None else CanaryWanted(canary, share)
+    return Wanted(name, current, replicas, canary=tried)

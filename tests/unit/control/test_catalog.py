@@ -440,3 +440,18 @@ def test_a_list_of_a_thousand_is_quick(catalog):
         assert len(catalog.functions()) == 1000
         times.append(time.perf_counter() - begin)
     assert min(times) < 0.1  # a guard against a slip in kind; the figure is the benchmark's
+
+
+def test_what_is_wanted_is_read_anew_when_this_or_another_process_has_written(tmp_path):
+    path = tmp_path / "catalog.db"
+    with Catalog(path) as ours, Catalog(path) as theirs:
+        ours.deploy(RICH, artifact(), wish=ScalingWish(0, 3))
+        for catalog in (ours, theirs):
+            assert [one.replicas for one in catalog.wanted()] == [1]
+            assert [one.scaling.replicas for one in catalog.scalable()] == [1]
+        theirs.decide(RICH.name, 3, "load")
+        for catalog in (ours, theirs):
+            assert [one.replicas for one in catalog.wanted()] == [3]
+            assert [one.scaling.replicas for one in catalog.scalable()] == [3]
+        catalog.wanted().clear()
+        assert len(catalog.wanted()) == 1, "what one reader does to its list is its own"

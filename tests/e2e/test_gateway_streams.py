@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
+import queue
 import signal
 from collections.abc import Iterator
 
@@ -118,3 +119,20 @@ def test_the_command_line_streams(house: House) -> None:
     assert (done.returncode, done.stdout) == (0, b"ONE\nTWO\n"), done.stderr
     done = house.dcf("function", "call", "parse", "--stream", input=b"1\n{\n2\n")
     assert (done.returncode, done.stdout) == (ExitCode.CALL, b"1\n2\n"), done.stderr
+
+
+def test_a_stream_finishes_where_it_began_while_another_revision_serves(house: House) -> None:
+    house.deploy(house.write("moving", SHOUT))
+    messages: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+    with Client(house.url, house.token) as client:
+        stream = client.stream("moving", iter(messages.get, b""))
+        messages.put(b"before")
+        assert next(stream) == b"BEFORE"
+        house.deploy(house.write("moving", SHOUT.replace("upper", "title")))
+        assert list(client.stream("moving", [b"new"])) == [b"New"]
+        messages.put(b"after")
+        assert next(stream) == b"AFTER"
+        assert len(house.replicas("moving")) == 2, "the old one waits for its stream"
+        messages.put(b"")
+        assert list(stream) == []
+    house.until(lambda: len(house.replicas("moving")) == 1)

@@ -14,8 +14,8 @@ from typing import Any
 import grpc
 import grpc.aio
 
-from dcf.errors import AddressInUse
 from dcf.wire import checks
+from dcf.wire.serving import start_on
 
 _DENIED = 7
 """gRPC's PERMISSION_DENIED: any number but 0 would do."""
@@ -86,13 +86,7 @@ class Checks:
         )
         handler = grpc.method_handlers_generic_handler(checks.SERVICE, {checks.METHOD: method})
         server.add_generic_rpc_handlers((handler,))
-        try:
-            path.unlink(missing_ok=True)  # noqa: ASYNC240  a socket's name, in memory
-            server.add_insecure_port(f"unix:{path}")
-        except (OSError, RuntimeError) as error:
-            raise AddressInUse(f"cannot listen on {path}: {error}") from error
-        await server.start()
-        path.chmod(0o600)  # noqa: ASYNC240  likewise
+        await start_on(path, server)
         self._server = server
 
     async def stop(self) -> None:

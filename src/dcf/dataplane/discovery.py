@@ -21,9 +21,10 @@ import grpc.aio
 from dcf.dataplane.resources import Packed, assignment, cluster
 from dcf.dataplane.stream import Stream
 from dcf.dataplane.subscription import Change
-from dcf.errors import AddressInUse, RoutesLate, RoutesRejected
+from dcf.errors import RoutesLate, RoutesRejected
 from dcf.model.routing import CallLimits, Destination
 from dcf.wire import envoy
+from dcf.wire.serving import start_on
 
 logger = logging.getLogger("dcf.dataplane")
 
@@ -83,13 +84,7 @@ class Discovery:
         }
         handler = grpc.method_handlers_generic_handler(envoy.SERVICE, methods)
         server.add_generic_rpc_handlers((handler,))
-        try:
-            path.unlink(missing_ok=True)  # noqa: ASYNC240  a socket's name, in memory
-            server.add_insecure_port(f"unix:{path}")
-        except (OSError, RuntimeError) as error:
-            raise AddressInUse(f"cannot listen on {path}: {error}") from error
-        await server.start()
-        path.chmod(0o600)  # noqa: ASYNC240  likewise
+        await start_on(path, server)
         self._server = server
 
     async def stop(self) -> None:

@@ -15,7 +15,7 @@ import grpc.aio
 from google.protobuf.message import DecodeError
 
 from dcf.control.near import nearest
-from dcf.errors import AddressInUse, BadRequest, DcfError, MethodNotAllowed
+from dcf.errors import BadRequest, DcfError, MethodNotAllowed
 from dcf.gateway.grpc.service import Method, Service
 from dcf.gateway.http.auth import Access, Door
 from dcf.gateway.plane import ControlPlane
@@ -23,6 +23,7 @@ from dcf.protocol import http
 from dcf.protocol.status import status_of
 from dcf.wire.failures import message_of
 from dcf.wire.gateway import MESSAGES, METHODS, SERVICE
+from dcf.wire.serving import start_on
 
 logger = logging.getLogger("dcf.gateway")
 
@@ -91,13 +92,7 @@ class GrpcServer:
         ]
         server = grpc.aio.server(options=bounds)
         server.add_generic_rpc_handlers((self._handler,))
-        try:
-            self._path.unlink(missing_ok=True)
-            server.add_insecure_port(f"unix:{self._path}")
-        except (OSError, RuntimeError) as error:
-            raise AddressInUse(f"cannot listen on {self._path}: {error}") from error
-        await server.start()
-        self._path.chmod(0o600)
+        await start_on(self._path, server)
         self._server = server
 
     async def stop(self) -> None:

@@ -5,6 +5,7 @@ import contextlib
 import http.client
 import json
 import os
+import re
 import socket
 import sys
 import threading
@@ -202,6 +203,9 @@ async def passing(_asked: Asked) -> Verdict:
 async def control(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Says what it was asked for."""
     head = (await reader.readuntil(b"\r\n\r\n")).decode()
+    length = re.search(r"^content-length: (\d+)\r$", head, re.MULTILINE)
+    # A connection that is closed with something unread loses the reply.
+    await reader.readexactly(int(length[1]) if length else 0)
     body = json.dumps({"control": head.split()[1]}).encode()
     writer.write(
         b"HTTP/1.1 404 Not Found\r\nconnection: close\r\ncontent-length: %d\r\n\r\n%b"

@@ -190,13 +190,13 @@ class ControlLoop:
         view = View(replicas, self._routing.confirmed(), frozenset(self._recorded))
         now = self._clock()
         found = turn(wanted, view, now, self._rules)
-        # Calls wait for no disk: it may be slow, or full.
-        routes = [action for action in found.actions if isinstance(action, Publish | Withdraw)]
-        for route in routes:
-            self._carry_out(route)
+        # Calls wait for no disk: it may be slow, or full. So routes come first, then the records.
+        for action in found.actions:
+            if isinstance(action, Publish | Withdraw):
+                self._carry_out(action)
         await self._record([action.event for action in found.actions if isinstance(action, Record)])
         for action in found.actions:
-            if action not in routes:
+            if not isinstance(action, Publish | Withdraw):
                 self._carry_out(action)
         self._routing.forget_all_but({one.function for one in wanted} | self.fleet.functions())
         waits = [found.due, self._replicas.end_overdue(now)]

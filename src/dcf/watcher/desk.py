@@ -157,7 +157,7 @@ class Desk:
             request,
             receive,
             settled,
-            request_id=request_id,
+            request_id=request_id if settings.request_ids else b"",
             last=last,
             arrived=now,
             limit=settings.timeout,
@@ -204,8 +204,7 @@ class Desk:
 
     def _hand_over(self, lane: Lane) -> None:
         submitted, self._submitted = self._submitted, []
-        for call in submitted:
-            lane.submit(call)
+        lane.submit(submitted)
 
     def is_stream(self, call: Call) -> bool:
         """Whether the body of a call over HTTP is many messages to the handler."""

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import queue
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any, Protocol
 
 from dcf.errors import UnsupportedReply
@@ -21,6 +20,7 @@ from dcf.function.reply import encode
 from dcf.function.request import CURRENT
 from dcf.watcher import per_message
 from dcf.watcher.call import Call
+from dcf.watcher.handover import Handover
 from dcf.watcher.loading import Handler
 from dcf.watcher.mailbox import Mailbox
 from dcf.watcher.streaming import Answered, StreamedReply, handler_error
@@ -40,8 +40,8 @@ class Lane(Protocol):
     concurrency: int
     generator: bool
 
-    def submit(self, call: Call) -> None:
-        """Runs the handler on ``call`` when its turn comes."""
+    def submit(self, calls: Sequence[Call]) -> None:
+        """Runs the handler on each of ``calls`` when its turn comes."""
 
     def cancel(self, call: Call) -> None:
         """Interrupts ``call``, which the handler is at work on, if that can be done."""
@@ -65,19 +65,18 @@ class ThreadLane:
         self.generator = generator
         self._answered = answered
         self._loop = loop
-        self._calls: queue.SimpleQueue[Call | None] = queue.SimpleQueue()
+        self._calls = Handover[Call | None]()
 
-    def submit(self, call: Call) -> None:
-        """Puts ``call`` behind those that wait."""
-        self._calls.put(call)
+    def submit(self, calls: Sequence[Call]) -> None:
+        """Puts ``calls`` behind those that wait."""
+        self._calls.give(calls)
 
     def cancel(self, call: Call) -> None:
         """Does nothing: a thread cannot be interrupted; the handler may ask ``req.cancelled``."""
 
     def close(self) -> None:
         """Ends each thread after the calls that wait."""
-        for _ in range(self.concurrency):
-            self._calls.put(None)
+        self._calls.give([None] * self.concurrency)
 
     def run(self, handler: Handler) -> None:
         """Serves until closed, in the thread that made the handler."""
@@ -94,9 +93,10 @@ class ThreadLane:
         self._serve(*work)
         for thread in others:
             thread.join()
+        self._calls.close()
 
     def _serve(self, handler: Handler, of_stream: Handler) -> None:
-        take = self._calls.get
+        take = self._calls.take
         while (call := take()) is not None:
             if call.request.cancelled:
                 continue
@@ -160,9 +160,10 @@ class LoopLane:
         self._handler: Handler | None = None
         self._of_stream: Handler | None = None
 
-    def submit(self, call: Call) -> None:
-        """Puts ``call`` behind those that wait."""
-        self._calls.post(call)
+    def submit(self, calls: Sequence[Call]) -> None:
+        """Puts ``calls`` behind those that wait."""
+        for call in calls:
+            self._calls.post(call)
 
     def cancel(self, call: Call) -> None:
         """Cancels the handler's task."""

@@ -98,6 +98,8 @@ class DirectProtocol(HttpToolsProtocol):
         self.ws_protocol_class = WebSocket
         self._parts: list[bytes] | None = None
         """Of the body, while nothing speaks against the direct way; else None."""
+        self._quiet_since = 0.0
+        self._clock: asyncio.TimerHandle | None = None
 
     # What the parser tells
 
@@ -152,6 +154,7 @@ class DirectProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The client is gone, or this end has closed the connection."""
         super().connection_lost(exc)
+        self._stop_clock()
         exchange: object = self.cycle
         if isinstance(exchange, Exchange) and exchange.call and not exchange.response_complete:
             exchange.call.end(CallError("the client went away"))
@@ -159,6 +162,7 @@ class DirectProtocol(HttpToolsProtocol):
     def handle_websocket_upgrade(self) -> None:
         """Leaves the connection to a WebSocket, if the request is one for that."""
         self.connections.discard(self)
+        self._stop_clock()
         before: RequestResponseCycle | None = self.cycle
         if before is not None and not before.response_complete:
             # Behind a call that is not answered yet: no client that means well does this.
@@ -166,6 +170,36 @@ class DirectProtocol(HttpToolsProtocol):
             return
         changed = WebSocket(self.transport, self._desk, self.server_state, self._app.settings)
         changed.open(self.parser.get_method().decode("ascii"), self.url, self.headers)
+
+    # Connections that nobody uses
+
+    def on_response_complete(self) -> None:
+        """A reply was sent, either way.
+
+        uvicorn's own sets a timer after each, and takes it back when the next request comes. This
+        has one for the connection, which looks when the last reply was.
+        """
+        if self.pipeline or self.flow.read_paused:
+            super().on_response_complete()
+            self._unset_keepalive_if_required()
+        self._quiet_since = self.loop.time()
+        if self._clock is None and not self.transport.is_closing():
+            self._clock = self.loop.call_later(self.timeout_keep_alive, self._close_if_quiet)
+
+    def _close_if_quiet(self) -> None:
+        self._clock = None
+        if self.cycle is not None and not self.cycle.response_complete:
+            return  # the reply to come starts the clock anew
+        left = self._quiet_since + self.timeout_keep_alive - self.loop.time()
+        if left > 0:
+            self._clock = self.loop.call_later(left, self._close_if_quiet)
+        else:
+            self.timeout_keep_alive_handler()
+
+    def _stop_clock(self) -> None:
+        if self._clock is not None:
+            self._clock.cancel()
+            self._clock = None
 
     # The two ways
 

@@ -1,0 +1,120 @@
+"""When a connection on which nobody calls is closed."""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator, Sequence
+from functools import wraps
+from time import monotonic
+
+from dcf.function.reply import encode
+from dcf.settings import WatcherSettings
+from dcf.watcher.app import App
+from dcf.watcher.call import Call
+from dcf.watcher.desk import Desk
+from dcf.watcher.direct import DirectProtocol
+from dcf.watcher.life import Life
+from dcf.watcher.server import Server
+
+QUIET = 0.4
+CALL = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\nhi"
+PROBE = b"GET /-/health HTTP/1.1\r\nhost: x\r\n\r\n"
+
+
+def on_a_loop(test):
+    @wraps(test)
+    def run():
+        asyncio.run(asyncio.wait_for(test(), 30))
+
+    return run
+
+
+class LateEcho:
+    """Answers after a while, on the loop."""
+
+    concurrency, generator = 1, False
+
+    def __init__(self, desk: Desk, wait: float) -> None:
+        self.desk = desk
+        self.wait = wait
+
+    def submit(self, calls: Sequence[Call]) -> None:
+        for call in calls:
+            call.outcome = encode(call.request.input)
+            asyncio.get_running_loop().call_later(self.wait, self.desk.answered, call)
+
+    def cancel(self, call: Call) -> None: ...
+
+    def close(self) -> None: ...
+
+
+@contextlib.asynccontextmanager
+async def connected(
+    wait: float = 0.0,
+) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """A connection to a server that closes quiet ones soon."""
+    loop, reports = asyncio.get_running_loop(), os.open(os.devnull, os.O_WRONLY)
+    app = App(WatcherSettings(), Life(reports), loop, lambda _: None)
+    app.desk.open(LateEcho(app.desk, wait))
+    server = Server(app, DirectProtocol, drain=1, on_started=lambda: None)
+    server.config.load()
+
+    def protocol() -> DirectProtocol:
+        state = server.server_state
+        one = DirectProtocol(config=server.config, server_state=state, app_state={}, app=app)
+        one.timeout_keep_alive = QUIET  # type: ignore[assignment]  # uvicorn knows whole seconds
+        return one
+
+    listening = await loop.create_server(protocol, "127.0.0.1", 0)
+    reader, writer = await asyncio.open_connection(*listening.sockets[0].getsockname())
+    try:
+        yield reader, writer
+    finally:
+        writer.close()
+        await writer.wait_closed()
+        listening.close()
+        await listening.wait_closed()
+        await asyncio.gather(*server.server_state.tasks)
+        os.close(reports)
+
+
+async def reply(reader: asyncio.StreamReader) -> None:
+    head = await reader.readuntil(b"\r\n\r\n")
+    length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
+    await reader.readexactly(length)
+
+
+async def closed_after(reader: asyncio.StreamReader) -> float:
+    begin = monotonic()
+    async with asyncio.timeout(10):
+        assert await reader.read() == b""
+    return monotonic() - begin
+
+
+@on_a_loop
+async def test_it_is_closed_some_time_after_the_last_reply_whichever_way_that_went():
+    for last in (CALL, PROBE):
+        async with connected() as (reader, writer):
+            for request in (CALL, PROBE, CALL, last):
+                writer.write(request)
+                await reply(reader)
+                await asyncio.sleep(QUIET / 4)
+            assert 0.5 * QUIET < await closed_after(reader) < 5 * QUIET
+
+
+@on_a_loop
+async def test_a_call_that_takes_longer_is_not_cut_off():
+    async with connected(wait=2.5 * QUIET) as (reader, writer):
+        for _ in range(2):
+            writer.write(CALL)
+            await reply(reader)
+        assert 0.7 * QUIET < await closed_after(reader) < 5 * QUIET
+
+
+@on_a_loop
+async def test_calls_that_were_sent_ahead_are_all_answered_first():
+    async with connected(wait=QUIET) as (reader, writer):
+        writer.write(3 * CALL)
+        for _ in range(3):
+            await reply(reader)
+        assert 0.7 * QUIET < await closed_after(reader) < 5 * QUIET

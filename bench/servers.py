@@ -20,6 +20,7 @@ from typing import IO
 from bench.figures import BenchFailed
 from bench.load import BINARY
 
+from dcf.engines.local.replica import replica_environment
 from dcf.settings import WatcherSettings
 
 APPS = Path(__file__).parent / "apps"
@@ -132,7 +133,7 @@ def watcher(
     return running(
         [python, *starter],
         f"http://127.0.0.1:{port}/",
-        environment=settings.to_mapping(),
+        environment=replica_environment(settings, {}, {}, os.environ),
         probe=probe,
         folder=root,
     )

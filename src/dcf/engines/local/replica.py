@@ -17,6 +17,15 @@ from dcf.supervision.child import Child, Exit
 FOREIGN = ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "VIRTUAL_ENV", "CONDA_PREFIX")
 """Variables that would lead the replica's Python to packages that are not the function's."""
 
+MEMORY = {
+    "MALLOC_MMAP_THRESHOLD_": str(32 * 1024**2),
+    "MALLOC_TRIM_THRESHOLD_": str(64 * 1024**2),
+}
+"""Variables of glibc's allocator (``mallopt(3)``); the user's own come before them. By itself glibc
+gives the memory of each body or array of a megabyte back to the system and asks for it anew for the
+next, page by page: two fifths of the time of such a call. These are the bounds that it comes to once a
+block of 32 MiB was freed. Why: docs/decisions/0026-memory-of-replicas.md."""
+
 OVERDUE = 5.0
 """Seconds to wait for a replica that should have given its start up by itself; a constructor that
 holds the interpreter's lock can keep it from that."""
@@ -66,7 +75,8 @@ def replica_environment(
         for name, value in base.items()
         if name not in FOREIGN and not name.startswith(RESERVED_PREFIX)
     }
-    return {**kept, **environment, **extra, **settings.to_mapping(), "PYTHONUNBUFFERED": "1"}
+    own = {**extra, **settings.to_mapping(), "PYTHONUNBUFFERED": "1"}
+    return {**MEMORY, **kept, **environment, **own}
 
 
 class LocalReplica:

@@ -176,6 +176,8 @@ class WatcherSettings:
         ping: Seconds between two pings on a WebSocket, and in which its client must have answered
             the one before. 20: less than the minute after which routers forget a quiet connection.
         log_level: Least level of the watcher's own lines in the log.
+        request_ids: Whether replies carry their call's id. A gateway's Envoy writes it in any case,
+            and has less work with a reply that does not.
         log_failure: Whether a start that failed is told in the log as well, for a parent that keeps
             logs and shows nobody the report.
         lifeline: Whether the end of standard input means that the parent is gone and the watcher
@@ -205,6 +207,7 @@ class WatcherSettings:
     max_message: int = 64 * 1024**2
     ping: float = 20.0
     log_level: str = "INFO"
+    request_ids: bool = True
     log_failure: bool = False
     lifeline: bool = False
     memory_limit: int = 0
@@ -244,8 +247,9 @@ class DataplaneSettings:
         headers: KiB of a request's headers; more is answered with 431. 64: a cookie jar, no body.
         headers_timeout: Seconds until a request's headers are there. 10: no honest client dawdles.
         idle_connection: Seconds that a client's connection stays open without a call. 300.
-        idle_stream: Seconds without a byte either way after which a call is ended. A day: longer
-            than any deadline, so that the watcher, which keeps the deadlines, always comes first.
+        idle_stream: Seconds without a byte either way after which a request is ended that waits
+            for a replica, or is none of a function. A day: longer than any deadline, so that who
+            answers, and keeps the deadlines, always comes first.
         open: Whether calls need no key: on loopback. Otherwise Envoy lets nothing but the health
             check through without one.
         cors: Origins that browsers may call from, with commas between them; ``*`` is all, "" none.

@@ -52,7 +52,7 @@ def test_a_call_and_its_line_in_the_log(echo):
     assert "handler" in headers["server-timing"]
     assert not [name for name in headers if name.startswith("x-envoy") or name == "server"]
     [line] = echo.access_log(1)
-    expected = {"function": "echo", "revision": 7, "status": 200, "request_id": "my own"}
+    expected = {"function": "echo", "revision": "7", "status": 200, "request_id": "my own"}
     assert expected.items() <= line.items()
     assert line["path"] == "/function/echo/a/b"
     assert line["ms"] >= 0

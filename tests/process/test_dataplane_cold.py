@@ -114,7 +114,7 @@ def test_a_call_is_held_until_there_is_a_replica(plane, gate, launch):
     told = plane.call("/function/echo/headers", b"warm", x_dcf_held_ms="1")[2]
     assert "x-dcf-held-ms" not in json.loads(told), "a caller cannot say that it was held"
     lines = plane.access_log(2)
-    first = {"function": "echo", "revision": 3, "request_id": "mine", "client": "127.0.0.1"}
+    first = {"function": "echo", "revision": "3", "request_id": "mine", "client": "127.0.0.1"}
     assert first.items() <= lines[0].items(), (lines, seen)
     assert lines[1]["request_id"] != "mine"
     assert len(plane.asked) == 1, "a warm call is not asked about"

@@ -15,7 +15,7 @@ from typing import Any
 from dcf.dataplane.cold import asking_listener, cold_clusters, cold_listener
 from dcf.dataplane.grpc import BRIDGE, GRPC, STREAMS
 from dcf.dataplane.keys import KEYS
-from dcf.dataplane.listener import CONTROL, private_listener, public_listener
+from dcf.dataplane.listener import CONTROL, NO_REVISION, private_listener, public_listener
 from dcf.settings import DataplaneSettings
 
 DISCOVERY = "Discovery"
@@ -141,7 +141,7 @@ def _pipe(path: Path) -> dict[str, Any]:
 
 
 def _cluster(name: str, path: Path, protocol: dict[str, Any]) -> dict[str, Any]:
-    endpoint = {"endpoint": {"address": {"pipe": {"path": str(path)}}}}
+    endpoint = {"endpoint": {"address": {"pipe": {"path": str(path)}}, "hostname": NO_REVISION}}
     return {
         "name": name,
         "type": "STATIC",
@@ -178,7 +178,9 @@ def _statistics() -> dict[str, Any]:
     bounds = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 30_000, 60_000, 300_000]
     bounds.append(86_400_000)
     # What nobody reads is not kept: it would be some hundred numbers for each function.
-    kept = [{"suffix": f".{name}"} for name in CLUSTER_STATISTICS]
+    # Nor what Envoy counts once more, under one more word, of clients near and far.
+    counted = rf"cluster\.[^.]+\.({'|'.join(CLUSTER_STATISTICS)})"
+    kept: list[dict[str, Any]] = [{"safe_regex": {"regex": counted}}]
     kept += [{"prefix": prefix} for prefix in ("http.public.", "server.", "control_plane.")]
     return {
         "stats_matcher": {"inclusion_list": {"patterns": kept}},

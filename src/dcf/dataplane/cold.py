@@ -18,6 +18,7 @@ from dcf.dataplane.listener import (
     CLIENT,
     COLD,
     CONTROL,
+    NO_REVISION,
     access_log,
     calls_route,
     pick,
@@ -70,7 +71,7 @@ def cold_listener(settings: DataplaneSettings, path: Path) -> dict[str, Any]:
                     "request_headers_to_remove": [CLIENT],
                     # A name that is still no cluster is one of whose calls nobody could say
                     # anything; the control plane tells what it knows.
-                    "routes": [calls_route(settings, pick(CONTROL))],
+                    "routes": [calls_route(pick(CONTROL))],
                 }
             ],
         },
@@ -207,7 +208,7 @@ def _cluster(
     name: str, path: Path, protocol: dict[str, Any], more: dict[str, Any] | None = None
 ) -> dict[str, Any]:
     options = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
-    endpoint = {"endpoint": {"address": {"pipe": {"path": str(path)}}}}
+    endpoint = {"endpoint": {"address": {"pipe": {"path": str(path)}}, "hostname": NO_REVISION}}
     bounds = ("max_connections", "max_pending_requests", "max_requests", "max_retries")
     return {
         "name": name,

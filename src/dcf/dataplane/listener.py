@@ -20,8 +20,8 @@ COLD = "Cold"
 CLIENT = "x-dcf-client"
 """Tells that listener what the others know: the client's address, for the log. Also here it tells
 which calls went there."""
-METADATA = "dcf"
-"""Key of what is told of a replica beside its address."""
+NO_REVISION = "-"
+"""In the log's place of a revision, of what is no replica."""
 
 ATTEMPTS = 100
 """Times that a call is sent anew which no replica has seen, all within some 2.5 s: until the
@@ -36,9 +36,11 @@ def pick(missing: str) -> str:
     Args:
         missing: The cluster for a name that is none. A path without a name is the control plane's.
     """
+    # The route has matched what comes before the name.
     return f"""
+local match = string.match
 function envoy_on_route(handle)
-  local name = string.match(handle:headers():get(":path"), "^{http.FUNCTION_PREFIX}([a-z][^/?]*)")
+  local name = match(handle:headers():get(":path"), "^[a-z][^/?]*", {len(http.FUNCTION_PREFIX) + 1})
   if not name then
     return "{CONTROL}"
   end
@@ -50,6 +52,9 @@ end
 PICK = pick(COLD)
 """A name that is no cluster has no ready replica, or is unknown: its call goes to where calls are
 held, and from there on or not."""
+
+NEVER = "0s"
+"""How Envoy is told that there is no limit of time."""
 
 UPSTREAM_TIME = "%COMMON_DURATION(DS_RX_BEG:US_RX_BEG:us)%e-3"
 """Milliseconds from a request's first byte to the first byte of the replica's reply. Envoy knows
@@ -127,7 +132,7 @@ def _http(settings: DataplaneSettings, *, public: bool) -> dict[str, Any]:
             "connection_keepalive": {"interval": "60s", "timeout": "20s"},
         },
         "common_http_protocol_options": {"idle_timeout": f"{settings.idle_connection:g}s"},
-        "stream_idle_timeout": f"{settings.idle_stream:.0f}s",
+        "stream_idle_timeout": NEVER,  # routes say so, if at all
         "request_headers_timeout": f"{settings.headers_timeout:g}s",
         "max_request_headers_kb": settings.headers,
         "use_remote_address": True,
@@ -168,14 +173,15 @@ def router() -> dict[str, Any]:
 
 def unhurried(settings: DataplaneSettings) -> dict[str, str]:
     """Bodies and replies take the time they take; see ``DataplaneSettings.idle_stream``."""
-    return {"timeout": "0s", "idle_timeout": f"{settings.idle_stream:.0f}s"}
+    return {"timeout": NEVER, "idle_timeout": f"{settings.idle_stream:.0f}s"}
 
 
-def calls_route(settings: DataplaneSettings, source: str) -> dict[str, Any]:
-    """The route of all calls.
+def calls_route(source: str) -> dict[str, Any]:
+    """The route of all calls, which may take as long as their watcher lets them: it keeps deadlines
+    and pings, and a replica that does neither is ended. A clock here that each byte sets back, even
+    if it never strikes, would cost a call as much as the choice of its function.
 
     Args:
-        settings: Bounds.
         source: The Lua that picks the cluster.
     """
     specifier = {
@@ -188,7 +194,7 @@ def calls_route(settings: DataplaneSettings, source: str) -> dict[str, Any]:
     }
     function = {
         "inline_cluster_specifier_plugin": {"extension": specifier},
-        **unhurried(settings),
+        "timeout": NEVER,
         "retry_policy": {
             # Only where the replica cannot have begun: the connection was refused, or it broke
             # before a byte was sent.
@@ -217,7 +223,7 @@ def calls_route(settings: DataplaneSettings, source: str) -> dict[str, Any]:
 
 def _pages_route(settings: DataplaneSettings) -> dict[str, Any]:
     """The route of WebSockets that web pages open."""
-    route = calls_route(settings, foreign_page(settings.cors, PICK))
+    route = calls_route(foreign_page(settings.cors, PICK))
     upgrade = {"exact": "websocket", "ignore_case": True}
     route["match"]["headers"] = [
         {"name": "upgrade", "string_match": upgrade},
@@ -227,7 +233,7 @@ def _pages_route(settings: DataplaneSettings) -> dict[str, Any]:
 
 
 def _routes(settings: DataplaneSettings, *, public: bool) -> dict[str, Any]:
-    calls = [calls_route(settings, PICK)]
+    calls = [calls_route(PICK)]
     if public and "*" not in allowed_origins(settings.cors):
         calls.insert(0, _pages_route(settings))
     rest = {"match": {"prefix": "/"}, "route": {"cluster": CONTROL, **unhurried(settings)}}
@@ -271,7 +277,7 @@ def access_log() -> dict[str, Any]:
         "time": "%START_TIME%",
         "request_id": f"%REQ({http.REQUEST_ID})%",
         "function": "%UPSTREAM_CLUSTER%",
-        "revision": f"%METADATA(UPSTREAM_HOST:{METADATA}:revision)%",
+        "revision": "%UPSTREAM_HOST_NAME%",  # a tenth of what metadata would cost
         "replica": "%UPSTREAM_HOST%",
         "client": "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%",
         "method": "%REQ(:METHOD)%",

@@ -11,13 +11,13 @@ from typing import Any
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.duration_pb2 import Duration
 
-from dcf.dataplane.listener import METADATA
+from dcf.dataplane.listener import NO_REVISION
 from dcf.model.routing import CallLimits, Destination
 from dcf.wire import envoy
 
 _EDS = 3
-_LEAST_REQUEST = 1
 _V3 = 2
+_FULL_SCAN = 1
 """Values of Envoy's enums."""
 
 IDLE = 60
@@ -26,11 +26,6 @@ its end, so that it never closes a connection that a call is just being sent on.
 
 _WEIGHT = 1000
 """Envoy's weights are whole numbers: a share is told to a thousandth of a percent."""
-
-_CHOICES = 16
-"""Replicas that are drawn for a call, of which the least busy gets it. With Envoy's own 2, of two
-replicas the busy one is drawn twice for every fourth call; a handler that takes one call at a time
-has it wait then, beside an idle one. Of ten replicas, 16 draws miss a given one for every fifth."""
 
 NEVER, ALWAYS = 0, 100
 """Percent."""
@@ -57,13 +52,9 @@ def cluster(name: str, limits: CallLimits) -> Packed:
         type=_EDS,
         eds_cluster_config={"eds_config": {"ads": {}, "resource_api_version": _V3}},
         connect_timeout=_seconds(limits.connect_timeout),
-        lb_policy=_LEAST_REQUEST,
-        least_request_lb_config={"choice_count": {"value": _CHOICES}},
-        common_lb_config={
-            "locality_weighted_lb_config": {},
-            # Another share is in force at once, not up to a second later.
-            "update_merge_window": Duration(),
-        },
+        load_balancing_policy={"policies": [{"typed_extension_config": _BALANCE}]},
+        # Another share is in force at once, not up to a second later.
+        common_lb_config={"update_merge_window": Duration()},
         circuit_breakers={
             "thresholds": [
                 {
@@ -131,11 +122,9 @@ def _endpoint(destination: Destination) -> Any:
         address = {"socket_address": {"address": str(ip), "port_value": int(port)}}
     else:
         raise ValueError(f"{destination.endpoint!r} is neither unix:PATH nor tcp:IP:PORT")
-    endpoint = envoy.LbEndpoint(endpoint={"address": address})
-    if destination.revision:
-        told = endpoint.metadata.filter_metadata[METADATA]
-        told.fields["revision"].number_value = destination.revision
-    return endpoint
+    return envoy.LbEndpoint(
+        endpoint={"address": address, "hostname": str(destination.revision or NO_REVISION)}
+    )
 
 
 def _http(limits: CallLimits) -> Any:
@@ -161,6 +150,20 @@ def _seconds(number: float) -> Duration:
 
 def _any(url: str, message: Any) -> AnyMessage:
     return AnyMessage(type_url=url, value=message.SerializeToString(deterministic=True))
+
+
+_BALANCE = {
+    "name": "least busy",
+    "typed_config": _any(
+        envoy.LEAST_REQUEST,
+        envoy.LeastRequest(
+            locality_lb_config={"locality_weighted_lb_config": {}},
+            # All of them are looked at. Of a few that are drawn, as is Envoy's own way, a busy one
+            # may be the best: its call waits, beside an idle replica, for the one before.
+            selection_method=_FULL_SCAN,
+        ),
+    ),
+}
 
 
 def _pack(message: Any) -> Packed:

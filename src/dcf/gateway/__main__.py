@@ -116,7 +116,9 @@ def _join(
         replicas=places.replicas,
         sockets=places.gateway_runtime,
         secrets=places.secrets,
-        settings=WatcherSettings(start_timeout=settings.start_timeout, log_failure=True),
+        settings=WatcherSettings(
+            start_timeout=settings.start_timeout, request_ids=False, log_failure=True
+        ),
         extra={GATEWAY: f"unix:{sockets.calls}"},
     )
     loop = ControlLoop(catalog, engine, routing, stager, start_timeout=settings.start_timeout)

@@ -21,12 +21,12 @@ logger = logging.getLogger("dcf.watcher")
 
 def headers_of(call: Call, outcome: Encoded) -> Headers:
     """The headers of a call's reply, but those about length and connection."""
-    return [
-        (b"content-type", outcome.content_type),
-        (_REQUEST_ID, call.request_id),
-        (_SERVER_TIMING, call.timing()),
-        *outcome.headers,
-    ]
+    headers = [(b"content-type", outcome.content_type), (_SERVER_TIMING, call.timing())]
+    if call.request_id:
+        headers.append((_REQUEST_ID, call.request_id))
+    if outcome.headers:
+        headers += outcome.headers
+    return headers
 
 
 def refusal(error: DcfError, call: Call | None, headers: Headers) -> tuple[int, Headers, bytes]:
@@ -40,17 +40,18 @@ def refusal(error: DcfError, call: Call | None, headers: Headers) -> tuple[int, 
     Returns:
         Status, headers but those about length and connection, and the body: a problem document.
     """
+    found = [(b"content-type", http.PROBLEM.encode())]
     if call is not None:
-        request_id = call.request_id
+        request_id = call.request.request_id
         log_failure(error, call)
-    else:
-        request_id = dict(headers).get(_REQUEST_ID, b"")
-    found = [(b"content-type", http.PROBLEM.encode()), (_REQUEST_ID, request_id)]
-    if call is not None:
         found.append((_SERVER_TIMING, call.timing()))
+    else:
+        request_id = dict(headers).get(_REQUEST_ID, b"").decode("latin-1")
+    if call is None or call.request_id:
+        found.append((_REQUEST_ID, request_id.encode("latin-1")))
     if isinstance(error, Overloaded | NotReady):
         found.append((_RETRY_AFTER, b"%d" % getattr(error, "retry_after", 1)))
-    body = to_problem(error, request_id.decode("latin-1"))
+    body = to_problem(error, request_id)
     return status_of(type(error)).http, found, body
 
 

@@ -64,7 +64,7 @@ class Call:
 
     Attributes:
         request: What the handler is given.
-        request_id: The call's id, ready for a header.
+        request_id: The call's id, ready for a header; empty where the reply need not tell it.
         arrived: When the headers were here.
         deadline: When the call is given up.
         limit: Seconds that the handler has for a reply.

@@ -12,7 +12,6 @@ from dcf.wire.messages import build
 
 _ANY = ".google.protobuf.Any"
 _DURATION = ".google.protobuf.Duration"
-_STRUCT = ".google.protobuf.Struct"
 _UINT32 = ".google.protobuf.UInt32Value"
 _UINT64 = ".google.protobuf.UInt64Value"
 
@@ -42,12 +41,11 @@ _MESSAGES = build(
         "Pipe": {"path": (1, "string")},
         "Address": {"socket_address": (1, "SocketAddress"), "pipe": (2, "Pipe")},
         "Locality": {"sub_zone": (3, "string")},
-        "Metadata": {"filter_metadata": (1, f"map<string,{_STRUCT}>")},
         "Empty": {},
         "ConfigSource": {"ads": (3, "Empty"), "resource_api_version": (6, "int32")},
         # In config/endpoint/v3.
-        "Endpoint": {"address": (1, "Address")},
-        "LbEndpoint": {"endpoint": (1, "Endpoint"), "metadata": (3, "Metadata")},
+        "Endpoint": {"address": (1, "Address"), "hostname": (3, "string")},
+        "LbEndpoint": {"endpoint": (1, "Endpoint")},
         "LocalityLbEndpoints": {
             "locality": (1, "Locality"),
             "lb_endpoints": (2, "[LbEndpoint]"),
@@ -79,23 +77,27 @@ _MESSAGES = build(
             "max_ejection_time": (21, _DURATION),
         },
         "EdsClusterConfig": {"eds_config": (1, "ConfigSource")},
-        "CommonLbConfig": {
-            "locality_weighted_lb_config": (3, "Empty"),
-            "update_merge_window": (4, _DURATION),
-        },
-        "LeastRequest": {"choice_count": (1, _UINT32)},
+        "CommonLbConfig": {"update_merge_window": (4, _DURATION)},
+        "TypedExtensionConfig": {"name": (1, "string"), "typed_config": (2, _ANY)},
+        "Policy": {"typed_extension_config": (4, "TypedExtensionConfig")},
+        "LoadBalancingPolicy": {"policies": (1, "[Policy]")},
         "Cluster": {
             "name": (1, "string"),
             "type": (2, "int32"),
             "eds_cluster_config": (3, "EdsClusterConfig"),
             "connect_timeout": (4, _DURATION),
-            "lb_policy": (6, "int32"),
             "circuit_breakers": (10, "CircuitBreakers"),
             "outlier_detection": (19, "OutlierDetection"),
             "load_assignment": (33, "ClusterLoadAssignment"),
             "common_lb_config": (27, "CommonLbConfig"),
-            "least_request_lb_config": (37, "LeastRequest"),
             "typed_extension_protocol_options": (36, f"map<string,{_ANY}>"),
+            "load_balancing_policy": (41, "LoadBalancingPolicy"),
+        },
+        # In extensions/load_balancing_policies, common/v3 and least_request/v3.
+        "LocalityLbConfig": {"locality_weighted_lb_config": (2, "Empty")},
+        "LeastRequest": {
+            "locality_lb_config": (4, "LocalityLbConfig"),
+            "selection_method": (6, "int32"),
         },
         # In config/core/v3 again.
         "HttpProtocolOptions": {
@@ -122,6 +124,7 @@ Resource: Any = _MESSAGES["Resource"]
 Cluster: Any = _MESSAGES["Cluster"]
 ClusterLoadAssignment: Any = _MESSAGES["ClusterLoadAssignment"]
 LbEndpoint: Any = _MESSAGES["LbEndpoint"]
+LeastRequest: Any = _MESSAGES["LeastRequest"]
 UpstreamHttpOptions: Any = _MESSAGES["UpstreamHttpOptions"]
 BodySizeLimit: Any = _MESSAGES["BodySizeLimit"]
 Empty: Any = _MESSAGES["Empty"]
@@ -130,6 +133,7 @@ _PREFIX = "type.googleapis.com/envoy."
 CLUSTER = _PREFIX + "config.cluster.v3.Cluster"
 ASSIGNMENT = _PREFIX + "config.endpoint.v3.ClusterLoadAssignment"
 UPSTREAM_HTTP_OPTIONS = _PREFIX + "extensions.upstreams.http.v3.HttpProtocolOptions"
+LEAST_REQUEST = _PREFIX + "extensions.load_balancing_policies.least_request.v3.LeastRequest"
 BODY_SIZE_LIMIT = _PREFIX + "extensions.filters.http.body_size_limit.v3.BodySizeLimit"
 UPSTREAM_CODEC = _PREFIX + "extensions.filters.http.upstream_codec.v3.UpstreamCodec"
 """Type URLs: what the bytes in an ``Any`` are."""

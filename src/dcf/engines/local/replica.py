@@ -23,8 +23,8 @@ MEMORY = {
 }
 """Variables of glibc's allocator (``mallopt(3)``); the user's own come before them. By itself glibc
 gives the memory of each body or array of a megabyte back to the system and asks for it anew for the
-next, page by page: two fifths of the time of such a call. These are the bounds that it comes to once a
-block of 32 MiB was freed. Why: docs/decisions/0026-memory-of-replicas.md."""
+next, page by page: two fifths of the time of such a call. These are the bounds that it comes to
+once a block of 32 MiB was freed. Why: docs/decisions/0026-memory-of-replicas.md."""
 
 OVERDUE = 5.0
 """Seconds to wait for a replica that should have given its start up by itself; a constructor that

@@ -188,7 +188,7 @@ class DirectProtocol(HttpToolsProtocol):
 
     def _close_if_quiet(self) -> None:
         self._clock = None
-        if self.cycle is not None and not self.cycle.response_complete:
+        if not self.cycle.response_complete:
             return  # the reply to come starts the clock anew
         left = self._quiet_since + self.timeout_keep_alive - self.loop.time()
         if left > 0:

@@ -103,7 +103,7 @@ def test_replies(stub, plane):
         assert invoke(stub, "x" * size) == "x" * size
         assert invoke(stub, "x" * size + "é" * 3) == "x" * size + "é" * 3
     line = plane.access_log(1)[0]
-    assert (line["function"], line["revision"], line["path"]) == ("kit", 3, "/function/kit")
+    assert (line["function"], line["revision"], line["path"]) == ("kit", "3", "/function/kit")
     assert (line["status"], line["grpc"]) == (200, None)
 
 

@@ -6,10 +6,12 @@ import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 
 from dcf import errors
+from process.conftest import Running
 
 ECHO = """
 class Handler:
@@ -100,6 +102,27 @@ def test_every_reply_has_an_id_and_a_timing(launch):
     assert first.headers["x-request-id"] != second.headers["x-request-id"]
     assert first.headers["server-timing"].startswith("queue;dur=")
     assert ", handler;dur=" in first.headers["server-timing"]
+
+
+def test_behind_a_gateway_it_is_the_one_who_names_calls(launch):
+    running = launch("def Handler(req): return str(1 / int(req.text))", request_ids=False)
+    for sent, status in ((b"1", 200), (b"0", 500)):
+        head, _, body = answer(running, sent).partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 %d " % status)
+        assert b"\r\nserver-timing: " in head
+        assert b"x-request-id" not in head
+    assert json.loads(body)["request_id"] == "mine"
+    assert "call mine: Traceback" in running.log
+
+
+def answer(running: Running, body: bytes) -> bytes:
+    """A whole reply, to the byte."""
+    head = b"POST / HTTP/1.1\r\nhost: x\r\nconnection: close\r\nx-request-id: mine\r\n"
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(20)
+        connection.connect(running.endpoint.removeprefix("unix:"))
+        connection.sendall(b"%bcontent-length: %d\r\n\r\n%b" % (head, len(body), body))
+        return b"".join(iter(partial(connection.recv, 65536), b""))
 
 
 def test_an_exception_is_told_and_the_replica_lives_on(launch):

@@ -37,6 +37,7 @@ def test_the_watchers_defaults():
         "max_message": 64 * 1024**2,
         "ping": 20.0,
         "log_level": "INFO",
+        "request_ids": True,
         "log_failure": False,
         "lifeline": False,
         "memory_limit": 0,

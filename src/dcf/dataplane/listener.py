@@ -133,6 +133,8 @@ def _http(settings: DataplaneSettings, *, public: bool) -> dict[str, Any]:
         },
         "common_http_protocol_options": {"idle_timeout": f"{settings.idle_connection:g}s"},
         "stream_idle_timeout": NEVER,  # routes say so, if at all
+        # HTTP/2: the end of a reply that its client does not take.
+        "stream_flush_timeout": f"{settings.idle_stream:.0f}s",
         "request_headers_timeout": f"{settings.headers_timeout:g}s",
         "max_request_headers_kb": settings.headers,
         "use_remote_address": True,

@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from dcf.engines.local.gpu import Gpu, Inventory, Nvml, reserve, restrict, visible_devices
+from dcf.engines.local.replica import replica_environment
 from dcf.engines.local.workspace import workspace
 from dcf.errors import GpuUnavailable, StorageError
+from dcf.settings import WatcherSettings
 
 GIB = 1 << 30
 
@@ -118,3 +120,18 @@ def test_a_folder_for_sockets_that_is_a_link_is_refused(tmp_path):
     (tmp_path / "s").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(StorageError, match="not this user's own"):
         workspace(tmp_path / "w", tmp_path / "s").__enter__()
+
+
+@pytest.mark.parametrize(
+    ("memory", "kept"), [(0, 64 << 20), (4 * GIB, 64 << 20), (256 << 20, 32 << 20)]
+)
+def test_how_much_free_memory_a_replica_keeps_goes_by_its_limit(memory, kept):
+    found = replica_environment(WatcherSettings(), {}, {}, {}, memory=memory)
+    assert found["MALLOC_TRIM_THRESHOLD_"] == str(kept)
+    assert found["MALLOC_MMAP_THRESHOLD_"] == str(kept // 2)
+
+
+def test_what_the_user_or_the_author_says_of_memory_counts():
+    around, author = {"MALLOC_TRIM_THRESHOLD_": "1"}, {"MALLOC_MMAP_THRESHOLD_": "2"}
+    found = replica_environment(WatcherSettings(), author, {}, around)
+    assert (found["MALLOC_TRIM_THRESHOLD_"], found["MALLOC_MMAP_THRESHOLD_"]) == ("1", "2")

@@ -111,7 +111,9 @@ class LocalEngine:
         return ProcessSpec(
             name=PREFIX + spec.id,
             command=(str(spec.python), "-m", "dcf.watcher"),
-            env=replica_environment(settings, spec.environment, extra, base),
+            env=replica_environment(
+                settings, spec.environment, extra, base, memory=confinement.memory
+            ),
             cwd=str(spec.source),
             lifeline=True,
             reports=True,

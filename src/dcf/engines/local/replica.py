@@ -17,14 +17,14 @@ from dcf.supervision.child import Child, Exit
 FOREIGN = ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "VIRTUAL_ENV", "CONDA_PREFIX")
 """Variables that would lead the replica's Python to packages that are not the function's."""
 
-MEMORY = {
-    "MALLOC_MMAP_THRESHOLD_": str(32 * 1024**2),
-    "MALLOC_TRIM_THRESHOLD_": str(64 * 1024**2),
-}
-"""Variables of glibc's allocator (``mallopt(3)``); the user's own come before them. By itself glibc
-gives the memory of each body or array of a megabyte back to the system and asks for it anew for the
-next, page by page: two fifths of the time of such a call. These are the bounds that it comes to
-once a block of 32 MiB was freed. Why: docs/decisions/0026-memory-of-replicas.md."""
+KEPT = 64 * 1024**2
+"""Bytes of free memory that glibc keeps for the next body instead of giving them back. Left to
+itself it gives those of each body or array of a megabyte back to the system and asks for them anew,
+page by page: two fifths of the time of such a call. It is what glibc comes to by itself once a
+block of 32 MiB was freed. Why: docs/decisions/0026-memory-of-replicas.md."""
+
+KEPT_OF_LIMIT = 8
+"""The part of a memory limit that may be kept so: each thread keeps its own."""
 
 OVERDUE = 5.0
 """Seconds to wait for a replica that should have given its start up by itself; a constructor that
@@ -61,6 +61,8 @@ def replica_environment(
     environment: Mapping[str, str],
     extra: Mapping[str, str],
     base: Mapping[str, str],
+    *,
+    memory: int = 0,
 ) -> dict[str, str]:
     """The whole environment of a replica's process.
 
@@ -69,6 +71,7 @@ def replica_environment(
         environment: The author's variables.
         extra: Variables of the framework's own.
         base: The environment on which the others are laid.
+        memory: Bytes that the replica may have; 0 is no limit.
     """
     kept = {
         name: value
@@ -76,7 +79,14 @@ def replica_environment(
         if name not in FOREIGN and not name.startswith(RESERVED_PREFIX)
     }
     own = {**extra, **settings.to_mapping(), "PYTHONUNBUFFERED": "1"}
-    return {**MEMORY, **kept, **environment, **own}
+    return {**_allocator(memory), **kept, **environment, **own}
+
+
+def _allocator(limit: int) -> dict[str, str]:
+    """Variables of glibc's allocator (``mallopt(3)``); what the user has set comes before them."""
+    kept = min(KEPT, limit // KEPT_OF_LIMIT) if limit else KEPT
+    # Both: either turns off that glibc learns them. Twice the one is the other there, too.
+    return {"MALLOC_MMAP_THRESHOLD_": str(kept // 2), "MALLOC_TRIM_THRESHOLD_": str(kept)}
 
 
 class LocalReplica:

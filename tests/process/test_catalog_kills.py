@@ -38,6 +38,16 @@ with Catalog(path) as catalog:
             catalog.count_invocations({name: 1})
 """
 
+OPENER_IN_STEP = """
+import sys
+from pathlib import Path
+from dcf.control.catalog import Catalog
+print("ready", flush=True)
+sys.stdin.readline()
+Catalog(Path(sys.argv[1])).close()
+print("opened", flush=True)
+"""
+
 OPENER = """
 import sys
 from pathlib import Path
@@ -51,7 +61,8 @@ Acknowledged = dict[tuple[str, int], str]
 
 def start(script: str, *args: object) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-c", script, *map(str, args)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True)
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, stdin=pipe, stdout=pipe, start_new_session=True)
 
 
 def kill(process: subprocess.Popen[bytes]) -> bytes:
@@ -111,6 +122,21 @@ def test_a_kill_while_the_file_is_made_leaves_one_that_opens(tmp_path):
         time.sleep(dice.uniform(0, 0.012))
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
+        check(path, {})
+
+
+def test_processes_that_make_the_file_at_once_all_open_it(tmp_path):
+    for turn in range(10):
+        path = tmp_path / f"{turn}.db"
+        processes = [start(OPENER_IN_STEP, path) for _ in range(4)]
+        for process in processes:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"ready\n"
+        for process in processes:
+            assert process.stdin is not None
+            process.stdin.write(b"go\n")
+            process.stdin.flush()
+        assert [process.communicate()[0] for process in processes] == [b"opened\n"] * 4
         check(path, {})
 
 

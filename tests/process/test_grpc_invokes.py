@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -406,7 +407,8 @@ def sent_by(replica) -> int:
 
 def test_a_client_that_does_not_read_has_the_handler_wait(plane, replicas):
     # A channel of its own: its window is what is full then, and does not grow with the speed.
-    with connected(plane.port, **{"grpc.http2.bdp_probe": 0}) as stub, stub.talk() as talk:
+    fixed: dict[str, Any] = {"grpc.http2.bdp_probe": 0}
+    with connected(plane.port, **fixed) as stub, stub.talk() as talk:
         talk.send("whole", b"flood")
         talk.receive()
         until(lambda: settled(lambda: sent_by(replicas["whole"])))

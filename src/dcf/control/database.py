@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -21,6 +22,9 @@ from dcf.errors import CatalogUnusable, DiskFull, StorageError
 BUSY_TIMEOUT = 10.0
 """Seconds to wait for another process's transaction: each is a few milliseconds, so whoever waits
 longer waits for something that is stuck."""
+
+BUSY_PAUSE = 0.005
+"""Seconds between two tries where SQLite does not wait by itself."""
 
 NO_ROOM = 256 * 1024
 """Bytes. SQLite tells some writes that found no room as plain input/output errors; with less than
@@ -72,7 +76,7 @@ class Database:
 
     def _open(self, migrations: Sequence[Sequence[str]]) -> None:
         connection = self._connection
-        connection.execute("PRAGMA journal_mode=WAL")
+        _log_ahead(connection)
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA foreign_keys=ON")
         # What a deleted function's environment said must not linger in free pages.
@@ -181,6 +185,7 @@ def _inspect(path: Path, mode: str, known: int) -> None:
     place = f"{path.absolute().as_uri()}?mode={mode}"
     connection = sqlite3.connect(place, uri=True, timeout=BUSY_TIMEOUT, isolation_level=None)
     with closing(connection):
+        connection.execute("BEGIN")  # one state for all questions: another process may be making it
         version = _number(connection, "PRAGMA user_version")
         owner = _number(connection, "PRAGMA application_id")
         tables = _number(connection, "SELECT count(*) FROM sqlite_master")
@@ -215,3 +220,22 @@ def _prepare(path: Path) -> None:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def _log_ahead(connection: sqlite3.Connection) -> None:
+    """Has the file written by way of a log (sqlite.org/wal.html).
+
+    Of two processes that make one file at once, SQLite refuses one where each could wait for the
+    other, whatever the timeout says (sqlite.org/c3ref/busy_handler.html). So it is tried again.
+    """
+    until = time.monotonic() + BUSY_TIMEOUT
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            busy = error.sqlite_errorcode & _PRIMARY == sqlite3.SQLITE_BUSY
+            if not busy or time.monotonic() >= until:
+                raise
+            time.sleep(BUSY_PAUSE)
+        else:
+            return

@@ -53,7 +53,7 @@ PICK = pick(COLD)
 """A name that is no cluster has no ready replica, or is unknown: its call goes to where calls are
 held, and from there on or not."""
 
-NEVER = "0s"
+UNLIMITED = "0s"
 """How Envoy is told that there is no limit of time."""
 
 UPSTREAM_TIME = "%COMMON_DURATION(DS_RX_BEG:US_RX_BEG:us)%e-3"
@@ -132,7 +132,7 @@ def _http(settings: DataplaneSettings, *, public: bool) -> dict[str, Any]:
             "connection_keepalive": {"interval": "60s", "timeout": "20s"},
         },
         "common_http_protocol_options": {"idle_timeout": f"{settings.idle_connection:g}s"},
-        "stream_idle_timeout": NEVER,  # routes say so, if at all
+        "stream_idle_timeout": UNLIMITED,  # routes say so, if at all
         # HTTP/2: the end of a reply that its client does not take.
         "stream_flush_timeout": f"{settings.idle_stream:.0f}s",
         "request_headers_timeout": f"{settings.headers_timeout:g}s",
@@ -175,7 +175,7 @@ def router() -> dict[str, Any]:
 
 def unhurried(settings: DataplaneSettings) -> dict[str, str]:
     """Bodies and replies take the time they take; see ``DataplaneSettings.idle_stream``."""
-    return {"timeout": NEVER, "idle_timeout": f"{settings.idle_stream:.0f}s"}
+    return {"timeout": UNLIMITED, "idle_timeout": f"{settings.idle_stream:.0f}s"}
 
 
 def calls_route(source: str) -> dict[str, Any]:
@@ -196,7 +196,7 @@ def calls_route(source: str) -> dict[str, Any]:
     }
     function = {
         "inline_cluster_specifier_plugin": {"extension": specifier},
-        "timeout": NEVER,
+        "timeout": UNLIMITED,
         "retry_policy": {
             # Only where the replica cannot have begun: the connection was refused, or it broke
             # before a byte was sent.

@@ -14,7 +14,6 @@ from google.protobuf import (
     descriptor_pool,
     duration_pb2,
     message_factory,
-    struct_pb2,
     wrappers_pb2,
 )
 
@@ -33,7 +32,7 @@ _SCALARS: dict[str, Any] = {
     "uint32": _F.TYPE_UINT32,
     "uint64": _F.TYPE_UINT64,
 }
-_KNOWN = (any_pb2, duration_pb2, struct_pb2, wrappers_pb2)
+_KNOWN = (any_pb2, duration_pb2, wrappers_pb2)
 
 
 def build(package: str, table: Mapping[str, Fields]) -> dict[str, Any]:

@@ -117,7 +117,8 @@ def test_what_the_handler_sees_of_the_request(stub):
 
 
 def test_a_deadline_goes_on_to_the_replica(stub):
-    assert 0 < float(invoke(stub, "left", timeout=7)) <= 7
+    # grpcio rounds a time-out of some seconds up to whole 10 ms before it writes it.
+    assert 0 < float(invoke(stub, "left", timeout=7)) <= 7.01
     assert float(invoke(stub, "left", timeout=None)) > 100
     assert float(invoke(stub, "left", timeout=7200)) > 100
 

@@ -113,6 +113,18 @@ def test_a_change_is_in_force_within_a_second_and_no_call_fails(serving):
     assert sorted(took)[1] < 1.0
 
 
+def test_a_change_during_the_start_is_not_missed(serving, tmp_path):
+    handler = tmp_path / "mine" / "src" / "handler.py"
+    server, _ = serving(
+        "from pathlib import Path\n"
+        f"Path({str(handler)!r}).write_text('def Handler(req): return b\"new\"')\n"
+        "def Handler(req): return b'old'",
+        "--reload",
+    )
+    server.wait_for("Reloaded in")
+    assert server.call() == b"new"
+
+
 def test_after_a_broken_change_the_version_before_goes_on(serving):
     server, handler = serving("def Handler(req): return b'good'", "--reload")
     handler.write_text("def Handler(req: return b'bad'")

@@ -148,11 +148,12 @@ def test_a_killed_supervisor_is_back_and_ctrl_c_ends_all_in_order(place):
     place.assert_nothing_is_left()
 
 
-def test_ctrl_c_during_the_start_leaves_nothing(place):
-    place.start("Starting")
+@pytest.mark.parametrize("reached", ["Starting", f"{CONTROL} started", f"{ENVOY} started"])
+def test_ctrl_c_during_the_start_leaves_nothing(place, reached):
+    place.start(reached)
 
-    assert place.end(signal.SIGINT) == ExitCode.INTERRUPTED
-
+    assert place.end(signal.SIGINT) == ExitCode.INTERRUPTED, place.said
+    assert "Error" not in place.said
     place.assert_nothing_is_left()
 
 

@@ -7,7 +7,7 @@ import os
 import socket
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 import click
@@ -77,25 +77,23 @@ def serve(
     console = Console(verbose=verbose)
     workshop = Workshop(console, os.environ)
     located = workshop.find(name, config)
-    built = workshop.build(located, offline=offline)
-    with (
-        workshop.gpus(located.spec, required=require_gpu) as devices,
-        contextlib.closing(_listen(port)) as listener,
-    ):
+    with contextlib.ExitStack() as stack:
+        changes = stack.enter_context(contextlib.closing(_changes(located.folder, reload=reload)))
+        next(changes)  # looks from here on, before the build reads the files: none is missed
+        built = workshop.build(located, offline=offline)
+        devices = stack.enter_context(workshop.gpus(located.spec, required=require_gpu))
+        listener = stack.enter_context(contextlib.closing(_listen(port)))
         settings = WatcherSettings(lifeline=True, start_timeout=start_timeout)
         server = _Serving(workshop, console, settings, dict(devices), listener)
-        try:
-            server.replace_by(located, built)
-            address = f"http://127.0.0.1:{listener.getsockname()[1]}"
-            console.say(f"Serving {located.spec.name} at {address}{FUNCTION_PREFIX}"
-                        f"{located.spec.name}")  # fmt: skip
-            for changed in _changes(located.folder, reload=reload):
-                server.look_after()
-                if changed:
-                    console.say(f"Changed: {', '.join(changed)}")
-                    server.try_to_reload(name, config, offline=offline)
-        finally:
-            server.stop()
+        stack.callback(server.stop)
+        server.replace_by(located, built)
+        address = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        console.say(f"Serving {located.spec.name} at {address}{FUNCTION_PREFIX}{located.spec.name}")
+        for changed in changes:
+            server.look_after()
+            if changed:
+                console.say(f"Changed: {', '.join(changed)}")
+                server.try_to_reload(name, config, offline=offline)
 
 
 class _Serving:
@@ -200,12 +198,15 @@ def _listen(port: int) -> socket.socket:
         raise AddressInUse(message) from error
 
 
-def _changes(folder: Path, *, reload: bool) -> Iterator[list[str]]:
-    """Names of changed files, and an empty list at every tick without."""
+def _changes(folder: Path, *, reload: bool) -> Generator[list[str], None, None]:
+    """Names of changed files, and an empty list at every tick without.
+
+    Looks for them from the first item on.
+    """
     if not reload:
         while True:
-            time.sleep(TICK)
             yield []
+            time.sleep(TICK)
     filter_ = DefaultFilter(ignore_entity_patterns=[*DefaultFilter.ignore_entity_patterns,
                                                     f"^{LOCK_NAME}$"])  # fmt: skip
     tick = int(TICK * 1000)

@@ -131,9 +131,11 @@ class Host:
         loop = asyncio.get_running_loop()
         for number in SIGNALS:
             loop.add_signal_handler(number, self._ask, number)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         try:
             yield
         finally:
+            signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
             for number in SIGNALS:
                 loop.remove_signal_handler(number)
 
@@ -225,11 +227,12 @@ class Host:
             if self._follows:
                 await self._follow(began)
         except SupervisorError as error:
+            if self._asked_by is not None:
+                return  # its supervisor ends, as it was asked to
             if not self._ready:
                 raise GatewayError(str(error)) from error
-            if self._asked_by is None:
-                self._tell(str(error))
-                self._end_supervisor()
+            self._tell(str(error))
+            self._end_supervisor()
 
     async def _start_processes(self) -> None:
         try:
@@ -286,4 +289,10 @@ def keep(
     async def main() -> int:
         return await Host(plan, address, tell, ready).run()
 
-    return asyncio.run(main())
+    # A signal while the loop is made or taken apart would leave half a loop: it waits until the
+    # host hears it, or until this is over.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        return asyncio.run(main())
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

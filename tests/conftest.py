@@ -1,6 +1,7 @@
 """What holds for every test: no process and no thread outlives it."""
 
 import os
+import signal
 import threading
 import time
 import uuid
@@ -16,6 +17,9 @@ RUN = uuid.uuid4().hex
 @pytest.fixture(scope="session", autouse=True)
 def _marked() -> Iterator[None]:
     os.environ["TEST_RUN_MARK"] = RUN
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # A script's shell has what it starts in the background ignore Ctrl-C, and their children.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     until = time.monotonic() + 5
     while (left := descendants(shared=True)) and time.monotonic() < until:

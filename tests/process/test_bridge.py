@@ -1,0 +1,223 @@
+"""The bridge's process: its log, its kills, its end, and what it makes of what Envoy says."""
+
+import contextlib
+import http.client
+import os
+import shutil
+import signal
+import socket
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import pytest
+
+from dcf.bridge.call import FUNCTIONS
+from process.conftest import launching
+from process.plane import PATIENCE, Plane, running
+from process.stub import Stub, connected, messages
+
+Code = grpc.StatusCode
+
+EACH = """
+    def Handler(req):
+        if req.input == b"raise":
+            raise LookupError("nothing here")
+        return req.input
+"""
+
+
+@pytest.fixture(scope="module")
+def folder() -> Iterator[Path]:
+    path = Path(tempfile.mkdtemp(prefix="d-", dir="/tmp"))
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture(scope="module")
+def _shared() -> Iterator[None]:
+    os.environ["SHARED_BY_TESTS"] = "1"
+    yield
+    del os.environ["SHARED_BY_TESTS"]
+
+
+@pytest.fixture(scope="module")
+def replica(folder, tmp_path_factory, _shared):
+    with launching(tmp_path_factory.mktemp("replicas"), folder) as start:
+        yield start(EACH, function="each")
+
+
+@pytest.fixture(scope="module")
+def gateway(folder, replica) -> Iterator[tuple[Plane, Stub]]:
+    """A gateway whose bridge each test starts by itself."""
+    with running(folder) as plane, connected(plane.port) as stub:
+        plane.set("each", replica.endpoint)
+        yield plane, stub
+
+
+@pytest.fixture
+def away(gateway) -> Iterator[tuple[Plane, Stub]]:
+    """Its bridge, if the test has started one, ends with the test."""
+    yield gateway
+    if hasattr(gateway[0], "bridge"):
+        gateway[0].bridge.stop(0)
+
+
+@pytest.fixture
+def bridged(away) -> Plane:
+    """The gateway with a bridge that runs."""
+    plane: Plane = away[0]
+    plane.start_bridge()
+    return plane
+
+
+def test_a_line_of_the_log(away):
+    plane, stub = away
+    plane.start_bridge()
+    with stub.talk(metadata=[("x-request-id", "an-id")]) as talk:
+        talk.send("each", b"a", b"b")
+        talk.end()
+        talk.rest()
+    with stub.talk() as talk:
+        talk.send("each", b"raise")
+        talk.failure()
+    good, bad = plane.bridge_log(2)
+    assert good.pop("ms") > 0
+    assert good == {
+        "method": "gRPC",
+        "path": "/pb.Gateway/Invokes",
+        "function": "each",
+        "status": 0,
+        "received": 2,
+        "sent": 2,
+        "request_id": "an-id",
+    }
+    assert (bad["status"], bad["received"], bad["sent"]) == (13, 1, 0)
+
+
+def test_streams_of_a_killed_bridge_end_and_others_wait_for_the_next(away):
+    plane, stub = away
+    first = plane.start_bridge()
+    with stub.talk() as talk, stub.talk() as silent:
+        talk.send("each", b"a")
+        talk.receive()
+        silent.send("each")
+        time.sleep(0.1)
+        os.kill(first.pid, signal.SIGKILL)
+        # Once a reply has begun, all that Envoy can do is reset the stream.
+        assert talk.failure()[0] in {Code.UNAVAILABLE, Code.INTERNAL}
+        assert silent.failure()[0] is Code.UNAVAILABLE
+    assert stub("Invoke", Service="each", Input=b"x").Msg == "x"
+    with stub.talk() as talk:
+        talk.send("each", b"a")
+        plane.start_bridge()
+        assert talk.receive() == b"a"
+    first.stop(0)
+
+
+def test_without_a_bridge(away):
+    _, stub = away
+    with stub.talk() as talk:
+        talk.send("each", b"a")
+        assert talk.failure() == (Code.UNAVAILABLE, "no connection to Bridge")
+
+
+def test_a_bridge_that_is_asked_to_end_lets_streams_finish(away):
+    plane, stub = away
+    bridge = plane.start_bridge()
+    with stub.talk() as talk:
+        talk.send("each", b"a")
+        talk.receive()
+        bridge.terminate()
+        time.sleep(0.1)
+        talk.send("each", b"b")
+        assert talk.receive() == b"b"
+        talk.end()
+        assert talk.rest() == []
+    ended = bridge.wait(PATIENCE)
+    assert ended is not None
+    assert ended.code == 0
+
+
+@pytest.mark.parametrize("orphaned", [True, False])
+def test_streams_that_do_not_finish_get_a_status(away, orphaned):
+    plane, stub = away
+    bridge = plane.start_bridge(drain=PATIENCE if orphaned else 0.1)
+    with stub.talk() as talk:
+        talk.send("each", b"a")
+        talk.receive()
+        if orphaned:
+            stdin = bridge._process.stdin
+            assert stdin is not None
+            stdin.close()
+        else:
+            bridge.terminate()
+        assert talk.failure() == (Code.UNAVAILABLE, "the gateway ends")
+    ended = bridge.wait(PATIENCE)
+    assert ended is not None
+    assert ended.code == 0
+
+
+def test_a_gateway_that_is_not_open(short_dir, replica):
+    with running(short_dir, open=False) as plane, connected(plane.port) as stub:
+        plane.set("each", replica.endpoint)
+        plane.start_bridge()
+        with stub.talk() as talk:
+            talk.send("each", b"a")
+            code, message = talk.failure()
+    assert code is Code.UNAUTHENTICATED
+    assert message == "a key that is in force is wanted here: Authorization: Bearer KEY"
+
+
+# What Envoy says to it
+
+
+@contextlib.contextmanager
+def directly(plane: Plane) -> Iterator[http.client.HTTPConnection]:
+    connection = http.client.HTTPConnection("localhost", timeout=PATIENCE)
+    connection.sock = socket.socket(socket.AF_UNIX)
+    connection.sock.settimeout(PATIENCE)
+    connection.sock.connect(str(plane.sockets.bridge))
+    with contextlib.closing(connection):
+        yield connection
+
+
+def test_it_keeps_the_deadline_itself(bridged):
+    with directly(bridged) as connection:
+        connection.putrequest("POST", "/pb.Gateway/Invokes")
+        connection.putheader("grpc-timeout", "100m")
+        connection.putheader("transfer-encoding", "chunked")
+        connection.endheaders()
+        reply = connection.getresponse()
+        assert reply.getheader("grpc-status") == "4"
+        assert reply.getheader("grpc-message") == "the call took longer than its 0.1 s"
+
+
+def test_a_message_that_is_cut_off(bridged):
+    with directly(bridged) as connection:
+        for _ in range(2):  # on the same connection
+            connection.request("POST", "/pb.Gateway/Invokes", b"\0\0\0\0\x09abc")
+            reply = connection.getresponse()
+            assert (reply.status, reply.getheader("grpc-status")) == (200, "3")
+            assert reply.read() == b""
+
+
+def test_more_functions_than_a_call_may_name(bridged):
+    requests = [messages()["InvokeServiceRequest"](Service=f"f{n}") for n in range(FUNCTIONS + 1)]
+    written = [request.SerializeToString() for request in requests]
+    body = b"".join(b"\0" + len(one).to_bytes(4, "big") + one for one in written)
+    with directly(bridged) as connection:
+        connection.request("POST", "/pb.Gateway/Invokes", body)
+        reply = connection.getresponse()
+        assert reply.getheader("grpc-status") == "3"
+        assert (
+            reply.getheader("grpc-message") == f"one call names no more than {FUNCTIONS} functions"
+        )
+
+
+def test_what_is_no_http(bridged):
+    with directly(bridged) as connection:
+        connection.sock.sendall(b"nonsense\r\n\r\n")
+        assert connection.sock.recv(1) == b""

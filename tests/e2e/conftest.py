@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -20,6 +19,7 @@ from typing import Any
 import pytest
 
 from e2e.house import House, running
+from ports import free_port
 
 ROOT = Path(__file__).parents[2]
 CLI = (sys.executable, "-m", "dcf.cli")
@@ -78,7 +78,7 @@ def serve(environment: Mapping[str, str]) -> Iterator[Callable[[Path], str]]:
     running: list[subprocess.Popen[bytes]] = []
 
     def start(folder: Path) -> str:
-        port = _free_port()
+        port = free_port()
         arguments = [*CLI, "function", "serve", str(folder), "--port", str(port)]
         process = subprocess.Popen(
             arguments,
@@ -153,13 +153,6 @@ def call() -> Callable[..., tuple[int, str, bytes]]:
                 return error.code, error.headers["content-type"], error.read()
 
     return post
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _is_ready(url: str) -> bool:

@@ -9,7 +9,6 @@ import http.client
 import json
 import os
 import signal
-import socket
 import ssl
 import subprocess
 import sys
@@ -24,15 +23,10 @@ from dcf.gateway import processes
 from dcf.settings import Locations
 from dcf.supervision.client import SupervisorClient
 from dcf.supervision.messages import ProcessStatus
+from ports import free_port
 
 CLI = (sys.executable, "-m", "dcf.cli")
 PATIENCE = 60
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
 
 
 class House:

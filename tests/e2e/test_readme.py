@@ -26,7 +26,7 @@ from pathlib import Path
 
 import pytest
 
-from e2e.house import free_port
+from ports import free_port
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"

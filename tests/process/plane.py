@@ -21,15 +21,10 @@ from dcf.dataplane.discovery import Discovery
 from dcf.model.routing import CallLimits, Destination
 from dcf.settings import BridgeSettings, DataplaneSettings
 from dcf.supervision.child import Child
+from ports import free_port
 
 PATIENCE = 10
 T = TypeVar("T")
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
 
 
 class Plane:

@@ -5,13 +5,13 @@ A replica takes calls at ``/function/NAME`` as a gateway does, so one stands for
 
 import asyncio
 import json
-import socket
 import threading
 
 import pytest
 
 import dcf
 from dcf.errors import DeadlineExceeded, HandlerRaised
+from ports import free_port
 
 OTHER = """
     def Handler(req):
@@ -107,8 +107,7 @@ CYCLE = """
 
 
 def test_a_function_that_waits_for_itself_ends_at_the_deadline(launch):
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     environment = {"DCF_GATEWAY": f"http://127.0.0.1:{port}"}
     launch(CYCLE, environment=environment, function="circle", listen=f"tcp:127.0.0.1:{port}")
     with dcf.Client(f"127.0.0.1:{port}", "t") as client, pytest.raises(DeadlineExceeded):

@@ -169,7 +169,7 @@ def test_websocket(plane, short_dir):
         writer.write(
             b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n"
         )
-        while data := await reader.read(100):
+        while (data := await reader.read(100)) != b"bye":
             writer.write(data.upper())
         writer.close()
 
@@ -185,6 +185,9 @@ def test_websocket(plane, short_dir):
         for word in (b"one", b"two"):
             client.sendall(word)
             assert client.recv(100) == word.upper()
+        client.sendall(b"bye")
+        client.settimeout(0.8)  # Envoy's own way is to wait for a second
+        assert client.recv(100) == b""
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from dcf.cli.gateway_address import find
 from dcf.gateway.processes import BRIDGE, CONTROL, ENVOY, supervisor_socket
 from dcf.settings import Locations
 from dcf.supervision.client import SupervisorClient
-from process.plane import free_port
+from ports import free_port
 from process.supervised import alive
 
 PATIENCE = 20

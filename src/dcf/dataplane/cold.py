@@ -18,6 +18,7 @@ from dcf.dataplane.listener import (
     CLIENT,
     COLD,
     CONTROL,
+    LINGER,
     NO_REVISION,
     access_log,
     calls_route,
@@ -78,6 +79,7 @@ def cold_listener(settings: DataplaneSettings, path: Path) -> dict[str, Any]:
         "http_filters": [_check(settings), router()],
         "upgrade_configs": [{"upgrade_type": "websocket"}],
         "stream_idle_timeout": f"{settings.idle_stream:.0f}s",
+        "delayed_close_timeout": LINGER,
         "original_ip_detection_extensions": [_original_ip()],
         "max_request_headers_kb": settings.headers + 8,  # what the other listener adds fits too
         **request_ids(),

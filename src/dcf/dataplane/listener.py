@@ -56,6 +56,11 @@ held, and from there on or not."""
 UNLIMITED = "0s"
 """How Envoy is told that there is no limit of time."""
 
+LINGER = "0.1s"
+"""Between Envoy's last word on a connection and its close, unless the client closes first: time to
+read a reply that comes amid a request. A WebSocket's client waits for the close (RFC 6455, section
+7.1.1), and would for each stream, Envoy's own second."""
+
 UPSTREAM_TIME = "%COMMON_DURATION(DS_RX_BEG:US_RX_BEG:us)%e-3"
 """Milliseconds from a request's first byte to the first byte of the replica's reply. Envoy knows
 whole microseconds; the exponent makes them what ``Server-Timing`` has."""
@@ -132,6 +137,7 @@ def _http(settings: DataplaneSettings, *, public: bool) -> dict[str, Any]:
             "connection_keepalive": {"interval": "60s", "timeout": "20s"},
         },
         "common_http_protocol_options": {"idle_timeout": f"{settings.idle_connection:g}s"},
+        "delayed_close_timeout": LINGER,
         "stream_idle_timeout": UNLIMITED,  # routes say so, if at all
         # HTTP/2: the end of a reply that its client does not take.
         "stream_flush_timeout": f"{settings.idle_stream:.0f}s",

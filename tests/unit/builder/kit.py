@@ -84,7 +84,10 @@ def make_wheel(
     requires: Iterable[str] = (),
     files: Mapping[str, str] | None = None,
 ) -> Path:
-    """Writes a wheel with one module of the package's name, or with the files given."""
+    """Writes a wheel with one module of the package's name, or with the files given.
+
+    The same bytes for the same content, whenever it is made: a lock has their hash.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     about = f"{name}-{version}.dist-info"
     needs = "".join(f"Requires-Dist: {line}\n" for line in requires)
@@ -101,7 +104,9 @@ def make_wheel(
     wheel = folder / f"{name}-{version}-py3-none-any.whl"
     with zipfile.ZipFile(wheel, "w") as archive:
         for path, text in content.items():
-            archive.writestr(path, text)
+            member = zipfile.ZipInfo(path)
+            member.external_attr = 0o644 << 16
+            archive.writestr(member, text)
     return wheel
 
 

@@ -5,6 +5,7 @@ import shutil
 import sys
 import tempfile
 import textwrap
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -80,6 +81,45 @@ def launching(home: Path, sockets: Path) -> Iterator[Callable[..., Running]]:
     finally:
         for replica in replicas:
             replica.stop(0.2)
+
+
+class Latch:
+    """Has handlers wait until a test lets them go on.
+
+    Attributes:
+        source: To stand before a handler's source: there, ``wait()`` returns when it is opened.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._reached = folder / "reached"
+        self._opened = folder / "opened"
+        self.source = textwrap.dedent(
+            f"""
+            import pathlib, time
+            def wait():
+                pathlib.Path({str(self._reached)!r}).touch()
+                while not pathlib.Path({str(self._opened)!r}).exists():
+                    time.sleep(0.005)
+            """
+        )
+
+    def reached(self) -> None:
+        """Returns when a handler waits."""
+        until = time.monotonic() + 20
+        while not self._reached.exists():
+            assert time.monotonic() < until, "no handler waits"
+            time.sleep(0.005)
+
+    def open(self) -> None:
+        """Lets all go on, also those that come later."""
+        self._opened.touch()
+
+
+@pytest.fixture
+def latch(tmp_path: Path) -> Iterator[Latch]:
+    made = Latch(tmp_path)
+    yield made
+    made.open()
 
 
 @pytest.fixture

@@ -123,9 +123,7 @@ def test_nothing_changed_starts_nothing(bench: Bench, monkeypatch: pytest.Monkey
     folder = make_folder(bench.place / "f")
     first = bench.build(folder)
     monkeypatch.setattr(subprocess, "Popen", None)
-    begin = time.perf_counter()
     second = bench.build(folder)
-    assert time.perf_counter() - begin < 0.15
     assert second.fresh
     assert not first.fresh
     assert (second.artifact, second.environment) == (first.artifact, first.environment)

@@ -311,20 +311,19 @@ def test_an_async_handler_that_raises(launch):
         running.call()
 
 
-def test_health_answers_while_a_model_computes(launch):
-    running = launch("import time\ndef Handler(req): time.sleep(1.0); return b''")
+def test_health_answers_while_a_model_computes(launch, latch):
+    running = launch(latch.source + "def Handler(req): wait(); return b''")
     caller = threading.Thread(target=running.call)
     caller.start()
-    time.sleep(0.2)
-    begin = time.monotonic()
+    latch.reached()
     assert running.client().call(b"", method="GET", path="/-/health").read() is not None
     assert running.client().call(b"", method="GET", path="/-/ready").read() is not None
-    assert time.monotonic() - begin < 0.7
+    latch.open()
     caller.join()
 
 
-def test_a_full_queue_is_told_at_once(launch):
-    running = launch("import time\ndef Handler(req): time.sleep(0.6); return b''", queue=2)
+def test_a_full_queue_is_told_at_once(launch, latch):
+    running = launch(latch.source + "def Handler(req): wait(); return b''", queue=2)
     results: list[object] = []
 
     def call() -> None:
@@ -336,12 +335,11 @@ def test_a_full_queue_is_told_at_once(launch):
     callers = [threading.Thread(target=call) for _ in range(6)]
     for caller in callers:
         caller.start()
-        time.sleep(0.03)
-    begin = time.monotonic()
-    answer_error = pytest.raises(errors.Overloaded, match="1 running and 2 waiting")
-    with answer_error:
+    while len(results) < 3:  # those for whom there is no room
+        time.sleep(0.005)
+    with pytest.raises(errors.Overloaded, match="1 running and 2 waiting"):
         running.call()
-    assert time.monotonic() - begin < 0.3
+    latch.open()
     for caller in callers:
         caller.join()
     assert [result == b"" for result in results].count(True) == 3
@@ -355,14 +353,15 @@ def test_what_a_gateway_has_held_is_not_refused(launch):
     assert [call.result() for call in calls] == [b"done"] * 4
 
 
-def test_overload_says_when_to_try_again(launch):
-    running = launch("import time\ndef Handler(req): time.sleep(0.5); return b''", queue=0)
+def test_overload_says_when_to_try_again(launch, latch):
+    running = launch(latch.source + "def Handler(req): wait(); return b''", queue=0)
     caller = threading.Thread(target=running.call)
     caller.start()
-    time.sleep(0.2)
+    latch.reached()
     with _connected(running) as connection:
         connection.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
         head = answer_of(connection).decode()
+    latch.open()
     caller.join()
     assert head.startswith("HTTP/1.1 503 ")
     assert "retry-after: 1\r\n" in head

@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import textwrap
 import threading
 import time
 
@@ -223,16 +224,16 @@ def test_a_handed_down_socket_takes_calls_once_ready(launch):
             assert process.wait(10) == 0
 
 
-def test_sigterm_finishes_the_calls_in_flight(launch):
-    running = launch(SLOW)
+def test_sigterm_finishes_the_calls_in_flight(launch, latch):
+    running = launch(latch.source + "def Handler(req): wait(); return 'slept'")
     results: list[bytes] = []
-    callers = [
-        threading.Thread(target=lambda: results.append(running.call(b"0.3"))) for _ in range(3)
-    ]
+    callers = [threading.Thread(target=lambda: results.append(running.call())) for _ in range(3)]
     for caller in callers:
         caller.start()
-    time.sleep(0.15)
+    latch.reached()
+    time.sleep(0.15)  # the others queue meanwhile
     running.replica.drain()
+    latch.open()
     for caller in callers:
         caller.join()
     assert results == [b"slept"] * 3
@@ -266,40 +267,43 @@ def test_atexit_and_child_processes_end_with_the_replica(launch, tmp_path):
     assert _is_gone(child)
 
 
-def test_a_call_past_its_deadline(launch):
-    running = launch(SLOW, timeout=0.3)
+def test_a_call_past_its_deadline(launch, latch):
+    running = launch(latch.source + "def Handler(req): wait(); return 'done'", timeout=0.3)
     begin = time.monotonic()
     with pytest.raises(errors.DeadlineExceeded, match=r"no reply within 0\.3 s"):
-        running.call(b"0.8")
-    assert 0.3 <= time.monotonic() - begin < 0.6
-    time.sleep(0.6)
-    assert running.call(b"0") == b"slept"
+        running.call()
+    assert time.monotonic() - begin >= 0.3
+    latch.open()
+    assert running.call() == b"done"
 
 
-def test_the_callers_deadline_counts_when_it_is_earlier(launch):
-    running = launch(SLOW, timeout=5.0)
+def test_the_callers_deadline_counts_when_it_is_earlier(launch, latch):
+    running = launch(latch.source + "def Handler(req): wait()", timeout=20.0)
     begin = time.monotonic()
     with pytest.raises(errors.DeadlineExceeded, match=r"within 0\.2 s"):
-        running.call(b"1", headers={"X-Dcf-Deadline-Ms": "200"})
-    assert time.monotonic() - begin < 0.5
+        running.call(headers={"X-Dcf-Deadline-Ms": "200"})
+    assert time.monotonic() - begin < 10
 
 
-def test_a_call_that_expires_in_the_queue_never_reaches_the_handler(launch):
+def test_a_call_that_expires_in_the_queue_never_reaches_the_handler(launch, latch):
     running = launch(
-        """
-        import time
-        seen = []
-        def Handler(req):
-            seen.append(req.text)
-            time.sleep(0.6 if req.text == "slow" else 0)
-            return ",".join(seen)
-        """
+        latch.source
+        + textwrap.dedent(
+            """
+            seen = []
+            def Handler(req):
+                seen.append(req.text)
+                wait()
+                return ",".join(seen)
+            """
+        )
     )
     slow = threading.Thread(target=running.call, args=(b"slow",))
     slow.start()
-    time.sleep(0.1)
+    latch.reached()
     with pytest.raises(errors.DeadlineExceeded):
         running.call(b"late", headers={"X-Dcf-Deadline-Ms": "100"})
+    latch.open()
     slow.join()
     assert running.call(b"last") == b"slow,last"
 

@@ -210,6 +210,22 @@ def test_what_a_client_gets_wrong_is_told(launch, kind):
         assert "changed my mind" in error_word(client)["problem"]["detail"]
 
 
+@pytest.mark.parametrize(
+    "wrong", [masked(0x82, b"x" * 1001), masked(0x81, b"\xff")], ids=["too large", "no UTF-8"]
+)
+def test_what_comes_behind_a_broken_rule_is_read_and_left(launch, wrong):
+    """A connection that breaks while a client sends takes from it what it has not read yet."""
+    running = generator(launch, "", max_message=1000)
+    with Bare(running) as client:
+        client.upgrade(path="/echo")
+        client.socket.sendall(wrong)
+        assert client.all()[-1:]
+        for _ in range(3):
+            client.socket.sendall(wrong)
+            time.sleep(0.05)
+    assert "Traceback" not in running.log
+
+
 def test_a_client_that_is_refused_gets_a_problem_document(launch):
     running = launch(ECHO, queue=0, concurrency=1)
     for path, status, kind in (

@@ -79,6 +79,7 @@ class WebSocket(asyncio.Protocol):
         self._words = False
         self._heard_end = False
         self._over = False
+        self._said_all = False
         self._heard = True
         self._reads = True
         self._writes = True
@@ -127,6 +128,8 @@ class WebSocket(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Bytes are there."""
         self._heard = True
+        if self._said_all:
+            return
         try:
             self._take(self._frames.feed(data))
         except DcfError as error:
@@ -178,7 +181,7 @@ class WebSocket(asyncio.Protocol):
             messages.append(message)
         self._pass_on(messages)
         if self._protocol.state is not State.OPEN:
-            if isinstance(self._protocol.parser_exc, PayloadTooBig):
+            if isinstance(self._protocol.parser_exc, PayloadTooBig) and not self._over:
                 # Told before the close, which the library has written already.
                 self._tell(BodyTooLarge(self._settings.max_message))
             self._flush()
@@ -273,7 +276,9 @@ class WebSocket(asyncio.Protocol):
                 return
             if data:
                 self._transport.write(data)
-            elif self._transport.can_write_eof():
+                continue
+            self._said_all = True
+            if self._transport.can_write_eof():
                 # Not closed at once: what the client still sends would have what was just written
                 # taken from it.
                 self._transport.write_eof()

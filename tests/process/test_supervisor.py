@@ -320,7 +320,11 @@ def test_a_flood_without_a_line_break_stays_bounded(short_dir):
 
 
 def test_a_slow_observer_is_dropped_and_told_so(short_dir):
-    source = "import os\nfor _ in range(300): os.write(1, b'z' * 100_000 + b'\\n')\ninput()"
+    # At a pace that the quick one keeps up with on a busy machine.
+    source = (
+        "import os, time\nfor _ in range(300): os.write(1, b'z' * 100_000 + b'\\n'); time.sleep(0.01)"
+        "\ninput()"
+    )
 
     async def main():
         async with booted(short_dir) as up, Watch(up.client) as quick:

@@ -56,10 +56,10 @@ held, and from there on or not."""
 UNLIMITED = "0s"
 """How Envoy is told that there is no limit of time."""
 
-LINGER = "0.1s"
-"""Between Envoy's last word on a connection and its close, unless the client closes first: time to
-read a reply that comes amid a request. A WebSocket's client waits for the close (RFC 6455, section
-7.1.1), and would for each stream, Envoy's own second."""
+LINGER = "0.25s"
+"""Between Envoy's last word on a connection and its close, unless the client closes first. A client
+that still sends must read that word before its connection breaks; a WebSocket's waits for the close
+(RFC 6455, section 7.1.1), at the end of each stream. Envoy's own second is long for the latter."""
 
 UPSTREAM_TIME = "%COMMON_DURATION(DS_RX_BEG:US_RX_BEG:us)%e-3"
 """Milliseconds from a request's first byte to the first byte of the replica's reply. Envoy knows

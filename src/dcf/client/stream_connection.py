@@ -194,8 +194,10 @@ class StreamConnection(asyncio.Protocol):
             if self._heart is None:
                 self._heart = self.loop.call_later(stream_exchange.HEARTBEAT, self._beat)
 
-    def connection_lost(self, _reason: Exception | None) -> None:
+    def connection_lost(self, reason: Exception | None) -> None:
         """Takes the end."""
+        if isinstance(reason, ConnectionError):
+            self._feed_rest()
         self._feed(b"")
         self._calm()
         self._room.set()
@@ -249,6 +251,20 @@ class StreamConnection(asyncio.Protocol):
             self._failure = self._failure or error
         self._flush()
         self._news.set()
+
+    def _feed_rest(self) -> None:
+        """Takes what the other side said before it closed: where sending fails first, asyncio
+        leaves that unread.
+        """
+        transport = self._transport
+        if transport is None or transport.get_extra_info("ssl_object") is not None:
+            return
+        with (
+            contextlib.suppress(OSError),
+            transport.get_extra_info("socket").dup() as rest,
+        ):
+            while data := rest.recv(CHUNK):
+                self._feed(data)
 
     def _beat(self) -> None:
         """While nothing is read."""

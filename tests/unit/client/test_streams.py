@@ -374,6 +374,27 @@ def test_a_reply_over_the_bound_ends_the_stream(server):
     asyncio.run(ask())
 
 
+def test_the_reason_is_read_where_sending_fails_first(server):
+    async def ask():
+        address = parse(server.url)
+        stream = await StreamConnection.open(address, "/", [("host", address.authority)])
+        await stream.send([b"x"])
+        server.thread.join()  # the loop stands still, and reads nothing
+        while not stream.is_over:
+            await stream.send([b"x"])
+        with pytest.raises(errors.BadRequest, match="not that"):
+            await stream.receive()
+        await stream.close()
+
+    def conversation(peer):
+        speaker = Speaker(peer)
+        speaker.event()
+        speaker.fail(errors.BadRequest("not that"))
+
+    server.play(conversation)
+    asyncio.run(ask())
+
+
 def test_a_loop_that_ends_ends_its_streams(server):
     codes: list[int] = []
     server.play(_until_closed(codes, b"1"))

@@ -436,9 +436,9 @@ def test_a_list_of_a_thousand_is_quick(catalog):
 
     times = []
     for _ in range(7):
-        begin = time.perf_counter()
+        begin = time.process_time()
         assert len(catalog.functions()) == 1000
-        times.append(time.perf_counter() - begin)
+        times.append(time.process_time() - begin)
     assert min(times) < 0.1  # a guard against a slip in kind; the figure is the benchmark's
 
 

@@ -28,6 +28,6 @@ def test_the_nearest_come_first(asked, found):
 
 def test_no_name_is_so_long_that_it_costs_much():
     names = [f"function-{number}" for number in range(1000)]
-    begin = time.perf_counter()
+    begin = time.process_time()
     assert len(nearest("function-" * 100_000, names)) <= 3
-    assert time.perf_counter() - begin < 0.5
+    assert time.process_time() - begin < 0.5

@@ -130,6 +130,22 @@ def launch(tmp_path: Path, short_dir: Path) -> Iterator[Callable[..., Running]]:
 
 
 @pytest.fixture(scope="module")
+def folder() -> Iterator[Path]:
+    """As ``short_dir``, for the tests of a module together."""
+    path = Path(tempfile.mkdtemp(prefix="d-", dir="/tmp"))
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture(scope="module")
+def _shared() -> Iterator[None]:
+    """What is started from now on may outlive a test, not the module."""
+    os.environ["SHARED_BY_TESTS"] = "1"
+    yield
+    del os.environ["SHARED_BY_TESTS"]
+
+
+@pytest.fixture(scope="module")
 def launch_shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Running]]:
     """Starts replicas once for a module: the same source and settings are the same replica."""
     started: dict[tuple[object, ...], Running] = {}

@@ -3,13 +3,10 @@
 import contextlib
 import http.client
 import os
-import shutil
 import signal
 import socket
-import tempfile
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import grpc
 import pytest
@@ -27,20 +24,6 @@ EACH = """
             raise LookupError("nothing here")
         return req.input
 """
-
-
-@pytest.fixture(scope="module")
-def folder() -> Iterator[Path]:
-    path = Path(tempfile.mkdtemp(prefix="d-", dir="/tmp"))
-    yield path
-    shutil.rmtree(path)
-
-
-@pytest.fixture(scope="module")
-def _shared() -> Iterator[None]:
-    os.environ["SHARED_BY_TESTS"] = "1"
-    yield
-    del os.environ["SHARED_BY_TESTS"]
 
 
 @pytest.fixture(scope="module")

@@ -2,12 +2,9 @@
 
 import json
 import os
-import shutil
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import grpc
@@ -78,20 +75,6 @@ WHOLE = """
             finally:
                 print("ended after", count, flush=True)
 """
-
-
-@pytest.fixture(scope="module")
-def folder() -> Iterator[Path]:
-    path = Path(tempfile.mkdtemp(prefix="d-", dir="/tmp"))
-    yield path
-    shutil.rmtree(path)
-
-
-@pytest.fixture(scope="module")
-def _shared() -> Iterator[None]:
-    os.environ["SHARED_BY_TESTS"] = "1"
-    yield
-    del os.environ["SHARED_BY_TESTS"]
 
 
 @pytest.fixture(scope="module")

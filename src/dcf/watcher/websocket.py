@@ -129,7 +129,7 @@ class WebSocket(asyncio.Protocol):
         """Bytes are there."""
         self._heard = True
         if self._said_all:
-            return
+            return  # read only so that the client's connection lasts until it has read the reason
         try:
             self._take(self._frames.feed(data))
         except DcfError as error:

@@ -233,6 +233,7 @@ def test_sigterm_finishes_the_calls_in_flight(launch, latch):
     latch.reached()
     time.sleep(0.15)  # the others queue meanwhile
     running.replica.drain()
+    time.sleep(0.15)  # the signal is heard meanwhile
     latch.open()
     for caller in callers:
         caller.join()
@@ -272,7 +273,7 @@ def test_a_call_past_its_deadline(launch, latch):
     begin = time.monotonic()
     with pytest.raises(errors.DeadlineExceeded, match=r"no reply within 0\.3 s"):
         running.call()
-    assert time.monotonic() - begin >= 0.3
+    assert 0.3 <= time.monotonic() - begin < 2
     latch.open()
     assert running.call() == b"done"
 
@@ -282,7 +283,7 @@ def test_the_callers_deadline_counts_when_it_is_earlier(launch, latch):
     begin = time.monotonic()
     with pytest.raises(errors.DeadlineExceeded, match=r"within 0\.2 s"):
         running.call(headers={"X-Dcf-Deadline-Ms": "200"})
-    assert time.monotonic() - begin < 10
+    assert time.monotonic() - begin < 2
 
 
 def test_a_call_that_expires_in_the_queue_never_reaches_the_handler(launch, latch):

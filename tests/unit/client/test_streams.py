@@ -11,10 +11,8 @@ from websockets.frames import Opcode
 
 from dcf import errors
 from dcf.client import stream_exchange
-from dcf.client.address import parse
 from dcf.client.async_gateway import AsyncClient
 from dcf.client.gateway import Client
-from dcf.client.stream_connection import StreamConnection
 from dcf.protocol.stream import END
 from unit.client.speaker import Speaker, frames
 
@@ -351,48 +349,6 @@ def test_leaving_does_not_wait_for_a_message_that_does_not_come(server):
         assert time.monotonic() - began < 2
     _until(lambda: codes == [1001])
     come.set()
-
-
-def test_a_reply_over_the_bound_ends_the_stream(server):
-    def conversation(peer):
-        speaker = Speaker(peer)
-        speaker.send(b"x" * 100, b"x" * 101)
-        speaker.wait_for_end()
-
-    async def ask():
-        address = parse(server.url)
-        headers = [("host", address.authority)]
-        stream = await StreamConnection.open(address, "/", headers, most=100)
-        try:
-            assert await stream.receive() == [b"x" * 100]
-            with pytest.raises(errors.BodyTooLarge):
-                await stream.receive()
-        finally:
-            await stream.close()
-
-    server.play(conversation)
-    asyncio.run(ask())
-
-
-def test_the_reason_is_read_where_sending_fails_first(server):
-    async def ask():
-        address = parse(server.url)
-        stream = await StreamConnection.open(address, "/", [("host", address.authority)])
-        await stream.send([b"x"])
-        server.thread.join()  # the loop stands still, and reads nothing
-        while not stream.is_over:
-            await stream.send([b"x"])
-        with pytest.raises(errors.BadRequest, match="not that"):
-            await stream.receive()
-        await stream.close()
-
-    def conversation(peer):
-        speaker = Speaker(peer)
-        speaker.event()
-        speaker.fail(errors.BadRequest("not that"))
-
-    server.play(conversation)
-    asyncio.run(ask())
 
 
 def test_a_loop_that_ends_ends_its_streams(server):

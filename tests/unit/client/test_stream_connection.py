@@ -1,0 +1,55 @@
+"""A stream's connection over asyncio, below the client."""
+
+import asyncio
+
+import pytest
+import uvloop
+
+from dcf import errors
+from dcf.client.address import parse
+from dcf.client.stream_connection import StreamConnection
+from unit.client.speaker import Speaker
+
+
+def test_a_reply_over_the_bound_ends_the_stream(server):
+    def conversation(peer):
+        speaker = Speaker(peer)
+        speaker.send(b"x" * 100, b"x" * 101)
+        speaker.wait_for_end()
+
+    async def ask():
+        address = parse(server.url)
+        headers = [("host", address.authority)]
+        stream = await StreamConnection.open(address, "/", headers, most=100)
+        try:
+            assert await stream.receive() == [b"x" * 100]
+            with pytest.raises(errors.BodyTooLarge):
+                await stream.receive()
+        finally:
+            await stream.close()
+
+    server.play(conversation)
+    asyncio.run(ask())
+
+
+@pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_the_reason_is_read_where_sending_fails_first(server, loop):
+    async def ask():
+        address = parse(server.url)
+        stream = await StreamConnection.open(address, "/", [("host", address.authority)])
+        await stream.send([b"x"])
+        server.thread.join()  # the loop stands still, and reads nothing
+        while not stream.is_over:
+            await stream.send([b"x"])
+        with pytest.raises(errors.BadRequest, match="not that"):
+            await stream.receive()
+        await stream.close()
+
+    def conversation(peer):
+        speaker = Speaker(peer)
+        speaker.event()
+        speaker.fail(errors.BadRequest("not that"))
+
+    server.play(conversation)
+    with asyncio.Runner(loop_factory=loop) as runner:
+        runner.run(ask())

@@ -58,6 +58,7 @@
         │   ├── PathUnknown         there is nothing at this path
         │   └── MethodNotAllowed    not with this method
         ├── BodyTooLarge            a body over the limit
+        ├── BodyTooSlow             a body that arrives more slowly than it must
         ├── HandlerRaised           the handler raised
         ├── UnsupportedReply        the handler returned what cannot be sent
         ├── DeadlineExceeded        no reply in time
@@ -390,6 +391,10 @@ class BodyTooLarge(CallError):
     def __init__(self, limit: int) -> None:
         super().__init__(f"the body is larger than the limit of {limit} bytes")
         self.limit = limit
+
+
+class BodyTooSlow(CallError):
+    """The request's body arrives more slowly than it must."""
 
 
 class HandlerRaised(CallError):

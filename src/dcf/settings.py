@@ -106,6 +106,14 @@ class Locations:
         name = hashlib.sha256(os.fsencode(self.data)).hexdigest()[:12]
         return self.runtime / f"gateway-{name}"
 
+    @property
+    def calls(self) -> Path:
+        """The call tables of the gateway's replicas, a folder for each function.
+
+        Not on a disk: what is written there must not wait for one.
+        """
+        return self.gateway_runtime / "calls"
+
     def token(self, host: str, port: int) -> Path:
         """The file with the management token of the gateway at an address.
 
@@ -171,6 +179,12 @@ class WatcherSettings:
         drain: Seconds that calls in flight may take after SIGTERM. 30, the usual grace period of
             orchestrators (Kubernetes: ``terminationGracePeriodSeconds``).
         max_body: Bytes of a request's body. 1 GiB: a long video, not the machine's memory.
+        waiting_bodies: Bytes of bodies that may be in memory before their handler begins. 256 MiB:
+            more uploads wait their turn at the client. One body alone may be larger.
+        body_rate: Bytes a second that a body must bring on average; 0 sets no bound. 1024: less
+            than any modem.
+        body_grace: Seconds for which a body may pause before ``body_rate`` counts. 10: a network
+            that recovers.
         max_message: Bytes of one message of a stream. 64 MiB: any picture; a message is held
             whole, so that much memory is what one client can take.
         ping: Seconds between two pings on a WebSocket, and in which its client must have answered
@@ -180,6 +194,10 @@ class WatcherSettings:
             and has less work with a reply that does not.
         log_failure: Whether a start that failed is told in the log as well, for a parent that keeps
             logs and shows nobody the report.
+        call_table: File for the calls of this replica, in a folder that the function's replicas
+            share (``dcf.protocol.call_table``). A gateway sets it, and sends calls anew that have
+            not begun; "" keeps every call here.
+        replay: Bytes of a body up to which the gateway can send a call anew.
         lifeline: Whether the end of standard input means that the parent is gone and the watcher
             must end as well.
         memory_limit: Bytes of data that the process may have (RLIMIT_DATA); 0 sets no limit.
@@ -204,11 +222,16 @@ class WatcherSettings:
     start_timeout: float = 300.0
     drain: float = 30.0
     max_body: int = 1024**3
+    waiting_bodies: int = 256 * 1024**2
+    body_rate: int = 1024
+    body_grace: float = 10.0
     max_message: int = 64 * 1024**2
     ping: float = 20.0
     log_level: str = "INFO"
     request_ids: bool = True
     log_failure: bool = False
+    call_table: str = ""
+    replay: int = 1024**2
     lifeline: bool = False
     memory_limit: int = 0
     cgroups: str = ""

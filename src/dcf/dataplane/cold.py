@@ -69,6 +69,7 @@ def cold_listener(settings: DataplaneSettings, path: Path) -> dict[str, Any]:
                 {
                     "name": "cold",
                     "domains": ["*"],
+                    "include_request_attempt_count": True,
                     "request_headers_to_remove": [CLIENT],
                     # A name that is still no cluster is one of whose calls nobody could say
                     # anything; the control plane tells what it knows.
@@ -165,7 +166,9 @@ def _check(settings: DataplaneSettings) -> dict[str, Any]:
                 "timeout": longest,
             },
             "allowed_headers": {
-                "patterns": [{"exact": name} for name in (http.REQUEST_ID, http.DEADLINE_MS)]
+                "patterns": [
+                    {"exact": name} for name in (http.REQUEST_ID, http.DEADLINE_MS, http.ATTEMPT)
+                ]
             },
             "clear_route_cache": True,
             # Where nobody decides, the route from before leads to the control plane, and Envoy
@@ -177,7 +180,8 @@ def _check(settings: DataplaneSettings) -> dict[str, Any]:
 
 def _replies() -> dict[str, Any]:
     refused = {"filter": {"response_flag_filter": {"flags": ["UAEX"]}}}
-    return {"mappers": [refused, *local_replies()["mappers"]]}  # the service has said it all
+    # The service has said it all.
+    return {"mappers": [refused, *local_replies(moves=True)["mappers"]]}
 
 
 def _tell_client() -> dict[str, Any]:

@@ -17,6 +17,7 @@ from importlib import resources
 from typing import Any
 
 from dcf import errors
+from dcf.dataplane.deadlines import EXTRA_MS
 from dcf.protocol import http
 from dcf.protocol.status import status_of
 from dcf.wire.failures import LONGEST_MESSAGE
@@ -178,6 +179,7 @@ def _known() -> dict[str, object]:
         "LONGEST_MESSAGE": LONGEST_MESSAGE,
         "FUNCTION_PREFIX": http.FUNCTION_PREFIX,
         "DEADLINE_MS": http.DEADLINE_MS,
+        "EXTRA_MS": EXTRA_MS,
         "BINARY": http.BINARY,
         "BAD_REQUEST": status_of(errors.BadRequest).grpc,
         "BODY_TOO_LARGE": status_of(errors.BodyTooLarge).grpc,

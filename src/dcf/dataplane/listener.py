@@ -8,6 +8,7 @@ from typing import Any
 
 from dcf.dataplane import grpc
 from dcf.dataplane.cors import allowed_origins, cors_filter, cors_policies, foreign_page
+from dcf.dataplane.deadlines import deadline_filter, with_deadline
 from dcf.dataplane.keys import key_filter
 from dcf.dataplane.replies import local_replies, timing
 from dcf.protocol import http
@@ -24,7 +25,7 @@ NO_REVISION = "-"
 """In the log's place of a revision, of what is no replica."""
 
 ATTEMPTS = 100
-"""Times that a call is sent anew which no replica has seen, all within some 2.5 s: until the
+"""Times that a call is sent anew whose handler has not begun, all within some 2.5 s: until the
 control plane has said where else, even if that was just killed as well."""
 
 _TYPE = "type.googleapis.com/envoy."
@@ -165,7 +166,7 @@ def _filters(settings: DataplaneSettings, *, public: bool) -> list[dict[str, Any
         filters.append(key_filter())
     if public:
         filters += grpc.filters()
-    return [*filters, router()]
+    return [*filters, deadline_filter(), router()]
 
 
 def router() -> dict[str, Any]:
@@ -204,9 +205,10 @@ def calls_route(source: str) -> dict[str, Any]:
         "inline_cluster_specifier_plugin": {"extension": specifier},
         "timeout": UNLIMITED,
         "retry_policy": {
-            # Only where the replica cannot have begun: the connection was refused, or it broke
-            # before a byte was sent.
-            "retry_on": "connect-failure,refused-stream,reset-before-request",
+            # Whether the handler had begun is known to the replica that gets the call next: it
+            # refuses a call that had (dcf.watcher.attempts).
+            "retry_on": "connect-failure,refused-stream,reset,retriable-headers",
+            "retriable_headers": [{"name": http.MOVE, "present_match": True}],
             "num_retries": ATTEMPTS,
             "retry_host_predicate": [
                 {
@@ -241,7 +243,7 @@ def _pages_route(settings: DataplaneSettings) -> dict[str, Any]:
 
 
 def _routes(settings: DataplaneSettings, *, public: bool) -> dict[str, Any]:
-    calls = [calls_route(PICK)]
+    calls = [with_deadline(calls_route(PICK)), calls_route(PICK)]
     if public and "*" not in allowed_origins(settings.cors):
         calls.insert(0, _pages_route(settings))
     rest = {"match": {"prefix": "/"}, "route": {"cluster": CONTROL, **unhurried(settings)}}
@@ -252,6 +254,7 @@ def _routes(settings: DataplaneSettings, *, public: bool) -> dict[str, Any]:
             {
                 "name": "all",
                 "domains": ["*"],
+                "include_request_attempt_count": True,
                 "request_headers_to_remove": ["x-envoy-external-address", http.HELD_MS, CLIENT],
                 "routes": [*calls, *(grpc.routes(unhurried(settings)) if public else ()), rest],
                 **cors_policies(settings.cors),

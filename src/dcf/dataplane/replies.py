@@ -6,6 +6,7 @@ from http import HTTPStatus
 from typing import Any
 
 from dcf import errors
+from dcf.dataplane.deadlines import DURATION_OVER
 from dcf.protocol import http
 from dcf.protocol.status import status_of
 
@@ -82,8 +83,13 @@ _FOREIGN_PAGE = (
 """What becomes of a WebSocket that :func:`dcf.dataplane.cors.foreign_page` sends nowhere."""
 
 
-def local_replies() -> dict[str, Any]:
-    """The ``local_reply_config`` of Envoy's HTTP connection manager."""
+def local_replies(*, moves: bool = False) -> dict[str, Any]:
+    """The ``local_reply_config`` of Envoy's HTTP connection manager.
+
+    Args:
+        moves: Whether another listener in front can send a call anew which this one cannot, because
+            it keeps less of its body.
+    """
     nowhere = [
         {"response_flag_filter": {"flags": ["NC"]}},
         {"header_filter": {"header": {"name": "upgrade", "present_match": True}}},
@@ -91,7 +97,7 @@ def local_replies() -> dict[str, Any]:
     ]
     foreign = _mapper({"and_filter": {"filters": nowhere}}, *_FOREIGN_PAGE)
     foreign["status_code"] = status_of(errors.AccessDenied).http
-    mappers = [foreign]
+    mappers = [foreign, *_ended(moves=moves), _too_late()]
     for flag, row in _BY_FLAG.items():
         mapper = _mapper({"response_flag_filter": {"flags": [flag]}}, *row)
         mapper["status_code"] = status_of(row[0]).http
@@ -103,6 +109,46 @@ def local_replies() -> dict[str, Any]:
     title, detail = "The call could not be passed on", "%RESPONSE_CODE_DETAILS%"
     mappers.append(_mapper(_status("GE", 0), errors.CallError, title, detail))
     return {"mappers": mappers}
+
+
+def _ended(*, moves: bool) -> list[dict[str, Any]]:
+    """Replies for calls whose replica ended, and which cannot be sent anew.
+
+    A watcher sends an interim response when the handler begins such a call, and Envoy says of what
+    follows that the response had started.
+    """
+    call = {
+        "header_filter": {
+            "header": {"name": ":path", "string_match": {"prefix": http.FUNCTION_PREFIX}}
+        }
+    }
+    broken = {"response_flag_filter": {"flags": ["UC"]}}
+    late = _cel("response.code_details.startsWith('upstream_reset_after_response_started')")
+    row = "The replica ended during the call", "%UPSTREAM_CLUSTER% broke the connection off"
+    begun = _mapper({"and_filter": {"filters": [call, broken, late]}}, errors.ReplicaLost, *row)
+    begun["status_code"] = status_of(errors.ReplicaLost).http
+    begun["headers_to_add"].append(_header(http.BEGUN, "true", _REPLACE))
+    row = "The replica ended before the call", "%UPSTREAM_CLUSTER% ended before the handler began"
+    not_begun = _mapper({"and_filter": {"filters": [call, broken]}}, errors.NotReady, *row)
+    not_begun["status_code"] = status_of(errors.NotReady).http
+    not_begun["headers_to_add"].append(_header(http.BEGUN, "false", _REPLACE))
+    if moves:
+        not_begun["headers_to_add"].append(_header(http.MOVE, "1", _REPLACE))
+    return [begun, not_begun]
+
+
+def _too_late() -> dict[str, Any]:
+    """Return the reply for a call whose deadline Envoy had to enforce."""
+    row = "No reply in time", "the deadline passed, and %UPSTREAM_CLUSTER% did not say so"
+    mapper = _mapper(_cel(DURATION_OVER), errors.DeadlineExceeded, *row)
+    mapper["status_code"] = status_of(errors.DeadlineExceeded).http
+    return mapper
+
+
+def _cel(expression: str) -> dict[str, Any]:
+    kind = "type.googleapis.com/envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter"
+    typed = {"@type": kind, "expression": expression}
+    return {"extension_filter": {"name": "cel", "typed_config": typed}}
 
 
 def timing(milliseconds: str, action: str) -> dict[str, Any]:

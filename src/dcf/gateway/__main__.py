@@ -43,10 +43,17 @@ from dcf.gateway.http.server import HttpServer
 from dcf.gateway.loop import ControlLoop
 from dcf.gateway.plane import ControlPlane
 from dcf.gateway.processes import supervisor_socket
+from dcf.gateway.rebalancer import Rebalancer
 from dcf.gateway.routing import Routing
 from dcf.gateway.scaling import Autoscaler
 from dcf.gateway.staging import Stager
-from dcf.settings import ControlSettings, Locations, StoreSettings, WatcherSettings
+from dcf.settings import (
+    ControlSettings,
+    DataplaneSettings,
+    Locations,
+    StoreSettings,
+    WatcherSettings,
+)
 from dcf.supervision.client import SupervisorClient
 from dcf.telemetry import log
 
@@ -116,8 +123,13 @@ def _join(
         replicas=places.replicas,
         sockets=places.gateway_runtime,
         secrets=places.secrets,
+        calls=places.calls,
         settings=WatcherSettings(
-            start_timeout=settings.start_timeout, request_ids=False, log_failure=True
+            start_timeout=settings.start_timeout,
+            request_ids=False,
+            log_failure=True,
+            # Envoy keeps as much of a body as of a connection.
+            replay=DataplaneSettings.from_mapping(env).buffer,
         ),
         extra={GATEWAY: f"unix:{sockets.calls}"},
     )
@@ -163,9 +175,10 @@ def _join(
         counting,
         autoscaler,
         holding,
+        Rebalancer(loop.fleet, counting),
         loop.health(interval=settings.health_interval, silence=settings.health_silence),
     )
-    return _Parts(plane, loop, background, discovery, Checks(Holds(holding).judge))
+    return _Parts(plane, loop, background, discovery, Checks(Holds(holding, places.calls).judge))
 
 
 async def _run(settings: ControlSettings, places: Locations, env: Mapping[str, str]) -> None:

@@ -48,6 +48,10 @@ class Counting:
             await asyncio.sleep(PERIOD)
             await self.look()
 
+    def latest(self) -> Mapping[str, Traffic]:
+        """Return what Envoy had counted at the last look, by function."""
+        return self._traffic
+
     async def look(self) -> Mapping[str, Traffic]:
         """What Envoy has counted by now, by function; what is new of it the catalog has then.
 

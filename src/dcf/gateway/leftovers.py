@@ -21,6 +21,7 @@ def clear(places: Locations) -> None:
         places: Of a gateway whose supervisor has ended, and that no other one can begin to use.
     """
     shutil.rmtree(places.replicas, ignore_errors=True)
+    shutil.rmtree(places.calls, ignore_errors=True)
     # Processes that a replica had put into sessions of their own end with its group.
     Cgroups.find().sweep(group_prefix(supervisor_socket(places)), ())
     with contextlib.suppress(OSError):

@@ -17,6 +17,7 @@ from dcf.errors import SecretNotFound
 from dcf.model.function import FunctionSpec
 from dcf.model.replica import ReplicaId
 from dcf.model.revision import Revision
+from dcf.protocol import call_table
 from dcf.settings import SOCKET_PATH_LIMIT, WatcherSettings
 
 
@@ -31,6 +32,7 @@ class Stager:
         replicas: Path,
         sockets: Path,
         secrets: Path,
+        calls: Path,
         settings: WatcherSettings,
         extra: Mapping[str, str],
     ) -> None:
@@ -43,6 +45,7 @@ class Stager:
                 files can be links.
             sockets: Private folder for their sockets.
             secrets: Folder of secret files.
+            calls: Folder of the replicas' call tables.
             settings: How every watcher is to behave, as far as its function does not say.
             extra: Variables of the framework's own that every replica gets.
         """
@@ -51,6 +54,7 @@ class Stager:
         self._replicas = replicas
         self._sockets = sockets
         self._secrets = secrets
+        self._calls = calls
         self._settings = settings
         self._extra = dict(extra)
         self._own: set[ReplicaId] = set()
@@ -116,6 +120,9 @@ class Stager:
                 replica = ReplicaId(folder.name)
                 if replica not in alive and replica not in self._own:
                     shutil.rmtree(folder, ignore_errors=True)
+        if self._calls.is_dir():
+            for folder in self._calls.iterdir():
+                call_table.clean(folder)
 
     def _settings_of(self, spec: FunctionSpec, replica: ReplicaId) -> WatcherSettings:
         given = {
@@ -131,6 +138,7 @@ class Stager:
             handler_file=spec.handler.file,
             handler_name=spec.handler.name,
             listen=self._listen(replica),
+            call_table=str(self._calls / spec.name / replica),
             **given,
         )
 

@@ -4,6 +4,9 @@ HEALTH = "/-/health"
 """200 while the process serves at all, also while a model computes."""
 READY = "/-/ready"
 """200 when calls are taken, else 503."""
+LOAD = "/-/load"
+"""How many calls the handler of a gateway's replica works on, and how many wait for it. A POST with
+the query ``hand-back=N`` first gives N of those back that wait."""
 OWN_PREFIX = "/-/"
 """Paths that are the watcher's; every other path is a call."""
 FUNCTION_PREFIX = "/function/"
@@ -18,6 +21,16 @@ clocks need not agree; gRPC's ``grpc-timeout`` is relative for the same reason).
 HELD_MS = "x-dcf-held-ms"
 """Milliseconds that a gateway has held a call until there was a replica, which takes it beyond its
 queue then: how many are held is bounded there. Only a gateway says so, and drops a caller's own."""
+ATTEMPT = "x-envoy-attempt-count"
+"""How many times Envoy has sent a call by now. Envoy sets it itself, whatever a client says."""
+BEGUN = "x-dcf-begun"
+"""On a reply that says that a replica could not finish a call: ``true`` when the handler had begun,
+``false`` when it had not, so that the call can be repeated without doing anything twice."""
+MOVE = "x-dcf-move"
+"""On a watcher's reply to its gateway: the call has not begun, send it to another replica. A client
+sees it only when every replica said so."""
+OWN_HEADERS = "x-dcf-"
+"""What the names of headers begin with that a handler's reply must not set."""
 SERVER_TIMING = "server-timing"
 """Where the time went: ``queue`` and ``handler`` in milliseconds (W3C Server Timing), and behind a
 gateway ``gateway``: from the request's first byte to the reply's, and ``hold``: the part of it

@@ -33,6 +33,7 @@ _TITLES: dict[type[errors.DcfError], str] = {
     errors.NotReady: "The replica takes no calls now",
     errors.ReplicaLost: "The replica ended during the call",
     errors.BodyTooLarge: "The body is too large",
+    errors.BodyTooSlow: "The body arrives too slowly",
     errors.BadRequest: "The request cannot be used",
 }
 """A class that is not listed has the title of its nearest listed ancestor."""

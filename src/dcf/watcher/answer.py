@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import logging
 
-from dcf.errors import DcfError, HandlerRaised, NotReady, Overloaded, UnsupportedReply
+from dcf.errors import (
+    DcfError,
+    HandlerRaised,
+    NotReady,
+    Overloaded,
+    ReplicaLost,
+    UnsupportedReply,
+)
 from dcf.function.reply import Encoded
 from dcf.protocol import http
 from dcf.protocol.problem import to_problem
@@ -16,6 +23,16 @@ Headers = list[tuple[bytes, bytes]]
 _REQUEST_ID = http.REQUEST_ID.encode()
 _SERVER_TIMING = http.SERVER_TIMING.encode()
 _RETRY_AFTER = http.RETRY_AFTER.encode()
+_BEGUN = http.BEGUN.encode()
+_MOVE = http.MOVE.encode()
+_OWN = http.OWN_HEADERS.encode()
+ATTEMPT = http.ATTEMPT.encode()
+_DIGITS = 6
+"""Of the largest number of attempts that is read at all."""
+OVERLOADS = 3
+"""Replicas that are tried for a call while each refuses it because its queue is full: Envoy picks
+the least busy one first, so further tries would only add load."""
+
 logger = logging.getLogger("dcf.watcher")
 
 
@@ -25,8 +42,14 @@ def headers_of(call: Call, outcome: Encoded) -> Headers:
     if call.request_id:
         headers.append((_REQUEST_ID, call.request_id))
     if outcome.headers:
-        headers += outcome.headers
+        # The gateway acts on headers of its own.
+        headers += [one for one in outcome.headers if not one[0].lower().startswith(_OWN)]
     return headers
+
+
+def attempt_of(value: bytes) -> int:
+    """Return the number in Envoy's header of attempts; 0 for anything else."""
+    return int(value) if len(value) <= _DIGITS and value.isdigit() else 0
 
 
 def refusal(error: DcfError, call: Call | None, headers: Headers) -> tuple[int, Headers, bytes]:
@@ -51,8 +74,19 @@ def refusal(error: DcfError, call: Call | None, headers: Headers) -> tuple[int, 
         found.append((_REQUEST_ID, request_id.encode("latin-1")))
     if isinstance(error, Overloaded | NotReady):
         found.append((_RETRY_AFTER, b"%d" % getattr(error, "retry_after", 1)))
+    if isinstance(error, Overloaded | NotReady | ReplicaLost):
+        found += _repeatable(error, call, headers)
     body = to_problem(error, request_id)
     return status_of(type(error)).http, found, body
+
+
+def _repeatable(error: DcfError, call: Call | None, headers: Headers) -> Headers:
+    """Tell the client whether the handler had begun, and the gateway whether to try elsewhere."""
+    if isinstance(error, ReplicaLost) or (call is not None and not call.may_begin_elsewhere):
+        return [(_BEGUN, b"true")]
+    attempt = attempt_of(dict(headers).get(ATTEMPT, b"")) if call is None else call.attempt
+    moves = 0 < attempt <= OVERLOADS if isinstance(error, Overloaded) else attempt > 0
+    return [(_BEGUN, b"false"), (_MOVE, b"1")] if moves else [(_BEGUN, b"false")]
 
 
 def log_failure(error: DcfError, call: Call) -> None:

@@ -7,6 +7,7 @@ in chunks do, whichever way their call came.
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import Awaitable, Callable
 
@@ -28,6 +29,9 @@ from dcf.watcher.uploads import Chunks, Lines
 Send = Callable[[Message], Awaitable[None]]
 
 logger = logging.getLogger("dcf.watcher")
+
+INTERIM = "dcf.interim"
+"""Key of the ASGI scope for a function that writes an interim response (100 Continue)."""
 
 
 class App:
@@ -54,7 +58,7 @@ class App:
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """One HTTP request."""
         if scope["path"].startswith(http.OWN_PREFIX):
-            await self._probe(scope["path"], send)
+            await self._probe(scope, send)
             return
         call = None
         try:
@@ -67,6 +71,7 @@ class App:
                 settled=lambda _: _resolve(settled),
                 receive=receive,
             )
+            call.interim = scope.get(INTERIM)
             if self.desk.is_stream(call):
                 self._open_stream(call, receive)
             elif await self._read(call, receive):
@@ -83,8 +88,16 @@ class App:
                 if call.inbox is not None:
                     call.inbox.abandon()
 
-    async def _probe(self, path: str, send: Send) -> None:
-        state = self._life.state
+    async def _probe(self, scope: Message, send: Send) -> None:
+        path, state = scope["path"], self._life.state
+        if path == http.LOAD and self.settings.call_table:
+            if scope["method"] == "POST":
+                count = scope["query_string"].removeprefix(b"hand-back=")
+                if count.isdigit():
+                    self.desk.hand_back("another replica is less busy", int(count[:9]))
+            body = json.dumps(self.desk.load()).encode()
+            await _send_whole(200, [(b"content-type", http.JSON.encode())], body, send)
+            return
         known = path in {http.HEALTH, http.READY}
         good = path == http.HEALTH or (known and state is ReplicaState.READY)
         status = 200 if good else 503 if known else 404
@@ -94,6 +107,8 @@ class App:
     async def _read(self, call: Call, receive: Receive) -> bool:
         """Reads the body; False when the client went away before it was whole."""
         call.waiter = asyncio.current_task(self._loop)
+        bodies = self.desk.bodies
+        bodies.begin(call)
         try:
             parts: list[bytes] = []
             size, limit = 0, self.desk.max_body
@@ -102,10 +117,13 @@ class App:
                 size += len(body)
                 if size > limit:
                     raise BodyTooLarge(limit)
+                bodies.add(call, len(body))
                 if not message.get("more_body"):
+                    bodies.complete(call)
                     call.whole(b"".join((*parts, body)) if parts else body)
                     return True
                 parts.append(body)
+                await bodies.room(call)
         except asyncio.CancelledError:
             if call.failure is not None:
                 raise call.failure from None

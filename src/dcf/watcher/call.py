@@ -26,6 +26,7 @@ from typing import Any
 from dcf.errors import DcfError, DeadlineExceeded
 from dcf.function.reply import Encoded
 from dcf.function.request import Request
+from dcf.protocol.call_table import CallTable
 from dcf.watcher.forms import Form
 from dcf.watcher.inbox import Inbox
 from dcf.watcher.pipe import ChunkPipe
@@ -74,7 +75,24 @@ class Call:
         moved: When it last began to, or a message came or went meanwhile.
         chunked: Whether the body comes without its length.
         lines: Whether the body has a line for each message of a stream.
+        admitted: Whether it takes a place beyond the queue: it has had its turn in another one.
+        placed: Whether it has its place in the queue or in the handler.
+        movable: Whether the gateway can send it to another replica.
+        moved_on: Whether the handler was kept from it, so that it can begin elsewhere.
+        named: Whether its id is the caller's or the gateway's, so that it stays when it moves.
+        attempt: How many times the gateway has sent it by now; 0 where no gateway did.
+        table: Where a mark is made when the handler begins; None where no gateway needs one.
+        entry: Its entry there; negative without one.
+        interim: Writes an interim response to the gateway; on the loop. None where a reply's head
+            was sent already.
+        announce: Called in the handler's thread before it begins a call that the gateway cannot
+            send anew; says whether the call can begin. None for the others.
+        received: Bytes of the body that are in memory and count towards the limit.
+        counted: Whether they count as a whole body, which waits for the handler.
+        reads: Whether the watcher reads the body at all; not while the limit is reached.
+        slack: Seconds for which it did not.
         started: When the handler began; 0 before.
+        renewed: When the time that the handler has began to count; 0 before it began.
         finished: When the handler had ended, a streamed reply included; 0 before.
         answered: When the reply, or its first chunk, was there; 0 before.
         outcome: The handler's reply or error.
@@ -93,10 +111,12 @@ class Call:
         watch: The task that waits for the client to go away; None for most calls.
     """
 
-    __slots__ = ("_settled", "answered", "arrived", "chunked", "deadline", "ends", "failure",
-                 "finished", "form", "idle", "inbox", "interrupt", "interrupted", "last", "limit",
-                 "lines", "moved", "outcome", "pipe", "receive", "request", "request_id", "resting",
-                 "started", "state", "unread", "waiter", "watch")  # fmt: skip
+    __slots__ = ("_settled", "admitted", "announce", "answered", "arrived", "attempt", "chunked",
+                 "counted", "deadline", "ends", "entry", "failure", "finished", "form", "idle",
+                 "inbox", "interim", "interrupt", "interrupted", "last", "limit", "lines",
+                 "movable", "moved", "moved_on", "named", "outcome", "pipe", "placed", "reads",
+                 "receive", "received", "renewed", "request", "request_id", "resting", "slack",
+                 "started", "state", "table", "unread", "waiter", "watch")  # fmt: skip
 
     def __init__(
         self,
@@ -128,7 +148,22 @@ class Call:
         self.moved = arrived
         self.chunked = chunked
         self.lines = lines
+        self.admitted = False
+        self.placed = False
+        self.movable = False
+        self.moved_on = False
+        self.named = False
+        self.attempt = 0
+        self.table: CallTable | None = None
+        self.entry = -1
+        self.interim: Callable[[], None] | None = None
+        self.announce: Callable[[], bool] | None = None
+        self.received = 0
+        self.counted = False
+        self.reads = True
+        self.slack = 0.0
         self.started = 0.0
+        self.renewed = 0.0
         self.finished = 0.0
         self.answered = 0.0
         self.outcome: Encoded | DcfError | None = None
@@ -164,10 +199,38 @@ class Call:
             raise AssertionError(f"a call cannot go from {self.state} to {state}")
         self.state = state
 
+    @property
+    def may_begin_elsewhere(self) -> bool:
+        """Whether the handler has not begun and will not: nothing is done twice elsewhere."""
+        return not self.placed or self.moved_on
+
+    def begin(self) -> bool:
+        """Mark that the handler begins. In its thread, right before it does.
+
+        Returns:
+            False when it must not begin, because the gateway could not be told.
+        """
+        if self.announce is not None and not self.announce():
+            return False
+        if self.entry >= 0 and self.table is not None:
+            self.table.begin(self.entry)
+        self.started = self.renewed = time.monotonic()
+        return True
+
+    @property
+    def hangs_at(self) -> float:
+        """When the handler has had all its time for this call, or for this message of a stream.
+
+        A caller's deadline does not count here: a caller who stops waiting must not end a process
+        that serves others.
+        """
+        return math.inf if self.resting else self.renewed + self.limit
+
     def work(self) -> None:
         """A message was taken or given: the handler has its time anew. From its thread as well."""
         self.resting = False
-        ends = min(time.monotonic() + self.limit, self.ends)
+        self.renewed = now = time.monotonic()
+        ends = min(now + self.limit, self.ends)
         self.deadline = ends
         self.request.renew(ends)
 

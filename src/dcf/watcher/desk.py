@@ -9,16 +9,27 @@ from __future__ import annotations
 import asyncio
 import math
 import re
+import sys
 import time
 from collections.abc import Callable, Sequence
 
-from dcf.errors import BodyTooLarge, DcfError, FunctionNotFound, NotReady, Overloaded
+from dcf.errors import (
+    BodyTooLarge,
+    DcfError,
+    FunctionNotFound,
+    NotReady,
+    Overloaded,
+    ReplicaLost,
+)
 from dcf.function.request import Request
 from dcf.protocol import http
+from dcf.protocol.call_table import EarlierAttempt
 from dcf.protocol.stream import JSON_LINES_TOO, wanted_form
 from dcf.settings import WatcherSettings
 from dcf.telemetry.ids import new_request_id
-from dcf.watcher.answer import Headers
+from dcf.watcher.answer import ATTEMPT, Headers, attempt_of
+from dcf.watcher.attempts import Attempts
+from dcf.watcher.body_budget import BodyBudget
 from dcf.watcher.call import Call, CallState, Receive
 from dcf.watcher.inbox import Inbox
 from dcf.watcher.lanes import Lane
@@ -29,7 +40,7 @@ _REQUEST_ID = http.REQUEST_ID.encode()
 _DEADLINE_MS = http.DEADLINE_MS.encode()
 _HELD_MS = http.HELD_MS.encode()
 _LOOKED_AT = frozenset({
-    _REQUEST_ID, _DEADLINE_MS, _HELD_MS, b"accept", b"connection", b"content-length",
+    _REQUEST_ID, _DEADLINE_MS, _HELD_MS, ATTEMPT, b"accept", b"connection", b"content-length",
     b"content-type", b"transfer-encoding",
 })  # fmt: skip
 _LINES = re.compile(
@@ -46,6 +57,7 @@ class Desk:
         lane: Where the handler runs; None until it is ready.
         closing: Whether each reply also ends its connection, because the replica drains.
         max_body: Bytes of the largest body.
+        bodies: Bounds what waits in memory.
     """
 
     def __init__(
@@ -69,6 +81,8 @@ class Desk:
         self.lane: Lane | None = None
         self.closing = False
         self.max_body = settings.max_body
+        self.bodies = BodyBudget(settings.waiting_bodies)
+        self._attempts: Attempts | None = None
         self._settings = settings
         self._life = life
         self._loop = loop
@@ -77,7 +91,8 @@ class Desk:
         self._own_path = http.FUNCTION_PREFIX + settings.function
         self._sweeper = Sweeper(
             loop,
-            settings.grace,
+            settings,
+            self.bodies,
             on_slow=on_slow,
             on_expired=self._interrupt,
             on_stuck=on_stuck,
@@ -85,10 +100,11 @@ class Desk:
 
     def open(self, lane: Lane) -> None:
         """Lets calls in, to be handled by ``lane``."""
+        self._attempts = Attempts.of(self._settings, lane.concurrency, self._loop)
         self.lane = lane
         self._room = lane.concurrency + self._settings.queue
 
-    def admit(  # noqa: C901  one look at the headers, on the path of every call
+    def admit(  # noqa: C901, PLR0912  one look at the headers, on the path of every call
         self,
         method: str,
         path: str,
@@ -111,12 +127,15 @@ class Desk:
         Raises:
             BodyTooLarge: By its ``Content-Length``.
             FunctionNotFound: When it is for another function.
-            NotReady: When there is no handler yet.
-            Overloaded: When there is no room.
+            NotReady: When there is no handler yet, or the replica drains and another one takes the
+                call.
+            Overloaded: When the queue is full.
+            ReplicaLost: When the call had begun in a replica that is lost.
         """
         now, settings = time.monotonic(), self._settings
         request_id, accept, content_type, ends = b"", b"", b"", math.inf
         last = chunked = held = False
+        attempt = 0
         for name, value in headers:
             if name not in _LOOKED_AT:
                 continue
@@ -128,6 +147,8 @@ class Desk:
                 last = value.lower() == b"close"
             elif name == _HELD_MS:
                 held = True
+            elif name == ATTEMPT:
+                attempt = attempt_of(value)
             elif name == b"content-type":
                 content_type = value
             elif name == b"accept":
@@ -138,10 +159,16 @@ class Desk:
                 raise BodyTooLarge(settings.max_body)
         if self.lane is None:
             raise NotReady(f"{settings.function} is {self._life.state}")
+        arrived, admitted, named = now, held, bool(request_id)
+        if (
+            self._attempts is not None
+            and (held or attempt > 1 or self.closing)
+            and (earlier := self._earlier(self._attempts, request_id))
+        ):
+            arrived, ends, admitted = earlier.arrived, min(ends, earlier.ends), True
         # What a gateway has held comes all at once, and has waited its turn already.
-        if self._room <= 0 and not held:
-            waiting = f"{self.lane.concurrency} running and {settings.queue} waiting"
-            raise Overloaded(f"{settings.function} has {waiting} calls already")
+        if self._room <= 0 and not admitted:
+            raise self._overloaded()
         request_id = request_id or new_request_id()
         request = Request(
             method=method,
@@ -150,7 +177,7 @@ class Desk:
             headers=headers,
             function=settings.function,
             request_id=request_id,
-            ends=min(now + settings.timeout, ends),
+            ends=min(arrived + settings.timeout, ends),
             until=ends,
         )
         call = Call(
@@ -159,7 +186,7 @@ class Desk:
             settled,
             request_id=request_id if settings.request_ids else b"",
             last=last,
-            arrived=now,
+            arrived=arrived,
             limit=settings.timeout,
             idle=settings.idle_timeout,
             ends=ends,
@@ -170,9 +197,28 @@ class Desk:
                 or wanted_form(accept.decode("latin-1")) is not None
             ),
         )
-        self._room -= 1
+        call.admitted, call.named, call.attempt = admitted, named, attempt
         self._sweeper.add(call)
         return call
+
+    def _earlier(self, attempts: Attempts, request_id: bytes) -> EarlierAttempt | None:
+        """Return where a call stood in another replica before it came here.
+
+        Raises:
+            NotReady: When it must go on to yet another one.
+            ReplicaLost: When it had begun.
+        """
+        if self.closing:
+            raise NotReady(f"{self._settings.function} is {self._life.state}")
+        earlier = attempts.earlier(request_id)
+        if earlier is not None and earlier.begun:
+            raise ReplicaLost("the replica ended after the handler had begun this call")
+        return earlier
+
+    def _overloaded(self) -> Overloaded:
+        concurrency = self.lane.concurrency if self.lane is not None else 0
+        waiting = f"{concurrency} running and {self._settings.queue} waiting"
+        return Overloaded(f"{self._settings.function} has {waiting} calls already")
 
     def _path(self, path: str) -> str:
         """The path that the handler sees, behind a gateway or not."""
@@ -189,11 +235,19 @@ class Desk:
     def submit(self, call: Call) -> None:
         """Hands a call whose body is there, or the first message of it, to the handler.
 
-        Not at once, but with all others of this turn of the loop: woken for the first, the handler
+        It takes its place in the queue only now: a body that is still on its way takes none. Not at
+        once, but with all others of this turn of the loop: woken for the first, the handler
         would take the interpreter between any two, and each would cost two changes of thread.
         """
         lane = self.lane
         assert lane is not None  # noqa: S101  the call was admitted
+        if self._room <= 0 and not call.admitted:
+            call.end(self._overloaded())
+            return
+        self._room -= 1
+        call.placed = True
+        if self._attempts is not None:
+            self._attempts.enter(call)
         call.to(CallState.WAITING)
         call.interrupt = lane.cancel
         if call.inbox is not None:
@@ -247,8 +301,36 @@ class Desk:
 
     def release(self, call: Call) -> None:
         """The caller has its answer, or needs none."""
-        self._room += 1
+        if call.placed:
+            self._room += 1
+            if self._attempts is not None:
+                self._attempts.leave(call)
+        if call.received:
+            self.bodies.release(call)
         self._sweeper.discard(call)
+
+    def hand_back(self, reason: str, most: int = sys.maxsize) -> None:
+        """Give calls that the handler has not begun back to the gateway, newest first.
+
+        Args:
+            reason: Why; a caller reads it where no other replica takes the call.
+            most: How many at most. Calls that the gateway cannot send anew stay.
+        """
+        if self._attempts is None or self.lane is None:
+            return
+        self._hand_over(self.lane)
+        for call in self.lane.reclaim(most, lambda call: call.movable):
+            call.moved_on = True
+            call.end(NotReady(reason))
+
+    def load(self) -> dict[str, int]:
+        """Count the calls in the handler and those that wait for it."""
+        lane = self.lane
+        if lane is None:
+            return {"concurrency": 0, "running": 0, "waiting": 0}
+        waiting = lane.waiting() + len(self._submitted)
+        running = sum(call.busy for call in self._sweeper)
+        return {"concurrency": lane.concurrency, "running": running, "waiting": waiting}
 
     def answered(self, call: Call) -> None:
         """The handler's outcome for ``call`` is there, or the first chunk of it."""
@@ -258,7 +340,11 @@ class Desk:
             call.pipe.abandon()
 
     def end_all(self, error: DcfError) -> None:
-        """Gives up every call that is under way."""
+        """Gives up every call that is under way; those that can begin elsewhere are handed back."""
+        if self.lane is not None:
+            self._hand_over(self.lane)
+            for call in self.lane.reclaim(sys.maxsize, lambda _: True):
+                call.moved_on = True
         for call in self._sweeper:
             call.end(error)
 

@@ -27,7 +27,7 @@ from dcf.errors import BodyTooLarge, CallError, DcfError
 from dcf.function.reply import Encoded
 from dcf.protocol import http
 from dcf.watcher.answer import Headers, headers_of, refusal
-from dcf.watcher.app import App, Send
+from dcf.watcher.app import INTERIM, App, Send
 from dcf.watcher.call import Call, Message, Receive
 from dcf.watcher.uploads import Chunks, Lines
 from dcf.watcher.websocket import WebSocket
@@ -207,6 +207,7 @@ class DirectProtocol(HttpToolsProtocol):
         """Leaves a request to uvicorn, as if it had come there from its first byte."""
         url, headers, expect = self.url, self.headers, self.expect_100_continue
         super().on_message_begin()
+        cast("Any", self.scope)[INTERIM] = self._interim
         self.url, self.expect_100_continue = url, expect
         self.headers += headers  # the scope has this list
         super().on_headers_complete()
@@ -231,12 +232,18 @@ class DirectProtocol(HttpToolsProtocol):
             return
         exchange.call = call
         call.whole(body)
+        call.interim = self._interim
         if len(body) > self._desk.max_body:
             call.end(BodyTooLarge(self._desk.max_body))
         elif self._desk.is_stream(call):
             self._pass_on(call, body)
         else:
             self._desk.submit(call)
+
+    def _interim(self) -> None:
+        """Tell the gateway that the handler begins: it does not repeat the call from here on."""
+        if not self.transport.is_closing():
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def _pass_on(self, call: Call, body: bytes) -> None:
         """Makes a body that is a whole stream one."""

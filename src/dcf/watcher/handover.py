@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
@@ -46,6 +46,32 @@ class Handover(Generic[Item]):
             # One that was given in between may have met nobody who waited.
             if not items or not _taken_from(idle):
                 os.read(self._waits, 1)
+
+    def reclaim(self, most: int, wanted: Callable[[Item], bool]) -> list[Item]:
+        """Take items back that no thread has taken, newest first.
+
+        Args:
+            most: How many at most.
+            wanted: Whether an item can be taken back; the others stay, in their order.
+        """
+        reclaimed: list[Item] = []
+        kept = deque[Item]()
+        while len(reclaimed) < most:
+            try:
+                item = self._items.pop()
+            except IndexError:
+                break
+            if wanted(item):
+                reclaimed.append(item)
+            else:
+                kept.appendleft(item)
+        if kept:
+            self.give(kept)
+        return reclaimed
+
+    def __len__(self) -> int:
+        """Items that no thread has taken."""
+        return len(self._items)
 
     def close(self) -> None:
         """Closes the pipe. Nobody takes any more."""

@@ -103,6 +103,7 @@ class Host:
             self._server.stop_accepting()
         self._desk.closing = True
         self._life.draining()
+        self._desk.hand_back("the replica drains")
         self._opened.set()
         linger = LINGER if self._server.server_state.connections else 0.0
         self._loop.call_later(linger, self._server.finish)

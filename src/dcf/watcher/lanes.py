@@ -12,7 +12,7 @@ import inspect
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 from dcf.errors import UnsupportedReply
@@ -43,6 +43,17 @@ class Lane(Protocol):
     def submit(self, calls: Sequence[Call]) -> None:
         """Runs the handler on each of ``calls`` when its turn comes."""
 
+    def reclaim(self, most: int, wanted: Callable[[Call], bool]) -> list[Call]:
+        """Take calls back that the handler has not begun, newest first.
+
+        Args:
+            most: How many at most.
+            wanted: Whether a call can be taken back; the others stay.
+        """
+
+    def waiting(self) -> int:
+        """Count the calls that the handler has not begun."""
+
     def cancel(self, call: Call) -> None:
         """Interrupts ``call``, which the handler is at work on, if that can be done."""
 
@@ -71,6 +82,15 @@ class ThreadLane:
         """Puts ``calls`` behind those that wait."""
         self._calls.give(calls)
 
+    def reclaim(self, most: int, wanted: Callable[[Call], bool]) -> list[Call]:
+        """Take calls back that no thread has taken, newest first."""
+        reclaimed = self._calls.reclaim(most, lambda call: call is not None and wanted(call))
+        return [call for call in reclaimed if call is not None]
+
+    def waiting(self) -> int:
+        """Count the calls that no thread has taken."""
+        return len(self._calls)
+
     def cancel(self, call: Call) -> None:
         """Does nothing: a thread cannot be interrupted; the handler may ask ``req.cancelled``."""
 
@@ -98,9 +118,8 @@ class ThreadLane:
     def _serve(self, handler: Handler, of_stream: Handler) -> None:
         take = self._calls.take
         while (call := take()) is not None:
-            if call.request.cancelled:
+            if call.request.cancelled or not call.begin():
                 continue
-            call.started = time.monotonic()
             CURRENT.set(call.request)
             try:
                 handle = handler if call.inbox is None else of_stream
@@ -165,6 +184,32 @@ class LoopLane:
         for call in calls:
             self._calls.post(call)
 
+    def reclaim(self, most: int, wanted: Callable[[Call], bool]) -> list[Call]:
+        """Take calls back for which there is no task, newest first. On the server's loop."""
+        # First those that have not reached the handler's loop, which may have ended.
+        newest_first = self._calls.take_back()[::-1]
+        reclaimed: list[Call] = []
+        kept = deque[Call]()
+        while len(reclaimed) < most:
+            if newest_first:
+                call = newest_first.pop(0)
+            else:
+                try:
+                    call = self._waiting.pop()
+                except IndexError:
+                    break
+            if wanted(call):
+                reclaimed.append(call)
+            else:
+                kept.appendleft(call)
+        for call in (*kept, *newest_first[::-1]):
+            self._calls.post(call)
+        return reclaimed
+
+    def waiting(self) -> int:
+        """Count the calls for which there is no task."""
+        return len(self._waiting)
+
     def cancel(self, call: Call) -> None:
         """Cancels the handler's task."""
         self._own.call_soon_threadsafe(self._cancel, call)
@@ -188,7 +233,10 @@ class LoopLane:
 
     def _start_next(self) -> None:
         while self._waiting and len(self._running) < self.concurrency:
-            call = self._waiting.popleft()
+            try:
+                call = self._waiting.popleft()
+            except IndexError:  # reclaimed just now
+                break
             if not call.request.cancelled:
                 self._running[call] = self._own.create_task(self._serve(call))
 
@@ -197,12 +245,10 @@ class LoopLane:
             task.cancel()
 
     async def _serve(self, call: Call) -> None:
-        call.started = time.monotonic()
-        CURRENT.set(call.request)
         try:
-            if call.request.cancelled:  # since it was taken: nobody interrupts it any more
-                call.finished = call.started
-            else:
+            # It may have ended since its task was made: nothing interrupts it any more.
+            if not call.request.cancelled and call.begin():
+                CURRENT.set(call.request)
                 await self._answer(call)
         finally:
             del self._running[call]

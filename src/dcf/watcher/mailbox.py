@@ -32,8 +32,22 @@ class Mailbox(Generic[Item]):
             except RuntimeError:
                 self._items.clear()
 
+    def take_back(self) -> list[Item]:
+        """Take back what the loop has not handled, in its order. From any thread."""
+        items = []
+        while self._items:
+            try:
+                items.append(self._items.popleft())
+            except IndexError:  # the loop was faster
+                break
+        return items
+
     def _flush(self) -> None:
         # First the flag, then the items: an item posted from here on wakes the loop again.
         self._woken = False
         while self._items:
-            self._handle(self._items.popleft())
+            try:
+                item = self._items.popleft()
+            except IndexError:  # taken back just now
+                break
+            self._handle(item)

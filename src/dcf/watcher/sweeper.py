@@ -10,6 +10,9 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator
 
+from dcf.errors import BodyTooSlow
+from dcf.settings import WatcherSettings
+from dcf.watcher.body_budget import BodyBudget
 from dcf.watcher.call import Call, CallState
 
 INTERVAL = 0.05
@@ -22,7 +25,8 @@ class Sweeper:
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        grace: float,
+        settings: WatcherSettings,
+        bodies: BodyBudget,
         *,
         on_slow: Callable[[Call], None],
         on_expired: Callable[[Call], None],
@@ -32,13 +36,16 @@ class Sweeper:
 
         Args:
             loop: The server's loop.
-            grace: Seconds that a handler may go on after its deadline.
+            settings: The time that a handler has after its time-out, and how slow a body can be.
+            bodies: Is told when a handler has begun, so that its body counts no more.
             on_slow: Called once for a call that takes longer than an interval.
             on_expired: Called for a call whose deadline has passed while its handler is at work.
-            on_stuck: Called when a handler goes on after deadline and grace.
+            on_stuck: Called when a handler works on one call for longer than the function's
+                time-out and grace.
         """
         self._loop = loop
-        self._grace = grace
+        self._settings = settings
+        self._bodies = bodies
         self._on_slow = on_slow
         self._on_expired = on_expired
         self._on_stuck = on_stuck
@@ -73,23 +80,41 @@ class Sweeper:
                 self._loop.call_later(INTERVAL, self._sweep)
 
     def _look_at(self, call: Call, now: float) -> None:
+        if call.received and call.started:
+            self._bodies.release(call)
         if call.state is CallState.ENDED:
-            if not call.busy:
-                self._calls.discard(call)
-            elif now >= call.deadline and not call.interrupted:
-                # Its client went away before; now its time is up as well.
-                self._interrupt(call)
-            elif now >= call.deadline + self._grace:
-                self._calls.discard(call)
-                self._on_stuck(call)
+            self._look_at_ended(call, now)
         elif now >= call.deadline:
             call.end(call.expiry())
             if call.busy and not call.interrupted:
                 self._interrupt(call)
         elif call.resting and now - call.moved >= call.idle:
             call.end(call.stillness())
-        elif call.watch is None and call.state is not CallState.READING:
+        elif call.state is CallState.READING:
+            if call.inbox is None and call.reads:
+                self._check_speed(call, now)
+        elif call.watch is None:
             self._on_slow(call)
+
+    def _look_at_ended(self, call: Call, now: float) -> None:
+        """Watch a handler that works on although its caller has an answer, or is gone."""
+        if not call.busy:
+            self._calls.discard(call)
+        elif now >= call.deadline and not call.interrupted:
+            # Its client went away before; now its time is up as well.
+            self._interrupt(call)
+        elif now >= call.hangs_at + self._settings.grace:
+            self._calls.discard(call)
+            self._on_stuck(call)
+
+    def _check_speed(self, call: Call, now: float) -> None:
+        rate = self._settings.body_rate
+        seconds = now - call.arrived - call.slack - self._settings.body_grace
+        if seconds > 0 and call.received < seconds * rate:
+            call.end(BodyTooSlow(
+                f"expected at least {rate} bytes a second of the body, got {call.received} bytes"
+                f" in {now - call.arrived:.0f} s"
+            ))  # fmt: skip
 
     def _interrupt(self, call: Call) -> None:
         call.interrupted = True

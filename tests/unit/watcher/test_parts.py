@@ -8,7 +8,9 @@ import pytest
 
 from dcf.errors import CallError, HandlerRaised
 from dcf.function.request import Request
+from dcf.settings import WatcherSettings
 from dcf.telemetry.ids import new_request_id
+from dcf.watcher.body_budget import BodyBudget
 from dcf.watcher.call import TRANSITIONS, Call, CallState
 from dcf.watcher.loading import is_async
 from dcf.watcher.mailbox import Mailbox
@@ -152,7 +154,12 @@ def test_the_sweeper_rests_when_there_is_nothing_to_watch():
 
     async def check() -> None:
         sweeper = Sweeper(
-            asyncio.get_running_loop(), 1.0, on_slow=slow.append, on_expired=print, on_stuck=print
+            asyncio.get_running_loop(),
+            WatcherSettings(),
+            BodyBudget(1000),
+            on_slow=slow.append,
+            on_expired=print,
+            on_stuck=print,
         )
         quick, lasting = _call(), _call()
         for call in (quick, lasting):

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import time
 from collections.abc import Callable
+from pathlib import Path
 from urllib.parse import unquote
 
 from dcf.dataplane.checks import Asked, Verdict
-from dcf.errors import DcfError
+from dcf.errors import DcfError, NotReady, Overloaded, ReplicaLost
 from dcf.gateway.holding import Holding, Refused
 from dcf.gateway.http.replies import as_problem
-from dcf.protocol import http
+from dcf.model.names import NAME_PATTERN
+from dcf.protocol import call_table, http
 
 logger = logging.getLogger("dcf.gateway")
 
@@ -25,14 +28,18 @@ LONGEST = 86_400.0
 class Holds:
     """From questions to answers."""
 
-    def __init__(self, holding: Holding, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, holding: Holding, calls: Path, clock: Callable[[], float] = time.time
+    ) -> None:
         """Asks nothing yet.
 
         Args:
             holding: Knows how long a call is to wait.
+            calls: Folder of the replicas' call tables.
             clock: Seconds since the epoch.
         """
         self._holding = holding
+        self._calls = calls
         self._clock = clock
 
     async def judge(self, asked: Asked) -> Verdict:
@@ -43,6 +50,7 @@ class Holds:
         name = unquote(re.split("[/?]", rest, maxsplit=1)[0])
         limit = None if deadline is None else min(deadline, LONGEST)
         try:
+            await self._check_not_begun(asked, name)
             await self._holding.hold(name, asked.since, limit)
         except Refused as refused:
             return self._refuse(asked, refused.error, str(refused.retry_after))
@@ -58,6 +66,21 @@ class Holds:
             request[http.DEADLINE_MS] = str(max(1, round(deadline * 1000 - waited)))
         return Verdict(request=request, reply={http.SERVER_TIMING: f"hold;dur={waited:.1f}"})
 
+    async def _check_not_begun(self, asked: Asked, name: str) -> None:
+        """Check that a call which is sent anew had not begun in a replica that ended.
+
+        Raises:
+            Refused: When it had: there is nothing to wait for.
+        """
+        request_id = asked.headers.get(http.REQUEST_ID, "").encode("latin-1", "replace")
+        is_repeated = asked.headers.get(http.ATTEMPT, "1") != "1"
+        if not is_repeated or not re.fullmatch(NAME_PATTERN, name):
+            return
+        earlier = await asyncio.to_thread(call_table.find, self._calls / name, request_id)
+        if earlier is not None and earlier.begun:
+            error = ReplicaLost("the replica ended after the handler had begun this call")
+            raise Refused(error)
+
     def _refuse(self, asked: Asked, error: DcfError, retry_after: str | None) -> Verdict:
         response = as_problem(error, asked.headers.get(http.REQUEST_ID, ""))
         reply = {
@@ -66,6 +89,8 @@ class Holds:
         }
         if retry_after and http.RETRY_AFTER in response.headers:
             reply[http.RETRY_AFTER] = retry_after
+        if isinstance(error, ReplicaLost | NotReady | Overloaded):
+            reply[http.BEGUN] = "true" if isinstance(error, ReplicaLost) else "false"
         return Verdict(refusal=(response.status_code, bytes(response.body).decode()), reply=reply)
 
     def _waited(self, asked: Asked) -> float:

@@ -1,0 +1,91 @@
+"""Requests of the control plane to a replica's watcher."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass
+from typing import Any, Self
+
+from dcf.protocol import http
+
+TIMEOUT = 2.0
+"""Seconds for an answer."""
+
+LARGEST = 4096
+"""Bytes of a reply that are read."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaLoad:
+    """What a replica works on.
+
+    Attributes:
+        concurrency: Calls that its handler takes at a time.
+        running: Calls in the handler.
+        waiting: Calls that wait for it and can be handed back, or must stay.
+    """
+
+    concurrency: int
+    running: int
+    waiting: int
+
+    @property
+    def calls(self) -> int:
+        """All of them."""
+        return self.running + self.waiting
+
+    @classmethod
+    def read(cls, members: Any) -> Self:
+        """Read the watcher's JSON.
+
+        Raises:
+            ValueError: When a member is missing or is not a number.
+        """
+        try:
+            numbers = [members[name] for name in ("concurrency", "running", "waiting")]
+        except (TypeError, KeyError) as error:
+            raise ValueError(f"expected the load of a replica, got {members!r:.100}") from error
+        if not all(type(number) is int and 0 <= number < 2**31 for number in numbers):
+            raise ValueError(f"expected three numbers, got {numbers!r:.100}")
+        return cls(*numbers)
+
+
+async def load(endpoint: str, *, hand_back: int = 0) -> ReplicaLoad | None:
+    """Ask a replica for its load, and for calls that its handler has not begun.
+
+    Args:
+        endpoint: ``unix:PATH`` or ``tcp:HOST:PORT``.
+        hand_back: Waiting calls that it is to hand back to the gateway first.
+
+    Returns:
+        None when it does not answer, or not as expected.
+    """
+    line = f"POST {http.LOAD}?hand-back={hand_back}" if hand_back else f"GET {http.LOAD}"
+    head = f"{line} HTTP/1.1\r\nHost: replica\r\nConnection: close\r\n\r\n"
+    try:
+        async with asyncio.timeout(TIMEOUT):
+            reader, writer = await _connect(endpoint)
+            try:
+                writer.write(head.encode())
+                reply = await reader.read(LARGEST)
+                while not reply.endswith(b"}") and (more := await reader.read(LARGEST)):
+                    reply += more
+                    if len(reply) > LARGEST:
+                        return None
+            finally:
+                writer.transport.abort()
+        status, _, body = reply.partition(b"\r\n\r\n")
+        if not status.startswith(b"HTTP/1.1 200 "):
+            return None
+        return ReplicaLoad.read(json.loads(body))
+    except (OSError, ValueError, RecursionError):  # a time-out is an OSError
+        return None
+
+
+async def _connect(endpoint: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    kind, _, rest = endpoint.partition(":")
+    if kind == "unix":
+        return await asyncio.open_unix_connection(rest)
+    host, _, port = rest.rpartition(":")
+    return await asyncio.open_connection(host.strip("[]"), int(port))

@@ -1,0 +1,209 @@
+"""The calls of one replica, in a file that outlives its process.
+
+A watcher maps the file into memory. It enters each call when the call takes its place in the queue,
+and marks the entry when the handler begins, before the first instruction of the author's code. Both
+are writes to memory, without a system call. When the process dies, the kernel keeps the pages: the
+replica that gets the call next reads there whether the call had begun, and when it first arrived.
+
+The files of a function's replicas lie in one folder. The layout is private to this module and may
+change with each release, because a replica never outlives its gateway's version of DCF.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import mmap
+import os
+import struct
+import time
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+from typing import Self
+
+_ENTRY = struct.Struct("<ddBB128s14x")
+"""Arrival and end in seconds of the monotonic clock, state, length of the id, id."""
+_STATE = 16
+_LENGTH = 17
+_LONGEST_ID = 128
+
+ENDED = ".ended"
+"""Suffix of the file of a replica that was seen to be dead."""
+KEPT = 600.0
+"""Seconds for which the file of a dead replica is kept. A call is sent anew within seconds; one
+that is held until another replica is ready may come minutes later."""
+
+
+class _State(IntEnum):
+    FREE = 0
+    WAITING = 1
+    BEGUN = 2
+
+
+@dataclass(frozen=True, slots=True)
+class EarlierAttempt:
+    """What the tables say about a call that was sent to a replica before.
+
+    Attributes:
+        begun: Whether the handler had begun.
+        arrived: When the call first took its place in a queue (``time.monotonic()``, which all
+            processes of a machine share).
+        ends: When its caller stops waiting; infinite where the caller set no deadline.
+    """
+
+    begun: bool
+    arrived: float
+    ends: float
+
+
+class CallTable:
+    """The table of this process's own calls."""
+
+    def __init__(self, memory: mmap.mmap, descriptor: int) -> None:
+        """Use :meth:`create`.
+
+        Args:
+            memory: The mapped file.
+            descriptor: The file; its lock says that the process lives.
+        """
+        self._memory = memory
+        self._descriptor = descriptor
+        self._free = deque(range(0, len(memory) - _ENTRY.size + 1, _ENTRY.size))
+
+    @classmethod
+    def create(cls, path: Path, entries: int) -> Self:
+        """Create the file and map it.
+
+        Args:
+            path: The file; its folder is made where it is missing.
+            entries: Calls that fit at the same time.
+
+        Raises:
+            OSError: When the file cannot be created, or the disk has no room for all of it. Its
+                blocks are allocated at once: a page that cannot be stored later would end the
+                process (SIGBUS).
+        """
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _remove_old(path.parent)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            size = entries * _ENTRY.size
+            os.truncate(descriptor, size)
+            if hasattr(os, "posix_fallocate"):  # macOS has none
+                os.posix_fallocate(descriptor, 0, size)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            return cls(mmap.mmap(descriptor, size), descriptor)
+        except BaseException:
+            os.close(descriptor)
+            path.unlink(missing_ok=True)
+            raise
+
+    def enter(self, request_id: bytes, arrived: float, ends: float) -> int | None:
+        """Enter a call that waits for the handler.
+
+        Args:
+            request_id: The call's id, at most 128 bytes.
+            arrived: When it arrived, in seconds of the monotonic clock.
+            ends: When its caller stops waiting.
+
+        Returns:
+            The entry, for the other methods; None when there is no room.
+        """
+        try:
+            entry = self._free.popleft()
+        except IndexError:
+            return None
+        _ENTRY.pack_into(
+            self._memory, entry, arrived, ends, _State.WAITING, len(request_id), request_id
+        )
+        return entry
+
+    def begin(self, entry: int) -> None:
+        """Mark that the handler begins. From any thread."""
+        self._memory[entry + _STATE] = _State.BEGUN
+
+    def release(self, entry: int) -> None:
+        """Let the entry be used again; what it says stays until then, and it is used last."""
+        self._free.append(entry)
+
+
+def find(folder: Path, request_id: bytes) -> EarlierAttempt | None:
+    """Search all tables of a function for a call.
+
+    Args:
+        folder: Where the function's tables lie.
+        request_id: The call's id.
+
+    Returns:
+        None when no replica ever queued the call. Where several did, the call counts as begun if
+        one of them began it, and its times are the earliest.
+    """
+    attempts = [entry for table in _tables(folder) for entry in _entries(table, request_id)]
+    if not attempts:
+        return None
+    return EarlierAttempt(
+        begun=any(attempt.begun for attempt in attempts),
+        arrived=min(attempt.arrived for attempt in attempts),
+        ends=min(attempt.ends for attempt in attempts),
+    )
+
+
+def clean(folder: Path) -> None:
+    """Remove the tables of replicas that died long ago, and the folder when nothing is left."""
+    with contextlib.suppress(OSError):
+        _remove_old(folder)
+        folder.rmdir()
+
+
+def _tables(folder: Path) -> Iterator[bytes]:
+    try:
+        paths = list(folder.iterdir())
+    except OSError:
+        return
+    for path in paths:
+        # A file that was renamed meanwhile has its other name; one that was removed belongs to a
+        # replica that died long ago.
+        for name in (path.name, path.name + ENDED):
+            with contextlib.suppress(OSError):
+                yield path.with_name(name).read_bytes()
+                break
+
+
+def _entries(table: bytes, request_id: bytes) -> Iterator[EarlierAttempt]:
+    pattern = bytes([len(request_id)]) + request_id.ljust(_LONGEST_ID, b"\0")
+    at = table.find(pattern)
+    while at >= 0:
+        start = at - _LENGTH
+        if start % _ENTRY.size == 0 and start + _ENTRY.size <= len(table):
+            arrived, ends, state, _, _ = _ENTRY.unpack_from(table, start)
+            if state != _State.FREE:
+                yield EarlierAttempt(state != _State.WAITING, arrived, ends)
+        at = table.find(pattern, at + 1)
+
+
+def _remove_old(folder: Path) -> None:
+    """Remove the files of replicas that died long ago, and rename those of the others that died."""
+    now = time.time()
+    for path in folder.iterdir():
+        with contextlib.suppress(OSError):
+            if path.name.endswith(ENDED):
+                if now - path.stat().st_mtime > KEPT:
+                    path.unlink()
+            elif _is_dead(path):
+                os.utime(path)
+                path.rename(path.with_name(path.name + ENDED))
+
+
+def _is_dead(path: Path) -> bool:
+    descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    else:
+        return True
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,123 @@
+"""Calls that a gateway can send to another replica when their handler has not begun.
+
+A gateway repeats a call whose connection broke, or which a watcher handed back. Whether the handler
+had begun is known by a mark that is made right before it begins:
+
+- in the replica's call table (:mod:`dcf.protocol.call_table`), which the next replica reads. This
+  costs no system call.
+- by an interim response (100 Continue) to the gateway, which repeats nothing after it. This is for
+  calls that the gateway cannot repeat anyway, and tells it whether they had begun; and for calls
+  that have no entry in the table.
+
+Figures and the alternatives: docs/decisions/0036-calls-move.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from pathlib import Path
+from typing import Self
+
+from dcf.protocol import call_table
+from dcf.protocol.call_table import CallTable, EarlierAttempt
+from dcf.settings import WatcherSettings
+from dcf.watcher.call import Call
+
+SPARE = 256
+"""Entries beyond the calls that run or wait: what a call that has ended says stays readable until
+so many others have come."""
+
+REMEMBERED = 5.0
+"""Seconds for which the entry of a call that was handed back is not used again: the gateway sends
+it to another replica within that time."""
+
+logger = logging.getLogger("dcf.watcher")
+
+
+class Attempts:
+    """What the gateway and other replicas are told about this replica's calls."""
+
+    def __init__(
+        self, table: CallTable | None, folder: Path, replay: int, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        """Use :meth:`of`.
+
+        Args:
+            table: Of this replica; None where none could be made: then every call is marked by an
+                interim response.
+            folder: Where the tables of the function's replicas lie.
+            replay: Bytes of a body up to which the gateway can repeat a call.
+            loop: The server's.
+        """
+        self._table = table
+        self._folder = folder
+        self._replay = replay
+        self._loop = loop
+
+    @classmethod
+    def of(
+        cls, settings: WatcherSettings, concurrency: int, loop: asyncio.AbstractEventLoop
+    ) -> Self | None:
+        """Prepare for a replica behind a gateway; None where no gateway asks for it.
+
+        Args:
+            settings: Where the table lies.
+            concurrency: Calls that the handler takes at a time.
+            loop: The server's.
+        """
+        if not settings.call_table:
+            return None
+        path = Path(settings.call_table)
+        table = None
+        try:
+            table = CallTable.create(path, concurrency + settings.queue + SPARE)
+        except OSError as error:
+            logger.warning("calls are marked one by one, %s cannot be used: %s", path, error)
+        return cls(table, path.parent, settings.replay, loop)
+
+    def earlier(self, request_id: bytes) -> EarlierAttempt | None:
+        """Return what other replicas did with a call that the gateway sends again."""
+        return call_table.find(self._folder, request_id)
+
+    def enter(self, call: Call) -> None:
+        """Enter a call that takes its place in the queue."""
+        size = len(call.request.input)
+        whole = not call.unread
+        call.movable = whole and size <= self._replay
+        if self._table is not None and call.named:
+            request_id = call.request.request_id.encode("latin-1")
+            entry = self._table.enter(request_id, call.arrived, call.ends)
+            if entry is not None:
+                call.table, call.entry = self._table, entry
+        if call.interim is not None and (call.entry < 0 or not whole or size >= self._replay):
+            call.announce = lambda: self._announce(call)
+
+    def leave(self, call: Call) -> None:
+        """Give back the entry of a call that is over or was handed back."""
+        if self._table is None or call.entry < 0:
+            return
+        entry, call.entry = call.entry, -1
+        if call.moved_on:
+            self._loop.call_later(REMEMBERED, self._table.release, entry)
+        else:
+            self._table.release(entry)
+
+    def _announce(self, call: Call) -> bool:
+        """Tell the gateway that the handler begins, from the handler's thread."""
+        told = threading.Event()
+
+        def tell() -> None:
+            if not call.request.cancelled and call.interim is not None:
+                call.interim()
+                told.set()
+
+        try:
+            self._loop.call_soon_threadsafe(tell)
+        except RuntimeError:  # the server has ended
+            return False
+        while not told.wait(0.05):
+            if call.request.cancelled:
+                return False
+        return True

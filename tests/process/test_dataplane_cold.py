@@ -96,7 +96,11 @@ def test_a_call_is_held_until_there_is_a_replica(plane, gate, launch):
     with held(plane, gate, 1, "/function/echo/headers?a=b", b"hello", **headers) as [call]:
         [asked] = plane.asked
         assert asked.path == "/function/echo/headers?a=b"
-        assert asked.headers == {"x-request-id": "mine", "x-dcf-deadline-ms": "5000"}
+        assert asked.headers == {
+            "x-request-id": "mine",
+            "x-dcf-deadline-ms": "5000",
+            "x-envoy-attempt-count": "1",
+        }
         assert abs(asked.since - time.time()) < 5
         plane.set("echo", launch(ECHO, function="echo").endpoint, revision=3)
     status, given, body = call.result()

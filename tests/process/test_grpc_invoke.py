@@ -178,9 +178,15 @@ def test_a_reply_that_breaks_off(stub):
     assert refused(stub, "broken")[0] is Code.UNAVAILABLE
 
 
-def test_a_replica_that_ends(stub):
+def test_a_replica_that_ends(stub, plane, launch, short_dir):
+    tables = [str(short_dir / f"calls/{number}") for number in range(2)]
+    watchers = [launch(KIT, function="kit", call_table=table) for table in tables]
+    plane.set("kit", *(watcher.endpoint for watcher in watchers))
     code, message = refused(stub, "end")
-    assert (code, message) == (Code.UNAVAILABLE, "kit broke the connection off")
+    assert code is Code.UNAVAILABLE
+    assert message == "the replica ended after the handler had begun this call"
+    assert invoke(stub, "x") == "x"
+    assert refused(stub, "end")[0] is Code.UNAVAILABLE
     assert refused(stub, "x")[0] is Code.UNAVAILABLE
 
 

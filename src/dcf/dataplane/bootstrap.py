@@ -29,6 +29,8 @@ CLUSTER_STATISTICS = (
     "upstream_rq_active",
     "upstream_rq_pending_active",
     "upstream_rq_pending_overflow",
+    "upstream_rq_pending_failure_eject",
+    "upstream_rq_100",
     "upstream_rq_retry",
     "upstream_rq_1xx",
     "upstream_rq_2xx",

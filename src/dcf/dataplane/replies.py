@@ -41,11 +41,6 @@ _BY_FLAG: dict[str, tuple[type[errors.DcfError], str, str]] = {
         "%UPSTREAM_CLUSTER% did not answer in HTTP",
     ),
     "UT": (errors.DeadlineExceeded, "No reply in time", "%UPSTREAM_CLUSTER% gave no reply"),
-    "UMSDR": (
-        errors.DeadlineExceeded,
-        "No reply in time",
-        "the call took longer than %UPSTREAM_CLUSTER% allows",
-    ),
     "SI": (errors.DeadlineExceeded, "Nothing came", "not a byte was sent either way"),
 }
 """Envoy's response flag (its manual: access logging) to error, title and detail."""

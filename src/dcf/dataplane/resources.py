@@ -129,7 +129,7 @@ def _endpoint(destination: Destination) -> Any:
 
 def _http(limits: CallLimits) -> Any:
     bound = envoy.BodySizeLimit(max_request_bytes={"value": limits.max_body})
-    options = envoy.UpstreamHttpOptions(
+    return envoy.UpstreamHttpOptions(
         common_http_protocol_options={"idle_timeout": _seconds(IDLE)},
         explicit_http_config={"http_protocol_options": {}},
         http_filters=[
@@ -137,9 +137,6 @@ def _http(limits: CallLimits) -> Any:
             {"name": "codec", "typed_config": _any(envoy.UPSTREAM_CODEC, envoy.Empty())},
         ],
     )
-    if limits.duration:
-        options.common_http_protocol_options.max_stream_duration.CopyFrom(_seconds(limits.duration))
-    return options
 
 
 def _seconds(number: float) -> Duration:

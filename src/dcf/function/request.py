@@ -14,6 +14,9 @@ from urllib.parse import parse_qs
 
 from dcf.errors import BadRequest
 from dcf.function.messages import Messages
+from dcf.protocol import http
+
+_ATTEMPT = http.ATTEMPT.encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +185,8 @@ class Request:
     def headers(self) -> Headers:
         """The request's headers."""
         if self._headers is None:
-            self._headers = Headers(self._raw_headers)
+            # How often a gateway has sent the call is the watcher's business.
+            self._headers = Headers(pair for pair in self._raw_headers if pair[0] != _ATTEMPT)
         return self._headers
 
     @property

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from dcf.control.catalog import Catalog
@@ -63,6 +64,7 @@ class Counting:
                     now = await asyncio.to_thread(statistics.fetch, self._admin, PATIENCE)
                 except EnvoyFailed:
                     return self._traffic  # it is being started again
+                now = {name: _steady(self._traffic.get(name), one) for name, one in now.items()}
                 try:
                     await self._keep(now)
                 except StorageError as error:
@@ -87,3 +89,10 @@ class Counting:
         if more:
             await asyncio.to_thread(self._catalog.count_invocations, more)
         self._kept = calls
+
+
+def _steady(before: Traffic | None, now: Traffic) -> Traffic:
+    """Keep the number of calls from going back while Envoy is the same process."""
+    if before is None or now.attempts < before.attempts or now.calls >= before.calls:
+        return now
+    return replace(now, calls=before.calls)

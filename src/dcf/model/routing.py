@@ -28,9 +28,6 @@ class CallLimits:
     Attributes:
         connect_timeout: Seconds to connect to a replica. 1: it is on this machine or near it, and
             a refused connection is tried elsewhere.
-        duration: Seconds that one call may take in the data plane, its streams included; 0 sets no
-            bound. 0: the watcher alone keeps the deadline, because it knows whether a call still
-            makes progress.
         max_body: Bytes of a request's body; more is answered with 413 before the replica has it
             all. 1 GiB, the watcher's own limit.
         calls: Calls under way at a time, streams included, over all replicas. 4096: four replicas
@@ -40,7 +37,6 @@ class CallLimits:
     """
 
     connect_timeout: float = 1.0
-    duration: float = 0.0
     max_body: int = 1024**3
     calls: int = 4096
     queue: int = 1024

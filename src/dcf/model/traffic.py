@@ -30,7 +30,10 @@ class Traffic:
     """One function's calls, counted since the data plane started.
 
     Attributes:
-        calls: Calls that were sent to a replica.
+        calls: Calls that were sent to a replica; one that was sent several times counts once.
+        attempts: How often a call was sent to a replica. Only this number never goes back while
+            Envoy runs: a call that is about to be sent anew counts neither as the old nor as the
+            new attempt for a moment.
         in_flight: Calls under way now.
         waiting: Calls that wait for a connection to a replica now.
         succeeded: Replies with a status below 400.
@@ -45,6 +48,7 @@ class Traffic:
     """
 
     calls: int = 0
+    attempts: int = 0
     in_flight: int = 0
     waiting: int = 0
     succeeded: int = 0

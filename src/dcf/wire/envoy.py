@@ -102,7 +102,6 @@ _MESSAGES = build(
         # In config/core/v3 again.
         "HttpProtocolOptions": {
             "idle_timeout": (1, _DURATION),
-            "max_stream_duration": (4, _DURATION),
         },
         "Http1ProtocolOptions": {},
         # In extensions/upstreams/http/v3; there the first is HttpProtocolOptions as well.

@@ -51,20 +51,12 @@ def test_an_endpoint_of_no_known_form(endpoint):
 
 
 def test_limits():
-    limits = CallLimits(connect_timeout=0.5, duration=1.5, max_body=7, calls=8, queue=9)
+    limits = CallLimits(connect_timeout=0.5, max_body=7, calls=8, queue=9)
     message = envoy.Cluster.FromString(cluster("f", limits).body)
     [threshold] = message.circuit_breakers.thresholds
     assert (threshold.max_connections.value, threshold.max_pending_requests.value) == (8, 9)
     assert message.connect_timeout.ToMilliseconds() == 500
     [packed] = message.typed_extension_protocol_options.values()
     options = envoy.UpstreamHttpOptions.FromString(packed.value)
-    assert options.common_http_protocol_options.max_stream_duration.ToMilliseconds() == 1500
     body = options.http_filters[0].typed_config.value
     assert envoy.BodySizeLimit.FromString(body).max_request_bytes.value == 7
-
-
-def test_no_bound_on_the_duration_unless_asked_for():
-    message = envoy.Cluster.FromString(cluster("f", CallLimits()).body)
-    [packed] = message.typed_extension_protocol_options.values()
-    options = envoy.UpstreamHttpOptions.FromString(packed.value)
-    assert not options.common_http_protocol_options.HasField("max_stream_duration")

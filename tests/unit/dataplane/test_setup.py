@@ -85,11 +85,15 @@ def test_keys_and_origins_are_looked_at_only_where_they_matter(tmp_path):
     inner = {"cold": ["hold", "router"], "ask": ["router"]}
     grpc = ["whole", "invoke", "bridge", "reply"]
     opened = filters(DataplaneSettings(), tmp_path)
-    assert opened == {"public": [*grpc, "router"], "private": ["router"], **inner}
+    assert opened == {
+        "public": [*grpc, "deadline", "router"],
+        "private": ["deadline", "router"],
+        **inner,
+    }
     closed = filters(DataplaneSettings(open=False, cors="*"), tmp_path)
     assert closed == {
-        "public": ["cors", "keys", *grpc, "router"],
-        "private": ["cors", "router"],
+        "public": ["cors", "keys", *grpc, "deadline", "router"],
+        "private": ["cors", "deadline", "router"],
         **inner,
     }
 

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from functools import wraps
 from time import monotonic
 
@@ -42,6 +42,12 @@ class LateEcho:
         for call in calls:
             call.outcome = encode(call.request.input)
             asyncio.get_running_loop().call_later(self.wait, self.desk.answered, call)
+
+    def reclaim(self, most: int, wanted: Callable[[Call], bool]) -> list[Call]:
+        return []
+
+    def waiting(self) -> int:
+        return 0
 
     def cancel(self, call: Call) -> None: ...
 

@@ -86,9 +86,8 @@ class Attempts:
         size = len(call.request.input)
         whole = not call.unread
         call.movable = whole and size <= self._replay
-        if self._table is not None and call.named:
-            request_id = call.request.request_id.encode("latin-1")
-            entry = self._table.enter(request_id, call.arrived, call.ends)
+        if self._table is not None and call.given_id:
+            entry = self._table.enter(call.given_id, call.arrived, call.ends)
             if entry is not None:
                 call.table, call.entry = self._table, entry
         if call.interim is not None and (call.entry < 0 or not whole or size >= self._replay):

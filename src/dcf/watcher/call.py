@@ -79,7 +79,7 @@ class Call:
         placed: Whether it has its place in the queue or in the handler.
         movable: Whether the gateway can send it to another replica.
         moved_on: Whether the handler was kept from it, so that it can begin elsewhere.
-        named: Whether its id is the caller's or the gateway's, so that it stays when it moves.
+        given_id: The id that it came with, which stays when it moves; empty where it had none.
         attempt: How many times the gateway has sent it by now; 0 where no gateway did.
         table: Where a mark is made when the handler begins; None where no gateway needs one.
         entry: Its entry there; negative without one.
@@ -112,11 +112,11 @@ class Call:
     """
 
     __slots__ = ("_settled", "admitted", "announce", "answered", "arrived", "attempt", "chunked",
-                 "counted", "deadline", "ends", "entry", "failure", "finished", "form", "idle",
-                 "inbox", "interim", "interrupt", "interrupted", "last", "limit", "lines",
-                 "movable", "moved", "moved_on", "named", "outcome", "pipe", "placed", "reads",
-                 "receive", "received", "renewed", "request", "request_id", "resting", "slack",
-                 "started", "state", "table", "unread", "waiter", "watch")  # fmt: skip
+                 "counted", "deadline", "ends", "entry", "failure", "finished", "form", "given_id",
+                 "idle", "inbox", "interim", "interrupt", "interrupted", "last", "limit", "lines",
+                 "movable", "moved", "moved_on", "outcome", "pipe", "placed", "reads", "receive",
+                 "received", "renewed", "request", "request_id", "resting", "slack", "started",
+                 "state", "table", "unread", "waiter", "watch")  # fmt: skip
 
     def __init__(
         self,
@@ -152,7 +152,7 @@ class Call:
         self.placed = False
         self.movable = False
         self.moved_on = False
-        self.named = False
+        self.given_id = b""
         self.attempt = 0
         self.table: CallTable | None = None
         self.entry = -1

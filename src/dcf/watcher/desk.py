@@ -159,7 +159,7 @@ class Desk:
                 raise BodyTooLarge(settings.max_body)
         if self.lane is None:
             raise NotReady(f"{settings.function} is {self._life.state}")
-        arrived, admitted, named = now, held, bool(request_id)
+        arrived, admitted, given_id = now, held, request_id
         if (
             self._attempts is not None
             and (held or attempt > 1 or self.closing)
@@ -197,7 +197,7 @@ class Desk:
                 or wanted_form(accept.decode("latin-1")) is not None
             ),
         )
-        call.admitted, call.named, call.attempt = admitted, named, attempt
+        call.admitted, call.given_id, call.attempt = admitted, given_id, attempt
         self._sweeper.add(call)
         return call
 

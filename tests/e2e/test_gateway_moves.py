@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -195,6 +196,24 @@ def test_calls_behind_a_hang_run_in_the_next_replica(house: House) -> None:
     assert set(function.begun().values()) == {1}
 
 
+def test_kills_at_any_instant_lose_only_calls_that_had_begun(house: House) -> None:
+    function = Function(house, "killed", "--min", "4", "--max", "4")
+    house.until(lambda: house.client.function("killed").ready == 4)
+    random = Random(10)
+    for number, replica in enumerate(house.replicas("killed")):
+        pid = house.pid(replica)
+        kill = threading.Timer(random.uniform(0.05, 0.4), os.kill, (pid, signal.SIGKILL))
+        kill.start()
+        replies = function.burst([{"sleep": 0.02}] * 60, f"kill-{number}")
+        kill.join()
+        begun = function.begun()
+        assert set(begun.values()) == {1}
+        assert {reply.status for reply in replies} <= {200, 502}
+        lost = [index for index, reply in enumerate(replies) if reply.status == 502]
+        assert len(lost) <= 1
+        assert all(begun[f"kill-{number}-{index}"] for index in lost)
+
+
 def test_idle_replicas_take_calls_from_behind_a_long_one(house: House) -> None:
     function = Function(house, "uneven", "--min", "2", "--max", "2")
     house.until(lambda: house.client.function("uneven").ready == 2)
@@ -286,6 +305,24 @@ def test_bodies_that_do_not_arrive_take_no_place(single: Function) -> None:
         assert slow[0].recv(4096).startswith(b"HTTP/1.1 408 ")
     finally:
         for connection in slow:
+            connection.close()
+
+
+def test_streams_without_a_message_take_no_place(single: Function) -> None:
+    address = ("127.0.0.1", single.house.port)
+    idle = [socket.create_connection(address, timeout=10) for _ in range(140)]
+    try:
+        for connection in idle:
+            connection.sendall(
+                b"GET /function/single HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\n"
+                b"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+                b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+            )
+        for connection in idle:
+            assert connection.recv(4096).startswith(b"HTTP/1.1 101 ")
+        assert single.call({}, "beside-idle").status == 200
+    finally:
+        for connection in idle:
             connection.close()
 
 

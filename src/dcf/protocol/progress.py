@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -98,12 +99,15 @@ class Progress:
         problem = members.get("problem", {})
         if not isinstance(problem, dict):
             raise TypeError(f"expected a JSON object as `problem`, got {problem!r:.40}")
+        seconds = members.get("seconds", 0.0)
+        if not isinstance(seconds, int | float) or not 0 <= seconds <= sys.float_info.max:
+            raise ValueError(f"expected a finite number as `seconds`, got {seconds!r:.40}")
         function = members.get("function")
         return cls(
             ProgressKind(members["kind"]),
             step=str(members.get("step", "")),
             detail=str(members.get("detail", "")),
-            seconds=float(members.get("seconds", 0.0)),
+            seconds=float(seconds),
             number=number,
             is_new=bool(members.get("is_new", False)),
             function=None if function is None else function_of(function),

@@ -62,7 +62,7 @@ class Unfinished(Way):
 
     Args:
         port: The gateway's.
-        number: Of connections.
+        number: Of connections. None of these calls may ever begin.
     """
 
     name = "unfinished bodies"
@@ -84,7 +84,7 @@ class Unfinished(Way):
                     connection.sendall(head.encode() + body[:1])
             except OSError as error:
                 return Came(Ending.BROKEN, detail=repr(error))
-            _wait_while_open(connection, LEAVES)
+            time.sleep(LEAVES)
         return Came(Ending.LEFT)
 
     def close(self) -> None:
@@ -92,34 +92,30 @@ class Unfinished(Way):
 
 
 class Unread(Way):
-    """Replies of which nobody reads more than the beginning.
+    """A reply of which nobody reads more than the beginning.
 
     Args:
         port: The gateway's.
-        number: Of connections.
     """
 
     name = "unread replies"
 
-    def __init__(self, port: int, number: int) -> None:
+    def __init__(self, port: int) -> None:
         self.connected = 0.0
         self._port = port
-        self._number = number
 
     def send(self, function: str, body: bytes) -> Came:
         self.connected = time.monotonic()
         head = (
             f"POST /function/{function} HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n"
         )
-        with contextlib.ExitStack() as opened:
-            try:
-                for _ in range(self._number):
-                    connection = opened.enter_context(_socket(self._port))
-                    connection.sendall(head.encode() + body)
+        try:
+            with _socket(self._port) as connection:
+                connection.sendall(head.encode() + body)
                 connection.recv(100)
-            except OSError as error:
-                return Came(Ending.BROKEN, detail=repr(error))
-            time.sleep(LEAVES)
+                time.sleep(LEAVES)
+        except OSError as error:
+            return Came(Ending.BROKEN, detail=repr(error))
         return Came(Ending.LEFT)
 
     def close(self) -> None:
@@ -141,10 +137,3 @@ def _socket(port: int) -> socket.socket:
         connection.close()
         raise
     return connection
-
-
-def _wait_while_open(connection: socket.socket, seconds: float) -> None:
-    """Wait until the other side has said or closed something, or the time is up."""
-    connection.settimeout(seconds)
-    with contextlib.suppress(OSError):
-        connection.recv(CHUNK)

@@ -16,7 +16,7 @@ from chaos.parts import Part
 from chaos.spans import Facts, History, Kind
 from chaos.world import SUPERVISOR, Process, World
 from dcf.control.view import ReplicaKey
-from dcf.errors import DcfError, SupervisorError
+from dcf.errors import SupervisorError
 from dcf.model.event import Event, EventKind
 
 PERSISTS = 10.0
@@ -199,19 +199,14 @@ class Inspector:
     def _look_at_ends(self) -> None:
         """Looks why replicas have ended that nobody had asked to."""
         facts, offset = self._history.facts(), time.time() - time.monotonic()
-        for shape in ALL:
-            try:
-                events = self._world.house.client.events(shape.name)
-            except DcfError:
+        for event in self._world.events(shape.name for shape in ALL):
+            if event.kind not in ENDS or event.key in self._told:
                 continue
-            for event in events:
-                if event.kind not in ENDS or event.key in self._told:
-                    continue
-                self._told.add(event.key)
-                when = event.at - offset
-                if not is_explained(event, when, facts):
-                    told = f"{event.replica} ended at {self._history.at(when)} without a cause"
-                    self._violated(f"{told}: {event.detail}")
+            self._told.add(event.key)
+            when = event.at - offset
+            if not is_explained(event, when, facts):
+                told = f"{event.replica} ended at {self._history.at(when)} without a cause"
+                self._violated(f"{told}: {event.detail}")
 
     def _look_at_processes(
         self,

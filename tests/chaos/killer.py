@@ -46,8 +46,7 @@ FREEZES = {
 
 @dataclass(frozen=True, slots=True)
 class _Stopped:
-    pid: int
-    due: float
+    timer: threading.Timer
     span: int | None
     name: str
 
@@ -81,7 +80,7 @@ class Killer:
         self._drawn = random.Random(seed)
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run)
-        self._stopped: list[_Stopped] = []
+        self._stopped: dict[int, _Stopped] = {}
         self._frozen: list[int] = []
         self._gone: dict[str, _Gone] = {}
         self._rare = Rare({} if Part.FREEZES in without else FREEZES, f"{seed} freezes")
@@ -101,8 +100,10 @@ class Killer:
         except Exception as error:  # noqa: BLE001  a thread's errors are told by whoever started it
             self.violations.append(f"the killer failed: {error!r}")
         finally:
-            for one in self._stopped:
-                self._go_on(one)
+            for pid, one in tuple(self._stopped.items()):
+                one.timer.cancel()
+                self._go_on(pid)
+                one.timer.join()
         self._wait_until_back()
         for pid in self._frozen:
             # None is left, unless nobody has replaced it.
@@ -124,9 +125,6 @@ class Killer:
         while not self._over.wait(LOOK):
             now = time.monotonic()
             self._look()
-            for one in [one for one in self._stopped if one.due <= now]:
-                self._stopped.remove(one)
-                self._go_on(one)
             if now >= due:
                 with contextlib.suppress(SupervisorError):
                     self._drawn.choice(deeds)()
@@ -173,8 +171,9 @@ class Killer:
 
     def _choose(self) -> tuple[str, int] | None:
         """A replica that does not stand still."""
-        still = {one.pid for one in self._stopped}
-        found = sorted(item for item in self._world.replicas().items() if item[1] not in still)
+        found = sorted(
+            item for item in self._world.replicas().items() if item[1] not in self._stopped
+        )
         return self._drawn.choice(found) if found else None
 
     def _kill_replica(self) -> None:
@@ -196,7 +195,7 @@ class Killer:
 
     def _stop_process(self, name: str, pid: int, kind: Kind) -> None:
         """Stops one that nobody replaces, for a while."""
-        if pid and all(one.pid != pid for one in self._stopped):
+        if pid and pid not in self._stopped:
             seconds = self._rare.drawn.uniform(SHORTEST_STOP, LONGEST_STOP)
             self._stop(name, pid, seconds, self._history.begin(kind))
 
@@ -219,11 +218,16 @@ class Killer:
     def _stop(self, name: str, pid: int, seconds: float, span: int | None) -> None:
         self._history.note(f"{name} ({pid}) stands still for {seconds:.1f} s")
         _signal(pid, signal.SIGSTOP)
-        self._stopped.append(_Stopped(pid, time.monotonic() + seconds, span, name))
+        # A thread of its own: this one waits for answers of what stands still.
+        timer = threading.Timer(seconds, self._go_on, (pid,))
+        self._stopped[pid] = _Stopped(timer, span, name)
+        timer.start()
 
-    def _go_on(self, one: _Stopped) -> None:
-        _signal(one.pid, signal.SIGCONT)
-        self._history.note(f"{one.name} ({one.pid}) goes on")
+    def _go_on(self, pid: int) -> None:
+        if (one := self._stopped.pop(pid, None)) is None:
+            return
+        _signal(pid, signal.SIGCONT)
+        self._history.note(f"{one.name} ({pid}) goes on")
         if one.span is not None:
             self._history.end(one.span)
 

@@ -96,9 +96,10 @@ def callers(port: int, client: Client) -> Iterator[Caller]:
         part=Part.BODIES, careless=True,
     )  # fmt: skip
     yield Caller(SlowBody(port, 2.0, 20), BUSY, ["echo"], 100_000, 2.0, part=Part.BODIES)
-    yield Caller(
-        Unread(port, 4), BUSY, ["big 8000000"], 100, 6.0, part=Part.UNREAD, careless=True
-    )  # fmt: skip
+    for _ in range(3):
+        yield Caller(
+            Unread(port), BUSY, ["big 8000000"], 100, 6.0, part=Part.UNREAD, careless=True
+        )  # fmt: skip
 
 
 def _hasty(port: int) -> Iterator[Caller]:

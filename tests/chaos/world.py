@@ -10,7 +10,7 @@ import socket
 import sqlite3
 import stat
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,8 +19,9 @@ from dcf.dataplane.bootstrap import Sockets
 from dcf.engines.local.cgroups import Cgroups
 from dcf.engines.local.engine import PREFIX
 from dcf.engines.local.limiter import group_prefix
-from dcf.errors import DcfError, SupervisorUnreachable
+from dcf.errors import DcfError, FunctionNotFound, SupervisorUnreachable
 from dcf.gateway.processes import BRIDGE, CONTROL, ENVOY, supervisor_socket
+from dcf.model.event import Event
 from dcf.supervision.client import SupervisorClient
 from dcf.supervision.messages import ProcessStatus
 from e2e.house import House
@@ -120,6 +121,17 @@ class World:
         except DcfError:
             return False
         return True
+
+    def events(self, functions: Iterable[str]) -> Iterator[Event]:
+        """What the control plane says that happened; nothing while it does not answer."""
+        with Client(self.house.url, self.house.token, timeout=ASK) as client:
+            for name in functions:
+                try:
+                    yield from client.events(name)
+                except FunctionNotFound:
+                    continue
+                except DcfError:
+                    return
 
     def bridge_answers(self) -> bool:
         """Whether the bridge answers."""

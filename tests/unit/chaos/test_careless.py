@@ -86,12 +86,12 @@ def test_unfinished_bodies_are_left_after_their_first_byte(server: Server) -> No
     assert all(data.endswith(b"content-length: 100\r\n\r\na") for data in server.heard)
 
 
-def test_unread_replies_are_left(server: Server) -> None:
-    assert Unread(server.port, 2).send("f", b"aEND").ending is Ending.LEFT
+def test_an_unread_reply_is_left(server: Server) -> None:
+    assert Unread(server.port).send("f", b"aEND").ending is Ending.LEFT
 
 
 def test_nobody_there_is_a_broken_connection(server: Server) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    for way in (SlowBody(port, 0.1, 2), Unfinished(port, 2), Unread(port, 2)):
+    for way in (SlowBody(port, 0.1, 2), Unfinished(port, 2), Unread(port)):
         assert way.send("f", b"END").ending is Ending.BROKEN

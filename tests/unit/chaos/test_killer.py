@@ -1,11 +1,20 @@
-"""When chaos does what it does rarely."""
+"""What chaos does to processes, and when it does what it does rarely."""
 
 from __future__ import annotations
 
+import subprocess
+import time
+from collections.abc import Callable, Iterator
 from itertools import pairwise
+from pathlib import Path
 
+import pytest
+
+from chaos import killer
 from chaos.killer import FREEZES, Killer, Rare
 from chaos.parts import Part, parse
+from chaos.spans import History, Kind
+from dcf.gateway.processes import BRIDGE, CONTROL, ENVOY
 
 
 def times(seed: str, seconds: float) -> dict[str, list[float]]:
@@ -33,10 +42,119 @@ def test_a_run_is_not_filled_by_one_of_them():
 
 
 def test_every_name_is_something_that_the_killer_does():
-    killer = Killer.__new__(Killer)
-    assert set(killer._freezes()) == set(FREEZES)
+    assert set(Killer.__new__(Killer)._freezes()) == set(FREEZES)
 
 
 def test_parts_are_named_with_commas_between_them():
     assert parse("moving,hangs") == {Part.MOVING, Part.HANGS}
     assert parse("") == frozenset()
+
+
+class Parts:
+    """A world of processes that only sleep."""
+
+    def __init__(self) -> None:
+        self.started = {
+            name: subprocess.Popen(["sleep", "600"]) for name in (CONTROL, BRIDGE, ENVOY, "first")
+        }
+        self.root = self.started["first"].pid
+        self.supervisor = 0
+
+    def pid(self, name: str) -> int:
+        return self.started[name].pid
+
+    def replicas(self) -> dict[str, int]:
+        return {}
+
+    def _answers(self, name: str) -> bool:
+        return not is_stopped(self.pid(name))
+
+    def control_answers(self) -> bool:
+        return self._answers(CONTROL)
+
+    def bridge_answers(self) -> bool:
+        return self._answers(BRIDGE)
+
+    def envoy_answers(self) -> bool:
+        return self._answers(ENVOY)
+
+
+def is_stopped(pid: int) -> bool:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+
+
+@pytest.fixture
+def parts(monkeypatch: pytest.MonkeyPatch) -> Iterator[Parts]:
+    monkeypatch.setattr(killer, "SHORTEST_STOP", 0.05)
+    monkeypatch.setattr(killer, "LONGEST_STOP", 0.1)
+    monkeypatch.setattr(killer, "BACK", 0.5)
+    monkeypatch.setattr(killer, "HEALED", dict.fromkeys((CONTROL, BRIDGE, ENVOY), 0.0))
+    made = Parts()
+    yield made
+    for process in made.started.values():
+        process.kill()
+        process.wait()
+
+
+def until(holds: Callable[[], bool]) -> None:
+    end = time.monotonic() + 10
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
+def only(monkeypatch: pytest.MonkeyPatch, deed: str) -> None:
+    """Has one thing done, at once and then never again, and nothing else."""
+    monkeypatch.setattr(Killer, "_choose", lambda _: None)
+    for part in ("control", "envoy", "bridge"):
+        monkeypatch.setattr(Killer, f"_kill_{part}", lambda _: None)
+    monkeypatch.setattr(killer, "FREEZES", {deed: 1e9})
+    monkeypatch.setattr(Rare, "_pause", lambda rare, _: 1e9 if rare._due else 0.0)
+
+
+def test_what_is_stopped_for_a_while_goes_on(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
+    only(monkeypatch, "stop first process for a while")
+    history = History()
+    one = Killer(parts, history, "1")  # type: ignore[arg-type]
+    one.start()
+    until(lambda: bool(history.facts().lengths(Kind.FIRST)))
+    assert not is_stopped(parts.root)
+    one.stop()
+    assert one.violations == []
+
+
+@pytest.mark.parametrize(
+    ("name", "deed", "kinds"),
+    [
+        (CONTROL, "stop control plane", {Kind.CONTROL}),
+        (BRIDGE, "stop bridge", {Kind.BRIDGE}),
+        (ENVOY, "stop Envoy", {Kind.ENVOY, Kind.STILL}),
+    ],
+)
+def test_what_is_stopped_must_be_replaced(
+    name: str, deed: str, kinds: set[Kind], parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    only(monkeypatch, deed)
+    history, stopped = History(), parts.started[name]
+    one = Killer(parts, history, "1")  # type: ignore[arg-type]
+    one.start()
+    until(lambda: is_stopped(stopped.pid))
+    parts.started[name] = subprocess.Popen(["sleep", "600"])
+    until(lambda: all(history.facts().lengths(kind) for kind in kinds))
+    one.stop()
+    assert one.violations == []
+    stopped.kill()
+    stopped.wait()
+
+
+def test_what_nobody_replaces_is_told_and_goes_on_at_the_end(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    only(monkeypatch, "stop control plane")
+    one = Killer(parts, History(), "1")  # type: ignore[arg-type]
+    one.start()
+    until(lambda: is_stopped(parts.pid(CONTROL)))
+    one.stop()
+    [violation] = one.violations
+    assert violation == "gateway.control did not answer within 0.5 s after it was killed or stopped"
+    assert not is_stopped(parts.pid(CONTROL))

@@ -10,7 +10,7 @@ BUSY = [HealthCheck.too_slow]
 
 settings.register_profile(
     "bounded",
-    max_examples=150,
+    max_examples=80,
     deadline=None,
     derandomize=True,
     database=None,

@@ -22,10 +22,21 @@ NUMBERS = (
 
 JSON = st.recursive(
     st.none() | st.booleans() | NUMBERS | TEXTS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
+    max_leaves=4,
+)
+"""Whatever ``json.loads`` may return."""
+
+FINITE = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | TEXTS,
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXTS, inner, max_size=4),
     max_leaves=8,
 )
-"""Whatever ``json.loads`` may return."""
+"""JSON as its standard has it, without infinities (RFC 8259, 6)."""
 
 DEEP = st.sampled_from([b"[" * 100_000, b'{"a":' * 100_000, b"[" * 5_000 + b"]" * 5_000])
 """JSON that is nested too deeply to be read."""

@@ -151,7 +151,7 @@ ODDITIES: list[Any] = [
     1, 1.5, 10**5000, float("nan"), {1, 2}, (1, 2), "\ud800", "\udcff", dt.datetime(2026, 1, 1, tzinfo=dt.UTC),
     decimal.Decimal(1), {"\ud800": 1}, {(1, 2): 3}, {b"a": 1}, memoryview(b"abcdef")[::2], bytearray(b"a"),
 ]  # fmt: skip
-ODD = st.integers(0, len(ODDITIES) - 1).map(ODDITIES.__getitem__)
+ODD = st.integers(0, len(ODDITIES) - 1).map(lambda place: ODDITIES[place])
 
 
 def hashable(value: object) -> bool:

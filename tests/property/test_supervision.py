@@ -29,7 +29,7 @@ from dcf.supervision.protocol import (
 )
 from dcf.supervision.record import Record
 from dcf.supervision.states import ProcessState
-from property.kit import DEEP, JSON, NUMBERS, PLACES, TEXTS, members, split
+from property.kit import DEEP, FINITE, JSON, NUMBERS, PLACES, TEXTS, members, split
 
 # Lines
 
@@ -141,7 +141,7 @@ def test_a_reply_is_an_item_or_its_end_or_an_error(line):
     assert found is None or isinstance(found, dict)
 
 
-@given(st.dictionaries(TEXTS, JSON, max_size=3))
+@given(st.dictionaries(TEXTS, FINITE, max_size=3))
 def test_an_item_is_read_back(item):
     line = item_line(item)
     assert line.count(b"\n") == 1

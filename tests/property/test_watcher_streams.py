@@ -173,7 +173,6 @@ def test_a_handshake_is_accepted_or_refused_with_a_reason(more, whole, method):
         answer = error
     if isinstance(answer, BadRequest):
         assert not str(answer).endswith("None")
-        assert handshake.refuse(answer, headers).startswith(b"HTTP/1.1 400 ")
     else:
         assert answer.headers.get("Sec-WebSocket-Protocol") in {None, "dcf.v1"}
         protocol.send_response(answer)

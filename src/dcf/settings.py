@@ -7,6 +7,7 @@ environment. Defaults are promises: ``tests/unit/test_settings.py`` pins them.
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import sys
 from collections.abc import Mapping
@@ -434,7 +435,7 @@ def _number(variable: str, text: str, kind: type[Number]) -> Number:
         value = kind(text)
     except ValueError:
         value = kind(-1)
-    if value < 0 or value != value:  # noqa: PLR0124  NaN is the number that differs from itself
-        message = f"{text!r} found, a number that is not negative is wanted"
+    if not 0 <= value < math.inf:
+        message = f"expected a finite number that is not negative, got {text!r:.80}"
         raise ConfigError(Path(variable), [Problem(0, 0, message)])
     return value

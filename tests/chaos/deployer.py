@@ -136,7 +136,7 @@ class Deployer:
     def _run(self) -> None:
         try:
             while not self._over.wait(self._drawn.uniform(0, LONGEST_PAUSE)):
-                one = self._drawn.choice(list(self._all.values()))
+                one = self._drawn.choice([one for one in self._all.values() if one.shape.changed])
                 self._drawn.choice(self._deeds(one))(one)
                 if not one.sure or self._drawn.random() > HASTE:
                     self._settle(one)
@@ -338,7 +338,8 @@ def may_fail(error: DcfError, facts: Facts, function: str, begin: float, end: fl
         return facts.any(Kind.REPLICA, begin - CRASHES_REMEMBERED, end, function)
     if isinstance(error, UNSURE):
         since = begin - AFTERMATH
-        return facts.any(Kind.CONTROL, since, end) or facts.any(Kind.ENVOY, since, end)
+        away = (Kind.CONTROL, Kind.ENVOY, Kind.SUPERVISOR)
+        return any(facts.any(kind, since, end) for kind in away)
     return False
 
 

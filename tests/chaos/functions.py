@@ -13,31 +13,7 @@ from dcf.project.locate import locate
 from dcf.publish.package import Package, package
 from e2e.house import House
 
-HANDLER = """
-import os, time
-
-# {variant}
-
-VERSION = os.environ["VERSION"].encode()
-
-
-class Handler:
-    def __call__(self, req):
-        order, _, rest = req.input.partition(b"\\n")
-        word, _, number = order.decode().partition(" ")
-        if word == "sleep":
-            time.sleep(float(number))
-        reply = VERSION + b"\\n" + rest
-        if word == "chunks":
-            return self.chunks(reply, int(number))
-        return reply
-
-    def chunks(self, reply, number):
-        size = len(reply) // number + 1
-        for begin in range(0, len(reply), size):
-            time.sleep(0.02)
-            yield reply[begin : begin + size]
-"""
+HANDLER = Path(__file__).with_name("handler.py")
 
 CONFIG = """\
 functions:
@@ -57,30 +33,42 @@ class Shape:
         least: ``scaling.min``.
         most: ``scaling.max``.
         lasting: Whether it is never deleted.
+        changed: Whether it is deployed and scaled meanwhile.
+        timeout: Seconds that it has for a call.
     """
 
     name: str
     least: int
     most: int
     lasting: bool = True
+    changed: bool = True
+    timeout: float = 15.0
 
 
 STEADY = Shape("steady", 2, 3)
 SINGLE = Shape("single", 1, 1)
 FLEETING = Shape("fleeting", 1, 2, lasting=False)
 RARE = Shape("rare", 0, 2)
-ALL = (STEADY, SINGLE, FLEETING, RARE)
+ELASTIC = Shape("elastic", 1, 4)
+ROUGH = Shape("rough", 1, 2, changed=False, timeout=5.0)
+"""The one whose handlers end their processes."""
+ALL = (STEADY, SINGLE, FLEETING, RARE, ELASTIC, ROUGH)
 BUSY = (STEADY, SINGLE, FLEETING)
-"""Those that are called without a pause; the other one is left alone until it has no replica."""
+"""Those that are called without a pause. RARE is left alone until it has no replica."""
 
 
 class Packages:
     """What is deployed: one handler built twice, and versions of these two by a variable.
 
     So a version is a matter of milliseconds, while files and replicas are truly others.
+
+    Args:
+        house: Where they are deployed.
+        begun: The file where the handlers write down which calls have begun.
     """
 
-    def __init__(self, house: House) -> None:
+    def __init__(self, house: House, begun: Path) -> None:
+        self._begun = begun
         store = Store(house.places.store)
         builder = Builder(store, Uv(house.env))
         folders = [house.folder / f"variant-{variant}" for variant in range(2)]
@@ -95,7 +83,8 @@ class Packages:
         spec = replace(
             built.spec,
             name=shape.name,
-            environment={"VERSION": version},
+            environment={"VERSION": version, "BEGUN": str(self._begun)},
+            timeout=shape.timeout,
             scaling=ScalingWish(shape.least, shape.most, idle=1.0),
         )
         return version, replace(built, spec=spec)
@@ -105,8 +94,20 @@ def _built(folder: Path, builder: Builder, store: Store) -> Package:
     (folder / "src").mkdir(parents=True)
     (folder / "config.yaml").write_text(CONFIG)
     (folder / "requirements.txt").write_text("")
-    (folder / "src" / "handler.py").write_text(HANDLER.format(variant=folder.name))
+    (folder / "src" / "handler.py").write_text(f"{HANDLER.read_text()}\n# {folder.name}\n")
     return package(locate(None, None, folder), builder, store)
+
+
+def body_of(call: str, order: str, payload: str) -> bytes:
+    """Return the body of a call.
+
+    Args:
+        call: Its id.
+        order: A word of the handler's, and maybe a number.
+        payload: What is to be echoed.
+    """
+    word, _, number = order.partition(" ")
+    return f"{call} {word} {number or 0}\n{payload}".encode()
 
 
 def version_of(sent: bytes, got: bytes) -> str:

@@ -1,11 +1,19 @@
-"""Whether a call ended as it may: a pure function of the call and of what was done meanwhile."""
+"""Whether a call ended as it may: a pure function of the call and of what was done meanwhile.
+
+A call has begun when the watcher gives it to a handler's thread or loop. It is begun at most once. A
+call that has not begun is never lost: it moves to another replica. Only a call that had begun may
+fail when its replica is lost, one that cannot move (its body is larger than the gateway keeps, or it
+is a stream), and one whose reply had begun.
+"""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from chaos.spans import Facts, Kind
+from chaos.spans import Facts, Kind, Span
 
 AFTERMATH = 0.5
 """Seconds for which a deed may still be felt: a signal takes a moment, news travel."""
@@ -21,6 +29,13 @@ START_ERRORS = frozenset({"StartError", "ReplicaExited", "StartTimeout"})
 """What a call is told whose function has no replica because they keep being killed."""
 
 
+LOSSES = frozenset({"ReplicaLost", "NotReady", "ReplicaExited"})
+"""What a call may be told whose replica is lost."""
+
+UNSEEN = "a replica was killed just when it began, before its handler could write that down"
+"""A cause that each kill may be once: see :func:`unexplained`."""
+
+
 class Ending(StrEnum):
     """How a call ended."""
 
@@ -30,6 +45,8 @@ class Ending(StrEnum):
     """An error that was told."""
     BROKEN = "broken"
     """The connection could not be made, or was lost."""
+    LEFT = "left"
+    """Its caller went away before it ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +67,15 @@ class Call:
         detail: What else was told, for people.
         partial: Whether the connection may have been lost during the reply.
         bridged: Whether it went by the bridge.
+        id: Its own among all calls; "" where nobody writes down whether it began.
+        begun: The processes that it began in, once for each time.
+        messages: How often it may begin, in one process: a stream begins with each message.
+        large: Whether its body is larger than the gateway keeps, so that it cannot move.
+        stream: Whether it is a stream, which cannot move once it is open.
+        timeout: Seconds that its function has for a call.
+        impatient: Whether its deadline may well be too short.
+        fatal: Whether its order may end the replica that it is in.
+        careless: Whether its caller does not do what a caller must.
     """
 
     function: str
@@ -64,6 +90,20 @@ class Call:
     detail: str = ""
     partial: bool = False
     bridged: bool = False
+    id: str = ""
+    begun: tuple[int, ...] = ()
+    messages: int = 1
+    large: bool = False
+    stream: bool = False
+    timeout: float = 15.0
+    impatient: bool = False
+    fatal: bool = False
+    careless: bool = False
+
+    @property
+    def may_be_lost(self) -> bool:
+        """Whether it may fail when its replica is lost."""
+        return bool(self.begun) or self.partial or self.large or self.stream
 
 
 class Finding(StrEnum):
@@ -94,15 +134,43 @@ def judge(call: Call, facts: Facts) -> Verdict:
         call: Which is over.
         facts: What was done up to its end; of later the more, the stricter.
     """
-    if call.end - call.begin > call.deadline + SLACK:
+    still = facts.away(Kind.STILL, call.begin, call.end)
+    if call.end - call.begin > call.deadline + SLACK + still:
         return _violation("it hung beyond its deadline")
+    if len(call.begun) > call.messages or len(set(call.begun)) > 1:
+        return _violation(f"it began {len(call.begun)} times, in {sorted(set(call.begun))}")
     match call.ending:
+        case Ending.LEFT:
+            return _allowed("its caller went away")
         case Ending.REPLY:
             return _of_reply(call, facts)
         case Ending.BROKEN:
-            return _of_broken(call, facts)
+            return _forgiven(call) or _of_broken(call, facts)
         case Ending.PROBLEM:
-            return _of_problem(call, facts)
+            return _forgiven(call) or _of_problem(call, facts)
+
+
+def unexplained(calls: Iterable[Call], facts: Facts) -> list[Call]:
+    """The calls, of those that are allowed as :data:`UNSEEN`, for which there are too few kills.
+
+    A kill meets at most one call that has just begun, as each replica has one at a time.
+
+    Args:
+        calls: Those that are allowed for that reason.
+        facts: What was done.
+    """
+    left = sorted(calls, key=lambda call: call.end)
+    for function in {call.function for call in left}:
+        kills = facts.during(Kind.REPLICA, -math.inf, math.inf, function)
+        for kill in sorted(kills, key=lambda kill: kill.begin):
+            met = (one for one in left if one.function == function and _meets(kill, one))
+            if (first := next(met, None)) is not None:
+                left.remove(first)
+    return left
+
+
+def _meets(kill: Span, call: Call) -> bool:
+    return kill.meets(call.begin - AFTERMATH, call.end)
 
 
 def _of_reply(call: Call, facts: Facts) -> Verdict:
@@ -112,6 +180,15 @@ def _of_reply(call: Call, facts: Facts) -> Verdict:
     if call.version not in serving:
         return _violation(f"{call.version} answered, which did not serve then")
     return Verdict(Finding.GOOD, "")
+
+
+def _forgiven(call: Call) -> Verdict | None:
+    """A failure that the call itself is the cause of; None for any other."""
+    if call.careless:
+        return _allowed("its caller was careless")
+    if call.fatal and call.error in LOSSES | {"DeadlineExceeded"}:
+        return _allowed("it ended its replica")
+    return None
 
 
 def _of_broken(call: Call, facts: Facts) -> Verdict:
@@ -128,30 +205,36 @@ def _of_problem(call: Call, facts: Facts) -> Verdict:
     causes: list[tuple[bool, str]] = []
     bridge = call.bridged and facts.any(Kind.BRIDGE, call.begin - AFTERMATH, call.end)
     absent = facts.any(Kind.ABSENT, call.begin - AFTERMATH, call.end, call.function)
+    killed = _replica_lost(call, facts)
+    lost = killed and call.may_be_lost
     match call.error:
         case "FunctionNotFound":
             causes = [(absent, "the function was not deployed")]
         case "ReplicaLost":
             envoy = facts.any(Kind.ENVOY, call.connected - AFTERMATH, call.end)
             causes = [
-                (_replica_lost(call, facts), "a replica was killed"),
+                (lost, "a replica was killed"),
+                (killed, UNSEEN),
                 (call.partial and envoy, "Envoy was killed"),
                 (call.bridged and envoy, "Envoy was killed"),
                 (bridge, "the bridge was killed"),
             ]
         case "NotReady":
             resting = facts.any(Kind.RESTING, call.begin - AFTERMATH, call.end, call.function)
-            alone = _replica_lost(call, facts) and facts.any(
-                Kind.CONTROL, call.begin - AFTERMATH, call.end
-            )
+            alone = killed and facts.any(Kind.CONTROL, call.begin - AFTERMATH, call.end)
             causes = [
+                (lost, "a replica was killed"),
+                (call.large, "it could not move"),
                 (absent, "the function was not deployed"),
                 (resting, "the function was scaled to 0"),
                 (alone, "replicas were killed, and the control plane as well"),
                 (bridge, "the bridge was killed"),
             ]
         case "DeadlineExceeded":
-            waited = call.end - call.begin >= call.deadline - AFTERMATH
+            limit = min(call.deadline, call.timeout)
+            waited = call.end - call.begin >= limit - min(AFTERMATH, limit / 10)
+            if waited and call.impatient:
+                return Verdict(Finding.GOOD, "")
             causes = [(waited and _held_up(call, facts), "its time was up, after kills")]
         case error if error in START_ERRORS:
             causes = [(_crashes(call, facts) > 0, "a replica was killed while it started")]

@@ -1,4 +1,4 @@
-"""Kills replicas, control plane, bridge and Envoy, and has replicas stand still for a while."""
+"""Kills replicas, control plane, bridge and Envoy, and stops every process of the gateway."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ import random
 import signal
 import threading
 import time
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
+from chaos.parts import Part
 from chaos.spans import History, Kind
 from chaos.world import World
 from dcf.errors import SupervisorError
@@ -21,18 +23,39 @@ LOOK = 0.05
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.2, 3.0
 """Seconds between two deeds."""
 SHORTEST_STOP, LONGEST_STOP = 0.2, 7.0
-"""Seconds for which a replica stands still: more than the gateway lets it, at the longest."""
+"""Seconds for which a process stands still: a replica more than the gateway lets it, at the
+longest."""
 BACK = 40.0
 """Seconds within which the control plane and Envoy must answer again: after several kills in a row
 the supervisor waits for up to 5, the rest is a busy machine's."""
+HEALED = {CONTROL: 10.0, BRIDGE: 10.0, ENVOY: 20.0}
+"""Seconds after which the supervisor replaces a part that does not answer."""
+KINDS = {CONTROL: Kind.CONTROL, BRIDGE: Kind.BRIDGE, ENVOY: Kind.ENVOY}
+FREEZES = {
+    "stop control plane": 60.0,
+    "stop bridge": 40.0,
+    "stop Envoy": 120.0,
+    "stop control plane for a while": 40.0,
+    "stop bridge for a while": 40.0,
+    "stop Envoy for a while": 40.0,
+    "stop supervisor for a while": 30.0,
+    "stop first process for a while": 30.0,
+}
+"""Seconds between two of each, on average. While Envoy stands still, no call says anything."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Stopped:
-    pid: int
-    due: float
-    span: int
+    timer: threading.Timer
+    span: int | None
     name: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Gone:
+    spans: tuple[int, ...]
+    since: float
+    most: float
 
 
 class Killer:
@@ -42,20 +65,25 @@ class Killer:
         world: Whose processes.
         history: Hears of it all.
         seed: Of what is drawn.
+        without: Parts of chaos to leave out.
 
     Attributes:
         violations: What must not be.
     """
 
-    def __init__(self, world: World, history: History, seed: str) -> None:
+    def __init__(
+        self, world: World, history: History, seed: str, without: Collection[Part] = ()
+    ) -> None:
         self.violations: list[str] = []
         self._world = world
         self._history = history
         self._drawn = random.Random(seed)
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run)
-        self._stopped: list[_Stopped] = []
-        self._gone: dict[str, tuple[int, float]] = {}
+        self._stopped: dict[int, _Stopped] = {}
+        self._frozen: list[int] = []
+        self._gone: dict[str, _Gone] = {}
+        self._rare = Rare({} if Part.FREEZES in without else FREEZES, f"{seed} freezes")
 
     def start(self) -> None:
         """Begins."""
@@ -72,9 +100,17 @@ class Killer:
         except Exception as error:  # noqa: BLE001  a thread's errors are told by whoever started it
             self.violations.append(f"the killer failed: {error!r}")
         finally:
-            for one in self._stopped:
-                self._go_on(one)
-        end = time.monotonic() + BACK
+            for pid, one in tuple(self._stopped.items()):
+                one.timer.cancel()
+                self._go_on(pid)
+                one.timer.join()
+        self._wait_until_back()
+        for pid in self._frozen:
+            # None is left, unless nobody has replaced it.
+            _signal(pid, signal.SIGCONT)
+
+    def _wait_until_back(self) -> None:
+        end = max((one.since + one.most for one in self._gone.values()), default=0.0) + LOOK
         while self._gone and time.monotonic() < end:
             self._look()
             time.sleep(LOOK)
@@ -83,17 +119,35 @@ class Killer:
         deeds = [self._kill_replica] * 5 + [self._stop_replica] * 3
         deeds += [self._kill_control] * 2 + [self._kill_envoy] * 2
         deeds += [self._kill_bridge]
+        freezes = self._freezes()
         due = time.monotonic()
+        self._rare.start(due)
         while not self._over.wait(LOOK):
             now = time.monotonic()
             self._look()
-            for one in [one for one in self._stopped if one.due <= now]:
-                self._stopped.remove(one)
-                self._go_on(one)
             if now >= due:
                 with contextlib.suppress(SupervisorError):
                     self._drawn.choice(deeds)()
                 due = now + self._drawn.uniform(SHORTEST_PAUSE, LONGEST_PAUSE)
+            for name in self._rare.due(now):
+                with contextlib.suppress(SupervisorError):
+                    freezes[name]()
+
+    def _freezes(self) -> dict[str, Callable[[], None]]:
+        return {
+            "stop control plane": lambda: self._freeze_part(CONTROL),
+            "stop bridge": lambda: self._freeze_part(BRIDGE),
+            "stop Envoy": lambda: self._freeze_part(ENVOY),
+            "stop control plane for a while": lambda: self._stop_part(CONTROL),
+            "stop bridge for a while": lambda: self._stop_part(BRIDGE),
+            "stop Envoy for a while": lambda: self._stop_part(ENVOY),
+            "stop supervisor for a while": lambda: self._stop_process(
+                "supervisor", self._world.supervisor, Kind.SUPERVISOR
+            ),
+            "stop first process for a while": lambda: self._stop_process(
+                "gateway start", self._world.root, Kind.FIRST
+            ),
+        }
 
     def _look(self) -> None:
         """Notes which of the parts that are not replicas are back."""
@@ -102,19 +156,24 @@ class Killer:
             CONTROL: self._world.control_answers,
             BRIDGE: self._world.bridge_answers,
         }
-        for name, (span, since) in tuple(self._gone.items()):
+        for name, gone in tuple(self._gone.items()):
             if answers[name]():
                 self._history.note(f"{name} answers again")
-                self._history.end(span)
+                for span in gone.spans:
+                    self._history.end(span)
                 del self._gone[name]
-            elif time.monotonic() - since > BACK:
-                self.violations.append(f"{name} did not answer within {BACK:g} s after a kill")
+            elif time.monotonic() - gone.since > gone.most:
+                told = (
+                    f"{name} did not answer within {gone.most:g} s after it was killed or stopped"
+                )
+                self.violations.append(told)
                 del self._gone[name]
 
     def _choose(self) -> tuple[str, int] | None:
         """A replica that does not stand still."""
-        still = {one.pid for one in self._stopped}
-        found = sorted(item for item in self._world.replicas().items() if item[1] not in still)
+        found = sorted(
+            item for item in self._world.replicas().items() if item[1] not in self._stopped
+        )
         return self._drawn.choice(found) if found else None
 
     def _kill_replica(self) -> None:
@@ -132,37 +191,110 @@ class Killer:
         name, pid = chosen
         seconds = self._drawn.uniform(SHORTEST_STOP, LONGEST_STOP)
         span = self._history.begin(Kind.REPLICA, name.partition(".")[0])
-        self._history.note(f"replica {name} ({pid}) stands still for {seconds:.1f} s")
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGSTOP)
-        self._stopped.append(_Stopped(pid, time.monotonic() + seconds, span, name))
+        self._stop(f"replica {name}", pid, seconds, span)
 
-    def _go_on(self, one: _Stopped) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(one.pid, signal.SIGCONT)
-        self._history.note(f"replica {one.name} ({one.pid}) goes on")
-        self._history.end(one.span)
+    def _stop_process(self, name: str, pid: int, kind: Kind) -> None:
+        """Stops one that nobody replaces, for a while."""
+        if pid and pid not in self._stopped:
+            seconds = self._rare.drawn.uniform(SHORTEST_STOP, LONGEST_STOP)
+            self._stop(name, pid, seconds, self._history.begin(kind))
 
-    def _kill_control(self) -> None:
-        self._kill_part(CONTROL, Kind.CONTROL)
-
-    def _kill_envoy(self) -> None:
-        self._kill_part(ENVOY, Kind.ENVOY)
-
-    def _kill_bridge(self) -> None:
-        self._kill_part(BRIDGE, Kind.BRIDGE)
-
-    def _kill_part(self, name: str, kind: Kind) -> None:
+    def _stop_part(self, name: str) -> None:
+        """Stops a part for a while that is shorter than what it takes to be replaced."""
         if name in self._gone or not (pid := self._world.pid(name)):
             return
-        self._gone[name] = (self._history.begin(kind), time.monotonic())
+        self._gone[name] = self._away(name, BACK, still=True)
+        self._stop(name, pid, self._rare.drawn.uniform(SHORTEST_STOP, LONGEST_STOP), None)
+
+    def _freeze_part(self, name: str) -> None:
+        """Stops a part until the supervisor replaces it."""
+        if name in self._gone or not (pid := self._world.pid(name)):
+            return
+        self._gone[name] = self._away(name, HEALED[name] + BACK, still=True)
+        self._frozen.append(pid)
+        _signal(pid, signal.SIGSTOP)
+        self._history.note(f"stopped {name} ({pid})")
+
+    def _stop(self, name: str, pid: int, seconds: float, span: int | None) -> None:
+        self._history.note(f"{name} ({pid}) stands still for {seconds:.1f} s")
+        _signal(pid, signal.SIGSTOP)
+        # A thread of its own: this one waits for answers of what stands still.
+        timer = threading.Timer(seconds, self._go_on, (pid,))
+        self._stopped[pid] = _Stopped(timer, span, name)
+        timer.start()
+
+    def _go_on(self, pid: int) -> None:
+        if (one := self._stopped.pop(pid, None)) is None:
+            return
+        _signal(pid, signal.SIGCONT)
+        self._history.note(f"{one.name} ({pid}) goes on")
+        if one.span is not None:
+            self._history.end(one.span)
+
+    def _kill_control(self) -> None:
+        self._kill_part(CONTROL)
+
+    def _kill_envoy(self) -> None:
+        self._kill_part(ENVOY)
+
+    def _kill_bridge(self) -> None:
+        self._kill_part(BRIDGE)
+
+    def _kill_part(self, name: str) -> None:
+        if name in self._gone or not (pid := self._world.pid(name)):
+            return
+        self._gone[name] = self._away(name, BACK)
         _kill(pid)
         self._history.note(f"killed {name} ({pid})")
+
+    def _away(self, name: str, most: float, *, still: bool = False) -> _Gone:
+        spans = [self._history.begin(KINDS[name])]
+        if still and name == ENVOY:
+            spans.append(self._history.begin(Kind.STILL))
+        return _Gone(tuple(spans), time.monotonic(), most)
+
+
+class Rare:
+    """When rare things are done: each at random, so often on average.
+
+    Args:
+        means: Seconds between two, by name.
+        seed: Of the times.
+
+    Attributes:
+        drawn: Of what else is drawn for them.
+    """
+
+    def __init__(self, means: Mapping[str, float], seed: str) -> None:
+        self.drawn = random.Random(seed)
+        self._means = means
+        self._times = {name: random.Random(f"{seed} {name}") for name in means}
+        self._due: dict[str, float] = {}
+
+    def start(self, now: float) -> None:
+        """Begin to count."""
+        self._due = {name: now + self._pause(name) for name in self._means}
+
+    def due(self, now: float) -> list[str]:
+        """Return what is to be done now."""
+        found = [name for name, due in self._due.items() if due <= now]
+        for name in found:
+            self._due[name] = now + self._pause(name)
+        return found
+
+    def _pause(self, name: str) -> float:
+        # At least half of the mean, so that a run is never filled by one of them.
+        mean = self._means[name]
+        return mean / 2 + self._times[name].expovariate(2 / mean)
+
+
+def _signal(pid: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
 
 
 def _kill(pid: int) -> None:
     """Ends a process as nothing else does, and waits until it is gone."""
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
+    _signal(pid, signal.SIGKILL)
     while alive(pid):
         time.sleep(0.001)

@@ -7,16 +7,18 @@ import shutil
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from chaos.begun import Begun
 from chaos.deployer import Deployer, Violated
-from chaos.functions import Packages, version_of
+from chaos.functions import Packages, body_of, version_of
 from chaos.inspector import Inspector
 from chaos.judge import Ending
 from chaos.killer import Killer
 from chaos.load import Load
+from chaos.parts import Part
 from chaos.spans import History, Kind
 from chaos.ways import Http
 from chaos.world import World
@@ -29,7 +31,9 @@ SOON = 10.0
 """Seconds within which a function must answer then, however busy the machine is."""
 END = 10.0
 """Seconds after which an ended gateway must have left nothing."""
-KILLED = (Kind.REPLICA, Kind.CONTROL, Kind.BRIDGE, Kind.ENVOY)
+KILLED = (
+    Kind.REPLICA, Kind.CONTROL, Kind.BRIDGE, Kind.ENVOY, Kind.SUPERVISOR, Kind.FIRST,
+)  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -57,12 +61,13 @@ class Result:
     slowest: dict[str, float] = field(default_factory=dict)
 
 
-def run(seed: int, seconds: float) -> Result:
+def run(seed: int, seconds: float, without: Collection[Part] = ()) -> Result:
     """Starts a gateway, and does to it for so long what a seed says.
 
     Args:
         seed: Of all that is drawn.
         seconds: For which things are killed and deployed; start, calm and end are beside.
+        without: Parts to leave out.
     """
     folder = Path(tempfile.mkdtemp(prefix=f"dcf-chaos-{seed}-"))
     result = Result(seed, folder)
@@ -71,7 +76,7 @@ def run(seed: int, seconds: float) -> Result:
         world = World(folder, Path(runtime))
         world.house.start()
         try:
-            _disturb(world, result, seconds)
+            _disturb(world, result, seconds, without)
             if code := world.house.stop():
                 result.violations.append(f"the gateway ended with {code}")
         except BaseException:
@@ -87,14 +92,14 @@ def run(seed: int, seconds: float) -> Result:
     return result
 
 
-def _disturb(world: World, result: Result, seconds: float) -> None:
-    history = History()
-    load = Load(world.house.port, world.house.client, f"{result.seed} load")
-    deployer = Deployer(
-        world.house.client, Packages(world.house), history, f"{result.seed} deployer"
-    )
-    killer = Killer(world, history, f"{result.seed} killer")
-    inspector = Inspector(world, load, history)
+def _disturb(world: World, result: Result, seconds: float, without: Collection[Part]) -> None:
+    history, begun = History(), Begun(world.folder / "begun")
+    client, seed = world.house.client, result.seed
+    load = Load(world.house.port, client, f"{seed} load", history, without)
+    packages = Packages(world.house, begun.path)
+    deployer = Deployer(client, packages, history, f"{seed} deployer")
+    killer = Killer(world, history, f"{seed} killer", without)
+    inspector = Inspector(world, load, history, begun, without)
     everyone = (inspector, deployer, killer)
 
     def clean() -> bool:
@@ -111,6 +116,7 @@ def _disturb(world: World, result: Result, seconds: float) -> None:
             inspector.look()
         killer.stop()
         deployer.stop()
+        load.calm()
         if clean():
             calm = min(CALM, seconds / 2)
             result.violations += _calm(world, deployer, inspector, history, calm)
@@ -141,9 +147,10 @@ def _calm(
     inspector.expect_calm()
     for name, version in versions.items():
         begin = time.monotonic()
-        came = Http(world.house.port, "calm", keep=False).send(name, b"echo\nhello")
+        sent = body_of("calm", "echo", "hello")
+        came = Http(world.house.port, "calm", keep=False).send(name, sent)
         took = time.monotonic() - begin
-        answered = version_of(b"echo\nhello", came.body)
+        answered = version_of(sent, came.body)
         if came.ending is not Ending.REPLY or answered != version or took > SOON:
             told = f"{came.ending} {answered} {came.detail} after {took:.1f} s"
             yield f"{name} does not answer with {version} after all is over: {told}"

@@ -20,13 +20,19 @@ class Kind(StrEnum):
     RESTING = "resting"
     """A function is scaled to 0 by hand, or may be."""
     REPLICA = "replica"
-    """A replica of a function is being killed, or stands still."""
+    """A replica of a function is being killed, stands still, or may be ended by its handler."""
     ENVOY = "envoy"
-    """Envoy was killed and does not answer again yet."""
+    """Envoy was killed or stopped and does not answer again yet."""
+    STILL = "still"
+    """Envoy is stopped, so that not even a deadline can be told through it."""
     CONTROL = "control"
-    """The control plane was killed and does not answer again yet."""
+    """The control plane was killed or stopped and does not answer again yet."""
     BRIDGE = "bridge"
-    """The bridge was killed and does not take streams again yet."""
+    """The bridge was killed or stopped and does not take streams again yet."""
+    SUPERVISOR = "supervisor"
+    """The supervisor is stopped."""
+    FIRST = "first"
+    """The process of ``gateway start`` is stopped. Nothing may fail because of that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +74,11 @@ class Facts:
         """Whether there is one."""
         return bool(self.during(kind, begin, end, function))
 
+    def away(self, kind: Kind, begin: float, end: float) -> float:
+        """Return for how many seconds of a time something was so, of the whole gateway."""
+        met = self.during(kind, begin, end)
+        return sum(min(one.end, end) - max(one.begin, begin) for one in met)
+
     def lengths(self, kind: Kind) -> list[float]:
         """Seconds that each span of a kind took which is over, of the gateway and of functions."""
         return [
@@ -101,12 +112,17 @@ class History:
             self._spans.append(Span(kind, time.monotonic(), math.inf, function, version))
             return len(self._spans) - 1
 
-    def end(self, number: int) -> None:
-        """A span is over, if it was not before."""
+    def end(self, number: int, after: float = 0.0) -> None:
+        """A span is over, if it was not before.
+
+        Args:
+            number: Which one.
+            after: Seconds from now until it is.
+        """
         with self._lock:
             span = self._spans[number]
             if math.isinf(span.end):
-                self._spans[number] = replace(span, end=time.monotonic())
+                self._spans[number] = replace(span, end=time.monotonic() + after)
 
     def note(self, deed: str) -> None:
         """Something was done, for people."""

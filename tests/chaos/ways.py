@@ -21,7 +21,7 @@ from process.stub import Stub, connected
 DEADLINE = 15.0
 """Seconds for each call: none that is not held up needs two."""
 
-_GIVE_UP = DEADLINE + SLACK + 2
+GIVE_UP = DEADLINE + SLACK + 2
 """Seconds after which a caller stops waiting: its call hung."""
 
 _ERRORS = {
@@ -72,10 +72,14 @@ class Way(ABC):
     Attributes:
         name: For people.
         connected: When the connection was made, in seconds of the monotonic clock.
+        deadline: Seconds for each call.
+        messages: How often a call may begin, in one process.
     """
 
     name: str
     connected: float
+    deadline: float = DEADLINE
+    messages: int = 1
 
     @abstractmethod
     def send(self, function: str, body: bytes) -> Came:
@@ -93,10 +97,12 @@ class Http(Way):
         port: The gateway's.
         name: For people.
         keep: Whether a connection is kept for the next call.
+        deadline: Seconds for each call.
     """
 
-    def __init__(self, port: int, name: str, *, keep: bool) -> None:
+    def __init__(self, port: int, name: str, *, keep: bool, deadline: float = DEADLINE) -> None:
         self.name = name
+        self.deadline = deadline
         self.connected = 0.0
         self._port = port
         self._keep = keep
@@ -108,13 +114,13 @@ class Http(Way):
             if self._connection is None:
                 self.connected = time.monotonic()
                 self._connection = http.client.HTTPConnection(
-                    "127.0.0.1", self._port, timeout=_GIVE_UP
+                    "127.0.0.1", self._port, timeout=GIVE_UP
                 )
-            headers = {wire.DEADLINE_MS: f"{DEADLINE * 1000:.0f}"}
+            headers = {wire.DEADLINE_MS: f"{self.deadline * 1000:.0f}"}
             self._connection.request("POST", f"/function/{function}", body, headers)
             response = self._connection.getresponse()
             began = True
-            came = _of_response(response.status, response.read())
+            came = of_response(response.status, response.read())
         except (OSError, http.client.HTTPException) as error:
             self.close()
             return Came(Ending.BROKEN, detail=repr(error), partial=began)
@@ -154,7 +160,7 @@ class Grpc(Way):
         # Its own deadline is the client's as well; the gateway's word is to come first.
         metadata = ((wire.DEADLINE_MS, f"{DEADLINE * 1000:.0f}"),)
         asked = {"Service": function, "Input": body}
-        reply: str = stub("Invoke", timeout=_GIVE_UP, metadata=metadata, **asked).Msg
+        reply: str = stub("Invoke", timeout=GIVE_UP, metadata=metadata, **asked).Msg
         return reply.encode()
 
     def close(self) -> None:
@@ -165,9 +171,10 @@ class Invokes(Grpc):
     """Invokes of pb.Gateway: some messages, by the bridge."""
 
     name = "grpc stream"
+    messages = MESSAGES
 
     def _ask(self, stub: Stub, function: str, body: bytes) -> bytes:
-        with stub.talk(timeout=_GIVE_UP) as talk:
+        with stub.talk(timeout=GIVE_UP) as talk:
             talk.send(function, *[body] * MESSAGES)
             talk.end()
             return _one_of([reply.Output for reply in talk.call])
@@ -184,6 +191,7 @@ class WebSocket(Way):
     """
 
     name = "websocket"
+    messages = MESSAGES
 
     def __init__(self, client: Client) -> None:
         self.connected = 0.0
@@ -212,7 +220,8 @@ def _one_of(replies: list[bytes]) -> bytes:
     return replies[0] if len(replies) == MESSAGES and len(set(replies)) == 1 else b""
 
 
-def _of_response(status: int, body: bytes) -> Came:
+def of_response(status: int, body: bytes) -> Came:
+    """What a whole reply of HTTP is."""
     if status == http.client.OK:
         return Came(Ending.REPLY, body)
     error = detail = ""

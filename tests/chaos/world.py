@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import http.client
 import os
@@ -9,7 +10,7 @@ import socket
 import sqlite3
 import stat
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,15 +19,28 @@ from dcf.dataplane.bootstrap import Sockets
 from dcf.engines.local.cgroups import Cgroups
 from dcf.engines.local.engine import PREFIX
 from dcf.engines.local.limiter import group_prefix
-from dcf.errors import DcfError
+from dcf.errors import DcfError, FunctionNotFound, SupervisorUnreachable
 from dcf.gateway.processes import BRIDGE, CONTROL, ENVOY, supervisor_socket
+from dcf.model.event import Event
+from dcf.supervision.client import SupervisorClient
+from dcf.supervision.messages import ProcessStatus
 from e2e.house import House
+
+SUPERVISOR = "-m dcf.supervision"
+"""In its command line."""
 
 MARK = "CHAOS_WORLD"
 """Names the world in the environment of each of its processes."""
 
 SETTINGS = {"DCF_CONTROL_HEALTH_INTERVAL": "0.5", "DCF_CONTROL_HEALTH_SILENCE": "4"}
 """So that a process that stands still for some seconds is found within the run."""
+
+
+ASK = 1.0
+"""Seconds that a part of the gateway may take to answer; it may be stopped."""
+
+PROBE = b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n"
+"""A call of gRPC without a message, as Envoy passes it to the bridge."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,11 +122,28 @@ class World:
             return False
         return True
 
+    def events(self, functions: Iterable[str]) -> Iterator[Event]:
+        """What the control plane says that happened; nothing while it does not answer."""
+        with Client(self.house.url, self.house.token, timeout=ASK) as client:
+            for name in functions:
+                try:
+                    yield from client.events(name)
+                except FunctionNotFound:
+                    continue
+                except DcfError:
+                    return
+
     def bridge_answers(self) -> bool:
-        """Whether the bridge takes connections."""
+        """Whether the bridge answers."""
         path = Sockets.under(self.house.places.gateway_runtime).bridge
         with socket.socket(socket.AF_UNIX) as probe:
-            return probe.connect_ex(str(path)) == 0
+            probe.settimeout(ASK)
+            try:
+                probe.connect(str(path))
+                probe.sendall(PROBE)
+                return probe.recv(100).startswith(b"HTTP/1.1 200 ")
+            except OSError:
+                return False
 
     # By the supervisor's word
 
@@ -120,18 +151,40 @@ class World:
         """The pids of living replicas by their names, without the supervisor's prefix."""
         return {
             name.removeprefix(PREFIX): one.pid
-            for name, one in self.house.statuses().items()
+            for name, one in self._statuses().items()
             if name.startswith(PREFIX) and one.pid
         }
 
     def pid(self, name: str) -> int:
         """Of a part that is no replica; 0 while there is none."""
-        return self.house.statuses()[name].pid
+        return self._statuses()[name].pid
 
     def parts(self) -> dict[str, int]:
         """The pids of those that are no replicas."""
-        statuses = self.house.statuses()
+        statuses = self._statuses()
         return {name: statuses[name].pid for name in (CONTROL, BRIDGE, ENVOY)}
+
+    @property
+    def supervisor(self) -> int:
+        """The supervisor's pid; 0 while there is none."""
+        found = (
+            one.pid
+            for one in self.processes().values()
+            if SUPERVISOR in one.command and one.parent == self.root
+        )
+        return next(found, 0)
+
+    def _statuses(self) -> dict[str, ProcessStatus]:
+        client = SupervisorClient(supervisor_socket(self.house.places))
+
+        async def asked() -> list[ProcessStatus]:
+            async with asyncio.timeout(ASK):
+                return list(await client.list())
+
+        try:
+            return {one.name: one for one in asyncio.run(asked())}
+        except TimeoutError as error:
+            raise SupervisorUnreachable(f"the supervisor did not answer in {ASK:g} s") from error
 
     # After its end
 

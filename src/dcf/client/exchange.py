@@ -87,7 +87,7 @@ class Exchange:
             given = [(name.encode(), value.encode()) for name, value in headers]
             request = h11.Request(method=method.encode(), target=target.encode(), headers=given)
             return self._http.send(request) or b""
-        except h11.LocalProtocolError as error:
+        except (h11.LocalProtocolError, UnicodeEncodeError) as error:
             raise BadRequest(f"this request cannot be sent: {error}") from error
 
     def data(self, chunk: bytes | memoryview) -> bytes:

@@ -84,9 +84,14 @@ def encode(value: Any) -> Encoded:
     """
     if type(value) is bytes:
         return Encoded(value, b"application/octet-stream")
-    if isinstance(value, Reply):
-        return _encode_reply(value)
-    body, content_type = _encode_body(value)
+    try:
+        if isinstance(value, Reply):
+            return _encode_reply(value)
+        body, content_type = _encode_body(value)
+    except UnsupportedReply:
+        raise
+    except Exception as error:  # the author's objects may raise anything
+        raise _not_encoded(error) from error
     return Encoded(body, content_type.encode())
 
 
@@ -98,9 +103,14 @@ def encode_chunk(value: Any) -> bytes:
     """
     if type(value) is bytes:
         return value
-    if isinstance(value, dict | list):
-        return _json(value) + b"\n"
-    body, _ = _encode_body(value)
+    try:
+        if isinstance(value, dict | list):
+            return _json(value) + b"\n"
+        body, _ = _encode_body(value)
+    except UnsupportedReply:
+        raise
+    except Exception as error:  # as in encode
+        raise _not_encoded(error) from error
     if isinstance(body, bytes):
         return body
     raise UnsupportedReply("a generator yielded another generator")
@@ -114,10 +124,24 @@ def encode_message(value: Any) -> tuple[bytes, Kind]:
     """
     if type(value) is bytes:
         return value, Kind.BINARY
-    body, content_type = _encode_body(value.body if isinstance(value, Reply) else value)
+    try:
+        body, content_type = _encode_body(value.body if isinstance(value, Reply) else value)
+    except UnsupportedReply:
+        raise
+    except Exception as error:  # as in encode
+        raise _not_encoded(error) from error
     if isinstance(body, bytes):
         return body, _KINDS.get(content_type, Kind.BINARY)
     raise UnsupportedReply("one message of a stream cannot be a stream itself")
+
+
+def _not_encoded(error: Exception) -> UnsupportedReply:
+    """Return what the caller is told when a value could not even be looked at."""
+    try:
+        reason = f"{_name(error)}: {error}"
+    except Exception:  # noqa: BLE001  as in encode
+        reason = _name(error)
+    return UnsupportedReply(f"the reply could not be encoded: {reason}")
 
 
 def _encode_reply(reply: Reply) -> Encoded:

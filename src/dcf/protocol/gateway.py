@@ -114,5 +114,7 @@ def _replica(members: Mapping[str, Any]) -> ReplicaStatus:
 
 
 def _record(kind: type[Record], members: Mapping[str, Any]) -> Record:
+    if not isinstance(members, Mapping):
+        raise TypeError(f"expected a JSON object, got {type(members).__name__}")
     known = {field.name for field in fields(kind)}  # type: ignore[arg-type]
     return kind(**{name: value for name, value in members.items() if name in known})

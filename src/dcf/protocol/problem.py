@@ -83,8 +83,12 @@ _FIELDS: dict[type[errors.DcfError], Mapping[str, _Field]] = {
 
 
 def to_problem(error: errors.DcfError, request_id: str = "") -> bytes:
-    """``error`` as a problem document."""
-    return json.dumps(problem_members(error, request_id), ensure_ascii=False).encode()
+    """``error`` as a problem document.
+
+    Half of a surrogate pair, which UTF-8 cannot encode, becomes a question mark.
+    """
+    text = json.dumps(problem_members(error, request_id), ensure_ascii=False)
+    return text.encode(errors="replace")
 
 
 def problem_members(error: errors.DcfError, request_id: str = "") -> dict[str, Any]:
@@ -146,5 +150,5 @@ def _read(field: _Field, value: Any) -> Any:
     """``value`` as the field has it; the default for what is missing or does not fit."""
     try:
         return field.default if value is None else field.read(value)
-    except (TypeError, ValueError):
+    except (OverflowError, TypeError, ValueError):
         return field.default

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -77,7 +78,7 @@ class Progress:
         if self.function is not None:
             found["function"] = members_of(self.function)
         kept = {name: value for name, value in found.items() if value}
-        return json.dumps(kept, ensure_ascii=False).encode() + b"\n"
+        return json.dumps(kept, ensure_ascii=False).encode(errors="replace") + b"\n"
 
     @classmethod
     def from_line(cls, line: bytes) -> Progress:
@@ -86,15 +87,29 @@ class Progress:
         Raises:
             KeyError, TypeError, ValueError: When it is something else.
         """
-        members = json.loads(line)
+        try:
+            members = json.loads(line)
+        except RecursionError as error:
+            raise ValueError("expected a line of progress, got JSON nested too deeply") from error
+        if not isinstance(members, dict):
+            raise TypeError(f"expected a JSON object, got {type(members).__name__}")
+        number = members.get("number", 0)
+        if not isinstance(number, int):
+            raise TypeError(f"expected a whole number as `number`, got {number!r:.40}")
+        problem = members.get("problem", {})
+        if not isinstance(problem, dict):
+            raise TypeError(f"expected a JSON object as `problem`, got {problem!r:.40}")
+        seconds = members.get("seconds", 0.0)
+        if not isinstance(seconds, int | float) or not 0 <= seconds <= sys.float_info.max:
+            raise ValueError(f"expected a finite number as `seconds`, got {seconds!r:.40}")
         function = members.get("function")
         return cls(
             ProgressKind(members["kind"]),
             step=str(members.get("step", "")),
             detail=str(members.get("detail", "")),
-            seconds=float(members.get("seconds", 0.0)),
-            number=int(members.get("number", 0)),
+            seconds=float(seconds),
+            number=number,
             is_new=bool(members.get("is_new", False)),
             function=None if function is None else function_of(function),
-            problem=members.get("problem", {}),
+            problem=problem,
         )

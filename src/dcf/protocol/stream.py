@@ -119,7 +119,9 @@ def failure_word(failure: Failure, request_id: str = "") -> str:
     """An error as a word: a problem document (RFC 9457) and whether it ends the stream."""
     members = {"dcf": "error", "final": failure.final}
     problem = problem_members(failure.error, request_id)
-    return json.dumps({**members, "problem": problem}, ensure_ascii=False)
+    text = json.dumps({**members, "problem": problem}, ensure_ascii=False)
+    # Half of a surrogate pair, which UTF-8 cannot encode, becomes a question mark.
+    return text.encode(errors="replace").decode()
 
 
 def read_word(text: str) -> Failure | None:

@@ -12,8 +12,8 @@ A reply that breaks off without either is a broken connection. Nothing here read
 from __future__ import annotations
 
 import json
-import math
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from typing import Any
@@ -81,7 +81,7 @@ class _Members:
         value = self._members.get(name, default)
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise RequestInvalid(f"`{name}` is missing or no number")
-        if not (math.isfinite(value) and value >= 0):
+        if not 0 <= value <= sys.float_info.max:
             raise RequestInvalid(f"`{name}` must be finite and not negative")
         return float(value)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import time
 import uuid
 from pathlib import Path
@@ -17,6 +18,8 @@ logger = logging.getLogger("dcf.supervision")
 
 MARK = "DCF_SUPERVISOR"
 """Variable that every process of a supervisor inherits: whose it is."""
+
+_MARK = re.compile(r"[0-9a-f]{32}")
 
 PATIENCE = 10.0
 """Seconds that killed processes may take to be gone. A process that waits for a disk cannot end
@@ -40,15 +43,10 @@ class Record:
         self._living: dict[str, Identity] = {}
         self.mark = uuid.uuid4().hex
         try:
-            members = json.loads(path.read_bytes())
-            self.mark = str(members["mark"])
-            self._living = {
-                name: Identity(int(pid), str(started), str(boot))
-                for name, (pid, started, boot) in members["processes"].items()
-            }
+            self.mark, self._living = _read(path.read_bytes())
         except FileNotFoundError:
             pass
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             # Torn by a power cut, after which nothing of it lives.
             logger.warning("%s cannot be read and is begun anew", path)
 
@@ -94,3 +92,21 @@ class Record:
             new.replace(self._path)
         except OSError as error:
             logger.warning("%s cannot be written: %s", self._path, error.strerror)
+
+
+def _read(data: bytes) -> tuple[str, dict[str, Identity]]:
+    """Return the mark and the processes of a record.
+
+    Raises:
+        ValueError, KeyError, TypeError, AttributeError, RecursionError: When it is not a record.
+    """
+    members = json.loads(data)
+    mark = members["mark"]
+    if not _MARK.fullmatch(mark):
+        raise ValueError("expected 32 lowercase hex digits as the mark")
+    living = {}
+    for name, (pid, started, boot) in members["processes"].items():
+        if type(pid) is not int or pid <= 0:
+            raise ValueError("expected a process id above 0")
+        living[name] = Identity(pid, str(started), str(boot))
+    return mark, living

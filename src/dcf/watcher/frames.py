@@ -59,14 +59,20 @@ class FrameReader:
         self._parts: list[bytes] = []
         self._in_parts = False
         self._text = False
+        self._through = False
 
     def feed(self, data: bytes) -> list[tuple[bool, bytes]]:
         """Takes what has come.
+
+        Bytes behind a close frame, or behind a frame that breaks the rules, are ignored
+        (RFC 6455, 5.5.1 and 7.1.7).
 
         Returns:
             Each message that is whole: whether it came as text, and its bytes.
         """
         found: list[tuple[bool, bytes]] = []
+        if self._through:
+            return found
         if self._left:
             self._left += data
             with memoryview(self._left) as view:
@@ -101,6 +107,8 @@ class FrameReader:
                 found.append((first == _PLAIN_TEXT, message))
             else:
                 self._by_library(bytes(data[position:end]), found)
+                if self._through:
+                    return size
             position = end
         return position
 
@@ -108,6 +116,9 @@ class FrameReader:
         if self._protocol.state is State.CLOSED:
             return
         self._protocol.receive_data(data)
+        self._through = not (
+            self._protocol.parser_exc is None and self._protocol.close_rcvd is None
+        )
         for event in self._protocol.events_received():
             if isinstance(event, Frame) and event.opcode in {
                 Opcode.TEXT,

@@ -11,6 +11,8 @@ LONGEST_MESSAGE = 5000
 
 _DEAR = re.compile(rb"[^ -$&-~]")
 """A byte that takes three in a header."""
+_COST = [3 if _DEAR.match(bytes((byte,))) else 1 for byte in range(256)]
+"""Bytes that each byte takes in a header."""
 
 
 def message_of(error: DcfError) -> str:
@@ -28,9 +30,18 @@ def message_of(error: DcfError) -> str:
 def bounded(text: str) -> str:
     """``text`` in about as many bytes as a header may have; its middle goes first."""
     data = text.encode(errors="replace")
-    encoded = len(data) + 2 * len(_DEAR.findall(data))
-    if encoded > LONGEST_MESSAGE:
-        kept = len(data) * LONGEST_MESSAGE // encoded
-        head, tail = data[: kept // 3], data[-(kept * 2 // 3) :]
+    if len(data) + 2 * len(_DEAR.findall(data)) > LONGEST_MESSAGE:
+        head = data[: _affordable(data, LONGEST_MESSAGE // 3)]
+        tail = data[len(data) - _affordable(data[::-1], LONGEST_MESSAGE * 2 // 3) :]
         return f"{head.decode(errors='ignore')}\n[...]\n{tail.decode(errors='ignore')}"
     return data.decode()
+
+
+def _affordable(data: bytes, most: int) -> int:
+    """Return how many of the first bytes take at most ``most`` bytes in a header."""
+    size = 0
+    for place, byte in enumerate(data[:most]):
+        size += _COST[byte]
+        if size > most:
+            return place
+    return min(len(data), most)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from chaos.inspector import faults
+from chaos.inspector import faults, is_explained
+from chaos.spans import Facts, Kind, Span
 from chaos.world import Process
+from dcf.model.event import Event, EventKind
 
 ROOT = Process(1, 0, "dcf-cli gateway start", 0)
 PARENT = Process(2, 1, "python -m dcf.supervision", 0)
@@ -28,3 +30,29 @@ def test_orphans_strangers_and_doubles_are_found():
     assert found({}, watcher(3)) == ["watcher 3 that the supervisor does not know"]
     double = {"f.1.0.1-aa": 3, "f.1.0.2-bb": 4}
     assert found(double, watcher(3), watcher(4)) == ["2 replicas of f in place 0 of revision 1"]
+
+
+def test_a_child_of_the_supervisor_that_it_does_not_know_is_a_fault():
+    orphan = Process(5, 2, "sleep 300", 0)
+    envoy = Process(6, 2, "envoy", 0)
+    processes = {one.pid: one for one in (ROOT, PARENT, watcher(3), orphan, envoy)}
+    [fault] = faults(1, processes, {"f.1.0.1-aa": 3}, [6])
+    assert fault == "the supervisor has a child 5 that it does not know: sleep 300"
+    of_a_replica = Process(5, 3, "sleep 300", 0)
+    assert list(faults(1, {**processes, 5: of_a_replica}, {"f.1.0.1-aa": 3}, [6])) == []
+
+
+CRASH = Event("f", EventKind.CRASHED, 0, 1, "key", "f.1.0.1-aa", "killed")
+
+
+def test_the_end_of_a_replica_needs_a_cause():
+    def explained(*spans: Span) -> bool:
+        return is_explained(CRASH, 50, Facts(spans))
+
+    assert explained(Span(Kind.REPLICA, 49, 49.5, "f"))
+    assert explained(Span(Kind.REPLICA, 40, 60, "f"))
+    assert not explained()
+    assert not explained(Span(Kind.REPLICA, 40, 41, "f"))
+    assert not explained(Span(Kind.REPLICA, 49, 49.5, "g"))
+    assert not explained(Span(Kind.CONTROL, 40, 60), Span(Kind.ENVOY, 40, 60))
+    assert explained(Span(Kind.REPLICA, 40, 41, "f"), Span(Kind.SUPERVISOR, 41, 49.5))

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from chaos.functions import version_of
-from chaos.judge import Call, Ending, Finding, judge
+from chaos.judge import UNSEEN, Call, Ending, Finding, judge, unexplained
 from chaos.spans import Facts, History, Kind, Span
 
 SERVED = Span(Kind.SERVING, 0, 100, "f", "v1")
@@ -104,3 +104,97 @@ def test_what_goes_by_the_bridge_may_be_lost_with_it():
         assert found(call, killed) is Finding.VIOLATION
         assert found(replace(call, bridged=True), killed) is Finding.ALLOWED
         assert found(replace(call, bridged=True)) is Finding.VIOLATION
+
+
+KILLED = Span(Kind.REPLICA, 50, 51, "f")
+LOST = replace(problem("ReplicaLost"), id="1")
+
+
+def test_only_a_call_that_had_begun_fails_with_its_replica():
+    for error in ("ReplicaLost", "NotReady"):
+        lost = replace(LOST, error=error, begun=(7,))
+        assert judge(lost, Facts([SERVED, KILLED])).why == "a replica was killed"
+        assert found(lost) is Finding.VIOLATION
+    assert found(replace(LOST, error="NotReady"), KILLED) is Finding.VIOLATION
+
+
+def test_a_kill_explains_one_call_that_had_not_begun_and_no_more():
+    calls = [replace(LOST, id=str(number), end=51 + number / 10) for number in range(3)]
+    facts = Facts([SERVED, KILLED])
+    assert {judge(call, facts).why for call in calls} == {UNSEEN}
+    assert unexplained(calls[:1], facts) == []
+    assert unexplained(calls, facts) == calls[1:]
+    assert unexplained(calls, Facts([SERVED, KILLED, KILLED])) == calls[2:]
+    elsewhere = Span(Kind.REPLICA, 50, 51, "g")
+    assert unexplained(calls, Facts([SERVED, elsewhere])) == calls
+    late = replace(LOST, begin=60, end=61)
+    assert unexplained([late], facts) == [late]
+
+
+def test_what_cannot_move_may_be_lost_unbegun():
+    for call in (replace(LOST, large=True), replace(LOST, stream=True)):
+        assert judge(call, Facts([SERVED, KILLED])).why == "a replica was killed"
+        assert found(call) is Finding.VIOLATION
+    drained = problem("NotReady")
+    assert found(replace(drained, large=True)) is Finding.ALLOWED
+    assert found(replace(drained, stream=True)) is Finding.VIOLATION
+
+
+def test_a_call_begins_at_most_once_however_it_ends():
+    assert found(replace(REPLY, begun=(7,))) is Finding.GOOD
+    for call in (REPLY, LOST, BROKEN, replace(REPLY, ending=Ending.LEFT)):
+        for begun in ((7, 7), (7, 8)):
+            assert found(replace(call, begun=begun), KILLED) is Finding.VIOLATION
+    stream = replace(REPLY, messages=3, stream=True)
+    assert found(replace(stream, begun=(7, 7, 7))) is Finding.GOOD
+    assert found(replace(stream, begun=(7, 7, 7, 7))) is Finding.VIOLATION
+    assert found(replace(stream, begun=(7, 8))) is Finding.VIOLATION
+
+
+def test_a_short_deadline_is_kept_and_needs_no_cause():
+    hasty = replace(problem("DeadlineExceeded"), deadline=0.4, impatient=True)
+    assert found(replace(hasty, end=50.41)) is Finding.GOOD
+    assert found(replace(hasty, end=50.2)) is Finding.VIOLATION, "long before its time"
+    assert found(replace(hasty, end=60)) is Finding.VIOLATION, "it hung"
+    assert found(replace(hasty, end=50.41, impatient=False)) is Finding.VIOLATION
+    assert found(replace(hasty, error="ReplicaLost")) is Finding.VIOLATION
+
+
+def test_a_functions_own_time_counts_where_it_is_shorter():
+    late = replace(problem("DeadlineExceeded"), end=55, timeout=5)
+    assert found(late, KILLED) is Finding.ALLOWED
+    assert found(late) is Finding.VIOLATION
+    assert found(replace(late, timeout=15), KILLED) is Finding.VIOLATION
+
+
+def test_who_ends_its_replica_may_fail_and_nobody_else():
+    for error in ("ReplicaLost", "NotReady", "ReplicaExited", "DeadlineExceeded"):
+        assert found(replace(problem(error), fatal=True)) is Finding.ALLOWED
+    assert found(replace(problem("HandlerRaised"), fatal=True)) is Finding.VIOLATION
+    assert found(replace(REPLY, fatal=True)) is Finding.GOOD
+    assert found(replace(BROKEN, fatal=True)) is Finding.VIOLATION
+
+
+def test_a_careless_caller_may_fail_in_any_way_but_not_hang():
+    for call in (BROKEN, problem("BodyTooLarge"), replace(REPLY, ending=Ending.LEFT)):
+        assert found(replace(call, careless=True)) is Finding.ALLOWED
+    assert found(replace(BROKEN, careless=True, end=70)) is Finding.VIOLATION
+    assert found(replace(REPLY, careless=True, version="")) is Finding.VIOLATION
+
+
+def test_a_call_outlasts_its_deadline_by_as_long_as_envoy_stands_still():
+    late = replace(REPLY, end=85)
+    assert found(late, Span(Kind.STILL, 51, 72)) is Finding.GOOD
+    assert found(late, Span(Kind.STILL, 51, 53)) is Finding.VIOLATION
+    assert found(late, Span(Kind.ENVOY, 51, 72)) is Finding.VIOLATION
+    assert found(late, Span(Kind.CONTROL, 51, 72)) is Finding.VIOLATION
+    assert found(late, Span(Kind.FIRST, 51, 72)) is Finding.VIOLATION
+
+
+def test_a_span_may_end_later_than_it_is_told():
+    history = History()
+    number = history.begin(Kind.REPLICA, "f")
+    history.end(number, after=5)
+    [span] = history.facts().during(Kind.REPLICA, 0, math.inf, "f")
+    assert span.end - span.begin >= 5
+    assert Facts([Span(Kind.STILL, 0, 3), Span(Kind.STILL, 8, 20)]).away(Kind.STILL, 1, 10) == 4

@@ -1,0 +1,139 @@
+"""Callers that do not do what a caller must: slow and unfinished bodies, replies that nobody reads."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import socket
+import time
+
+from chaos.judge import Ending
+from chaos.ways import DEADLINE, GIVE_UP, Came, Way, of_response
+from dcf.protocol import http as wire
+
+LEAVES = 3.0
+"""Seconds after which such a caller goes away."""
+
+CHUNK = 4096
+
+
+class SlowBody(Way):
+    """Sends a body in pieces with pauses, to its end: a call like any other.
+
+    Args:
+        port: The gateway's.
+        seconds: For the whole body.
+        pieces: That it is sent in.
+    """
+
+    name = "slow body"
+
+    def __init__(self, port: int, seconds: float, pieces: int) -> None:
+        self.connected = 0.0
+        self._port = port
+        self._pause = seconds / pieces
+        self._pieces = pieces
+
+    def send(self, function: str, body: bytes) -> Came:
+        self.connected = time.monotonic()
+        began = False
+        try:
+            with contextlib.closing(_connection(self._port)) as connection:
+                connection.putrequest("POST", f"/function/{function}")
+                connection.putheader("content-length", str(len(body)))
+                connection.putheader(wire.DEADLINE_MS, f"{DEADLINE * 1000:.0f}")
+                connection.endheaders()
+                size = len(body) // self._pieces + 1
+                for start in range(0, len(body), size):
+                    connection.send(body[start : start + size])
+                    time.sleep(self._pause)
+                response = connection.getresponse()
+                began = True
+                return of_response(response.status, response.read())
+        except (OSError, http.client.HTTPException) as error:
+            return Came(Ending.BROKEN, detail=repr(error), partial=began)
+
+    def close(self) -> None:
+        """Nothing is kept."""
+
+
+class Unfinished(Way):
+    """Many bodies of which one byte comes, and no more.
+
+    Args:
+        port: The gateway's.
+        number: Of connections. None of these calls may ever begin.
+    """
+
+    name = "unfinished bodies"
+
+    def __init__(self, port: int, number: int) -> None:
+        self.connected = 0.0
+        self._port = port
+        self._number = number
+
+    def send(self, function: str, body: bytes) -> Came:
+        self.connected = time.monotonic()
+        head = (
+            f"POST /function/{function} HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n"
+        )
+        with contextlib.ExitStack() as opened:
+            try:
+                for _ in range(self._number):
+                    connection = opened.enter_context(_socket(self._port))
+                    connection.sendall(head.encode() + body[:1])
+            except OSError as error:
+                return Came(Ending.BROKEN, detail=repr(error))
+            time.sleep(LEAVES)
+        return Came(Ending.LEFT)
+
+    def close(self) -> None:
+        """Nothing is kept."""
+
+
+class Unread(Way):
+    """A reply of which nobody reads more than the beginning.
+
+    Args:
+        port: The gateway's.
+    """
+
+    name = "unread replies"
+
+    def __init__(self, port: int) -> None:
+        self.connected = 0.0
+        self._port = port
+
+    def send(self, function: str, body: bytes) -> Came:
+        self.connected = time.monotonic()
+        head = (
+            f"POST /function/{function} HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n"
+        )
+        try:
+            with _socket(self._port) as connection:
+                connection.sendall(head.encode() + body)
+                connection.recv(100)
+                time.sleep(LEAVES)
+        except OSError as error:
+            return Came(Ending.BROKEN, detail=repr(error))
+        return Came(Ending.LEFT)
+
+    def close(self) -> None:
+        """Nothing is kept."""
+
+
+def _connection(port: int) -> http.client.HTTPConnection:
+    return http.client.HTTPConnection("127.0.0.1", port, timeout=GIVE_UP)
+
+
+def _socket(port: int) -> socket.socket:
+    connection = socket.socket()
+    # Little is taken of a reply that is not read.
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, CHUNK)
+    connection.settimeout(GIVE_UP)
+    try:
+        connection.connect(("127.0.0.1", port))
+    except OSError:
+        connection.close()
+        raise
+    return connection

@@ -141,6 +141,31 @@ class StoreSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class BuildSettings:
+    """One build, here or on a gateway.
+
+    The field ``timeout`` is the environment variable ``BUILD_TIMEOUT`` behind the prefix.
+
+    Attributes:
+        timeout: Seconds that the installer may work for one build, packages that it builds and
+            interpreters that it fetches included. Waiting for another build does not count. 1800:
+            a package of C++ that compiles on a slow machine, and no hung build that blocks others
+            for ever. 0 sets no limit.
+    """
+
+    timeout: float = 1800.0
+
+    @classmethod
+    def from_mapping(cls, env: Mapping[str, str]) -> Self:
+        """Reads the variables that are set.
+
+        Raises:
+            ConfigError: When a value does not fit its field.
+        """
+        return cls(**_read(cls, env, RESERVED_PREFIX + "BUILD_"))
+
+
+@dataclass(frozen=True, slots=True)
 class WatcherSettings:
     """One watcher: what it serves, where it listens, what it allows.
 

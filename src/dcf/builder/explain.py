@@ -10,11 +10,11 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from dcf.builder.disk import full
 from dcf.builder.runtime import RUNTIME_NAME
 from dcf.errors import (
     BuildError,
     DcfError,
-    DiskFull,
     IndexUnreachable,
     InstallFailed,
     PackageNotFound,
@@ -70,7 +70,7 @@ def explain(lines: Sequence[str], folder: Path) -> DcfError:
     text = " ".join(told)
     if _NO_SPACE.search(text):
         place = re.search(r"`([^`]*/[^`]*)`", text)
-        return DiskFull(f"no space is left for {place.group(1) if place else 'the environment'}")
+        return full(place.group(1) if place else "the environment or uv's cache")
     if "No solution found" in text:
         return _unsolved(text, output)
     if _PARSING.search(text):

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from dcf.builder.bundle import read_folder
+from dcf.builder.disk import no_space
 from dcf.builder.environment import Environment, Environments, Recipe
 from dcf.builder.folders import FolderRecord
 from dcf.builder.interpreter import find_interpreter
@@ -195,7 +196,10 @@ class Builder:
         if not folder.is_dir():
             raise BundleInvalid(f"{folder} is not a folder")
         wait = partial(listener.notice, WAITING_FOR_PRUNING)
-        with self._store.guard(GUARD_OF_STORE, shared=True, on_wait=wait):
+        with (
+            no_space(self._store.root),
+            self._store.guard(GUARD_OF_STORE, shared=True, on_wait=wait),
+        ):
             record = FolderRecord.load(self._store, folder, spec.name)
             yield record
             record.used = time.time()

@@ -32,6 +32,21 @@ def writing(place: Path) -> Iterator[None]:
         raise StorageError(f"{place} cannot be written: {error.strerror or error}") from error
 
 
+@contextmanager
+def no_space(place: Path) -> Iterator[None]:
+    """Names a place when the block finds no space, in whatever it does; other errors pass.
+
+    Raises:
+        DiskFull: When no space is left.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in NO_SPACE:
+            raise full(error.filename or place) from error
+        raise
+
+
 def temporary_file(text: str = "") -> IO[str]:
     """A file that holds a text and is gone once it is closed.
 

@@ -23,7 +23,7 @@ from dcf.builder.runtime import Runtime
 from dcf.builder.slots import Slots
 from dcf.builder.store import Marker, Store, make_guard, use_guard
 from dcf.builder.uv import Uv
-from dcf.errors import BuildError, InstallFailed
+from dcf.errors import BuildError, BuildTimeout, InstallFailed
 from dcf.model.artifact import Bundle, canonical_json, digest_of
 
 KEY_DIGITS = 32
@@ -201,7 +201,7 @@ class Environments:
             # A build that ran and failed would fail again; anything else may be for want of a
             # network.
             built = isinstance(error, InstallFailed) and "exit status" in error.output
-            if offline or built:
+            if offline or built or isinstance(error, BuildTimeout):
                 raise
             self._uv.run(arguments, self._listener, folder=sources, inherited=[guard])
 

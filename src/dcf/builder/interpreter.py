@@ -14,7 +14,7 @@ from pathlib import Path
 
 from dcf.builder.progress import SILENT, Listener, step
 from dcf.builder.uv import Uv
-from dcf.errors import BuildError, InterpreterNotFound
+from dcf.errors import BuildError, BuildTimeout, InterpreterNotFound
 
 _PROBE = """
 import json, os, platform, sys, sysconfig
@@ -110,6 +110,8 @@ def _is_version(version: str, wanted: str) -> bool:
 def _find(wanted: str, uv: Uv) -> str | None:
     try:
         return uv.run(["python", "find", "--system", wanted], SILENT, offline=True).strip()
+    except BuildTimeout:
+        raise
     except BuildError:
         return None
 
@@ -118,6 +120,8 @@ def _fetch(wanted: str, uv: Uv, listener: Listener) -> None:
     with step(listener, "python", f"fetching Python {wanted}"):
         try:
             uv.run(["python", "install", wanted], listener)
+        except BuildTimeout:
+            raise
         except BuildError as error:
             raise _not_found(wanted, uv, error.output) from error
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from dcf.builder.checkout import lay
 from dcf.builder.deployed import Deployed
+from dcf.builder.disk import no_space
 from dcf.builder.environment import Environment, Environments, Recipe
 from dcf.builder.interpreter import Interpreter, find_interpreter, own_interpreter
 from dcf.builder.lock import Lock, Locker
@@ -61,6 +62,7 @@ class Rebuilder:
         store, uv = self._store, self._uv.stopped_by(stop)
         wait = partial(listener.notice, WAITING_FOR_PRUNING)
         with (
+            no_space(store.root),
             store.guard(GUARD_OF_STORE, shared=True, on_wait=wait, pause=stop.pause),
             store.temporary() as folder,
         ):

@@ -50,8 +50,12 @@ _LEFT_OUT = frozenset(
 _CREDENTIALS = re.compile(r"(?<=://)[^/\s@`'\"]+@")
 
 
-_WORK = re.compile(r"\s*(Building|Downloading|Built|Downloaded|Failed to build) (\S+)")
+_BEGUN = re.compile(r"\s*(?:Building|Downloading|DEBUG Preparing metadata for:) (\S+)")
+_DONE = re.compile(r"\s*(?:Built|Downloaded|Failed to build|DEBUG Prepared metadata for:) (\S+)")
 """Lines in which uv says which package it works on, and which one is done."""
+
+_LOG = {"RUST_LOG": "uv_distribution=debug"}
+"""Has uv say, while it resolves, whose metadata it builds. Such lines are not shown."""
 
 
 class Stop:
@@ -121,6 +125,7 @@ class Uv:
         pip = pip_settings(env)
         self.environment = {
             "UV_HTTP_RETRIES": RETRIES,
+            **_LOG,
             **{name: value for name, value in env.items() if not _is_left_out(name)},
             **pip.variables,
             "PATH": _searchable(env),
@@ -227,6 +232,8 @@ class Uv:
                     for raw in tree.lines(until):
                         line = redacted(raw)
                         _note_work(line, at_work)
+                        if line.startswith("DEBUG "):
+                            continue
                         lines.append(line)
                         listener.output(line)
                 except TimeoutError:
@@ -238,13 +245,10 @@ class Uv:
 
 def _note_work(line: str, at_work: dict[str, None]) -> None:
     """Keeps in mind which packages uv works on."""
-    found = _WORK.match(line)
-    if found is not None:
-        verb, package = found.groups()
-        if verb in {"Building", "Downloading"}:
-            at_work[package] = None
-        else:
-            at_work.pop(package, None)
+    if begun := _BEGUN.match(line):
+        at_work[begun[1]] = None
+    elif done := _DONE.match(line):
+        at_work.pop(done[1], None)
 
 
 def _too_long(limit: float, at_work: Iterable[str], lines: Iterable[str]) -> BuildTimeout:

@@ -114,10 +114,10 @@ class Bench:
         return len(names(self.pids)) == 4
 
     def is_over(self) -> bool:
-        return not any(_is_alive(int(path.read_text())) for path in self.pids.iterdir())
+        return not any(is_alive(int(path.read_text())) for path in self.pids.iterdir())
 
 
-def _is_alive(pid: int) -> bool:
+def is_alive(pid: int) -> bool:
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except OSError:
@@ -130,7 +130,7 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
     found = Bench(tmp_path)
     yield found
     for path in found.pids.iterdir():
-        if _is_alive(pid := int(path.read_text())):
+        if is_alive(pid := int(path.read_text())):
             os.kill(pid, signal.SIGKILL)
             pytest.fail(f"{path.name} outlived its build")
 

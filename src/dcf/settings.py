@@ -144,8 +144,6 @@ class StoreSettings:
 class BuildSettings:
     """One build, here or on a gateway.
 
-    The field ``timeout`` is the environment variable ``BUILD_TIMEOUT`` behind the prefix.
-
     Attributes:
         timeout: Seconds that the installer may work for one build, packages that it builds and
             interpreters that it fetches included. Waiting for another build does not count. 1800:
@@ -157,10 +155,10 @@ class BuildSettings:
 
     @classmethod
     def from_mapping(cls, env: Mapping[str, str]) -> Self:
-        """Reads the variables that are set.
+        """Reads ``DCF_BUILD_TIMEOUT``, in seconds.
 
         Raises:
-            ConfigError: When a value does not fit its field.
+            ConfigError: When it is not a number, or is negative.
         """
         return cls(**_read(cls, env, RESERVED_PREFIX + "BUILD_"))
 

@@ -20,6 +20,7 @@
     │   ├── InterpreterNotFound     no such Python here, and none could be fetched
     │   ├── IndexUnreachable        no network, and the cache does not have it
     │   ├── InstallFailed           a package that does not build or install
+    │   ├── BuildTimeout            the build takes longer than it may
     │   └── BundleInvalid           a file that cannot be part of a bundle
     ├── StorageError                the disk
     │   ├── DiskFull
@@ -213,6 +214,10 @@ class IndexUnreachable(BuildError):
 
 class InstallFailed(BuildError):
     """A package was found and would not build or install."""
+
+
+class BuildTimeout(BuildError):
+    """The build took longer than it may, and was ended."""
 
 
 class BundleInvalid(BuildError):

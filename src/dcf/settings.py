@@ -150,6 +150,29 @@ class StoreSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class BuildSettings:
+    """One build, here or on a gateway.
+
+    Attributes:
+        timeout: Seconds that the installer may work for one build, packages that it builds and
+            interpreters that it fetches included. Waiting for another build does not count. 1800:
+            a package of C++ that compiles on a slow machine, and no hung build that blocks others
+            for ever. 0 sets no limit.
+    """
+
+    timeout: float = 1800.0
+
+    @classmethod
+    def from_mapping(cls, env: Mapping[str, str]) -> Self:
+        """Reads ``DCF_BUILD_TIMEOUT``, in seconds.
+
+        Raises:
+            ConfigError: When it is not a number, or is negative.
+        """
+        return cls(**_read(cls, env, RESERVED_PREFIX + "BUILD_"))
+
+
+@dataclass(frozen=True, slots=True)
 class WatcherSettings:
     """One watcher: what it serves, where it listens, what it allows.
 

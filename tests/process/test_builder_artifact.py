@@ -250,7 +250,7 @@ def test_of_two_deploys_of_one_artifact_one_makes_the_environment(bench: Bench) 
     two.join()
     assert one.result == two.result
     assert two.heard.steps == []
-    assert two.heard.notices == ["another build makes this environment; waiting"]
+    assert two.heard.notices == ["Waiting for another build of the same environment"]
 
 
 def test_a_build_is_stopped_from_another_thread(bench: Bench) -> None:

@@ -10,6 +10,7 @@ from dcf.dataplane.grpc import LARGEST
 from dcf.errors import ConfigError
 from dcf.settings import (
     BridgeSettings,
+    BuildSettings,
     ControlSettings,
     Locations,
     StoreSettings,
@@ -119,3 +120,10 @@ def test_the_bridges_defaults():
     settings = BridgeSettings(listen="/a", gateway="/b", max_message=7, drain=0.5)
     assert BridgeSettings.from_mapping(settings.to_mapping()) == settings
     assert BridgeSettings().drain < GRACE
+
+
+def test_a_build_has_a_time_limit_that_the_environment_sets() -> None:
+    assert BuildSettings.from_mapping({}).timeout == 1800.0
+    assert BuildSettings.from_mapping({"DCF_BUILD_TIMEOUT": "90"}).timeout == 90.0
+    with pytest.raises(ConfigError, match="DCF_BUILD_TIMEOUT"):
+        BuildSettings.from_mapping({"DCF_BUILD_TIMEOUT": "30m"})

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
 
-from dcf.builder.disk import writing
+from dcf.builder.disk import no_space, writing
 
 STAMP_NS = 315_532_800 * 1_000_000_000
 """1980-01-01, the oldest time that zip files can hold too."""
@@ -70,7 +70,8 @@ class Blobs:
             descriptor, name = tempfile.mkstemp(dir=self._scratch)
         temporary = Path(name)
         try:
-            with os.fdopen(descriptor, "wb") as file:
+            # Closing a file tries once more to write what was left.
+            with no_space(self._root), os.fdopen(descriptor, "wb") as file:
                 digest, size = self._copy(chunks, file)
             if not self.has(digest, size):
                 self.adopt(temporary, digest)

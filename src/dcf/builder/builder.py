@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from dcf.builder.bundle import read_folder
+from dcf.builder.disk import no_space
 from dcf.builder.environment import Environment, Environments, Recipe
 from dcf.builder.folders import FolderRecord
 from dcf.builder.interpreter import find_interpreter
@@ -19,7 +20,8 @@ from dcf.builder.prune import enforce_bound
 from dcf.builder.rebuild import Rebuilder
 from dcf.builder.requirements import read_requirements
 from dcf.builder.runtime import Runtime
-from dcf.builder.store import GUARD_OF_STORE, Store
+from dcf.builder.slots import Slots
+from dcf.builder.store import GUARD_OF_STORE, WAITING_FOR_PRUNING, Store
 from dcf.builder.uv import Stop, Uv
 from dcf.errors import BundleInvalid, StorageError
 from dcf.model.artifact import Artifact, Bundle
@@ -73,6 +75,7 @@ class Builder:
         uv: Resolves, installs and fetches.
         listener: Hears of progress.
         settings: The store's bound.
+        slots: Bounds how many builds of artifacts work at a time; None sets no limit.
     """
 
     def __init__(
@@ -81,12 +84,13 @@ class Builder:
         uv: Uv,
         listener: Listener = SILENT,
         settings: StoreSettings | None = None,
+        slots: Slots | None = None,
     ) -> None:
         self._store = store
         self._uv = uv
         self._listener = listener
         self._settings = settings or StoreSettings()
-        self._rebuilder = Rebuilder(store, uv)
+        self._rebuilder = Rebuilder(store, uv, slots or Slots(0))
 
     def build(
         self, folder: Path, spec: FunctionSpec, *, nocache: bool = False, offline: bool = False
@@ -108,8 +112,9 @@ class Builder:
         listener = Noted(self._listener)
         with self._recorded(folder, spec, listener) as record:
             before = (record.bundle, record.lock, record.environment)
-            recipe = self._recipe(spec, record, listener, nocache=nocache, offline=offline)
-            environments = Environments(self._store, self._uv, listener)
+            uv = self._uv.limited()
+            recipe = self._recipe(spec, record, listener, uv, nocache=nocache, offline=offline)
+            environments = Environments(self._store, uv, listener)
             environment, made = environments.ensure(recipe, anew=nocache, offline=offline)
             record.environment = environment.key
         after = (record.bundle, record.lock, record.environment)
@@ -134,7 +139,8 @@ class Builder:
         listener = Noted(self._listener)
         with self._recorded(folder, spec, listener) as record:
             before = (record.bundle, record.lock)
-            recipe = self._recipe(spec, record, listener, nocache=nocache, offline=offline)
+            uv = self._uv.limited()
+            recipe = self._recipe(spec, record, listener, uv, nocache=nocache, offline=offline)
         fresh = before == (record.bundle, record.lock)
         if not fresh:
             self._enforce_bound(record, listener)
@@ -189,8 +195,11 @@ class Builder:
         folder = folder.absolute()
         if not folder.is_dir():
             raise BundleInvalid(f"{folder} is not a folder")
-        wait = partial(listener.notice, "the store is being cleaned; waiting")
-        with self._store.guard(GUARD_OF_STORE, shared=True, on_wait=wait):
+        wait = partial(listener.notice, WAITING_FOR_PRUNING)
+        with (
+            no_space(self._store.root),
+            self._store.guard(GUARD_OF_STORE, shared=True, on_wait=wait),
+        ):
             record = FolderRecord.load(self._store, folder, spec.name)
             yield record
             record.used = time.time()
@@ -214,6 +223,7 @@ class Builder:
         spec: FunctionSpec,
         record: FolderRecord,
         listener: Listener,
+        uv: Uv,
         *,
         nocache: bool,
         offline: bool,
@@ -224,9 +234,9 @@ class Builder:
         runtime = Runtime.installed()
         requirements = read_requirements(folder)
         interpreter = find_interpreter(
-            spec.python, self._uv, listener, minimum=runtime.minimum, offline=offline
+            spec.python, uv, listener, minimum=runtime.minimum, offline=offline
         )
-        lock, made = Locker(self._store, self._uv, listener, runtime).lock(
+        lock, made = Locker(self._store, uv, listener, runtime).lock(
             folder,
             requirements,
             bundle,

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import errno
+import os
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 from dcf.errors import NO_SPACE, DiskFull, StorageError
 
@@ -25,5 +28,50 @@ def writing(place: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in NO_SPACE:
-            raise DiskFull(f"no space is left for {place}") from error
+            raise full(place) from error
         raise StorageError(f"{place} cannot be written: {error.strerror or error}") from error
+
+
+@contextmanager
+def no_space(place: Path) -> Iterator[None]:
+    """Names a place when the block finds no space, in whatever it does; other errors pass.
+
+    Raises:
+        DiskFull: When no space is left.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in NO_SPACE:
+            raise full(error.filename or place) from error
+        raise
+
+
+def temporary_file(text: str = "") -> IO[str]:
+    """A file that holds a text and is gone once it is closed.
+
+    Raises:
+        DiskFull: When no space is left for it.
+        StorageError: When no folder for temporary files can be written.
+    """
+    try:
+        place = tempfile.gettempdir()
+    except FileNotFoundError:  # none can be written; this one says why
+        place = os.environ.get("TMPDIR") or "/tmp"  # noqa: S108  only named
+    with writing(Path(place)):
+        file = tempfile.TemporaryFile(  # noqa: SIM115  closed by whoever gets it
+            "w+", dir=place, encoding="utf-8", errors="replace"
+        )
+        try:
+            file.write(text)
+            file.seek(0)
+        except BaseException:
+            with suppress(OSError):
+                file.close()
+            raise
+    return file
+
+
+def full(place: Path | str) -> DiskFull:
+    """The error for a place that has no space left."""
+    return DiskFull(f"{place}: no space left on device")

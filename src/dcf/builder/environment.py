@@ -20,9 +20,10 @@ from dcf.builder.lock import Lock, local_files
 from dcf.builder.progress import Held, Listener, count_text, step
 from dcf.builder.requirements import Requirements
 from dcf.builder.runtime import Runtime
+from dcf.builder.slots import Slots
 from dcf.builder.store import Marker, Store, make_guard, use_guard
 from dcf.builder.uv import Uv
-from dcf.errors import BuildError, InstallFailed
+from dcf.errors import BuildError, BuildTimeout, InstallFailed
 from dcf.model.artifact import Bundle, canonical_json, digest_of
 
 KEY_DIGITS = 32
@@ -86,12 +87,16 @@ class Environments:
         store: Where they are kept.
         uv: Installs.
         listener: Hears of it.
+        slots: Bounds how many are made at a time; None sets no limit.
     """
 
-    def __init__(self, store: Store, uv: Uv, listener: Listener) -> None:
+    def __init__(
+        self, store: Store, uv: Uv, listener: Listener, slots: Slots | None = None
+    ) -> None:
         self._store = store
         self._uv = uv
         self._listener = listener
+        self._slots = slots or Slots(0)
 
     def ensure(
         self, recipe: Recipe, *, anew: bool = False, offline: bool = False
@@ -110,8 +115,9 @@ class Environments:
         environment = Environment(recipe.key, self._store.environments / recipe.key)
         if not anew and self.is_whole(environment):
             return environment, False
+        name, stop = make_guard(environment.key), self._uv.stop
         with (
-            self._store.guard(make_guard(environment.key), on_wait=self._wait) as guard,
+            self._store.guard(name, on_wait=self._wait, pause=stop.pause) as guard,
             ExitStack() as alone,
         ):
             if self.is_whole(environment):
@@ -122,6 +128,8 @@ class Environments:
                 except BlockingIOError:
                     self._listener.notice("the environment is in use; it was not made again")
                     return environment, False
+            # Only now: whoever waits for the same environment keeps no others from theirs.
+            alone.enter_context(self._slots.taken(self._listener, stop))
             try:
                 self._remove(environment)
                 self._make(environment, recipe, guard, offline=offline)
@@ -135,7 +143,7 @@ class Environments:
         return self._store.marker(environment.key) is not None and environment.python.exists()
 
     def _wait(self) -> None:
-        self._listener.notice("another build makes this environment; waiting")
+        self._listener.notice("Waiting for another build of the same environment")
 
     def _remove(self, environment: Environment) -> None:
         with writing(environment.root):
@@ -193,7 +201,7 @@ class Environments:
             # A build that ran and failed would fail again; anything else may be for want of a
             # network.
             built = isinstance(error, InstallFailed) and "exit status" in error.output
-            if offline or built:
+            if offline or built or isinstance(error, BuildTimeout):
                 raise
             self._uv.run(arguments, self._listener, folder=sources, inherited=[guard])
 

@@ -10,11 +10,11 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from dcf.builder.disk import full
 from dcf.builder.runtime import RUNTIME_NAME
 from dcf.errors import (
     BuildError,
     DcfError,
-    DiskFull,
     IndexUnreachable,
     InstallFailed,
     PackageNotFound,
@@ -69,8 +69,7 @@ def explain(lines: Sequence[str], folder: Path) -> DcfError:
     told = _error_lines(lines)
     text = " ".join(told)
     if _NO_SPACE.search(text):
-        place = re.search(r"`([^`]*/[^`]*)`", text)
-        return DiskFull(f"no space is left for {place.group(1) if place else 'the environment'}")
+        return full(_full_place(told))
     if "No solution found" in text:
         return _unsolved(text, output)
     if _PARSING.search(text):
@@ -108,6 +107,15 @@ def _unsolved(text: str, output: str) -> BuildError:
     for pattern, replacement in _REWRITES:
         proof = re.sub(pattern, replacement, proof)
     return VersionConflict(f"The requirements exclude one another: {proof}", output)
+
+
+def _full_place(told: list[str]) -> str:
+    """The path in the line that says so, or else in the nearest one before it."""
+    last = next(number for number, line in enumerate(told) if _NO_SPACE.search(line))
+    for line in reversed(told[: last + 1]):
+        if place := re.search(r"[`'\"](/[^`'\"]+)[`'\"]", line):
+            return place.group(1)
+    return "the environment, uv's cache (UV_CACHE_DIR) or the temporary folder (TMPDIR)"
 
 
 def _located(told: list[str], folder: Path) -> str:

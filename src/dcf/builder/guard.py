@@ -14,6 +14,9 @@ from pathlib import Path
 
 from dcf.builder.disk import writing
 
+LOOK = 0.1
+"""Seconds between two tries to take a lock, where the wait can be ended."""
+
 
 @contextmanager
 def locked(
@@ -22,6 +25,7 @@ def locked(
     shared: bool = False,
     wait: bool = True,
     on_wait: Callable[[], None] | None = None,
+    pause: Callable[[float], None] | None = None,
 ) -> Iterator[int]:
     """Holds the lock named by ``path``; gives its descriptor, which a child may inherit.
 
@@ -30,6 +34,7 @@ def locked(
         shared: Whether others may share it.
         wait: Whether to wait for it.
         on_wait: Called once before waiting.
+        pause: Waits for some seconds; what it raises ends the wait. None waits until the end.
 
     Raises:
         StorageError: When the file cannot be made.
@@ -40,7 +45,7 @@ def locked(
         with writing(path):
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
-            _lock(descriptor, kind, wait=wait, on_wait=on_wait)
+            _lock(descriptor, kind, wait=wait, on_wait=on_wait, pause=pause)
             if _names(path, descriptor):
                 yield descriptor
                 return
@@ -49,15 +54,29 @@ def locked(
         on_wait = None
 
 
-def _lock(descriptor: int, kind: int, *, wait: bool, on_wait: Callable[[], None] | None) -> None:
-    try:
-        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
-    except BlockingIOError:
-        if not wait:
-            raise
+def _lock(
+    descriptor: int,
+    kind: int,
+    *,
+    wait: bool,
+    on_wait: Callable[[], None] | None,
+    pause: Callable[[float], None] | None,
+) -> None:
+    while True:
+        try:
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if not wait:
+                raise
+        else:
+            return
         if on_wait is not None:
             on_wait()
-        fcntl.flock(descriptor, kind)
+            on_wait = None
+        if pause is None:
+            fcntl.flock(descriptor, kind)
+            return
+        pause(LOOK)
 
 
 def _names(path: Path, descriptor: int) -> bool:

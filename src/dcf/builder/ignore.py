@@ -7,17 +7,19 @@ The first of these files that exists has the say: ``.dcfignore``, ``.dockerignor
 - ``.dockerignore`` means what Docker means: every pattern is anchored at the folder, the last one
   that matches decides, and ``!`` takes back even below an ignored folder.
 
-Whatever they say, version control, caches, virtual environments and the lock stay out.
+No line can stop a build (:mod:`dcf.builder.gitignore`). Whatever they say, version control, caches,
+virtual environments and the lock stay out.
 """
 
 from __future__ import annotations
 
 import fnmatch
+import os
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 
-from pathspec import GitIgnoreSpec, PathSpec
-
+from dcf.builder.gitignore import lines_of, parse
 from dcf.errors import BundleInvalid
 
 IGNORE_FILES = (".dcfignore", ".dockerignore", ".gitignore")
@@ -33,13 +35,20 @@ ENVIRONMENT_MARK = "pyvenv.cfg"
 """A folder with this file is a virtual environment, whatever its name."""
 
 
+SIZE_LIMIT = 1024**2
+"""Bytes of an ignore file. A larger one is data under a wrong name, and each path is compared with
+each line."""
+
+
 class IgnoreRules:
     """The rules of one folder."""
 
-    def __init__(self, lines: Sequence[str], *, docker: bool = False) -> None:
-        git = GitIgnoreSpec.from_lines([_anchored(line) for line in lines] if docker else lines)
-        self._spec = PathSpec(git.patterns) if docker else git
-        self._takes_back = docker and any(line.strip().startswith("!") for line in lines)
+    def __init__(self, lines: Sequence[str | bytes], *, docker: bool = False) -> None:
+        given = [os.fsencode(line) for line in lines]
+        self._docker = docker
+        self._patterns = parse(_anchored(line) for line in given) if docker else parse(given)
+        self._takes_back = any(pattern.takes_back for pattern in self._patterns)
+        self._known: dict[bytes, bool] = {b"": False}
 
     @classmethod
     def of(cls, folder: Path) -> IgnoreRules:
@@ -49,13 +58,9 @@ class IgnoreRules:
             BundleInvalid: When its ignore file cannot be read.
         """
         for name in IGNORE_FILES:
-            try:
-                lines = (folder / name).read_text(encoding="utf-8-sig").splitlines()
-            except FileNotFoundError:
-                continue
-            except (OSError, UnicodeDecodeError) as error:
-                raise BundleInvalid(f"{folder / name} cannot be read: {error}") from error
-            return cls(lines, docker=name == ".dockerignore")
+            content = _content(folder / name)
+            if content is not None:
+                return cls(lines_of(content), docker=name == ".dockerignore")
         return cls([])
 
     def leaves_out_file(self, path: str) -> bool:
@@ -64,13 +69,68 @@ class IgnoreRules:
         Args:
             path: Relative to the folder, with ``/``.
         """
-        return path == LOCK_NAME or _is_always_out(path) or self._spec.match_file(path)
+        return path == LOCK_NAME or _is_always_out(path) or self._matches(path, is_folder=False)
 
     def leaves_out_folder(self, path: str) -> bool:
         """Whether nothing in a folder can be part of the bundle."""
         if _is_always_out(path):
             return True
-        return not self._takes_back and self._spec.match_file(path + "/")
+        may_hold = self._docker and self._takes_back
+        return not may_hold and self._matches(path, is_folder=True)
+
+    def _matches(self, path: str, *, is_folder: bool) -> bool:
+        encoded = os.fsencode(path)
+        if self._docker:
+            return self._matches_as_docker(encoded, is_folder=is_folder)
+        return self._is_ignored_folder(encoded.rpartition(b"/")[0]) or self._decides(
+            encoded, is_folder=is_folder
+        )
+
+    def _is_ignored_folder(self, path: bytes) -> bool:
+        known = self._known.get(path)
+        if known is None:
+            above = path.rpartition(b"/")[0]
+            known = self._is_ignored_folder(above) or self._decides(path, is_folder=True)
+            self._known[path] = known
+        return known
+
+    def _decides(self, path: bytes, *, is_folder: bool) -> bool:
+        """Whether the last pattern that matches a path leaves it out."""
+        for pattern in reversed(self._patterns):
+            if pattern.matches(path, is_folder=is_folder):
+                return not pattern.takes_back
+        return False
+
+    def _matches_as_docker(self, path: bytes, *, is_folder: bool) -> bool:
+        parts = path.split(b"/")
+        above = [b"/".join(parts[:count]) for count in range(1, len(parts))]
+        for pattern in reversed(self._patterns):
+            if pattern.matches(path, is_folder=is_folder) or any(
+                pattern.matches(folder, is_folder=True) for folder in above
+            ):
+                return not pattern.takes_back
+        return False
+
+
+def _content(path: Path) -> bytes | None:
+    """What an ignore file holds; None where there is none. A folder of that name is none."""
+    try:
+        # A pipe of that name must not make the build wait for somebody who writes into it.
+        with open(path, "rb", opener=_without_waiting) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise BundleInvalid(f"{path} must be a file or a link to one")
+            content = file.read(SIZE_LIMIT + 1)
+    except (FileNotFoundError, IsADirectoryError):
+        return None
+    except OSError as error:
+        raise BundleInvalid(f"{path} cannot be read: {error.strerror}") from error
+    if len(content) > SIZE_LIMIT:
+        raise BundleInvalid(f"{path} is larger than {SIZE_LIMIT} bytes; is it an ignore file?")
+    return content
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _is_always_out(path: str) -> bool:
@@ -78,10 +138,11 @@ def _is_always_out(path: str) -> bool:
     return any(fnmatch.fnmatchcase(name, pattern) for pattern in ALWAYS)
 
 
-def _anchored(line: str) -> str:
+def _anchored(line: bytes) -> bytes:
     """A line of Docker's as a line of git's."""
     pattern = line.strip()
-    if not pattern or pattern.startswith("#"):
-        return ""
-    mark = "!" if pattern.startswith("!") else ""
-    return f"{mark}/{pattern.removeprefix('!').strip().strip('/')}"
+    if pattern.startswith(b"#"):
+        return b""
+    mark = b"!" if pattern.startswith(b"!") else b""
+    pattern = pattern.removeprefix(b"!").strip().strip(b"/")
+    return mark + b"/" + pattern if pattern else b""

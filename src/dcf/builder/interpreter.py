@@ -6,17 +6,15 @@ import json
 import os
 import platform
 import re
-import subprocess
 import sys
 import sysconfig
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from dcf.builder.progress import SILENT, Listener, step
 from dcf.builder.uv import Uv
-from dcf.errors import BuildError, InterpreterNotFound
+from dcf.errors import BuildError, BuildTimeout, InterpreterNotFound
 
 _PROBE = """
 import json, os, platform, sys, sysconfig
@@ -24,9 +22,6 @@ base = getattr(sys, "_base_executable", None) or sys.executable
 print(json.dumps([os.path.realpath(base), sys.implementation.name, platform.python_version(),
                   sys.version, sysconfig.get_platform(), platform.machine()]))
 """
-
-PROBE_TIME = 30.0
-"""Seconds that an interpreter may take to say what it is; it takes some hundredths."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +94,7 @@ def find_interpreter(
         place = _find(wanted, uv)
     if place is None:
         raise _not_found(wanted, uv)
-    found = _probe(place, uv.environment)
+    found = _probe(place, uv)
     if found.minor < minimum:
         lowest = ".".join(map(str, minimum))
         raise InterpreterNotFound(
@@ -115,6 +110,8 @@ def _is_version(version: str, wanted: str) -> bool:
 def _find(wanted: str, uv: Uv) -> str | None:
     try:
         return uv.run(["python", "find", "--system", wanted], SILENT, offline=True).strip()
+    except BuildTimeout:
+        raise
     except BuildError:
         return None
 
@@ -123,23 +120,18 @@ def _fetch(wanted: str, uv: Uv, listener: Listener) -> None:
     with step(listener, "python", f"fetching Python {wanted}"):
         try:
             uv.run(["python", "install", wanted], listener)
+        except BuildTimeout:
+            raise
         except BuildError as error:
             raise _not_found(wanted, uv, error.output) from error
 
 
-def _probe(place: str, environment: Mapping[str, str]) -> Interpreter:
+def _probe(place: str, uv: Uv) -> Interpreter:
+    code, told = uv.run_program([place, "-I", "-S", "-c", _PROBE])
     try:
-        done = subprocess.run(
-            [place, "-I", "-S", "-c", _PROBE],
-            env=dict(environment),
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=PROBE_TIME,
-        )
-    except (OSError, subprocess.SubprocessError) as error:
-        raise InterpreterNotFound(f"{place} does not run: {error}") from error
-    return Interpreter(*json.loads(done.stdout))
+        return Interpreter(*json.loads(told))
+    except (ValueError, TypeError) as error:
+        raise InterpreterNotFound(f"{place} does not run: exit code {code}") from error
 
 
 def _not_found(wanted: str, uv: Uv, output: str = "") -> InterpreterNotFound:

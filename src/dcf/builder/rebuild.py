@@ -13,13 +13,15 @@ from pathlib import Path
 
 from dcf.builder.checkout import lay
 from dcf.builder.deployed import Deployed
+from dcf.builder.disk import no_space
 from dcf.builder.environment import Environment, Environments, Recipe
 from dcf.builder.interpreter import Interpreter, find_interpreter, own_interpreter
 from dcf.builder.lock import Lock, Locker
 from dcf.builder.progress import Listener, count_text
 from dcf.builder.requirements import read_requirements
 from dcf.builder.runtime import Runtime
-from dcf.builder.store import GUARD_OF_STORE, Store
+from dcf.builder.slots import Slots
+from dcf.builder.store import GUARD_OF_STORE, WAITING_FOR_PRUNING, Store
 from dcf.builder.uv import Stop, Uv
 from dcf.errors import BlobsMissing, InterpreterNotFound, StorageError
 from dcf.model.artifact import Artifact, Bundle
@@ -35,11 +37,13 @@ class Rebuilder:
     Args:
         store: Holds the artifacts and gets the environments.
         uv: Installs and fetches.
+        slots: Bounds how many builds work at a time.
     """
 
-    def __init__(self, store: Store, uv: Uv) -> None:
+    def __init__(self, store: Store, uv: Uv, slots: Slots) -> None:
         self._store = store
         self._uv = uv
+        self._slots = slots
         self._interpreters: dict[str, tuple[Interpreter, int]] = {}
 
     def rebuild(
@@ -56,9 +60,10 @@ class Rebuilder:
         Arguments and errors as for :meth:`dcf.builder.builder.Builder.build_artifact`.
         """
         store, uv = self._store, self._uv.stopped_by(stop)
-        wait = partial(listener.notice, "the store is being cleaned; waiting")
+        wait = partial(listener.notice, WAITING_FOR_PRUNING)
         with (
-            store.guard(GUARD_OF_STORE, shared=True, on_wait=wait),
+            no_space(store.root),
+            store.guard(GUARD_OF_STORE, shared=True, on_wait=wait, pause=stop.pause),
             store.temporary() as folder,
         ):
             bundle, lock = self._load(artifact, spec)
@@ -67,7 +72,7 @@ class Rebuilder:
             lowest = locker.check(lock, requirements, bundle)
             interpreter = self._interpreter(spec.python, lowest, uv, listener, offline=offline)
             recipe = Recipe(lock, bundle, requirements, interpreter, self._runtime)
-            environments = Environments(store, uv, listener)
+            environments = Environments(store, uv, listener, self._slots)
             environment, made = environments.ensure(recipe, offline=offline)
             Deployed(store).add(artifact, environment.key)
         return environment, made
@@ -114,8 +119,14 @@ class Rebuilder:
         wanted = dotted if asked is None and own_interpreter().minor < lowest else asked
         found = self._known(wanted)
         if found is None:
-            minimum = self._runtime.minimum
-            found = find_interpreter(wanted, uv, listener, minimum=minimum, offline=offline)
+            find = partial(find_interpreter, wanted, uv, listener, minimum=self._runtime.minimum)
+            try:
+                found = find(offline=True)
+            except InterpreterNotFound:
+                if offline:
+                    raise
+                with self._slots.taken(listener, uv.stop):
+                    found = find(offline=False)
             if wanted is not None:
                 self._interpreters[wanted] = found, Path(found.path).stat().st_mtime_ns
         if found.minor < lowest:

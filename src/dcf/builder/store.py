@@ -38,6 +38,9 @@ from dcf.model.artifact import Bundle, digest_of, is_digest
 GUARD_OF_STORE = "store"
 """Builds share it; pruning has it alone, so that it never removes what a build just found."""
 
+WAITING_FOR_PRUNING = "Waiting for a prune of the store"
+"""What a build tells meanwhile."""
+
 
 @dataclass(frozen=True, slots=True)
 class Marker:
@@ -187,9 +190,11 @@ class Store:
         shared: bool = False,
         wait: bool = True,
         on_wait: Callable[[], None] | None = None,
+        pause: Callable[[float], None] | None = None,
     ) -> AbstractContextManager[int]:
         """Holds one of the store's locks among processes; see :func:`dcf.builder.guard.locked`."""
-        return locked(self.guards / f"{name}.lock", shared=shared, wait=wait, on_wait=on_wait)
+        path = self.guards / f"{name}.lock"
+        return locked(path, shared=shared, wait=wait, on_wait=on_wait, pause=pause)
 
     @contextmanager
     def hold(self, name: str) -> Iterator[int]:

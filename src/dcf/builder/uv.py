@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
-import subprocess
-import tempfile
 import threading
+import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
 from pathlib import Path
@@ -16,10 +16,13 @@ from typing import Self
 
 from uv import find_uv_bin
 
+from dcf.builder.disk import temporary_file
 from dcf.builder.explain import explain
 from dcf.builder.pip_settings import pip_settings
-from dcf.builder.progress import Listener
-from dcf.errors import BuildError
+from dcf.builder.progress import SILENT, Listener
+from dcf.errors import BuildError, BuildTimeout
+from dcf.settings import RESERVED_PREFIX, BuildSettings
+from dcf.supervision.process_tree import ProcessTree
 
 NEUTRAL = "/"
 """Where uv looks for a project's settings: not in the function's folder and those around it, whose
@@ -31,9 +34,6 @@ the cache is tried."""
 
 KEPT = 400
 """Lines of output that are kept to explain a failure."""
-
-PATIENCE = 10.0
-"""Seconds for uv to end once it was interrupted, before it is killed."""
 
 _LEFT_OUT = frozenset(
     {
@@ -50,38 +50,60 @@ _LEFT_OUT = frozenset(
 _CREDENTIALS = re.compile(r"(?<=://)[^/\s@`'\"]+@")
 
 
-class Stop:
-    """Ends, from another thread, what uv does for one build."""
+_BEGUN = re.compile(r"\s*(?:Building|Downloading|DEBUG Preparing metadata for:) (\S+)")
+_DONE = re.compile(r"\s*(?:Built|Downloaded|Failed to build|DEBUG Prepared metadata for:) (\S+)")
+"""Lines in which uv says which package it works on, and which one is done."""
 
-    def __init__(self) -> None:
+_LOG = {"RUST_LOG": "uv_distribution=debug"}
+"""Has uv say, while it resolves, whose metadata it builds. Such lines are not shown."""
+
+
+class Stop:
+    """Ends what uv does for one build: when another thread asks for it, or when its time is over.
+
+    Args:
+        timeout: Seconds that uv may work in all; 0 sets no limit, None takes uv's own. What the
+            build waits for others does not count.
+    """
+
+    def __init__(self, timeout: float | None = None) -> None:
+        self.timeout = timeout
+        self._worked = 0.0
         self._lock = threading.Lock()
-        self._asked = False
-        self._process: subprocess.Popen[str] | None = None
+        self._asked = threading.Event()
+        self._tree: ProcessTree | None = None
 
     def set(self) -> None:
-        """Interrupts uv if it runs, and keeps it from being started again."""
+        """Ends uv and all that it has started, and keeps it from being started again."""
         with self._lock:
-            self._asked = True
-            if self._process is not None:
-                self._process.terminate()
+            self._asked.set()
+            if self._tree is not None:
+                self._tree.end()
 
     def check(self) -> None:
         """Raises :class:`BuildError` once the end was asked for."""
-        if self._asked:
+        if self._asked.is_set():
             raise BuildError("the build was cancelled")
 
+    def pause(self, seconds: float) -> None:
+        """Waits for so long; raises :class:`BuildError` once the end was asked for."""
+        self._asked.wait(seconds)
+        self.check()
+
     @contextmanager
-    def covering(self, process: subprocess.Popen[str]) -> Iterator[None]:
-        """Ends a process, too, while the block lasts."""
+    def covering(self, tree: ProcessTree) -> Iterator[float]:
+        """Ends a tree of processes, too, while the block lasts; gives the time of its end."""
         with self._lock:
-            self._process = process
-            if self._asked:
-                process.terminate()
+            self._tree = tree
+            if self._asked.is_set():
+                tree.end()
+        began = time.monotonic()
         try:
-            yield
+            yield began + (self.timeout or math.inf) - self._worked
         finally:
             with self._lock:
-                self._process = None
+                self._tree = None
+                self._worked += time.monotonic() - began
 
 
 class Uv:
@@ -93,25 +115,42 @@ class Uv:
     Attributes:
         environment: What uv is started with.
         index_arguments: Settings for ``uv pip`` that have no variable.
+        timeout: Seconds that it may work for one build; 0 sets no limit.
+
+    Raises:
+        ConfigError: When the environment's time limit is not a number.
     """
 
     def __init__(self, env: Mapping[str, str]) -> None:
         pip = pip_settings(env)
         self.environment = {
             "UV_HTTP_RETRIES": RETRIES,
-            **{name: value for name, value in env.items() if name not in _LEFT_OUT},
+            **_LOG,
+            **{name: value for name, value in env.items() if not _is_left_out(name)},
             **pip.variables,
             "PATH": _searchable(env),
         }
         self.index_arguments = ["--no-index"] if pip.no_index else []
+        self.timeout = BuildSettings.from_mapping(env).timeout
         self._binary = find_uv_bin()
         self._stop = Stop()
 
     def stopped_by(self, stop: Stop) -> Self:
         """The same, which ``stop`` ends."""
+        if stop.timeout is None:
+            stop.timeout = self.timeout
         other = copy(self)
         other._stop = stop  # noqa: SLF001  of the same class
         return other
+
+    @property
+    def stop(self) -> Stop:
+        """What ends it."""
+        return self._stop
+
+    def limited(self) -> Self:
+        """The same for one build, which has its whole time left."""
+        return self.stopped_by(Stop())
 
     def run(
         self,
@@ -125,82 +164,113 @@ class Uv:
     ) -> str:
         """Runs a command to its end and returns what it wrote to stdout.
 
+        Nothing that the command has started is left afterwards, nor once this process is killed.
+
         Args:
             arguments: The command and its arguments.
             listener: Hears every line of stderr.
             folder: Working directory, to which paths in requirements are relative.
             stdin: What it reads.
             offline: Whether the network is forbidden.
-            inherited: Descriptors that uv holds on to, even if this process is killed.
+            inherited: Descriptors that stay open until all has ended, even if this process is
+                killed.
 
         Raises:
             BuildError: Or a class below it, which says what went wrong.
+            BuildTimeout: When the build has no time left.
             DiskFull: When uv found no space.
         """
-        self._stop.check()
         command = [self._binary, *arguments, "--project", NEUTRAL, "--color", "never"]
         command.append("--no-progress")
         if offline:
             command.append("--offline")
         lines: deque[str] = deque(maxlen=KEPT)
-        with (
-            tempfile.TemporaryFile("w+", encoding="utf-8") as source,
-            tempfile.TemporaryFile("w+", encoding="utf-8") as sink,
-        ):
-            source.write(stdin)
-            source.seek(0)
-            process = subprocess.Popen(
-                command,
-                cwd=folder,
-                env=self.environment,
-                stdin=source,
-                stdout=sink,
-                stderr=subprocess.PIPE,
-                encoding="utf-8",
-                errors="replace",
-                pass_fds=inherited,
-            )
-            try:
-                with self._stop.covering(process):
-                    _listen(process, lines, listener)
-            except BaseException:
-                _end(process)
-                raise
-            sink.seek(0)
-            written = sink.read()
-        self._stop.check()
-        if process.returncode != 0:
+        code, written = self._run(command, lines, listener, folder, stdin, inherited)
+        if code != 0:
             raise explain(list(lines), folder)
         return written
 
+    def run_program(self, command: Sequence[str]) -> tuple[int, str]:
+        """Runs another program as part of the build.
 
-def _listen(process: subprocess.Popen[str], lines: deque[str], listener: Listener) -> None:
-    """Passes on the output until the process has ended."""
-    if process.stderr is None:
-        raise AssertionError("started without a pipe")
-    with process.stderr:
-        for raw in process.stderr:
-            line = redacted(raw.rstrip())
-            lines.append(line)
-            listener.output(line)
-    process.wait()
+        Args:
+            command: The program and its arguments.
+
+        Returns:
+            Its exit code, and what it wrote to stdout.
+
+        Raises:
+            BuildError: When the end was asked for.
+            BuildTimeout: When the build has no time left.
+        """
+        return self._run(command, deque(maxlen=KEPT), SILENT, Path(NEUTRAL), "", ())
+
+    def _run(
+        self,
+        command: Sequence[str],
+        lines: deque[str],
+        listener: Listener,
+        folder: Path,
+        stdin: str,
+        inherited: Sequence[int],
+    ) -> tuple[int, str]:
+        self._stop.check()
+        at_work: dict[str, None] = {}
+        with temporary_file(stdin) as source, temporary_file() as sink:
+            with (
+                ProcessTree(
+                    command,
+                    env=self.environment,
+                    cwd=folder,
+                    stdin=source,
+                    stdout=sink,
+                    pass_fds=inherited,
+                ) as tree,
+                self._stop.covering(tree) as until,
+            ):
+                try:
+                    for raw in tree.lines(until):
+                        line = redacted(raw)
+                        _note_work(line, at_work)
+                        if line.startswith("DEBUG "):
+                            continue
+                        lines.append(line)
+                        listener.output(line)
+                except TimeoutError:
+                    raise _too_long(self._stop.timeout or 0, at_work, lines) from None
+            self._stop.check()
+            sink.seek(0)
+            return tree.returncode, sink.read()
 
 
-def _end(process: subprocess.Popen[str]) -> None:
-    """Ends uv. It shares our process group, so that a terminal's interrupt reaches the builds that
-    it runs, and so that ssh may ask the terminal for a passphrase.
-    """
-    process.terminate()
-    try:
-        process.wait(PATIENCE)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+def _note_work(line: str, at_work: dict[str, None]) -> None:
+    """Keeps in mind which packages uv works on."""
+    if begun := _BEGUN.match(line):
+        at_work[begun[1]] = None
+    elif done := _DONE.match(line):
+        at_work.pop(done[1], None)
+
+
+def _too_long(limit: float, at_work: Iterable[str], lines: Iterable[str]) -> BuildTimeout:
+    packages = " and ".join(at_work)
+    work = f" while it worked on {packages}" if packages else ""
+    return BuildTimeout(
+        f"the build was ended{work}: it took longer than {limit:g} s, the limit that"
+        " DCF_BUILD_TIMEOUT sets",
+        "\n".join(lines),
+    )
 
 
 def redacted(text: str) -> str:
     """The text with no name and no password in its URLs."""
     return _CREDENTIALS.sub("***@", text)
+
+
+def _is_left_out(name: str) -> bool:
+    """Whether a variable is not for uv. The framework's own are not for the code of packages, which
+    runs while they are built: a gateway's token is among them.
+    """
+    return name in _LEFT_OUT or name.startswith(RESERVED_PREFIX)
 
 
 def _searchable(env: Mapping[str, str]) -> str:

@@ -61,7 +61,8 @@ def run(arguments: list[str] | None = None) -> int:
     except OSError as error:
         if error.errno not in NO_SPACE:
             raise
-        Console().say(f"Error: standard output cannot be written: {error.strerror}")
+        place = error.filename or "standard output"
+        Console().say(f"Error: {place} cannot be written: {error.strerror}")
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = ExitCode.STORAGE
     return int(code or ExitCode.OK)

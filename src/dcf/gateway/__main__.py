@@ -20,6 +20,7 @@ from typing import Protocol
 from dcf.builder.builder import Builder
 from dcf.builder.deployed import Deployed
 from dcf.builder.disk import writing
+from dcf.builder.slots import Slots
 from dcf.builder.store import Store
 from dcf.builder.uploads import Uploads
 from dcf.builder.uv import Uv
@@ -112,7 +113,8 @@ def _join(
     catalog: Catalog,
 ) -> _Parts:
     store = Store(places.store)
-    builder = Builder(store, Uv(env), settings=StoreSettings.from_mapping(env))
+    bound, slots = StoreSettings.from_mapping(env), Slots(settings.builds)
+    builder = Builder(store, Uv(env), settings=bound, slots=slots)
     deployed = Deployed(store)
     engine = LocalEngine(SupervisorClient(supervisor_socket(places)), env)
     discovery = Discovery(sockets.cold)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from dcf.builder.builder import Builder
@@ -28,11 +29,14 @@ async def build(
         StorageError: When the disk does not take it.
     """
     queue: asyncio.Queue[Progress | None] = asyncio.Queue()
-    listener = _Teller(asyncio.get_running_loop(), queue)
-    stop = Stop()
-    work = asyncio.ensure_future(
-        asyncio.to_thread(builder.build_artifact, artifact, spec, listener=listener, stop=stop)
+    loop = asyncio.get_running_loop()
+    listener, stop = _Teller(loop, queue), Stop()
+    # A thread of its own: it may wait for long, and all else that blocks shares the others.
+    executor = ThreadPoolExecutor(1, thread_name_prefix="build")
+    work = loop.run_in_executor(
+        executor, partial(builder.build_artifact, artifact, spec, listener=listener, stop=stop)
     )
+    executor.shutdown(wait=False)
     work.add_done_callback(partial(_ended, queue))
     try:
         while True:

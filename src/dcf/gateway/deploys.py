@@ -1,11 +1,10 @@
-"""A deploy: built, taken into the catalog, waited for."""
+"""A deploy: built, entered into the catalog, waited for."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import time
-from collections import defaultdict
 from collections.abc import AsyncGenerator
 
 from dcf.builder.builder import Builder
@@ -14,13 +13,20 @@ from dcf.control.catalog import Catalog
 from dcf.control.rows import wanted_of
 from dcf.control.view import Route
 from dcf.engines.base import Engine
-from dcf.errors import FunctionNotFound, GpuUnavailable, StartTimeout
+from dcf.errors import (
+    FunctionNotFound,
+    GpuUnavailable,
+    Overloaded,
+    RolloutInvalid,
+    StartTimeout,
+)
 from dcf.gateway import status
 from dcf.gateway.building import build
 from dcf.gateway.deployment import Deployment
 from dcf.gateway.loop import ControlLoop
 from dcf.gateway.routing import Routing
 from dcf.gateway.staging import Stager
+from dcf.gateway.turns import Turns
 from dcf.model.replica import ReplicaState
 from dcf.model.revision import FunctionRecord, Revision
 from dcf.model.scaling import ScalingWish
@@ -28,9 +34,15 @@ from dcf.model.status import FunctionState
 from dcf.protocol.progress import Progress, ProgressKind
 from dcf.settings import ControlSettings
 
+MOST = 100
+"""Deploys at a time that are not in the catalog yet. Each has a thread."""
+
+RETRY_AFTER = 10
+"""Seconds after which a client may try again when there are too many."""
+
 
 class Deploys:
-    """Takes deploys, several at a time, of one function one after another."""
+    """Takes deploys, several at a time."""
 
     def __init__(
         self,
@@ -64,18 +76,21 @@ class Deploys:
         self._builder = builder
         self._deployed = deployed
         self._settings = settings
-        self._builds = asyncio.Semaphore(settings.builds)
-        self._taking_turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._turns = Turns()
 
     async def deploy(self, wanted: Deployment) -> AsyncGenerator[Progress, None]:
-        """Builds, takes into the catalog, and waits for the replicas.
+        """Builds, enters into the catalog, and waits for the replicas.
 
-        Deploys of one function wait for each other until they are in the catalog. Closed before its
-        REVISION, it has changed nothing.
+        A deploy whose environment exists waits for no build; what the others wait for is told.
+        Deploys of one function enter in the order in which they came, unless an earlier one still
+        builds another environment; that one fails. Closed before its REVISION, it has changed
+        nothing.
 
         Raises:
             BlobsMissing: When not all was uploaded.
             BuildError: When the environment cannot be made.
+            Overloaded: When too many deploys are waiting.
+            RolloutInvalid: When a later deploy of the function has entered meanwhile.
             SecretNotFound: When a secret is missing on the gateway's machine.
             SpecInvalid: When the bounds of the number of replicas do not fit.
             StartError: When the new revision cannot be started. It stays deployed, and what served
@@ -84,16 +99,30 @@ class Deploys:
             StorageError: When the disk does not take it.
         """
         name = wanted.spec.name
-        async with self._taking_turns[name]:
-            self._stager.check(wanted.spec)
-            await self._check_gpus(wanted)
-            async with self._builds:
-                progress = build(self._builder, wanted.artifact, wanted.spec)
-                async with contextlib.aclosing(progress):
-                    async for step in progress:
-                        yield step
+        self._stager.check(wanted.spec)
+        await self._check_gpus(wanted)
+        if self._turns.count >= MOST:
+            raise Overloaded(f"{MOST} deploys are under way", RETRY_AFTER)
+        environment = (wanted.artifact.lock, wanted.spec.python)
+        with self._turns.joined(name, environment) as turn:
+            progress = build(self._builder, wanted.artifact, wanted.spec)
+            async with contextlib.aclosing(progress):
+                async for step in progress:
+                    self._turns.builds(turn, builds=True)
+                    yield step
+            self._turns.builds(turn, builds=False)
+            if not self._turns.is_next(name, turn):
+                waits = f"Waiting for an earlier deploy of {name}"
+                yield Progress(ProgressKind.NOTICE, detail=waits)
+                await self._turns.come(name, turn)
+            if turn.overtaken_by:
+                raise RolloutInvalid(
+                    f"revision {turn.overtaken_by} of {name} was deployed while this build ran, and"
+                    " keeps serving; deploy again to replace it"
+                )
             before = time.time()
             revision, is_new = await asyncio.to_thread(self._enter, wanted)
+            self._turns.entered(name, turn, revision.number)
         if not is_new:
             self._loop.forgive(name)
         self._loop.wake()

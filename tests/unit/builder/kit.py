@@ -25,11 +25,12 @@ RUNTIME_PACKAGES = (
 
 
 SLOW_BACKEND = """\
-import time, zipfile
+import os, time, zipfile
 from pathlib import Path
 def build_wheel(folder, settings=None, metadata=None):
     place = Path({place!r})
-    (place / "building").touch()
+    (place / "pid").write_text(str(os.getpid()))
+    (place / "pid").rename(place / "building")
     until = time.monotonic() + 20
     while not (place / "go").exists() and time.monotonic() < until:
         time.sleep(0.01)
@@ -140,7 +141,7 @@ def make_folder(place: Path, requirements: str | None = None) -> Path:
 
 
 def make_slow_package(folder: Path, place: Path) -> None:
-    """A package whose build makes a file ``building`` in a place and waits there for one ``go``."""
+    """A package whose build makes a file ``building`` with its process id in a place and waits there for one ``go``."""
     folder.mkdir()
     (folder / "pyproject.toml").write_text(SLOW_PROJECT)
     (folder / "backend.py").write_text(SLOW_BACKEND.format(place=str(place)))

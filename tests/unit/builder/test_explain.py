@@ -157,7 +157,7 @@ def test_a_conflict_among_the_authors_own_pins() -> None:
             "http://127.0.0.1:9/simple/idna/ did not answer: Connection refused (os error 111)",
         ),
         (OFFLINE, IndexUnreachable, "`idna==3.20`: it is not in the cache"),
-        (FULL, DiskFull, "no space is left for /data/cache/x.so"),
+        (FULL, DiskFull, "/data/cache/x.so: no space left on device"),
         (MISMATCH, InstallFailed, "Hash mismatch"),
         (
             BROKEN_BUILD,

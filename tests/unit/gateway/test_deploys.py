@@ -1,6 +1,7 @@
 """A deploy ends when its replicas take calls, or with the reason why they do not."""
 
 import asyncio
+import threading
 from dataclasses import replace
 
 import pytest
@@ -12,12 +13,14 @@ from dcf.errors import (
     BuildError,
     GpuUnavailable,
     HandlerInitFailed,
+    Overloaded,
+    RolloutInvalid,
     SecretNotFound,
     StartTimeout,
 )
 from dcf.gateway.deployment import Deployment
 from dcf.gateway.deploys import Deploys
-from dcf.model.artifact import Artifact
+from dcf.model.artifact import Artifact, digest_of
 from dcf.model.function import FunctionSpec, Resources
 from dcf.model.scaling import ScalingWish
 from dcf.protocol.progress import Progress, ProgressKind
@@ -169,3 +172,110 @@ async def test_nobody_waits_for_a_function_without_replicas(store):
         assert steps[-1].kind is ProgressKind.READY
         steps = await site.run(FunctionSpec("b"), wait=False)
         assert steps[-1].kind is ProgressKind.ACCEPTED
+
+
+class Gated(Builder):
+    """Builds until a lock's gate is open; locks without a gate need no build."""
+
+    def __init__(self) -> None:
+        self.gates: dict[str, threading.Event] = {}
+
+    def build_artifact(self, artifact, spec, *, listener=None, stop=None, offline=False):
+        if (gate := self.gates.get(artifact.lock)) is not None:
+            listener.started("environment", "installing")
+            while not gate.wait(0.01):
+                stop.check()
+
+
+def of(number: int, lock: str = "a") -> Artifact:
+    return Artifact(digest_of(str(number).encode()), digest_of(lock.encode()))
+
+
+class GatedSite(Site):
+    def __init__(self, store: Store) -> None:
+        super().__init__(store)
+        self.gated = self.deploys._builder = Gated()
+        self.steps: list[Progress] = []
+
+    def gate(self, artifact: Artifact) -> threading.Event:
+        return self.gated.gates.setdefault(artifact.lock, threading.Event())
+
+    def start(self, artifact: Artifact) -> asyncio.Task:
+        async def run() -> list[Progress]:
+            steps = []
+            wanted = Deployment(
+                FunctionSpec("a"),
+                artifact,
+                minimum=0,
+                maximum=1,
+                annotations=None,
+                wait=False,
+                timeout=10.0,
+            )
+            async for step in self.deploys.deploy(wanted):
+                steps.append(step)
+                self.steps.append(step)
+            return steps
+
+        return asyncio.ensure_future(run())
+
+    def number(self, steps: list[Progress]) -> int:
+        (revision,) = (step for step in steps if step.kind is ProgressKind.REVISION)
+        return revision.number
+
+
+@scenario
+async def test_a_deploy_that_needs_no_build_passes_a_hung_one_which_then_fails(store):
+    async with running(GatedSite(store)) as site:
+        gate = site.gate(of(1, "hangs"))
+        hung = site.start(of(1, "hangs"))
+        await site.until(lambda: site.steps != [])
+        steps = await site.ticking(site.start(of(2)))
+        assert site.number(steps) == 1
+        gate.set()
+        with pytest.raises(RolloutInvalid, match="revision 1 of a was deployed while this build"):
+            await site.ticking(hung)
+        assert site.catalog.function("a").current.artifact == of(2)
+
+
+@scenario
+async def test_deploys_that_wait_for_the_same_build_enter_in_order(store):
+    async with running(GatedSite(store)) as site:
+        gate = site.gate(of(1))
+        first = site.start(of(1))
+        await site.until(lambda: len(site.steps) == 1)
+        del site.gated.gates[of(1).lock]
+        second = site.start(of(2))
+        waits = "Waiting for an earlier deploy of a"
+        await site.until(lambda: site.steps[-1].detail == waits)
+        gate.set()
+        assert site.number(await site.ticking(first)) == 1
+        assert site.number(await site.ticking(second)) == 2
+
+
+@scenario
+async def test_a_deploy_whose_client_goes_away_lets_the_next_one_in(store):
+    async with running(GatedSite(store)) as site:
+        site.gate(of(1))
+        first = site.start(of(1))
+        await site.until(lambda: len(site.steps) == 1)
+        del site.gated.gates[of(1).lock]
+        second = site.start(of(2))
+        await site.until(lambda: len(site.steps) == 2)
+        first.cancel()
+        assert site.number(await site.ticking(second)) == 1
+        assert site.deploys._turns.count == 0
+
+
+@scenario
+async def test_deploys_that_wait_are_bounded(store, monkeypatch):
+    monkeypatch.setattr("dcf.gateway.deploys.MOST", 1)
+    async with running(GatedSite(store)) as site:
+        gate = site.gate(of(1))
+        first = site.start(of(1))
+        await site.until(lambda: len(site.steps) == 1)
+        with pytest.raises(Overloaded) as refused:
+            await site.start(of(2))
+        assert refused.value.retry_after == 10
+        gate.set()
+        await site.ticking(first)

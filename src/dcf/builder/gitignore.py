@@ -1,0 +1,237 @@
+r"""The patterns of ``.gitignore`` files, with the meaning that git gives them.
+
+Source: ``dir.c`` and ``wildmatch.c`` of git 2.39. Patterns and paths are bytes, as in git: ``?`` is
+one byte, and a file need not be UTF-8. Every line has a meaning; one that git accepts and that can
+match nothing, such as ``build\``, matches nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+_SPECIAL = re.compile(rb"[*?\[\\]")
+_BOM = b"\xef\xbb\xbf"
+_NEVER = rb"(?!)"
+_SLASH = ord("/")
+_PUNCTUATION = b"!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"
+
+
+def _ascii(test: Callable[[bytes], bool]) -> frozenset[int]:
+    return frozenset(code for code in range(128) if test(bytes([code])))
+
+
+_CLASSES = {
+    b"alnum": _ascii(bytes.isalnum),
+    b"alpha": _ascii(bytes.isalpha),
+    b"blank": frozenset(b" \t"),
+    b"cntrl": frozenset({*range(32), 127}),
+    b"digit": frozenset(b"0123456789"),
+    b"graph": frozenset(range(33, 127)),
+    b"lower": _ascii(bytes.islower),
+    b"print": frozenset(range(32, 127)),
+    b"punct": frozenset(_PUNCTUATION),
+    b"space": frozenset(b" \t\n\r"),
+    b"upper": _ascii(bytes.isupper),
+    b"xdigit": frozenset(b"0123456789abcdefABCDEF"),
+}
+"""Git's own tables, which do not depend on the locale."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """One line of an ignore file.
+
+    Attributes:
+        takes_back: Whether it begins with ``!``.
+        folders_only: Whether it ends with a slash.
+        by_name: Whether it is compared with the last part of a path; else with the whole path.
+        literal: The text to be equal to, if the pattern has no wildcards; else None.
+        expression: What matches, where ``literal`` is None.
+    """
+
+    takes_back: bool
+    folders_only: bool
+    by_name: bool
+    literal: bytes | None
+    expression: re.Pattern[bytes]
+
+    def matches(self, path: bytes, *, is_folder: bool) -> bool:
+        """Whether the pattern matches this very path; folders around it are not considered."""
+        if self.folders_only and not is_folder:
+            return False
+        text = path.rpartition(b"/")[2] if self.by_name else path
+        if self.literal is not None:
+            return self.literal == text
+        return self.expression.fullmatch(text) is not None
+
+
+def lines_of(content: bytes) -> list[bytes]:
+    """The lines of an ignore file without line ends, comments and a byte order mark."""
+    lines = content.removeprefix(_BOM).split(b"\n")
+    return [line.removesuffix(b"\r") for line in lines if line and not line.startswith(b"#")]
+
+
+def parse(lines: Iterable[bytes]) -> list[Pattern]:
+    """The patterns of some lines, without those that can match nothing."""
+    parsed = (_pattern(line) for line in lines)
+    return [pattern for pattern in parsed if pattern is not None]
+
+
+def _pattern(line: bytes) -> Pattern | None:
+    text = _trimmed(line.partition(b"\0")[0])
+    takes_back = text.startswith(b"!")
+    text = text.removeprefix(b"!")
+    folders_only = text.endswith(b"/")
+    text = text.removesuffix(b"/")
+    by_name = b"/" not in text
+    text = text.removeprefix(b"/")
+    special = _SPECIAL.search(text)
+    if special is None:
+        return Pattern(takes_back, folders_only, by_name, text, _NOTHING) if text else None
+    # Git compares the text before the first wildcard, and matches the rest as a pattern of its own.
+    begin = 0 if by_name else special.start()
+    rest = _translated(text[begin:])
+    if rest is None:
+        return None
+    expression = re.compile(re.escape(text[:begin]) + rest, re.DOTALL)
+    return Pattern(takes_back, folders_only, by_name, None, expression)
+
+
+_NOTHING = re.compile(_NEVER)
+
+
+def _trimmed(line: bytes) -> bytes:
+    """The line without trailing spaces, unless a backslash is before them."""
+    end, place = 0, 0
+    while place < len(line):
+        if line[place : place + 1] == b"\\":
+            if place + 1 == len(line):
+                return line
+            place += 1
+            end = place + 1
+        elif line[place : place + 1] != b" ":
+            end = place + 1
+        place += 1
+    return line[:end]
+
+
+def _translated(pattern: bytes) -> bytes | None:
+    """A regular expression that means the same; None where the pattern can match nothing.
+
+    What stands between two stars is matched where it occurs first, without coming back to it: a
+    later occurrence leaves less for the second star. So the time is bounded by the product of the
+    lengths of pattern and path.
+    """
+    deep = _Segments(rb"(?:[^/]*/)*")
+    flat = _Segments(rb"[^/]*")
+    place = 0
+    while place < len(pattern):
+        found = _GLOBSTAR.match(pattern, place)
+        if found and (place == 0 or pattern[place - 1 : place] == b"/"):
+            deep.add(flat.end())
+            flat = _Segments(rb"[^/]*")
+            place = found.end()
+            if place == len(pattern) and not found[1]:
+                return deep.end() + rb".*"
+            if found[1] == rb"\/":
+                deep.add(rb"[^/]*/")
+            deep.star()
+        elif found := _STARS.match(pattern, place):
+            flat.star()
+            place = found.end()
+        else:
+            item = _item(pattern, place)
+            if item is None:
+                return None
+            expression, place = item
+            flat.add(expression)
+            if expression == b"/":
+                deep.add(flat.end())
+                flat = _Segments(rb"[^/]*")
+    deep.add(flat.end())
+    return deep.end()
+
+
+_GLOBSTAR = re.compile(rb"\*\*+(/|\\/|\Z)")
+_STARS = re.compile(rb"\*+")
+
+
+def _item(pattern: bytes, place: int) -> tuple[bytes, int] | None:
+    """The expression for what is no star, and the place behind it; None if it matches nothing."""
+    character = pattern[place : place + 1]
+    if character == b"[":
+        return _bracket(pattern, place + 1)
+    if character == b"?":
+        return rb"[^/]", place + 1
+    if character == b"\\":
+        place += 1
+        character = pattern[place : place + 1]
+    return (re.escape(character), place + 1) if character else None
+
+
+class _Segments:
+    """What stands between stars of one kind.
+
+    Args:
+        filler: What a star matches.
+    """
+
+    def __init__(self, filler: bytes) -> None:
+        self._filler = filler
+        self._done = b""
+        self._segment = b""
+        self._stars = 0
+
+    def add(self, expression: bytes) -> None:
+        self._segment += expression
+
+    def star(self) -> None:
+        """Begins a new segment, so that the one before it is matched where it occurs first."""
+        if not self._stars:
+            self._done = self._segment
+        elif self._segment:
+            self._done += rb"(?>" + self._filler + rb"?" + self._segment + rb")"
+        self._segment = b""
+        self._stars += 1
+
+    def end(self) -> bytes:
+        return self._done + (self._filler if self._stars else b"") + self._segment
+
+
+def _bracket(pattern: bytes, place: int) -> tuple[bytes, int] | None:
+    """The expression for a set, and the place behind it; None for a set that is not closed."""
+    negated = pattern[place : place + 1] in {b"!", b"^"}
+    place += negated
+    members: set[int] = set()
+    before, first = -1, True
+    while first or pattern[place : place + 1] != b"]":
+        first = False
+        if pattern[place : place + 2] == b"[:":
+            end = pattern.find(b"]", place + 2)
+            if end < 0:
+                return None
+            if end > place + 2 and pattern[end - 1 : end] == b":":
+                named = _CLASSES.get(pattern[place + 2 : end - 1])
+                if named is None:
+                    return None
+                members |= named
+                before, place = -1, end + 1
+                continue
+        is_range = (
+            before > 0
+            and pattern[place : place + 1] == b"-"
+            and pattern[place + 1 : place + 2] not in {b"", b"]"}
+        )
+        place += is_range
+        place += pattern[place : place + 1] == b"\\"
+        if place >= len(pattern):
+            return None
+        code = pattern[place]
+        members |= set(range(before, code + 1)) if is_range else {code}
+        before = -1 if is_range else code
+        place += 1
+    chosen = (set(range(256)) - members if negated else members) - {_SLASH}
+    escaped = b"".join(rb"\x%02x" % code for code in sorted(chosen))
+    return (rb"[" + escaped + rb"]" if chosen else _NEVER), place + 1

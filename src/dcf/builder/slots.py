@@ -1,0 +1,66 @@
+"""How many builds of one process work at a time."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from dcf.builder.progress import Listener
+from dcf.builder.uv import Stop
+
+LOOK = 0.2
+"""Seconds between two looks whether a waiting build was cancelled."""
+
+
+class Slots:
+    """Bounds the builds that work at a time. The others wait in the order in which they came.
+
+    Args:
+        count: Builds at a time; 0 sets no limit.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._queue: list[object] = []
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def taken(self, listener: Listener, stop: Stop) -> Iterator[None]:
+        """Holds a slot during the block.
+
+        Args:
+            listener: Hears of the place in the queue, and of each change of it.
+            stop: Ends the wait.
+
+        Raises:
+            BuildError: When the build was cancelled while it waited.
+        """
+        ticket = object()
+        with self._changed:
+            self._queue.append(ticket)
+        try:
+            self._wait(ticket, listener, stop)
+            yield
+        finally:
+            with self._changed:
+                self._queue.remove(ticket)
+                self._changed.notify_all()
+
+    def _wait(self, ticket: object, listener: Listener, stop: Stop) -> None:
+        told = 0
+        while True:
+            with self._changed:
+                # Those that work are at the head.
+                position = self._queue.index(ticket) + 1 - self._count
+                if position <= 0 or not self._count:
+                    return
+                if position == told:
+                    self._changed.wait(LOOK)
+            stop.check()
+            if position != told:
+                told = position
+                listener.notice(
+                    f"Waiting for other builds: position {position} in the queue"
+                    f" ({self._count} at a time)"
+                )

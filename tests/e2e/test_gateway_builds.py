@@ -1,0 +1,150 @@
+"""Builds of a gateway that hang: they end with whoever asked for them, and block no others."""
+
+from __future__ import annotations
+
+import queue
+import signal
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from e2e.house import CLI, House, running
+from process.test_builder_trees import BACKEND, PROJECT, is_alive
+
+HANDLER = """
+class Handler:
+    def __call__(self, req):
+        return {!r}
+"""
+
+
+@pytest.fixture
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    with running(tmp_path_factory.mktemp("house")) as house:
+        yield house
+
+
+class Deploy:
+    """A deploy of a function with a package whose build hangs.
+
+    Args:
+        house: The gateway.
+        name: The function.
+        package: What tells its environment from others.
+    """
+
+    def __init__(self, house: House, name: str, package: str) -> None:
+        self.pids = house.folder / f"pids-{package}"
+        self.pids.mkdir(exist_ok=True)
+        folder = house.write(name, HANDLER.format(name), requirements="./hangs\n")
+        (folder / "hangs").mkdir()
+        (folder / "hangs" / "pyproject.toml").write_text(PROJECT.format(version='version = "1.0"'))
+        (folder / "hangs" / "backend.py").write_text(BACKEND.format(place=str(self.pids)))
+        self.process = subprocess.Popen(
+            [*CLI, "function", "deploy", f"{folder}/"],
+            env=house.env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self._lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._read)
+        self._thread.start()
+
+    def _read(self) -> None:
+        assert self.process.stderr is not None
+        with self.process.stderr:
+            for line in self.process.stderr:
+                self._lines.put(line)
+
+    def says(self, text: str) -> None:
+        """Returns once it has."""
+        while text not in self._lines.get(timeout=30):
+            pass
+
+    def hangs(self) -> bool:
+        return len(list(self.pids.iterdir())) == 4
+
+    def is_over(self) -> bool:
+        return not any(is_alive(int(path.read_text())) for path in self.pids.iterdir())
+
+    def end(self, number: int = signal.SIGINT) -> None:
+        self.process.send_signal(number)
+        self.process.wait(30)
+        self._thread.join()
+
+
+@pytest.fixture
+def deploy(house: House) -> Iterator[Callable[[str, str], Deploy]]:
+    with ExitStack() as stack:
+
+        def start(name: str, package: str) -> Deploy:
+            found = Deploy(house, name, package)
+            stack.callback(found.end)
+            return found
+
+        yield start
+
+
+def test_hung_builds_block_no_others_and_end_with_their_clients(
+    house: House, deploy: Callable[[str, str], Deploy]
+) -> None:
+    steady = house.write("steady", HANDLER.format("one"))
+    house.deploy(steady)
+    first, second = deploy("first", "a"), deploy("second", "b")
+    house.until(first.hangs)
+    house.until(second.hangs)
+
+    house.write("steady", HANDLER.format("two"))
+    done = house.dcf("function", "deploy", f"{steady}/")
+    assert done.returncode == 0, done.stderr
+    assert b"Waiting" not in done.stderr
+    assert house.call("steady") == (200, b"two")
+
+    twin = deploy("twin", "a")
+    twin.says("Waiting for another build of the same environment")
+    third, fourth = deploy("third", "c"), deploy("fourth", "d")
+    third.says("Waiting for other builds: position ")
+    fourth.says("Waiting for other builds: position ")
+    assert not third.hangs()
+
+    twin.end()
+    first.end()
+    house.until(first.is_over)
+    house.until(lambda: third.hangs() or fourth.hangs())
+    second.end(signal.SIGKILL)
+    house.until(second.is_over)
+    house.until(lambda: third.hangs() and fourth.hangs())
+
+    house.kill("gateway.control")
+    house.until(third.is_over)
+    house.until(fourth.is_over)
+    house.until(house.answers)
+    assert [one.name for one in house.client.functions()] == ["steady"]
+
+
+def test_a_hung_build_of_a_gateway_has_a_time_limit(
+    house: House, deploy: Callable[[str, str], Deploy]
+) -> None:
+    house.stop()
+    house.env["DCF_BUILD_TIMEOUT"] = "6"
+    house.start()
+    hung = deploy("hung", "e")
+    hung.says("longer than 6 s, the limit that DCF_BUILD_TIMEOUT sets")
+    assert hung.process.wait(30) == 4
+    assert hung.hangs()
+    assert hung.is_over()
+
+
+def test_the_end_of_a_gateway_ends_its_builds(
+    house: House, deploy: Callable[[str, str], Deploy]
+) -> None:
+    hung = deploy("hung", "f")
+    house.until(hung.hangs)
+    assert house.stop() == 0
+    assert hung.is_over()
+    assert hung.process.wait(30) != 0

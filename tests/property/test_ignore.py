@@ -1,0 +1,112 @@
+"""Ignore files mean what they mean for git, whatever is in them."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from dcf.builder.bundle import find_files
+from dcf.builder.gitignore import lines_of, parse
+from dcf.builder.ignore import IgnoreRules
+from dcf.errors import BundleInvalid
+
+PIECES = st.sampled_from(
+    [
+        *("a", "b", "ab", "build", "foo", "x", "é", ".", "-", "]", "[", "!", "^", "#", " ", "\t"),
+        *("*", "**", "***", "?", "/", "**/", "/**", "/**/", "\\", "\\/", "\\ ", "\\*", "\\#"),
+        *("[a-c]", "[!a]", "[^b]", "[]a]", "[a-", "[a-[x]]", "[[:alpha:]]", "[[:nope:]]"),
+        *("[[:punct:]]", "[[:", "[c-a]", "[\\]]", "[a\\-c]", "[/]", "[!/]", "\r", "\x7f", "\x01"),
+    ]
+)
+GIT = ("git", "-c", "core.excludesFile=/dev/null", "-c", "core.ignoreCase=false")
+PATTERNS = st.lists(PIECES, min_size=1, max_size=7).map("".join)
+PARTS = st.lists(
+    st.sampled_from([*"abcx][!#-\\ *^é", "ab", "build", "foo"]),
+    min_size=1,
+    max_size=3,
+).map("".join)
+PATHS = st.lists(PARTS, min_size=1, max_size=4).map("/".join)
+CONTENTS = st.lists(PATTERNS, max_size=5).map(lambda lines: "\n".join(lines).encode()) | st.binary(
+    max_size=40
+)
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory) -> Path:
+    if shutil.which("git") is None:
+        pytest.skip("git, with which the patterns are compared, is not installed")
+    place: Path = tmp_path_factory.mktemp("repository")
+    subprocess.run(["git", "init", "--quiet", place], check=True, capture_output=True)
+    return place
+
+
+def ignored_by_git(repository: Path, content: bytes, paths: list[str]) -> set[str]:
+    (repository / ".gitignore").write_bytes(content)
+    done = subprocess.run(
+        [*GIT, "check-ignore", "--no-index", "--stdin", "-z"],
+        input=b"\0".join(map(os.fsencode, paths)) + b"\0",
+        cwd=repository,
+        env={"PATH": os.environ["PATH"], "HOME": str(repository), "GIT_CONFIG_NOSYSTEM": "1"},
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode in {0, 1}, done.stderr
+    return {os.fsdecode(path) for path in done.stdout.split(b"\0") if path}
+
+
+@example(b"build\\", ["build", "build\\", "build/a"])
+@example(b"!\n", ["a"])
+@example(b"foo\\/", ["foo/a", "foo\\/a"])
+@example(b"[a-[x]]", ["x]", "a", "[", "a]", "]"])
+@example(b"a\n!a/b\n", ["a/b", "a"])
+@example(b"foo**/bar\nab/c**\n", ["foox/y/bar", "foobar", "ab/cx/y"])
+@example(b"\xef\xbb\xbfa\r\nb\r\n#c\r\n\\#c", ["a", "b", "#c", "c"])
+@example(b"\xff\n[\x80-\xff]\n?", ["\udcff", "é", "\udc80", "a"])
+@example(b"a  \nb\\ \n/\n//\nc\0d", ["a", "a  ", "b ", "c", "cd"])
+@given(CONTENTS, st.lists(PATHS, min_size=1, max_size=8, unique=True))
+def test_a_line_means_what_it_means_for_git(repository, content, paths) -> None:
+    rules = IgnoreRules(lines_of(content))
+    ours = {path for path in paths if rules._matches(path, is_folder=False)}
+    assert ours == ignored_by_git(repository, content, paths)
+
+
+@given(CONTENTS | st.binary(max_size=200), PATHS, st.booleans())
+def test_no_line_stops_a_build(content, path, docker) -> None:
+    rules = IgnoreRules(lines_of(content), docker=docker)
+    assert isinstance(rules.leaves_out_file(path), bool)
+    assert isinstance(rules.leaves_out_folder(path), bool)
+
+
+@pytest.mark.parametrize(
+    "pattern", [b"*a" * 60 + b"b", b"**/a/" * 60 + b"b", b"[a-c]*" * 60 + b"d"]
+)
+def test_many_stars_cost_no_more_than_their_number(pattern) -> None:
+    (parsed,) = parse([pattern])
+    for path in (b"a" * 250, b"a/" * 1000 + b"a"):
+        assert not parsed.matches(path, is_folder=False)
+
+
+@pytest.mark.parametrize("name", [".dcfignore", ".dockerignore", ".gitignore"])
+def test_an_ignore_file_of_another_kind_is_told_or_is_none(tmp_path, name) -> None:
+    place, other = tmp_path / name, tmp_path / "data"
+    other.write_bytes(b"x")
+    place.mkdir()
+    assert [file.path for file in find_files(tmp_path)] == ["data"]
+    place.rmdir()
+    os.mkfifo(place)
+    with pytest.raises(BundleInvalid, match="must be a file"):
+        IgnoreRules.of(tmp_path)
+    place.unlink()
+    place.symlink_to(name)
+    with pytest.raises(BundleInvalid, match="cannot be read"):
+        IgnoreRules.of(tmp_path)
+    place.unlink()
+    place.write_bytes(b"a\n" * 2**20)
+    with pytest.raises(BundleInvalid, match="is larger than"):
+        IgnoreRules.of(tmp_path)
+    place.write_bytes(b"\xff\xfe\n" + "données".encode("latin-1") + b"\ndata\n")
+    assert IgnoreRules.of(tmp_path).leaves_out_file("data")

@@ -1,0 +1,89 @@
+"""So many builds work at a time, the others wait in order."""
+
+import threading
+
+import pytest
+
+from dcf.builder.slots import Slots
+from dcf.builder.uv import Stop
+from dcf.errors import BuildError
+from unit.builder.kit import Heard, wait_until
+
+
+class Waiting(threading.Thread):
+    """A build that works once it has a slot, until it is let go."""
+
+    def __init__(self, slots: Slots) -> None:
+        super().__init__()
+        self.heard = Heard()
+        self.stop = Stop()
+        self.works = threading.Event()
+        self.go = threading.Event()
+        self.error: BuildError | None = None
+        self._slots = slots
+        self.start()
+
+    def run(self) -> None:
+        try:
+            with self._slots.taken(self.heard, self.stop):
+                self.works.set()
+                self.go.wait(20)
+        except BuildError as error:
+            self.error = error
+
+    def is_told(self, position: int) -> bool:
+        wanted = f"Waiting for other builds: position {position} in the queue (1 at a time)"
+        return self.heard.notices[-1:] == [wanted]
+
+    def end(self) -> None:
+        self.go.set()
+        self.join()
+
+
+def test_builds_wait_in_order_and_are_told_their_position() -> None:
+    slots = Slots(1)
+    first = Waiting(slots)
+    assert first.works.wait(20)
+    second = Waiting(slots)
+    wait_until(lambda: second.is_told(1))
+    third = Waiting(slots)
+    wait_until(lambda: third.is_told(2))
+    first.end()
+    assert second.works.wait(20)
+    wait_until(lambda: third.is_told(1))
+    assert not third.works.is_set()
+    second.end()
+    assert third.works.wait(20)
+    third.end()
+    assert first.heard.notices == []
+
+
+def test_a_build_that_is_cancelled_leaves_the_queue() -> None:
+    slots = Slots(1)
+    first = Waiting(slots)
+    assert first.works.wait(20)
+    second = Waiting(slots)
+    wait_until(lambda: second.is_told(1))
+    third = Waiting(slots)
+    wait_until(lambda: third.is_told(2))
+    second.stop.set()
+    second.join()
+    assert str(second.error) == "the build was cancelled"
+    wait_until(lambda: third.is_told(1))
+    first.end()
+    assert third.works.wait(20)
+    third.end()
+
+
+def test_a_limit_of_0_is_none() -> None:
+    slots, heard = Slots(0), Heard()
+    with slots.taken(heard, Stop()), slots.taken(heard, Stop()), slots.taken(heard, Stop()):
+        assert heard.notices == []
+
+
+def test_a_build_that_fails_gives_its_slot_back() -> None:
+    slots = Slots(1)
+    with pytest.raises(ZeroDivisionError), slots.taken(Heard(), Stop()):
+        raise ZeroDivisionError
+    with slots.taken(heard := Heard(), Stop()):
+        assert heard.notices == []

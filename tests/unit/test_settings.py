@@ -39,6 +39,7 @@ def test_the_watchers_defaults():
         "log_level": "INFO",
         "request_ids": True,
         "log_failure": False,
+        "preflight": False,
         "lifeline": False,
         "memory_limit": 0,
         "cgroups": "",

@@ -2,9 +2,24 @@
 
 import itertools
 import os
+import re
+
+LONGEST = 128
+"""Characters of an id that a caller may give."""
+
+USABLE = "[ -~]{1,%d}" % LONGEST
+"""What an id must match that a caller gives: printable ASCII, which is the same text in a header,
+in a log and in JSON."""
+
+_USABLE = re.compile(USABLE.encode())
 
 _PROCESS = os.urandom(6).hex().encode()
 _COUNT = itertools.count(1)
+
+
+def is_usable(given: bytes) -> bool:
+    """Return whether an id that a caller gave becomes the call's."""
+    return _USABLE.fullmatch(given) is not None
 
 
 def new_request_id() -> bytes:

@@ -17,7 +17,8 @@ from dcf.function.request import Request
 from dcf.protocol import http
 from dcf.protocol.stream import JSON_LINES_TOO, wanted_form
 from dcf.settings import WatcherSettings
-from dcf.telemetry.ids import new_request_id
+from dcf.telemetry.ids import is_usable, new_request_id
+from dcf.watcher import methods
 from dcf.watcher.answer import Headers
 from dcf.watcher.call import Call, CallState, Receive
 from dcf.watcher.inbox import Inbox
@@ -36,7 +37,6 @@ _LINES = re.compile(
     rb"(?i:%b)\s*(;.*)?" % b"|".join(re.escape(kind.encode()) for kind in JSON_LINES_TOO)
 )
 _USABLE_MS = re.compile(rb"[0-9]{1,12}")
-_USABLE_ID = re.compile(rb"[!-~]{1,128}")
 
 
 class Desk:
@@ -88,7 +88,7 @@ class Desk:
         self.lane = lane
         self._room = lane.concurrency + self._settings.queue
 
-    def admit(  # noqa: C901  one look at the headers, on the path of every call
+    def admit(  # noqa: C901, PLR0912  one look at the headers, on the path of every call
         self,
         method: str,
         path: str,
@@ -111,16 +111,19 @@ class Desk:
         Raises:
             BodyTooLarge: By its ``Content-Length``.
             FunctionNotFound: When it is for another function.
+            MethodNotAllowed, PreflightRefused: When its method keeps it from the handler.
             NotReady: When there is no handler yet.
             Overloaded: When there is no room.
         """
         now, settings = time.monotonic(), self._settings
+        if method in methods.SPECIAL:
+            methods.check(method, headers, preflight=settings.preflight)
         request_id, accept, content_type, ends = b"", b"", b"", math.inf
         last = chunked = held = False
         for name, value in headers:
             if name not in _LOOKED_AT:
                 continue
-            if name == _REQUEST_ID and _USABLE_ID.fullmatch(value):
+            if name == _REQUEST_ID and is_usable(value):
                 request_id = value
             elif name == _DEADLINE_MS and _USABLE_MS.fullmatch(value):
                 ends = now + int(value) / 1000

@@ -7,7 +7,7 @@ import re
 LONGEST = 128
 """Characters of an id that a caller may give."""
 
-USABLE = "[ -~]{1,%d}" % LONGEST
+USABLE = f"[ -~]{{1,{LONGEST}}}"
 """What an id must match that a caller gives: printable ASCII, which is the same text in a header,
 in a log and in JSON."""
 

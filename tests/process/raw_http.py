@@ -94,7 +94,8 @@ class Connection:
             interim.append(status)
             self.send(*when_asked)
             when_asked = ()
-        last = "close" in headers.get("connection", "").lower()
+        connection = headers.get("connection", "").lower()
+        last = "close" in connection or (version == "HTTP/1.0" and "keep-alive" not in connection)
         if method == "HEAD" or status in {204, 304}:
             body = b""
         elif headers.get("transfer-encoding") == "chunked":

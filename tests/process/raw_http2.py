@@ -97,7 +97,10 @@ class Http2:
 
     def _exactly(self, size: int) -> bytes:
         while len(self._read) < size:
-            data = self._socket.recv(65536)
+            try:
+                data = self._socket.recv(65536)
+            except ConnectionResetError:
+                data = b""
             if not data:
                 raise EndedError("the connection was closed")
             self._read += data

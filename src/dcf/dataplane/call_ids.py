@@ -8,11 +8,11 @@ from __future__ import annotations
 from typing import Any
 
 from dcf.protocol import http
-from dcf.telemetry.ids import LONGEST
+from dcf.telemetry.ids import LONGEST, USABLE
 
 _GIVEN = f"request.headers['{http.REQUEST_ID}']"
-# The length apart: as part of the expression, it would exceed Envoy's limit for expressions.
-_IS_USABLE = f"size({_GIVEN}) <= {LONGEST} && {_GIVEN}.matches('^[ -~]+$')"
+# The length apart: as part of the pattern it would exceed Envoy's limit for patterns.
+_IS_USABLE = f"size({_GIVEN}) <= {LONGEST} && {_GIVEN}.matches('^{USABLE}$')"
 # The presence first: it costs a third of the rest, and most requests bring no id.
 _USABLE = f"'{http.REQUEST_ID}' in request.headers ? ({_IS_USABLE} ? {_GIVEN} : '') : ''"
 
@@ -21,7 +21,7 @@ def usable_ids() -> dict[str, Any]:
     """The extension of an HTTP connection manager that empties an id which is not usable.
 
     Envoy makes an id for a request whose own is missing or empty. What is usable:
-    :data:`dcf.telemetry.ids.USABLE`.
+    :func:`dcf.telemetry.ids.is_usable`.
     """
     mutation = {
         "header": {"key": http.REQUEST_ID, "value": f"%CEL({_USABLE})%"},

@@ -14,6 +14,7 @@ from typing import Any
 
 from dcf import errors
 from dcf.protocol.status import status_of
+from dcf.protocol.text import json_bytes, whole_text
 
 _TITLES: dict[type[errors.DcfError], str] = {
     errors.DcfError: "The gateway cannot do this",
@@ -50,14 +51,21 @@ class _Field:
 def _texts(value: Any) -> tuple[str, ...]:
     if not isinstance(value, list):
         raise TypeError("a list is wanted")
-    return tuple(map(str, value))
+    return tuple(whole_text(str(one)) for one in value)
 
 
 def _problems(value: Any) -> tuple[errors.Problem, ...]:
-    return tuple(errors.Problem(int(line), int(column), str(text)) for line, column, text in value)
+    return tuple(
+        errors.Problem(int(line), int(column), whole_text(str(text)))
+        for line, column, text in value
+    )
 
 
-_TEXT = _Field("", str, str)
+def _text(value: Any) -> str:
+    return whole_text(str(value))
+
+
+_TEXT = _Field("", _text, str)
 _NUMBER = _Field(0, int, int)
 _TEXTS = _Field((), _texts, list)
 _PATH = _Field(None, Path, str)
@@ -83,7 +91,7 @@ _FIELDS: dict[type[errors.DcfError], Mapping[str, _Field]] = {
 
 def to_problem(error: errors.DcfError, request_id: str = "") -> bytes:
     """``error`` as a problem document."""
-    return json.dumps(problem_members(error, request_id), ensure_ascii=False).encode()
+    return json_bytes(problem_members(error, request_id))
 
 
 def problem_members(error: errors.DcfError, request_id: str = "") -> dict[str, Any]:
@@ -126,7 +134,7 @@ def error_of(members: Mapping[str, Any]) -> errors.DcfError:
 
     A class that is not known here, from a newer gateway, gives a CallError that tells the status.
     """
-    detail = str(members.get("detail", ""))
+    detail = _text(members.get("detail", ""))
     kind = getattr(errors, str(members.get("error")), None)
     if not (isinstance(kind, type) and issubclass(kind, errors.DcfError)):
         return errors.CallError(f"HTTP {members.get('status')}: {detail}")

@@ -7,9 +7,9 @@ import re
 LONGEST = 128
 """Characters of an id that a caller may give."""
 
-USABLE = f"[ -~]{{1,{LONGEST}}}"
-"""What an id must match that a caller gives: printable ASCII, which is the same text in a header,
-in a log and in JSON."""
+USABLE = "[!-~]+"
+"""The characters of such an id: visible ASCII, which is the same text in a header, in a log and in
+JSON."""
 
 _USABLE = re.compile(USABLE.encode())
 
@@ -19,7 +19,7 @@ _COUNT = itertools.count(1)
 
 def is_usable(given: bytes) -> bool:
     """Return whether an id that a caller gave becomes the call's."""
-    return _USABLE.fullmatch(given) is not None
+    return len(given) <= LONGEST and _USABLE.fullmatch(given) is not None
 
 
 def new_request_id() -> bytes:

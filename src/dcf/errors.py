@@ -57,7 +57,8 @@
     └── CallError                   one call went wrong; the replica lives on unless said otherwise
         ├── BadRequest              a request that cannot be passed on
         │   ├── PathUnknown         there is nothing at this path
-        │   └── MethodNotAllowed    not with this method
+        │   ├── MethodNotAllowed    not with this method
+        │   └── PreflightRefused    a browser asks whether a page of elsewhere may call
         ├── BodyTooLarge            a body over the limit
         ├── BodyTooSlow             a body that arrives more slowly than it must
         ├── HandlerRaised           the handler raised
@@ -388,6 +389,10 @@ class PathUnknown(BadRequest):
 
 class MethodNotAllowed(BadRequest):
     """What is at this path does not take this method."""
+
+
+class PreflightRefused(BadRequest):
+    """A CORS preflight for a function whose handler does not answer preflights."""
 
 
 class BodyTooLarge(CallError):

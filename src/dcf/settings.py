@@ -213,6 +213,9 @@ class WatcherSettings:
             whole, so that much memory is what one client can take.
         ping: Seconds between two pings on a WebSocket, and in which its client must have answered
             the one before. 20: less than the minute after which routers forget a quiet connection.
+        preflight: Whether the handler answers CORS preflights itself. Otherwise the watcher refuses
+            them: a handler that answers every method alike must not run because a page of
+            elsewhere asks whether it may call.
         log_level: Least level of the watcher's own lines in the log.
         request_ids: Whether replies carry their call's id. A gateway's Envoy writes it in any case,
             and has less work with a reply that does not.
@@ -251,6 +254,7 @@ class WatcherSettings:
     body_grace: float = 10.0
     max_message: int = 64 * 1024**2
     ping: float = 20.0
+    preflight: bool = False
     log_level: str = "INFO"
     request_ids: bool = True
     log_failure: bool = False

@@ -46,13 +46,13 @@ def echo(plane: Plane, launch) -> Plane:
 
 
 def test_a_call_and_its_line_in_the_log(echo):
-    status, headers, body = echo.call("/function/echo/a/b?wait=0", b"hello", x_request_id="my own")
+    status, headers, body = echo.call("/function/echo/a/b?wait=0", b"hello", x_request_id="my-own")
     assert (status, body) == (200, b"hello")
-    assert headers["x-request-id"] == "my own"
+    assert headers["x-request-id"] == "my-own"
     assert "handler" in headers["server-timing"]
     assert not [name for name in headers if name.startswith("x-envoy") or name == "server"]
     [line] = echo.access_log(1)
-    expected = {"function": "echo", "revision": "7", "status": 200, "request_id": "my own"}
+    expected = {"function": "echo", "revision": "7", "status": 200, "request_id": "my-own"}
     assert expected.items() <= line.items()
     assert line["path"] == "/function/echo/a/b"
     assert line["ms"] >= 0
@@ -79,6 +79,34 @@ def test_every_reply_tells_its_time(echo, short_dir):
 
 def test_a_request_id_is_made(echo):
     assert len(echo.call("/function/echo")[1]["x-request-id"]) == 36
+
+
+USABLE = ["a", "my-own", "x" * 128, 'a"quote"\\{}', "a,b"]
+UNUSABLE = [
+    "two words",
+    "x" * 129,
+    "x" * 9000,
+    "caf\xe9",
+    "caf\u00c3\u00a9",
+    "\xff\xfe",
+    "a\tb",
+    "",
+]
+
+
+@pytest.mark.parametrize("given", [*USABLE, *UNUSABLE])
+def test_a_call_has_one_id_wherever_it_is_told(echo, given):
+    """In the reply, to the handler, and in the log; also when the call is held or refused."""
+    known = set()
+    for path in ("/function/echo/headers?wait=0", "/function/nobody", "/system/info"):
+        status, headers, body = echo.call(path, x_request_id=given)
+        told = json.loads(body).get("x-request-id" if status == 200 else "request_id")
+        assert headers["x-request-id"] == told
+        assert (told == given) if given in USABLE else len(told) == 36
+        known.add(told)
+    assert {line["request_id"] for line in echo.access_log(3)} == known
+    [asked] = echo.asked
+    assert asked.headers["x-request-id"] in known
 
 
 @pytest.mark.skipif(not shutil.which("curl"), reason="curl speaks HTTP/2 here")

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -90,6 +90,12 @@ class Echo:
             self.seen.append(seen)
             call.outcome = encode(body)
             asyncio.get_running_loop().call_soon(self._desk.answered, call)
+
+    def reclaim(self, most: int, wanted: Callable[[Call], bool]) -> list[Call]:
+        return []
+
+    def waiting(self) -> int:
+        return 0
 
     def cancel(self, call: Call) -> None: ...
 

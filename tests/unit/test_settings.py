@@ -45,6 +45,7 @@ def test_the_watchers_defaults():
         "log_failure": False,
         "call_table": "",
         "replay": 1024**2,
+        "preflight": False,
         "lifeline": False,
         "memory_limit": 0,
         "cgroups": "",

@@ -145,7 +145,7 @@ class Workshop:
         spec, place = staged.located.spec, staged.place
         limits = {
             name: value
-            for name in ("timeout", "idle_timeout", "concurrency", "queue")
+            for name in ("timeout", "idle_timeout", "concurrency", "queue", "preflight")
             if (value := getattr(spec, name)) is not None
         }
         settings = replace(

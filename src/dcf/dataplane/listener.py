@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dcf.dataplane import grpc
+from dcf.dataplane.call_ids import usable_ids
 from dcf.dataplane.cors import allowed_origins, cors_filter, cors_policies, foreign_page
 from dcf.dataplane.deadlines import deadline_filter, with_deadline
 from dcf.dataplane.keys import key_filter
@@ -148,6 +149,7 @@ def _http(settings: DataplaneSettings, *, public: bool) -> dict[str, Any]:
         "normalize_path": True,
         "always_set_request_id_in_response": True,
         **request_ids(),
+        "early_header_mutation_extensions": [usable_ids()],
         "server_header_transformation": "PASS_THROUGH",
         "local_reply_config": {
             "mappers": [*(grpc.mappers() if public else ()), *local_replies()["mappers"]]

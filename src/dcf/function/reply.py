@@ -16,7 +16,11 @@ from dcf.protocol import http
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*")
-_FRAMING = frozenset({"content-length", "transfer-encoding", "connection"})
+_OF_THE_CONNECTION = frozenset({
+    "connection", "content-length", "keep-alive", "proxy-connection", "te", "trailer",
+    "transfer-encoding", "upgrade",
+})  # fmt: skip
+"""Headers by which a server frames a reply and keeps its connection (RFC 9110, 7.6.1)."""
 
 
 class Kind(Enum):
@@ -30,6 +34,7 @@ class Kind(Enum):
     """A dict or a list."""
 
 
+_REQUEST_ID = http.REQUEST_ID.encode()
 _KINDS = {http.TEXT: Kind.TEXT, http.JSON: Kind.JSON}
 
 
@@ -151,15 +156,36 @@ def _encode_reply(reply: Reply) -> Encoded:
         raise UnsupportedReply(f"the status of a Reply is {status!r}, not 200 to 599")
     content_type = _header("content-type", reply.content_type or fitting)[1]
     headers = tuple(_header(name, value) for name, value in reply.headers.items())
-    return Encoded(body, content_type, status, headers)
+    # A call has one id, the caller's or the server's: a handler that passes on another server's
+    # headers does not change it.
+    headers = tuple(header for header in headers if header[0] != _REQUEST_ID)
+    return Encoded(body, content_type, int(status), headers)
 
 
 def _header(name: object, value: object) -> tuple[bytes, bytes]:
-    if not isinstance(name, str) or not _TOKEN.fullmatch(name) or name.lower() in _FRAMING:
-        raise UnsupportedReply(f"{name!r} cannot be a header of a Reply")
+    if not isinstance(name, str) or not _TOKEN.fullmatch(name):
+        raise UnsupportedReply(
+            f"{name!r:.200} cannot be a header of a Reply: expected letters, digits and hyphens"
+        )
+    if name.lower() in _OF_THE_CONNECTION:
+        raise UnsupportedReply(f"{name!r} cannot be a header of a Reply: the server sets it")
     if not isinstance(value, str) or not _VALUE.fullmatch(value):
-        raise UnsupportedReply(f"the header {name} of a Reply has the value {value!r}")
-    return name.lower().encode(), value.encode("utf-8")
+        raise UnsupportedReply(
+            f"the header {name} of a Reply: expected a str without control characters,"
+            f" got {value!r:.200}"
+        )
+    return name.lower().encode(), _in_utf8(value, f"the header {name} of a Reply")
+
+
+def _in_utf8(text: str, what: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        found = text[error.start]
+        raise UnsupportedReply(
+            f"{what}: expected text, got {found!r} at position {error.start}, which is half of a"
+            " character (a surrogate)"
+        ) from error
 
 
 def _encode_body(value: Any) -> tuple[bytes | Iterator[Any] | AsyncIterator[Any], str]:
@@ -167,7 +193,7 @@ def _encode_body(value: Any) -> tuple[bytes | Iterator[Any] | AsyncIterator[Any]
         case bytes() | bytearray() | memoryview():
             return bytes(value), http.BINARY
         case str():
-            return value.encode("utf-8", "surrogateescape"), http.TEXT
+            return _text(value), http.TEXT
         case dict() | list():
             return _json(value), http.JSON
     if _is(value, "PIL.Image", "Image"):
@@ -190,6 +216,14 @@ def _encode_body(value: Any) -> tuple[bytes | Iterator[Any] | AsyncIterator[Any]
         f"the handler returned {found} (allowed: bytes, str, dict, list, a PIL image,"
         " a NumPy array, Reply, or a generator of these)"
     )
+
+
+def _text(value: str) -> bytes:
+    try:
+        # What os.fsdecode made of bytes that are not UTF-8 becomes these bytes again.
+        return value.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return _in_utf8(value, "the reply")
 
 
 def _is(value: Any, module: str, name: str) -> bool:

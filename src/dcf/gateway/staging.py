@@ -127,7 +127,7 @@ class Stager:
     def _settings_of(self, spec: FunctionSpec, replica: ReplicaId) -> WatcherSettings:
         given = {
             name: value
-            for name in ("timeout", "idle_timeout", "concurrency", "queue")
+            for name in ("timeout", "idle_timeout", "concurrency", "queue", "preflight")
             if (value := getattr(spec, name)) is not None
         }
         return replace(

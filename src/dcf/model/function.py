@@ -55,6 +55,7 @@ class FunctionSpec:
         idle_timeout: Seconds that a stream may stand still; None takes the watcher's default.
         concurrency: Calls at a time in one replica; None lets the handler's kind decide.
         queue: Calls that may wait for a slot in one replica; None takes the watcher's default.
+        preflight: Whether the handler answers CORS preflights.
         environment: Variables for the handler.
         environment_file: Files with variables, relative to config.yaml.
         secrets: Names of files in the user's secrets folder.
@@ -79,6 +80,7 @@ class FunctionSpec:
     idle_timeout: float | None = None
     concurrency: int | None = None
     queue: int | None = None
+    preflight: bool = False
     environment: Mapping[str, str] = field(default_factory=dict)
     environment_file: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()

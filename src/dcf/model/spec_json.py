@@ -152,6 +152,12 @@ def _whole(least: int) -> Reader:
     return read
 
 
+def _flag(where: str, value: object) -> bool:
+    if not isinstance(value, bool):
+        raise SpecInvalid(f"{where}: expected true or false")
+    return value
+
+
 def _python(where: str, value: object) -> str | None:
     return None if value is None else str(_version(where, value))
 
@@ -175,7 +181,7 @@ def _pairs(where: str, value: object) -> tuple[tuple[str, str], ...]:
         raise SpecInvalid(f"{where}: a list of pairs is wanted")
     if not all(isinstance(pair, list) and [*map(type, pair)] == [str, str] for pair in value):
         raise SpecInvalid(f"{where}: a list of pairs of texts is wanted")
-    return tuple((name, content) for name, content in value)
+    return tuple((_text(where, name), _text(where, content)) for name, content in value)
 
 
 def _mapping(key: Reader) -> Reader:
@@ -229,6 +235,7 @@ _SPEC: dict[str, Reader] = {
     "idle_timeout": _fraction,
     "concurrency": _whole(1),
     "queue": _whole(0),
+    "preflight": _flag,
     "environment": _mapping(
         _matching(_VARIABLE, "a variable's name that does not start with DCF_")
     ),

@@ -29,6 +29,7 @@ from dcf.project.kinds import (
     PythonVersion,
     RuntimeName,
     Text,
+    TruthValue,
 )
 from dcf.project.nodes import Faults
 from dcf.project.sections import (
@@ -222,6 +223,13 @@ FUNCTION = Section(
         Field("idle_timeout", DURATION, "Longest time that a stream may stand still."),
         Field("concurrency", AT_LEAST_ONE, "Calls at a time in one replica."),
         Field("queue", NOT_NEGATIVE, "Calls that may wait for their turn in one replica."),
+        Field(
+            "preflight",
+            TruthValue(),
+            "Whether the handler answers CORS preflights. False refuses them unless a gateway "
+            "answers them by its option --cors.",
+            default=False,
+        ),
         Field("scaling", _SCALING, "How many replicas a gateway keeps."),
     ),
     _check_function,

@@ -82,6 +82,24 @@ _SCALAR_KINDS = frozenset({"int", "float", "bool", "time"})
 
 
 @dataclass(frozen=True, slots=True)
+class TruthValue:
+    """True or false."""
+
+    def read(self, node: Node, where: str, faults: Faults) -> bool | None:
+        """Return the value; ``yes`` and ``on`` are true in YAML 1.1."""
+        if is_unset(node):
+            return None
+        if kind_of(node) == "bool":
+            return node.value.lower() in {"true", "yes", "on"}
+        faults.add(node, f"{where}: expected true or false, got {found(node)}")
+        return None
+
+    def schema(self) -> Schema:
+        """Return true, false or nothing."""
+        return {"enum": [True, False, "", None]}
+
+
+@dataclass(frozen=True, slots=True)
 class RuntimeName:
     """The name of a runtime."""
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from dcf import errors
 from dcf.protocol.status import status_of
+from dcf.protocol.text import json_bytes, whole_text
 
 _TITLES: dict[type[errors.DcfError], str] = {
     errors.DcfError: "The gateway cannot do this",
@@ -51,14 +52,21 @@ class _Field:
 def _texts(value: Any) -> tuple[str, ...]:
     if not isinstance(value, list):
         raise TypeError("a list is wanted")
-    return tuple(map(str, value))
+    return tuple(whole_text(str(one)) for one in value)
 
 
 def _problems(value: Any) -> tuple[errors.Problem, ...]:
-    return tuple(errors.Problem(int(line), int(column), str(text)) for line, column, text in value)
+    return tuple(
+        errors.Problem(int(line), int(column), whole_text(str(text)))
+        for line, column, text in value
+    )
 
 
-_TEXT = _Field("", str, str)
+def _text(value: Any) -> str:
+    return whole_text(str(value))
+
+
+_TEXT = _Field("", _text, str)
 _NUMBER = _Field(0, int, int)
 _TEXTS = _Field((), _texts, list)
 _PATH = _Field(None, Path, str)
@@ -83,12 +91,8 @@ _FIELDS: dict[type[errors.DcfError], Mapping[str, _Field]] = {
 
 
 def to_problem(error: errors.DcfError, request_id: str = "") -> bytes:
-    """``error`` as a problem document.
-
-    Half of a surrogate pair, which UTF-8 cannot encode, becomes a question mark.
-    """
-    text = json.dumps(problem_members(error, request_id), ensure_ascii=False)
-    return text.encode(errors="replace")
+    """``error`` as a problem document."""
+    return json_bytes(problem_members(error, request_id))
 
 
 def problem_members(error: errors.DcfError, request_id: str = "") -> dict[str, Any]:
@@ -131,7 +135,7 @@ def error_of(members: Mapping[str, Any]) -> errors.DcfError:
 
     A class that is not known here, from a newer gateway, gives a CallError that tells the status.
     """
-    detail = str(members.get("detail", ""))
+    detail = _text(members.get("detail", ""))
     kind = getattr(errors, str(members.get("error")), None)
     if not (isinstance(kind, type) and issubclass(kind, errors.DcfError)):
         return errors.CallError(f"HTTP {members.get('status')}: {detail}")

@@ -11,6 +11,7 @@ from typing import Any
 
 from dcf.model.status import FunctionStatus
 from dcf.protocol.gateway import function_of, members_of
+from dcf.protocol.text import json_bytes
 
 
 class ProgressKind(StrEnum):
@@ -78,7 +79,7 @@ class Progress:
         if self.function is not None:
             found["function"] = members_of(self.function)
         kept = {name: value for name, value in found.items() if value}
-        return json.dumps(kept, ensure_ascii=False).encode(errors="replace") + b"\n"
+        return json_bytes(kept) + b"\n"
 
     @classmethod
     def from_line(cls, line: bytes) -> Progress:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from dcf import errors
 from dcf.model.replica import ReplicaState
+from dcf.protocol.text import whole_text
 
 _START_ERRORS = {
     kind.__name__: kind
@@ -65,13 +66,13 @@ class Report:
         members = json.loads(line)
         if not isinstance(members, dict):
             raise ValueError(f"{line!r:.80} is no report")  # noqa: TRY004  one error for all
-        return cls(
-            state=ReplicaState(str(members.get("state"))),
-            endpoint=members.get("endpoint", ""),
-            error=members.get("error", ""),
-            detail=members.get("detail", ""),
-            traceback=members.get("traceback", ""),
-        )
+        texts = {
+            # The catalog cannot store half of a character, nor can a document hold it.
+            name: whole_text(value) if isinstance(value, str) else value
+            for name in ("endpoint", "error", "detail", "traceback")
+            if (value := members.get(name)) is not None
+        }
+        return cls(state=ReplicaState(str(members.get("state"))), **texts)
 
     @classmethod
     def failed(cls, error: errors.StartError) -> Report:

@@ -18,6 +18,7 @@ from typing import Any
 from dcf import errors
 from dcf.protocol.problem import error_of, problem_members
 from dcf.protocol.status import status_of
+from dcf.protocol.text import json_bytes
 
 SUBPROTOCOL = "dcf.v1"
 """``Sec-WebSocket-Protocol`` of clients that know the words."""
@@ -119,9 +120,7 @@ def failure_word(failure: Failure, request_id: str = "") -> str:
     """An error as a word: a problem document (RFC 9457) and whether it ends the stream."""
     members = {"dcf": "error", "final": failure.final}
     problem = problem_members(failure.error, request_id)
-    text = json.dumps({**members, "problem": problem}, ensure_ascii=False)
-    # Half of a surrogate pair, which UTF-8 cannot encode, becomes a question mark.
-    return text.encode(errors="replace").decode()
+    return json_bytes({**members, "problem": problem}).decode()
 
 
 def read_word(text: str) -> Failure | None:

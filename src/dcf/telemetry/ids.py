@@ -2,9 +2,24 @@
 
 import itertools
 import os
+import re
+
+LONGEST = 128
+"""Characters of an id that a caller may give."""
+
+USABLE = "[!-~]+"
+"""The characters of such an id: visible ASCII, which is the same text in a header, in a log and in
+JSON."""
+
+_USABLE = re.compile(USABLE.encode())
 
 _PROCESS = os.urandom(6).hex().encode()
 _COUNT = itertools.count(1)
+
+
+def is_usable(given: bytes) -> bool:
+    """Return whether an id that a caller gave becomes the call's."""
+    return len(given) <= LONGEST and _USABLE.fullmatch(given) is not None
 
 
 def new_request_id() -> bytes:

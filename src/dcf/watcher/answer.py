@@ -16,6 +16,7 @@ from dcf.function.reply import Encoded
 from dcf.protocol import http
 from dcf.protocol.problem import to_problem
 from dcf.protocol.status import status_of
+from dcf.telemetry.ids import is_usable, new_request_id
 from dcf.watcher.call import Call
 
 Headers = list[tuple[bytes, bytes]]
@@ -69,7 +70,8 @@ def refusal(error: DcfError, call: Call | None, headers: Headers) -> tuple[int, 
         log_failure(error, call)
         found.append((_SERVER_TIMING, call.timing()))
     else:
-        request_id = dict(headers).get(_REQUEST_ID, b"").decode("latin-1")
+        given = dict(headers).get(_REQUEST_ID, b"")
+        request_id = (given if is_usable(given) else new_request_id()).decode("ascii")
     if call is None or call.request_id:
         found.append((_REQUEST_ID, request_id.encode("latin-1")))
     if isinstance(error, Overloaded | NotReady):

@@ -173,9 +173,10 @@ class App:
         headers = headers_of(call, outcome)
         if self.desk.closing or call.last:
             headers.append((b"connection", b"close"))
-        if isinstance(outcome.body, bytes):
-            await _send_whole(outcome.status, headers, outcome.body, send)
-        elif call.pipe is not None:
+        if call.pipe is None:
+            body = outcome.body if isinstance(outcome.body, bytes) else None
+            await _send_whole(outcome.status, headers, body, send)
+        else:
             self._watch_client(call)
             start = {"type": "http.response.start", "status": outcome.status, "headers": headers}
             await send(start)
@@ -229,10 +230,15 @@ async def _until_gone(call: Call, receive: Receive) -> None:
         call.end(CallError("the client went away"))
 
 
-async def _send_whole(status: int, headers: Headers, body: bytes, send: Send) -> None:
-    headers.append((b"content-length", b"%d" % len(body)))
+async def _send_whole(status: int, headers: Headers, body: bytes | None, send: Send) -> None:
+    """Sends a reply with all that its handler gave; :class:`ReplyCycle` knows what of it goes out.
+
+    None stands for a generator that was closed unsent, of which no length is known.
+    """
+    if body is not None:
+        headers.append((b"content-length", b"%d" % len(body)))
     await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    await send({"type": "http.response.body", "body": body or b""})
 
 
 async def _refuse(error: DcfError, scope: Message, call: Call | None, send: Send) -> None:

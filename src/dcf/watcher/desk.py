@@ -26,7 +26,8 @@ from dcf.protocol import http
 from dcf.protocol.call_table import EarlierAttempt
 from dcf.protocol.stream import JSON_LINES_TOO, wanted_form
 from dcf.settings import WatcherSettings
-from dcf.telemetry.ids import new_request_id
+from dcf.telemetry.ids import is_usable, new_request_id
+from dcf.watcher import methods
 from dcf.watcher.answer import ATTEMPT, Headers, attempt_of
 from dcf.watcher.attempts import Attempts
 from dcf.watcher.body_budget import BodyBudget
@@ -47,7 +48,6 @@ _LINES = re.compile(
     rb"(?i:%b)\s*(;.*)?" % b"|".join(re.escape(kind.encode()) for kind in JSON_LINES_TOO)
 )
 _USABLE_MS = re.compile(rb"[0-9]{1,12}")
-_USABLE_ID = re.compile(rb"[!-~]{1,128}")
 
 
 class Desk:
@@ -127,19 +127,22 @@ class Desk:
         Raises:
             BodyTooLarge: By its ``Content-Length``.
             FunctionNotFound: When it is for another function.
+            MethodNotAllowed, PreflightRefused: When its method keeps it from the handler.
             NotReady: When there is no handler yet, or the replica drains and another one takes the
                 call.
             Overloaded: When the queue is full.
             ReplicaLost: When the call had begun in a replica that is lost.
         """
         now, settings = time.monotonic(), self._settings
+        if method in methods.SPECIAL:
+            methods.check(method, headers, preflight=settings.preflight)
         request_id, accept, content_type, ends = b"", b"", b"", math.inf
         last = chunked = held = False
         attempt = 0
         for name, value in headers:
             if name not in _LOOKED_AT:
                 continue
-            if name == _REQUEST_ID and _USABLE_ID.fullmatch(value):
+            if name == _REQUEST_ID and is_usable(value):
                 request_id = value
             elif name == _DEADLINE_MS and _USABLE_MS.fullmatch(value):
                 ends = now + int(value) / 1000

@@ -17,13 +17,10 @@ import logging
 from typing import Any, cast
 from urllib.parse import unquote
 
-from uvicorn.protocols.http.httptools_impl import (
-    STATUS_LINE,
-    HttpToolsProtocol,
-    RequestResponseCycle,
-)
+import httptools
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from dcf.errors import BodyTooLarge, CallError, DcfError
+from dcf.errors import BadRequest, BodyTooLarge, CallError, DcfError
 from dcf.function.reply import Encoded
 from dcf.protocol import http
 from dcf.watcher.answer import Headers, headers_of, refusal
@@ -31,14 +28,9 @@ from dcf.watcher.app import INTERIM, App, Send
 from dcf.watcher.call import Call, Message, Receive
 from dcf.watcher.uploads import Chunks, Lines
 from dcf.watcher.websocket import WebSocket
+from dcf.watcher.writing import ReplyCycle, whole_reply
 
 logger = logging.getLogger("dcf.watcher")
-
-WORTH_JOINING = 64 * 1024
-"""Bytes of a body up to which copying it behind its head is cheaper than a second write."""
-
-WITHOUT_BODY = frozenset({204, 304})
-"""Statuses whose replies have no body (RFC 9110, 6.4.1)."""
 
 
 def _nothing() -> None:
@@ -83,6 +75,8 @@ class Exchange:
 class DirectProtocol(HttpToolsProtocol):
     """One connection."""
 
+    cycle: Any  # uvicorn's, or an Exchange in its place
+
     def __init__(self, *args: Any, app: App, **kwargs: Any) -> None:
         """A connection to come.
 
@@ -98,6 +92,8 @@ class DirectProtocol(HttpToolsProtocol):
         self.ws_protocol_class = WebSocket
         self._parts: list[bytes] | None = None
         """Of the body, while nothing speaks against the direct way; else None."""
+        self._due: Exchange | ReplyCycle | None = None
+        """The request whose reply comes next on the connection; others may be behind it."""
         self._quiet_since = 0.0
         self._clock: asyncio.TimerHandle | None = None
 
@@ -111,8 +107,7 @@ class DirectProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Its head is there."""
-        before: RequestResponseCycle | None = self.cycle
-        parser = self.parser
+        before, parser = self.cycle, self.parser
         if (
             (before is None or before.response_complete)
             and not self.expect_100_continue
@@ -155,16 +150,34 @@ class DirectProtocol(HttpToolsProtocol):
         """The client is gone, or this end has closed the connection."""
         super().connection_lost(exc)
         self._stop_clock()
-        exchange: object = self.cycle
-        if isinstance(exchange, Exchange) and exchange.call and not exchange.response_complete:
-            exchange.call.end(CallError("the client went away"))
+        due = self._due
+        if due is None or due.response_complete:
+            return
+        due.disconnected = True
+        due.message_event.set()
+        if isinstance(due, Exchange) and due.call:
+            due.call.end(CallError("the client went away"))
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is not HTTP, and close the connection.
+
+        Behind a request whose reply is still to come the refusal would be taken for that reply.
+        """
+        due = self._due
+        if isinstance(due, ReplyCycle) and due is self.cycle and due.more_body:
+            may_answer = not due.response_started
+        else:
+            may_answer = due is None or due.response_complete
+        if may_answer:
+            reply = refusal(BadRequest(msg), None, self.headers or [])
+            self.transport.write(b"".join(whole_reply(*reply, head=False, last=True)))
+        self.transport.close()
 
     def handle_websocket_upgrade(self) -> None:
         """Leaves the connection to a WebSocket, if the request is one for that."""
         self.connections.discard(self)
         self._stop_clock()
-        before: RequestResponseCycle | None = self.cycle
-        if before is not None and not before.response_complete:
+        if self.cycle is not None and not self.cycle.response_complete:
             # Behind a call that is not answered yet: no client that means well does this.
             self.transport.close()
             return
@@ -205,24 +218,63 @@ class DirectProtocol(HttpToolsProtocol):
 
     def _by_asgi(self, parts: list[bytes]) -> None:
         """Leaves a request to uvicorn, as if it had come there from its first byte."""
-        url, headers, expect = self.url, self.headers, self.expect_100_continue
-        super().on_message_begin()
-        cast("Any", self.scope)[INTERIM] = self._interim
-        self.url, self.expect_100_continue = url, expect
-        self.headers += headers  # the scope has this list
-        super().on_headers_complete()
+        parser, before = self.parser, self.cycle
+        method, version = parser.get_method().decode("ascii"), parser.get_http_version()
+        upgrade = parser.should_upgrade()
+        if upgrade and self._should_upgrade():
+            return  # to :meth:`handle_websocket_upgrade`, which the parser's end leads to
+        path, query = _target(method, self.url)
+        scope = {
+            "type": "http",
+            "method": method,
+            "path": path,
+            "query_string": query,
+            "http_version": version,
+            "headers": self.headers,
+            INTERIM: self._interim,
+        }
+        self.cycle = self._cycle(
+            scope,
+            expects=self.expect_100_continue,
+            # What comes behind a request to change over is no HTTP.
+            keep_alive=version == "1.1" and parser.should_keep_alive() and not upgrade,
+        )
+        if before is None or before.response_complete:
+            self._start_asgi_task(self.cycle, self.app)
+        else:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((self.cycle, self.app))
         for part in parts:
             super().on_body(part)
 
+    def _cycle(self, scope: Message, *, expects: bool, keep_alive: bool) -> ReplyCycle:
+        return ReplyCycle(
+            scope=cast("Any", scope),
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=False,
+            default_headers=[],
+            message_event=asyncio.Event(),
+            expect_100_continue=expects,
+            keep_alive=keep_alive,
+            on_response=self.on_response_complete,
+        )
+
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        self._due = cycle
+        super()._start_asgi_task(cycle, app)
+
     def _begin(self, body: bytes) -> None:
-        exchange = Exchange(self)
-        self.cycle = exchange  # type: ignore[assignment]  # all of it that uvicorn looks at
-        path, _, query = self.url.partition(b"?")
-        text = path.decode("ascii", "replace")
+        exchange = self._due = Exchange(self)
+        self.cycle = exchange
+        method = self.parser.get_method().decode("ascii")
+        path, query = _target(method, self.url)
         try:
             call = self._desk.admit(
-                self.parser.get_method().decode("ascii"),
-                unquote(text) if "%" in text else text,
+                method,
+                path,
                 query,
                 self.headers,
                 settled=exchange.settled,
@@ -269,9 +321,9 @@ class DirectProtocol(HttpToolsProtocol):
                 self._stream(exchange, call)
             else:
                 self._desk.release(call)
-                if isinstance(outcome, Encoded) and isinstance(outcome.body, bytes):
-                    headers = headers_of(call, outcome)
-                    self._write(exchange, outcome.status, headers, outcome.body)
+                if isinstance(outcome, Encoded):
+                    body = outcome.body if isinstance(outcome.body, bytes) else None
+                    self._write(exchange, outcome.status, headers_of(call, outcome), body)
                 else:
                     error = outcome if isinstance(outcome, DcfError) else CallError("no outcome")
                     self._write(exchange, *refusal(error, call, []))
@@ -279,22 +331,11 @@ class DirectProtocol(HttpToolsProtocol):
             logger.exception("a reply could not be sent")
             self.transport.close()
 
-    def _write(self, exchange: Exchange, status: int, headers: Headers, body: bytes) -> None:
+    def _write(self, exchange: Exchange, status: int, headers: Headers, body: bytes | None) -> None:
         """Sends a whole reply. Its headers are our own, or were checked when it was encoded."""
         last = self._desk.closing or not exchange.keep_alive
-        parts = [STATUS_LINE[status]]
-        parts += [b"%b: %b\r\n" % header for header in headers]
-        if last:
-            parts.append(b"connection: close\r\n")
-        if status in WITHOUT_BODY:
-            parts.append(b"\r\n")
-        else:
-            parts.append(b"content-length: %d\r\n\r\n" % len(body))
-            if len(body) > WORTH_JOINING:
-                self.transport.write(b"".join(parts))
-                parts = []
-            parts.append(body)
-        self.transport.write(b"".join(parts))
+        for piece in whole_reply(status, headers, body, head=False, last=last):
+            self.transport.write(piece)
         exchange.response_complete = True
         if last:
             self.transport.close()
@@ -310,21 +351,26 @@ class DirectProtocol(HttpToolsProtocol):
             finally:
                 self._desk.release(call)
 
-        cycle = RequestResponseCycle(
-            # All that it looks at; at the headers in older versions alone.
-            scope=cast("Any", {"type": "http", "method": call.request.method, "headers": []}),
-            transport=self.transport,
-            flow=self.flow,
-            logger=self.logger,
-            access_logger=self.access_logger,
-            access_log=False,
-            default_headers=[],
-            message_event=asyncio.Event(),
-            expect_100_continue=False,
-            keep_alive=exchange.keep_alive,
-            on_response=self.on_response_complete,
-        )
-        self.cycle = cycle
-        task = self.loop.create_task(cycle.run_asgi(cast("Any", go_on)))
-        task.add_done_callback(self.tasks.discard)
-        self.tasks.add(task)
+        # All that it looks at.
+        scope = {"type": "http", "method": call.request.method, "http_version": "1.1"}
+        cycle = self._cycle(scope, expects=False, keep_alive=exchange.keep_alive)
+        if self.cycle is exchange:
+            self.cycle = cycle  # else the body of a request behind it is still on its way
+        self._start_asgi_task(cycle, go_on)
+
+
+def _target(method: str, url: bytes) -> tuple[str, bytes]:
+    """Return path and query of a request's target.
+
+    Raises:
+        HttpParserInvalidURLError: When it is neither a path nor a URL.
+    """
+    if url.startswith(b"/"):
+        path, _, query = url.partition(b"?")
+    elif method == "CONNECT":
+        path, query = url, b""  # a host and a port
+    else:
+        parsed = httptools.parse_url(url)
+        path, query = parsed.path or b"/", parsed.query or b""
+    text = path.decode("ascii", "replace")
+    return unquote(text) if "%" in text else text, query

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 import re
 from typing import Any, Protocol
 
@@ -12,6 +11,7 @@ from dcf.function.request import Request
 from dcf.protocol import http, stream
 from dcf.protocol.problem import problem_members
 from dcf.protocol.stream import Failure
+from dcf.protocol.text import json_bytes
 from dcf.watcher.frames import BINARY, TEXT, frame
 
 _LINE_END = re.compile(rb"\r\n|\r|\n")
@@ -60,13 +60,13 @@ class Lines:
         if kind is Kind.JSON:
             return data + b"\n"
         try:
-            return _json(data.decode()) + b"\n"
+            return json_bytes(data.decode()) + b"\n"
         except UnicodeDecodeError:
-            return _json(_in_ascii(data)) + b"\n"
+            return json_bytes(_in_ascii(data)) + b"\n"
 
     def failure(self, failure: Failure, request_id: str) -> bytes:
         """A line with the problem document as its member ``error``."""
-        return _json({"error": problem_members(failure.error, request_id)}) + b"\n"
+        return json_bytes({"error": problem_members(failure.error, request_id)}) + b"\n"
 
     def end(self) -> bytes:
         """Nothing: the body's own end is one."""
@@ -82,12 +82,12 @@ class Events:
         try:
             data.decode()
         except UnicodeDecodeError:
-            data = _json(_in_ascii(data))
+            data = json_bytes(_in_ascii(data))
         return _event(data)
 
     def failure(self, failure: Failure, request_id: str) -> bytes:
         """An event of the type ``error`` with the problem document."""
-        return b"event: error\n" + _event(_json(problem_members(failure.error, request_id)))
+        return b"event: error\n" + _event(json_bytes(problem_members(failure.error, request_id)))
 
     def end(self) -> bytes:
         """An event of the type ``end``: a browser would connect once more without it."""
@@ -117,7 +117,7 @@ class Frames:
     def failure(self, failure: Failure, request_id: str) -> bytes:
         """A word; nothing for a client that knows none."""
         word = stream.failure_word(failure, request_id)
-        return frame(TEXT, word.encode(errors="replace")) if self._words else b""
+        return frame(TEXT, word.encode()) if self._words else b""
 
     def end(self) -> bytes:
         """A word; nothing for a client that knows none."""
@@ -164,7 +164,3 @@ def _event(data: bytes) -> bytes:
 
 def _in_ascii(data: bytes) -> dict[str, str]:
     return {"base64": base64.b64encode(data).decode("ascii")}
-
-
-def _json(value: Any) -> bytes:
-    return json.dumps(value, ensure_ascii=False).encode(errors="replace")

@@ -11,6 +11,7 @@ from websockets.server import ServerProtocol
 from dcf.errors import BadRequest, DcfError
 from dcf.protocol.stream import SUBPROTOCOL
 from dcf.watcher.answer import Headers, refusal
+from dcf.watcher.writing import whole_reply
 
 
 def accept(protocol: ServerProtocol, method: str, headers: Headers) -> Response:
@@ -37,12 +38,10 @@ def accept(protocol: ServerProtocol, method: str, headers: Headers) -> Response:
     raise BadRequest(f"this is no WebSocket handshake: {protocol.handshake_exc}")
 
 
-def refuse(error: DcfError, headers: Headers) -> bytes:
+def refuse(error: DcfError, method: str, headers: Headers) -> bytes:
     """The reply that there is no WebSocket, as for any call that is not let in."""
-    status, more, body = refusal(error, None, headers)
-    more += [(b"content-length", b"%d" % len(body)), (b"connection", b"close")]
-    head = [b"HTTP/1.1 %d %b" % (status, HTTPStatus(status).phrase.encode())]
-    return b"\r\n".join((*head, *(b"%b: %b" % each for each in more), b"", body))
+    reply = refusal(error, None, headers)
+    return b"".join(whole_reply(*reply, head=method == "HEAD", last=True))
 
 
 def select(_protocol: ServerProtocol, offered: Any) -> Any:

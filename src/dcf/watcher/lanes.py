@@ -287,6 +287,8 @@ class LoopLane:
                 if inspect.isasyncgen(values):
                     call.work()
                     await values.aclose()
+                elif inspect.isgenerator(values):
+                    values.close()
         except BaseException as error:  # cancelled, or the author's sys.exit
             failure = error
         stream.end(failure)

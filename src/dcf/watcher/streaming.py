@@ -9,6 +9,7 @@ from typing import Any
 
 from dcf.errors import BadRequest, CallError, HandlerRaised, UnsupportedReply
 from dcf.function.reply import Encoded
+from dcf.protocol.content import framing
 from dcf.protocol.stream import Failure
 from dcf.watcher.call import Call
 from dcf.watcher.forms import RAW, choose
@@ -36,15 +37,23 @@ class StreamedReply:
         self._call = call
         self._answered = answered
         self._pipe = ChunkPipe(loop)
+        self._has_content = True
         if call.form is None:
-            reply = call.outcome
-            call.form = choose(call.request, reply) if isinstance(reply, Encoded) else RAW
+            reply, call.form = call.outcome, RAW
+            if isinstance(reply, Encoded):
+                call.form = choose(call.request, reply)
+                head = call.request.method == "HEAD"
+                _, self._has_content = framing(reply.status, None, head=head)
         self._form = call.form
 
     @property
     def abandoned(self) -> bool:
-        """Whether nobody reads any more."""
-        return self._pipe.abandoned or self._call.request.cancelled
+        """Whether nobody reads any more.
+
+        So it is after the first message where the reply has no content: it tells whether the reply
+        is an error, and then the generator is closed, with nothing sent.
+        """
+        return not self._has_content or self._pipe.abandoned or self._call.request.cancelled
 
     def put(self, value: Any) -> bool:
         """Sends one value.
@@ -65,6 +74,8 @@ class StreamedReply:
                 raise value.error
         else:
             data = self._form.message(value)
+        if not self._has_content:
+            return True
         has_room = self._pipe.put(data)
         if self._call.pipe is None:
             self._open()
@@ -81,6 +92,10 @@ class StreamedReply:
         error = None if failure is None else handler_error(failure)
         if error is not None and call.pipe is None:
             call.outcome, call.answered = error, call.finished
+            self._answered(call)
+            return
+        if not self._has_content:
+            call.answered = call.finished
             self._answered(call)
             return
         call.rest()  # what is left is the reader's time

@@ -6,6 +6,8 @@ import traceback
 from pathlib import Path
 from types import FrameType
 
+from dcf.protocol.text import whole_text
+
 LIMIT = 32 * 1024
 """Characters of one traceback. An exception can carry a whole array in its message."""
 
@@ -25,9 +27,9 @@ def name_files_as(ran: str, written: str) -> None:
 
 
 def in_authors_words(text: str) -> str:
-    """``text`` with the author's paths instead of those of the copy."""
+    """``text`` with the author's paths instead of those of the copy, and whole characters."""
     ran, written = _names[0]
-    return text.replace(ran, written) if ran else text
+    return whole_text(text.replace(ran, written) if ran else text)
 
 
 def author_traceback(error: BaseException) -> str:
@@ -81,4 +83,4 @@ def type_name(error: BaseException) -> str:
     """The exception's type as its author would import it."""
     kind = type(error)
     prefix = "" if kind.__module__ in {"builtins", "__main__"} else f"{kind.__module__}."
-    return f"{prefix}{kind.__qualname__}"
+    return whole_text(f"{prefix}{kind.__qualname__}")

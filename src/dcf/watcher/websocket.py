@@ -102,7 +102,7 @@ class WebSocket(asyncio.Protocol):
             response = handshake.accept(self._protocol, method, headers)
             call = self._call = self._admit(url, headers)
         except DcfError as error:
-            self._transport.write(handshake.refuse(error, headers))
+            self._transport.write(handshake.refuse(error, method, headers))
             self._transport.close()
             return
         response.headers[http.REQUEST_ID] = call.request.request_id

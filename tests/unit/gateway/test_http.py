@@ -359,3 +359,19 @@ def test_an_error_without_a_number_of_its_own_has_its_parents(served: Served, mo
     monkeypatch.setattr(served.plane, "info", info)
 
     assert served.ask("GET", "/system/info").status == 502
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"\\ud800": 1}',
+        b'{"name": "\\ud800", "replicas": 1}',
+        b'{"name": "hello\\udfff", "replicas": 1}',
+        b'{"name": "hello", "replicas": {"a": [["\\udc00\\ud83d"]]}}',
+    ],
+)
+def test_half_of_a_character_is_the_callers_fault(served: Served, body: bytes) -> None:
+    answer = served.ask("PUT", "/system/scale-function", body)
+
+    assert answer.status == 400
+    assert "half of a character" in answer.json()["detail"]

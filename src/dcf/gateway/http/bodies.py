@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncGenerator, Collection
 from typing import Any
 
 from starlette.requests import Request
 
 from dcf.errors import BadRequest, BodyTooLarge
+from dcf.protocol.text import has_half_characters
+
+_HALF_ESCAPED = re.compile(rb"\\u[dD][89a-fA-F]")
+"""Of half of a character, alone or with its other half."""
 
 JSON_PATIENCE = 10.0
 """Seconds without a byte of a JSON body: it is sent in one go."""
@@ -93,7 +98,7 @@ async def _read(request: Request, limit: int) -> bytes:
 
 def _parsed(body: bytes) -> object:
     try:
-        return json.loads(body.decode())
+        value = json.loads(body.decode())
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
         raise BadRequest(f"the body is no JSON: {place}: {error.msg}") from error
@@ -101,6 +106,9 @@ def _parsed(body: bytes) -> object:
         raise BadRequest(f"the body is no UTF-8: byte {error.start}") from error
     except (ValueError, RecursionError) as error:
         raise BadRequest(f"the body cannot be read as JSON: {error}") from error
+    if _HALF_ESCAPED.search(body) and has_half_characters(value):
+        raise BadRequest("the body: expected text, got half of a character (a surrogate, \\ud800)")
+    return value
 
 
 class Query:

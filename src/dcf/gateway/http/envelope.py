@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 import time
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -13,14 +12,13 @@ from dcf.errors import DcfError
 from dcf.gateway.http.bodies import ClientGone
 from dcf.gateway.http.replies import as_problem
 from dcf.protocol import gateway, http
-from dcf.telemetry.ids import new_request_id
+from dcf.telemetry.ids import is_usable, new_request_id
 
 logger = logging.getLogger("dcf.gateway")
 
 GONE = 499
 """What the log says of a request whose client went away before the reply began; nginx's number."""
 
-_USABLE_ID = re.compile(rb"[!-~]{1,128}")
 _QUIET = frozenset({gateway.HEALTHZ, gateway.METRICS})
 """Asked for every few seconds by machines."""
 
@@ -63,7 +61,7 @@ class _Exchange:
         self._begun = time.monotonic()
         headers = dict(scope["headers"])
         given = headers.get(http.REQUEST_ID.encode(), b"")
-        usable = given if _USABLE_ID.fullmatch(given) else new_request_id()
+        usable = given if is_usable(given) else new_request_id()
         self.request_id = usable.decode()
         self.status = 0
         self._state = scope["state"] = {"request_id": self.request_id, "stalled": False}

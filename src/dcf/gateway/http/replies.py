@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 from collections.abc import AsyncGenerator, Coroutine
 from typing import Any, Generic, TypeVar
 
@@ -18,6 +17,7 @@ from dcf.protocol import http
 from dcf.protocol.gateway import JSON_LINES
 from dcf.protocol.problem import to_problem
 from dcf.protocol.status import status_of
+from dcf.protocol.text import json_bytes
 
 Item = TypeVar("Item")
 
@@ -28,9 +28,8 @@ def as_json(value: object, status: int = 200) -> Response:
 
 
 def encoded(value: object) -> bytes:
-    """JSON without needless spaces. What is no character, in a log's line, becomes ``?``."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    return text.encode(errors="replace")
+    """Return JSON without needless spaces."""
+    return json_bytes(value, compact=True)
 
 
 def as_problem(error: DcfError, request_id: str, headers: dict[str, str] | None = None) -> Response:

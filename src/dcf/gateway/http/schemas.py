@@ -227,6 +227,7 @@ _QUESTIONS: dict[str, Any] = {
         idle_timeout=_maybe({"type": "number", "exclusiveMinimum": 0}),
         concurrency=_maybe({"type": "integer", "minimum": 1}),
         queue=_maybe(_WHOLE),
+        preflight=_FLAG,
         environment=_PAIRS,
         environment_file=_TEXTS,
         secrets=_TEXTS,

@@ -2,11 +2,14 @@
 
 Settings are ``DCF_`` variables (``dcf.settings.WatcherSettings``). Standard output carries reports
 (``dcf.protocol.report``); everything that the handler prints goes to standard error, the log.
+
+The order matters. Nothing of the author's runs before the limits hold, and nothing of the author's
+can be imported before the watcher has imported what it needs. So this module imports only what it
+takes to set the limits.
 """
 
 from __future__ import annotations
 
-import asyncio
 import faulthandler
 import fcntl
 import os
@@ -14,21 +17,16 @@ import select
 import signal
 import sys
 import threading
-from pathlib import Path
 from typing import TextIO, cast
 
-import uvloop
-
-from dcf.errors import AddressInUse, ConfigError, ConfinementFailed
+from dcf.errors import ConfigError, ConfinementFailed, HandlerImportFailed
 from dcf.protocol.exits import WatcherExit
 from dcf.settings import WatcherSettings
 from dcf.telemetry import log
-from dcf.watcher.confinement import confine
-from dcf.watcher.host import Host
-from dcf.watcher.lanes import HANDLER_THREAD
+from dcf.watcher import interpreter
+from dcf.watcher.confinement import confine, require_room
 from dcf.watcher.life import Life
-from dcf.watcher.old_names import OldNames
-from dcf.watcher.server import listen
+from dcf.watcher.tracebacks import author_traceback, summary
 
 SWITCH_INTERVAL = 0.0005
 """Seconds after which a thread that computes in Python lets another go on. A tenth of the
@@ -54,28 +52,23 @@ def main() -> int:
     if settings.lifeline:
         _end_with_parent()
     _close_standard_input()
-    sys.meta_path.append(OldNames())
-    sys.setswitchinterval(SWITCH_INTERVAL)
     life = Life(channel)
     try:
         confine(settings)
+        from dcf.watcher import serving  # noqa: PLC0415  the limits hold for what it imports
+
+        require_room(settings)
     except ConfinementFailed as error:
         life.failed(error)
         return WatcherExit.CONFINEMENT
+    sys.setswitchinterval(SWITCH_INTERVAL)
     try:
-        listener = listen(settings.listen)
-    except AddressInUse as error:
-        life.failed(error)
-        return WatcherExit.ADDRESS
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        code = runner.run(Host(settings, life).run(listener))
-    if settings.listen.startswith("unix:"):
-        Path(settings.listen.removeprefix("unix:")).unlink(missing_ok=True)
-    if any(thread.name.startswith(HANDLER_THREAD) for thread in threading.enumerate()):
-        # A handler that does not end keeps nobody waiting.
-        sys.stderr.flush()
-        os._exit(code)
-    return code
+        interpreter.open_to_author(settings.python_variables)
+    except BaseException as error:  # noqa: BLE001  sitecustomize may call sys.exit
+        message = f"Python's site module did not start: {summary(error)}"
+        life.failed(HandlerImportFailed(message, author_traceback(error)))
+        return WatcherExit.HANDLER
+    return serving.serve(settings, life)
 
 
 def _take_standard_output() -> int:

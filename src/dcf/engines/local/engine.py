@@ -18,7 +18,7 @@ from dcf.engines.local.confinement import WATCHED, Confinement
 from dcf.engines.local.gpu import GpuSource, Nvml
 from dcf.engines.local.limiter import Limiter
 from dcf.engines.local.memory import MemoryWatch
-from dcf.engines.local.replica import replica_environment
+from dcf.engines.local.replica import replica_environment, watcher_command
 from dcf.engines.local.tracking import Track
 from dcf.errors import ProcessNotStarted, ProcessUnknown, ReplicaExited, ReplicaUnknown
 from dcf.function.secrets import SECRETS_DIR
@@ -110,7 +110,7 @@ class LocalEngine:
         listen = settings.listen
         return ProcessSpec(
             name=PREFIX + spec.id,
-            command=(str(spec.python), "-m", "dcf.watcher"),
+            command=tuple(watcher_command(spec.python)),
             env=replica_environment(
                 settings, spec.environment, extra, base, memory=confinement.memory
             ),

@@ -14,6 +14,7 @@ import signal
 import socket
 import stat
 import sys
+import threading
 import traceback
 from collections.abc import Callable
 from types import FrameType
@@ -35,22 +36,31 @@ def reset_in_children(listener: socket.socket, channel: int) -> None:
         listener: Where calls come in.
         channel: File descriptor for the reports.
     """
-    before = {number: signal.getsignal(number) for number in SIGNALS}
+    original = {number: signal.getsignal(number) for number in SIGNALS}
     address = listener.getsockname()
+    masks: dict[int, set[int]] = {}
+
+    def block() -> None:
+        # A child may be told to end before it is reset; that must wait, and must not be lost.
+        masks[threading.get_ident()] = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+
+    def unblock() -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, masks.pop(threading.get_ident()))
 
     def reset() -> None:
-        if _children:
-            return  # its parent was reset before, and the numbers may belong to other files now
-        _children.append(os.getpid())
-        signal.set_wakeup_fd(-1)
-        for number, handler in before.items():
-            if isinstance(signal.getsignal(number), EndAsked):
-                signal.signal(number, handler)
-        _close_sockets_of(address)
-        with contextlib.suppress(OSError):
-            os.close(channel)
+        # The numbers may belong to other files in a child of a child.
+        if not _children:
+            _children.append(os.getpid())
+            signal.set_wakeup_fd(-1)
+            for number, handler in original.items():
+                if isinstance(signal.getsignal(number), EndAsked):
+                    signal.signal(number, handler)
+            _close_sockets_of(address)
+            with contextlib.suppress(OSError):
+                os.close(channel)
+        unblock()
 
-    os.register_at_fork(after_in_child=reset)
+    os.register_at_fork(before=block, after_in_parent=unblock, after_in_child=reset)
 
 
 class EndAsked:

@@ -310,9 +310,11 @@ class ControlSettings:
         held_in_all: Calls that may wait in all. 4096: in Envoy each is three connections.
         health_interval: Seconds between two questions to a ready replica whether it answers, and
             for its answer; after two without one, calls go to the others.
-        health_silence: Seconds without an answer after which a replica is ended. 30: as long as a
-            handler may reasonably keep the interpreter to itself. A function whose own time-out and
-            grace are less is given no more than these.
+        health_silence: Seconds without an answer after which a replica is ended whose process is
+            stopped (SIGSTOP). 30: a machine that swaps may stand still for some seconds. Any other
+            replica is ended after its function's time-out and grace: a handler may keep the
+            interpreter to itself for that long. Both are the same where time-out and grace are
+            less.
         log_level: Least level of its own lines in the log.
     """
 

@@ -170,7 +170,7 @@ def test_a_replica_that_stays_stopped_is_replaced(house):
 
 
 def test_a_replica_that_holds_the_interpreter_is_replaced_while_the_others_answer(house):
-    house.deploy(house.write("seized", WORK, config="    timeout: 30\n"), "--min", "2")
+    house.deploy(house.write("seized", WORK, config="    timeout: 2\n"), "--min", "2")
     before = set(house.replicas("seized"))
     found: list[tuple[int, bytes]] = []
     begin = time.monotonic()

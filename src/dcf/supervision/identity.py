@@ -41,6 +41,17 @@ def identify(pid: int) -> Identity | None:
     return None if state in "ZX" else Identity(pid, started, boot_id())
 
 
+def is_stopped(pid: int) -> bool:
+    """Whether a process is stopped by a signal, as by SIGSTOP; only Linux tells that."""
+    if sys.platform != "linux":
+        return False
+    try:
+        stat = (_PROC / str(pid) / "stat").read_text(errors="replace")
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[0] == "T"
+
+
 def boot_id() -> str:
     """A text that differs for each boot of the machine; "" where the system has none."""
     try:

@@ -21,6 +21,7 @@ from typing import TextIO, cast
 
 from dcf.errors import ConfigError, ConfinementFailed, HandlerImportFailed
 from dcf.protocol.exits import WatcherExit
+from dcf.protocol.signals import LOG_STACKS
 from dcf.settings import WatcherSettings
 from dcf.telemetry import log
 from dcf.watcher import interpreter
@@ -43,6 +44,8 @@ def main() -> int:
     channel = _take_standard_output()
     # Of a crash in C, the thread that crashed is the one worth reading.
     faulthandler.enable(all_threads=False)
+    if LOG_STACKS is not None:
+        faulthandler.register(LOG_STACKS, all_threads=True)
     try:
         settings = WatcherSettings.from_mapping(os.environ)
     except ConfigError as error:

@@ -187,8 +187,9 @@ class WatcherSettings:
         cpus: Numbers of the cores to run on, with commas between them; "" takes all.
         gpu_locks: Files to lock for as long as the process lives, one a line: those of the GPUs
             that it has to itself.
-        python_variables: The author's variables that lead Python to code, such as PYTHONPATH, as a
-            JSON object. The watcher sets them once the limits hold.
+        late_variables: The author's variables that lead Python or the dynamic loader to code, such
+            as PYTHONPATH and LD_PRELOAD, as a JSON object. The watcher sets them once the limits
+            hold.
     """
 
     function: str = "function"
@@ -216,7 +217,7 @@ class WatcherSettings:
     cgroups: str = ""
     cpus: str = ""
     gpu_locks: str = ""
-    python_variables: str = ""
+    late_variables: str = ""
 
     @classmethod
     def from_mapping(cls, env: Mapping[str, str]) -> Self:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from dcf.supervision.messages import EventKind, ProcessSpec
-from process.supervised import Watch, alive, booted, timed
+from process.supervised import Watch, alive, booted, gone, until
 
 DETACH = """
 import os, subprocess, sys, time
@@ -64,18 +65,12 @@ def spec(name: str, file: Path, source: str) -> ProcessSpec:
 
 
 async def told(file: Path) -> int:
-    took = timed()
-    while not file.exists() or not file.read_text().endswith("\n"):
-        assert took() < 10
-        await asyncio.sleep(0.01)
-    return int(file.read_text())
+    await until(partial(_is_told, file))
+    return int(file.read_text())  # noqa: ASYNC240  a few bytes that are there
 
 
-async def gone(pid: int) -> None:
-    took = timed()
-    while alive(pid):
-        assert took() < 10, f"{pid} has outlived its run"
-        await asyncio.sleep(0.01)
+async def _is_told(file: Path) -> bool:
+    return await asyncio.to_thread(lambda: file.exists() and file.read_text().endswith("\n"))
 
 
 @pytest.mark.parametrize("source", ALL.values(), ids=ALL)
@@ -137,9 +132,11 @@ time.sleep(600)
             process = await up.client.start(spec("a", tmp_path / "a", source))
             await told(tmp_path / "a")
             children = Path(f"/proc/{up.process.pid}/task/{up.process.pid}/children")
-            took = timed()
-            while children.read_text().split() != [str(process.pid)]:
-                assert took() < 10, children.read_text()
-                await asyncio.sleep(0.02)
+
+            async def is_alone() -> bool:
+                found = await asyncio.to_thread(children.read_text)
+                return found.split() == [str(process.pid)]
+
+            await until(is_alone)
 
     asyncio.run(main())

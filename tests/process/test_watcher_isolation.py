@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 import sys
 import textwrap
 from pathlib import Path
@@ -171,7 +173,7 @@ LIMIT = 512 * 1024**2
 def test_code_that_python_finds_by_itself_runs_within_the_limits(
     launch_with, tmp_path, environment, file
 ):
-    mark, version = tmp_path / "ran", "%d.%d" % sys.version_info[:2]
+    mark, version = tmp_path / "ran", f"{sys.version_info[0]}.{sys.version_info[1]}"
     root = tmp_path / "function-0"
     given = {name: value.format(root=root) for name, value in environment.items()}
     source = "import os\ndef Handler(req): return os.environ.get(req.text, '-')"
@@ -228,3 +230,34 @@ def test_site_is_as_in_any_other_interpreter(launch_with):
         """
     running = launch_with(textwrap.dedent(source), {})
     assert running.call().decode() == f"{sys.prefix} 0 Use exit []"
+
+
+PRELOAD = """
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+__attribute__((constructor)) static void begin(void) {
+    struct rlimit limit;
+    getrlimit(RLIMIT_DATA, &limit);
+    FILE *file = fopen(getenv("MARK"), "a");
+    fprintf(file, "%llu\\n", (unsigned long long) limit.rlim_cur);
+    fclose(file);
+}
+"""
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="no compiler is here")
+def test_a_library_that_is_loaded_first_runs_within_the_limits(launch_with, tmp_path):
+    (tmp_path / "first.c").write_text(PRELOAD)
+    library, mark = tmp_path / "first.so", tmp_path / "ran"
+    command = ["cc", "-shared", "-fPIC", "-o", str(library), str(tmp_path / "first.c")]
+    subprocess.run(command, check=True, timeout=60)
+    environment = {"LD_PRELOAD": str(library), "MARK": str(mark), "PYTHONPATH": "lib"}
+    running = launch_with(
+        "import far, os\ndef Handler(req): return os.environ['LD_PRELOAD']",
+        {"lib/far.py": ""},
+        environment=environment,
+        memory_limit=LIMIT,
+    )
+    assert running.call().decode() == str(library)
+    assert set(mark.read_text().split()) == {str(LIMIT)}

@@ -44,7 +44,7 @@ def test_the_watchers_defaults():
         "cgroups": "",
         "cpus": "",
         "gpu_locks": "",
-        "python_variables": "",
+        "late_variables": "",
     }
 
 

@@ -41,23 +41,29 @@ def main() -> int:
     Returns:
         A ``WatcherExit``.
     """
-    channel = _take_standard_output()
-    # Of a crash in C, the thread that crashed is the one worth reading.
-    faulthandler.enable(all_threads=False)
-    if LOG_STACKS is not None:
-        faulthandler.register(LOG_STACKS, all_threads=True)
     try:
         settings = WatcherSettings.from_mapping(os.environ)
     except ConfigError as error:
         sys.stderr.write(f"{error}\n")
         return WatcherExit.SETTINGS
+    unconfined: ConfinementFailed | None = None
+    try:
+        confine(settings)
+        interpreter.begin_again(settings)
+    except ConfinementFailed as error:
+        unconfined = error
+    life = Life(_take_standard_output())
+    # Of a crash in C, the thread that crashed is the one worth reading.
+    faulthandler.enable(all_threads=False)
+    if LOG_STACKS is not None:
+        faulthandler.register(LOG_STACKS, all_threads=True)
     log.configure(settings.log_level)
     if settings.lifeline:
         _end_with_parent()
     _close_standard_input()
-    life = Life(channel)
     try:
-        confine(settings)
+        if unconfined is not None:
+            raise unconfined
         from dcf.watcher import serving  # noqa: PLC0415  the limits hold for what it imports
 
         require_room(settings)
@@ -66,7 +72,7 @@ def main() -> int:
         return WatcherExit.CONFINEMENT
     sys.setswitchinterval(SWITCH_INTERVAL)
     try:
-        interpreter.open_to_author(settings.python_variables)
+        interpreter.open_to_author(settings.late_variables)
     except BaseException as error:  # noqa: BLE001  sitecustomize may call sys.exit
         message = f"Python's site module did not start: {summary(error)}"
         life.failed(HandlerImportFailed(message, author_traceback(error)))

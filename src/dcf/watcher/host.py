@@ -168,8 +168,9 @@ class Host:
         if settings.origin:
             tracebacks.name_files_as(str(Path(settings.root).resolve()), settings.origin)
         try:
-            folder = loading.enter(Path(settings.root), settings.handler_dir)
-            target = loading.import_handler(folder, settings.handler_file, settings.handler_name)
+            root, file = Path(settings.root), settings.handler_file
+            folder = loading.enter(root, settings.handler_dir, file)
+            target = loading.import_handler(folder, file, settings.handler_name)
             if loading.is_async(target):
                 self._run_loop(target)
             else:

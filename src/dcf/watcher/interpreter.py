@@ -3,6 +3,9 @@
 An engine starts the interpreter with ``-S`` and ``-P``: no ``sitecustomize``, no ``.pth`` file, no
 folder of the author's on the import path. Variables that lead Python to code (``PYTHONPATH``) come
 as a setting. Once the limits hold, this module does what the interpreter would have done.
+
+Variables of the dynamic loader (``LD_PRELOAD``) act only where a program begins. Where there are
+any, the interpreter is started once more, in the same process, which keeps its limits.
 """
 
 from __future__ import annotations
@@ -11,17 +14,39 @@ import json
 import os
 import site
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from dcf.settings import WatcherSettings
+
 _STRUCTURE = frozenset({"n_fields", "n_sequence_fields", "n_unnamed_fields"})
+
+
+LOADER = ("LD_", "DYLD_")
+"""How the names of the dynamic loader's variables begin."""
+
+
+def begin_again(settings: WatcherSettings) -> None:
+    """Starts the interpreter anew if the dynamic loader is to see variables of the author's.
+
+    It returns if there are none. Call it once the limits hold, and before anything else.
+    """
+    late = json.loads(settings.late_variables or "{}")
+    loader = {name: value for name, value in late.items() if name.startswith(LOADER)}
+    if not loader:
+        return
+    left = {name: value for name, value in late.items() if name not in loader}
+    rest = replace(settings, late_variables=json.dumps(left) if left else "")
+    environment = {**os.environ, **rest.to_mapping(), **loader}
+    os.execve(sys.executable, sys.orig_argv, environment)  # noqa: S606  that is what it is for
 
 
 def open_to_author(variables: str) -> None:
     """Sets the author's variables, then runs ``site`` if the interpreter was started without it.
 
     Args:
-        variables: ``WatcherSettings.python_variables``.
+        variables: ``WatcherSettings.late_variables``.
     """
     os.environ.update(json.loads(variables or "{}"))
     path = os.environ.get("PYTHONPATH", "").split(os.pathsep) if variables else []

@@ -23,7 +23,7 @@ Handler = Callable[[Any], Any]
 logger = logging.getLogger("dcf.watcher")
 
 
-def enter(root: Path, handler_dir: str) -> Path:
+def enter(root: Path, handler_dir: str, handler_file: str) -> Path:
     """Makes the handler's folder the working directory and the first place for imports.
 
     Returns:
@@ -36,21 +36,24 @@ def enter(root: Path, handler_dir: str) -> Path:
     if not folder.is_dir():
         raise HandlerNotFound(f"the handler's folder {handler_dir} is not in the function's folder")
     os.chdir(folder)
-    warn_of_names(folder)
+    warn_of_names(folder, handler_file)
     sys.path.insert(0, str(folder))
     return folder
 
 
-def warn_of_names(folder: Path) -> None:
+def warn_of_names(folder: Path, handler_file: str) -> None:
     """Writes to the log which modules in ``folder`` have the name of another module.
 
     What the watcher has imported stays what it is, for the author's code as well: a process has one
-    module of a name. Any other name is looked up in the author's folder first, as Python does.
+    module of a name. Any other name is looked up in the author's folder first, as Python does. The
+    handler's own file may have any name: nothing imports it by that.
     """
     for entry in sorted(folder.iterdir()):
         is_package = (entry / "__init__.py").is_file()
         name = entry.stem if entry.suffix == ".py" else entry.name
-        if not is_package and (entry.suffix != ".py" or not name.isidentifier()):
+        if not is_package and entry.suffix != ".py":
+            continue
+        if entry.name == handler_file:
             continue
         if name in sys.modules:
             logger.warning(

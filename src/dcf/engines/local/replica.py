@@ -29,6 +29,9 @@ EARLY = frozenset({
 """Variables of the author's that Python reads when it starts, and that lead it to no code. All
 other ``PYTHON`` variables wait until the replica is held to its limits."""
 
+LATE = ("PYTHON", "LD_", "DYLD_")
+"""How the names of variables begin that lead Python, or the dynamic loader, to code."""
+
 START = (
     "import sys; sys.path += sys.argv[3:]; from dcf.watcher.__main__ import main; sys.exit(main())"
 )
@@ -116,10 +119,10 @@ def replica_environment(
         for name, value in base.items()
         if name not in FOREIGN and not name.startswith(RESERVED_PREFIX)
     }
-    late = {name for name in environment if name.startswith("PYTHON") and name not in EARLY}
+    late = {name for name in environment if name.startswith(LATE) and name not in EARLY}
     if late:
         text = json.dumps({name: environment[name] for name in late})
-        settings = replace(settings, python_variables=text)
+        settings = replace(settings, late_variables=text)
     early = {name: value for name, value in environment.items() if name not in late}
     own = {**extra, **settings.to_mapping(), "PYTHONUNBUFFERED": "1"}
     return {**_allocator(memory), **kept, **early, **own}

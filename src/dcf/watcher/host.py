@@ -85,6 +85,8 @@ class Host:
             How the process is to end.
         """
         self._main = threading.get_ident()
+        # Before the threads part: the handler may be ready before the loop has begun.
+        self._starting = self._loop.call_later(self._settings.start_timeout, self._too_late)
         serving = threading.Thread(target=self._serve_thread, args=(listener,), name="server")
         heard, wakes = socket.socketpair()
         with heard, wakes:
@@ -123,8 +125,6 @@ class Host:
             _end_now(self._exit)
 
     async def _serve(self, listener: socket.socket) -> None:
-        limit = self._settings.start_timeout
-        self._starting = self._loop.call_later(limit, self._too_late)
         if self._settings.listen.startswith("fd:"):
             # The socket is shared with the replica that this one replaces: calls go there until
             # this one can take them.

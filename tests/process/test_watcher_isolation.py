@@ -6,7 +6,9 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import textwrap
+import venv
 from pathlib import Path
 
 import pytest
@@ -55,7 +57,15 @@ def launch_with(tmp_path: Path, short_dir: Path):
     """Starts a replica whose function has more files than its handler."""
     started: list[LocalReplica] = []
 
-    def start(source: str, files: dict[str, str], *, environment=(), ready=True, **given):
+    def start(
+        source: str,
+        files: dict[str, str],
+        *,
+        environment=(),
+        ready=True,
+        python=Path(sys.executable),
+        **given,
+    ):
         root = tmp_path / f"function-{len(started)}"
         for name, text in {"src/handler.py": source, **files}.items():
             path = root / name
@@ -70,7 +80,7 @@ def launch_with(tmp_path: Path, short_dir: Path):
         )
         log_file = tmp_path / f"log-{len(started)}"
         with log_file.open("wb") as log:
-            launch = Launch(Path(sys.executable), settings, dict(environment), {}, log.fileno())
+            launch = Launch(python, settings, dict(environment), {}, log.fileno())
             replica = LocalReplica(launch, os.environ)
         started.append(replica)
         return Running(replica, replica.wait_ready() if ready else "", root, log_file)
@@ -191,6 +201,26 @@ def test_code_that_python_finds_by_itself_runs_within_the_limits(
         assert mark.exists()
     for name, value in given.items():
         assert running.call(name.encode()).decode() == value
+
+
+def test_what_packages_bring_for_the_start_runs_within_the_limits(launch_with, tmp_path):
+    """An environment of its own, with the packages of this one and a file for ``site``."""
+    venv.create(tmp_path / "env", symlinks=True)
+    python, mark = tmp_path / "env" / "bin" / "python", tmp_path / "ran"
+    (packages,) = (tmp_path / "env").glob("lib/python3*/site-packages")
+    for entry in Path(sysconfig.get_path("purelib")).iterdir():
+        if not (packages / entry.name).exists():
+            (packages / entry.name).symlink_to(entry)
+    seen = tmp_path / "seen.py"
+    seen.write_text(LIMIT_SEEN.format(mark=str(mark), who="pth"))
+    (packages / "first.pth").write_text(f"import runpy; runpy.run_path({str(seen)!r})\n")
+    (packages / "sitecustomize.py").write_text(seen.read_text())
+    source = "import sys\ndef Handler(req): return sys.prefix"
+    running = launch_with(source, {}, python=python, memory_limit=LIMIT, cpus="0")
+    assert running.call().decode() == str(tmp_path / "env")
+    told = mark.read_text().splitlines()
+    assert len(told) >= 2  # Python itself runs the file twice in an environment like this
+    assert all(f"{LIMIT}, [0]]" in line for line in told)
 
 
 def test_a_module_on_pythonpath_is_found(launch_with):

@@ -158,6 +158,16 @@ def test_a_handler_does_what_a_program_does(launch_shared, expression, result):
     assert running.replica.poll() is None
 
 
+@pytest.mark.parametrize(
+    "expression", ["pool('fork')", "terminated('fork')", "forked_and_returned()"]
+)
+def test_a_handler_in_several_threads_forks_like_one_in_the_main_thread(launch_shared, expression):
+    running = launch_shared(PROCESSES, concurrency=3)
+    expected = launch_shared(PROCESSES).call(expression.encode())
+    assert [running.call(expression.encode()) for _ in range(4)] == [expected] * 4
+    assert running.replica.poll() is None
+
+
 ASYNC = """
 import asyncio, concurrent.futures, multiprocessing, os, signal, sys
 def double(n): return 2 * n

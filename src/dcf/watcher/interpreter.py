@@ -4,8 +4,8 @@ An engine starts the interpreter with ``-S`` and ``-P``: no ``sitecustomize``, n
 folder of the author's on the import path. Variables that lead Python to code (``PYTHONPATH``) come
 as a setting. Once the limits hold, this module does what the interpreter would have done.
 
-Variables of the dynamic loader (``LD_PRELOAD``) act only where a program begins. Where there are
-any, the interpreter is started once more, in the same process, which keeps its limits.
+Variables of the dynamic loader (``LD_PRELOAD``) and of libraries act only where a program begins.
+Where there are any, the interpreter is started once more, in the same process, which keeps its limits.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ from dcf.settings import WatcherSettings
 _STRUCTURE = frozenset({"n_fields", "n_sequence_fields", "n_unnamed_fields"})
 
 
-LOADER = ("LD_", "DYLD_")
-"""How the names of the dynamic loader's variables begin."""
+LIBRARIES = ("LD_", "DYLD_", "GCONV_PATH", "LOCPATH", "OPENSSL_")
+"""How the names of variables begin that the dynamic loader, libc and OpenSSL read only once."""
 
 
 def begin_again(settings: WatcherSettings) -> None:
-    """Starts the interpreter anew if the dynamic loader is to see variables of the author's.
+    """Starts the interpreter anew if the author has variables for the libraries that it has loaded.
 
     It returns if there are none. Call it once the limits hold, and before anything else.
     """
     late = json.loads(settings.late_variables or "{}")
-    loader = {name: value for name, value in late.items() if name.startswith(LOADER)}
-    if not loader:
+    early = {name: value for name, value in late.items() if name.startswith(LIBRARIES)}
+    if not early:
         return
-    left = {name: value for name, value in late.items() if name not in loader}
+    left = {name: value for name, value in late.items() if name not in early}
     rest = replace(settings, late_variables=json.dumps(left) if left else "")
-    environment = {**os.environ, **rest.to_mapping(), **loader}
+    environment = {**os.environ, **rest.to_mapping(), **early}
     os.execve(sys.executable, sys.orig_argv, environment)  # noqa: S606  that is what it is for
 
 

@@ -29,8 +29,9 @@ EARLY = frozenset({
 """Variables of the author's that Python reads when it starts, and that lead it to no code. All
 other ``PYTHON`` variables wait until the replica is held to its limits."""
 
-LATE = ("PYTHON", "LD_", "DYLD_")
-"""How the names of variables begin that lead Python, or the dynamic loader, to code."""
+LATE = ("PYTHON", "LD_", "DYLD_", "GCONV_PATH", "LOCPATH", "OPENSSL_")
+"""How the names of variables begin that lead Python, or the libraries that it starts with, to
+code."""
 
 START = (
     "import sys; sys.path += sys.argv[3:]; from dcf.watcher.__main__ import main; sys.exit(main())"

@@ -5,7 +5,8 @@ folder of the author's on the import path. Variables that lead Python to code (`
 as a setting. Once the limits hold, this module does what the interpreter would have done.
 
 Variables of the dynamic loader (``LD_PRELOAD``) and of libraries act only where a program begins.
-Where there are any, the interpreter is started once more, in the same process, which keeps its limits.
+Where there are any, the interpreter is started once more, in the same process, which keeps its
+limits.
 """
 
 from __future__ import annotations

@@ -232,6 +232,9 @@ class WatcherSettings:
         cpus: Numbers of the cores to run on, with commas between them; "" takes all.
         gpu_locks: Files to lock for as long as the process lives, one a line: those of the GPUs
             that it has to itself.
+        late_variables: The author's variables that lead Python or the dynamic loader to code, such
+            as PYTHONPATH and LD_PRELOAD, as a JSON object. The watcher sets them once the limits
+            hold.
     """
 
     function: str = "function"
@@ -265,6 +268,7 @@ class WatcherSettings:
     cgroups: str = ""
     cpus: str = ""
     gpu_locks: str = ""
+    late_variables: str = ""
 
     @classmethod
     def from_mapping(cls, env: Mapping[str, str]) -> Self:
@@ -358,9 +362,11 @@ class ControlSettings:
         held_in_all: Calls that may wait in all. 4096: in Envoy each is three connections.
         health_interval: Seconds between two questions to a ready replica whether it answers, and
             for its answer; after two without one, calls go to the others.
-        health_silence: Seconds without an answer after which a replica is ended. 30: as long as a
-            handler may reasonably keep the interpreter to itself. A function whose own time-out and
-            grace are less is given no more than these.
+        health_silence: Seconds without an answer after which a replica is ended whose process is
+            stopped (SIGSTOP). 30: a machine that swaps may stand still for some seconds. Any other
+            replica is ended after its function's time-out and grace: a handler may keep the
+            interpreter to itself for that long. Both are the same where time-out and grace are
+            less.
         log_level: Least level of its own lines in the log.
     """
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import threading
 import time
@@ -170,7 +171,7 @@ def test_a_replica_that_stays_stopped_is_replaced(house):
 
 
 def test_a_replica_that_holds_the_interpreter_is_replaced_while_the_others_answer(house):
-    house.deploy(house.write("seized", WORK, config="    timeout: 30\n"), "--min", "2")
+    house.deploy(house.write("seized", WORK, config="    timeout: 2\n"), "--min", "2")
     before = set(house.replicas("seized"))
     found: list[tuple[int, bytes]] = []
     begin = time.monotonic()
@@ -181,10 +182,17 @@ def test_a_replica_that_holds_the_interpreter_is_replaced_while_the_others_answe
         assert house.call("seized")[0] == 200
         time.sleep(0.05)
     lost.join()
-    assert time.monotonic() - begin < 30, "its caller did not wait until its deadline"
-    assert (found[0][0], json.loads(found[0][1])["error"]) == (502, "ReplicaLost")
+    # Two seconds for the call and five of grace, whatever the limit for a stopped process is.
+    assert 6.5 < time.monotonic() - begin < 30
+    # The signal that asks where it is may end what it waits for; then its deadline is told first.
+    assert (found[0][0], json.loads(found[0][1])["error"]) in {
+        (502, "ReplicaLost"),
+        (504, "DeadlineExceeded"),
+    }
     house.until(lambda: len(before - set(house.replicas("seized"))) == 1)
     house.until_ready("seized", 2)
+    logged = "\n".join(line.text for line in house.client.logs("seized"))
+    assert re.search(r'handler\.py", line 10 in __call__', logged), logged
     house.client.delete("seized")
 
 

@@ -5,7 +5,9 @@ import contextlib
 import os
 import platform
 import signal
+import socket
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,7 +19,7 @@ from dcf.engines.local.gpu import Gpu, Inventory
 from dcf.errors import ReplicaExited, SupervisorUnreachable
 from dcf.model.replica import Observation, ReplicaId, ReplicaState
 from dcf.settings import WatcherSettings
-from process.supervised import Booted, booted, gone, status
+from process.supervised import Booted, booted, gone, status, until
 
 ECHO = """
 import os
@@ -197,6 +199,52 @@ def test_a_killed_supervisor_takes_its_replicas_along_even_a_busy_one(short_dir)
             engine = engine_of(up)
             await engine.start(spec_of(short_dir))
             await seen_as(engine, ReplicaState.READY)
+
+    asyncio.run(main())
+
+
+def test_it_sees_that_a_replica_is_stopped_and_goes_on(short_dir):
+    async def main():
+        async with booted(short_dir / "state") as up:
+            engine = engine_of(up)
+            await engine.start(spec_of(short_dir))
+            await seen_as(engine, ReplicaState.READY)
+            pid = (await status(up.client, f"replica.{ID}")).pid
+            assert not await engine.is_suspended(ID)
+            os.kill(pid, signal.SIGSTOP)
+            await until(partial(engine.is_suspended, ID))
+            os.kill(pid, signal.SIGCONT)
+            assert not await engine.is_suspended(ID)
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("handler", "line"),
+    [
+        ("def Handler(req): hold(60)", 'handler.py", line 3 in Handler'),
+        ("async def Handler(req): hold(60)", 'handler.py", line 3 in Handler'),
+    ],
+)
+def test_a_replica_that_holds_the_interpreter_still_logs_where_it_is(short_dir, handler, line):
+    async def logged(engine):
+        lines = [one.text async for one in engine.logs(ID)]
+        return any(line in text for text in lines)
+
+    async def main():
+        async with booted(short_dir / "state") as up:
+            engine = engine_of(up)
+            # Interrupted, it waits again: a library would.
+            source = "import ctypes\nhold = lambda n: [ctypes.PyDLL(None).sleep(n) for _ in '12']\n"
+            await engine.start(spec_of(short_dir, handler=source + handler))
+            endpoint = (await seen_as(engine, ReplicaState.READY)).endpoint
+            with socket.socket(socket.AF_UNIX) as caller:
+                caller.connect(endpoint.removeprefix("unix:"))
+                caller.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
+                await asyncio.sleep(0.3)
+                await engine.log_stacks(ID)
+                await until(partial(logged, engine))
+                await engine.stop(ID, 0)
 
     asyncio.run(main())
 

@@ -138,7 +138,6 @@ async def watcher(settings: WatcherSettings) -> AsyncIterator[tuple[App, Server,
     echo = Echo(app.desk)
     app.desk.open(echo)
     server = Server(app, DirectProtocol, drain=1, on_started=lambda: None)
-    server.config.load()
     try:
         yield app, server, echo
     finally:

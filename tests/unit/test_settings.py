@@ -51,6 +51,7 @@ def test_the_watchers_defaults():
         "cgroups": "",
         "cpus": "",
         "gpu_locks": "",
+        "late_variables": "",
     }
 
 

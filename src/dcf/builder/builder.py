@@ -15,6 +15,7 @@ from dcf.builder.environment import Environment, Environments, Recipe
 from dcf.builder.folders import FolderRecord
 from dcf.builder.interpreter import find_interpreter
 from dcf.builder.lock import Locker
+from dcf.builder.module_names import name_notices
 from dcf.builder.progress import SILENT, Listener, Noted, size_text
 from dcf.builder.prune import enforce_bound
 from dcf.builder.rebuild import Rebuilder
@@ -231,6 +232,8 @@ class Builder:
         """Brings bundle and lock up to date."""
         folder = Path(record.folder)
         bundle = self._read(record, listener, nocache=nocache)
+        for text in name_notices(bundle, spec.handler.dir, spec.handler.file):
+            listener.notice(text)
         runtime = Runtime.installed()
         requirements = read_requirements(folder)
         interpreter = find_interpreter(

@@ -100,5 +100,19 @@ class Engine(Protocol):
             ReplicaUnknown: When there is no such log.
         """
 
+    async def is_suspended(self, replica: ReplicaId) -> bool:
+        """Whether a replica's process is stopped from outside (SIGSTOP), so that none of it runs.
+
+        False where the engine cannot tell, and for a replica that is not known.
+        """
+
+    async def log_stacks(self, replica: ReplicaId) -> None:
+        """Has a replica write to its log where each of its threads is, as far as the engine can.
+
+        It works where the watcher itself cannot answer, because the handler never lets the
+        interpreter go. Returns when the lines have had time to be written. Nothing happens when the
+        id is not known.
+        """
+
     async def capacity(self) -> Resources:
         """What the engine has in all for replicas, used or not."""

@@ -61,6 +61,7 @@ class MemoryEngine:
         self._logs: dict[ReplicaId, _Log] = {}
         self._observers: set[asyncio.Queue[Observation]] = set()
         self._failing: dict[str, ReplicaExit] = {}
+        self._suspended: set[ReplicaId] = set()
 
     @property
     def specs(self) -> dict[ReplicaId, ReplicaSpec]:
@@ -120,6 +121,15 @@ class MemoryEngine:
         finally:
             log.followers.discard(news)
 
+    async def is_suspended(self, replica: ReplicaId) -> bool:
+        """What :meth:`suspend` has set."""
+        return replica in self._suspended
+
+    async def log_stacks(self, replica: ReplicaId) -> None:
+        """Lets a replica print a line."""
+        if replica in self._replicas:
+            self.say(replica, "Thread (most recent call first):")
+
     async def capacity(self) -> Resources:
         """What was set."""
         return self._capacity
@@ -153,6 +163,10 @@ class MemoryEngine:
         """
         reason = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
         self._end(self._replicas[replica], ReplicaExit(code, self._clock(), reason))
+
+    def suspend(self, replica: ReplicaId) -> None:
+        """Stops a replica from outside, as ``kill -STOP`` does."""
+        self._suspended.add(replica)
 
     def say(self, replica: ReplicaId, text: str) -> None:
         """Lets a replica print a line."""

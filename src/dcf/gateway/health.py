@@ -1,14 +1,16 @@
 """Asks ready replicas whether they still answer.
 
-A handler that hangs is found by its watcher, which ends it. This is for a watcher that cannot:
-code that never lets the interpreter go, a process that was stopped. Such a replica gets no calls
-while others answer, is taken back when it answers again, and is ended when it never does.
+A handler that hangs is found by its watcher, which ends it. This is for a watcher that cannot: code
+that never lets the interpreter go, a process that was stopped. Such a replica gets no calls while
+others answer, and is taken back when it answers again. It is ended when it cannot answer any more:
+a stopped process after the health limit, any other one once the longest of its calls is overdue.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 
 from dcf.control.view import ReplicaKey
@@ -30,7 +32,7 @@ _REQUEST = f"GET {http.HEALTH} HTTP/1.1\r\nHost: replica\r\nConnection: close\r\
 
 
 class Health:
-    """Asks all of them, again and again."""
+    """Asks each of them again and again. None waits for the answer of another."""
 
     def __init__(
         self,
@@ -48,9 +50,10 @@ class Health:
             fleet: Knows who is ready, and is told who answers.
             replicas: Ends those that never answer again.
             interval: Seconds between two questions, and for each answer.
-            silence: Seconds without an answer after which a replica is ended.
+            silence: Seconds without an answer after which a stopped process is ended.
             longest_call: Seconds after which a replica's own watcher would end it because of one
-                call. Where that is less than ``silence``, it counts: its callers wait no longer.
+                call. Any other replica is ended after these; a stopped one too if they are less
+                than ``silence``, because its callers wait no longer.
             wake: Called when one has stopped or begun to answer.
         """
         self._fleet = fleet
@@ -59,37 +62,65 @@ class Health:
         self._silence = silence
         self._longest_call = longest_call
         self._wake = wake
-        self._missed: dict[ReplicaId, int] = {}
+        self._watches: dict[ReplicaId, asyncio.Task[None]] = {}
 
     async def run(self) -> None:
         """Asks until it is cancelled."""
-        while True:
-            await asyncio.sleep(self._interval)
-            await self.look()
+        try:
+            while True:
+                await asyncio.sleep(self._interval)
+                self._follow_fleet()
+        finally:
+            for watch in self._watches.values():
+                watch.cancel()
+            await asyncio.gather(*self._watches.values(), return_exceptions=True)
 
-    async def look(self) -> None:
-        """Asks everyone once."""
-        ready = [one for one in self._fleet.all() if one.state is ReplicaState.READY]
-        answers = await asyncio.gather(*(answers_at(one.endpoint, self._interval) for one in ready))
-        self._missed = {one.id: self._missed.get(one.id, 0) for one in ready}
-        for one, has_answered in zip(ready, answers, strict=True):
-            self._take(one, has_answered=has_answered)
+    def _follow_fleet(self) -> None:
+        for replica, watch in list(self._watches.items()):
+            if watch.done():
+                del self._watches[replica]
+                watch.result()  # a defect here ends the control plane, as one of any other part
+        for one in self._fleet.all():
+            if one.state is ReplicaState.READY and one.id not in self._watches:
+                self._watches[one.id] = asyncio.create_task(self._watch(one))
 
-    def _take(self, one: Seen, *, has_answered: bool) -> None:
-        if one.state is not ReplicaState.READY:
-            return  # it has ended meanwhile
-        missed = self._missed[one.id] = 0 if has_answered else self._missed[one.id] + 1
-        least = LEAST_SILENCE * self._interval
-        silence = min(self._silence, max(least, self._longest_call(one.key)))
-        if missed * self._interval >= silence:
-            sentence = f"it did not answer for {silence:g} s"
-            logger.error("%s is ended: %s", one.id, sentence)
-            self._replicas.end(one, sentence)
+    async def _watch(self, one: Seen) -> None:
+        """Asks one replica for as long as it is ready."""
+        heard, missed = time.monotonic(), 0
+        while one.state is ReplicaState.READY:
+            asked = time.monotonic()
+            if await answers_at(one.endpoint, self._interval):
+                heard, missed = asked, 0
+            else:
+                missed += 1
+            late = time.monotonic() - asked - self._interval
+            if late > self._interval:
+                # This process itself stood still; the replica is not to blame.
+                heard += late
+            if one.state is ReplicaState.READY:
+                await self._judge(one, time.monotonic() - heard, missed)
+            await asyncio.sleep(max(0.0, asked + self._interval - time.monotonic()))
+
+    async def _judge(self, one: Seen, silence: float, missed: int) -> None:
+        answers = missed < MISSES
+        if one.answers != answers:
+            one.answers = answers
+            logger.warning("%s %s", one.id, "answers again" if answers else "does not answer")
             self._wake()
-        elif one.answers != (missed < MISSES):
-            one.answers = missed < MISSES
-            logger.warning("%s %s", one.id, "answers again" if one.answers else "does not answer")
-            self._wake()
+        longest = max(LEAST_SILENCE * self._interval, self._longest_call(one.key))
+        limit = min(self._silence, longest)
+        if answers or silence < limit:
+            return
+        is_suspended = await self._replicas.is_suspended(one)
+        if not is_suspended and silence < longest:
+            return
+        if is_suspended:
+            sentence = f"it did not answer for {limit:g} s, and its process is stopped"
+        else:
+            sentence = f"it did not answer for {longest:g} s"
+        logger.error("%s is ended: %s", one.id, sentence)
+        self._replicas.end_silent(one, sentence, is_suspended=is_suspended)
+        self._wake()
 
 
 async def answers_at(endpoint: str, patience: float) -> bool:

@@ -121,7 +121,7 @@ class ControlLoop:
 
         Args:
             interval: Seconds between two questions.
-            silence: Seconds without an answer after which one is ended.
+            silence: Seconds without an answer after which a stopped process is ended.
         """
         return Health(
             self.fleet,
@@ -227,8 +227,11 @@ class ControlLoop:
     def _longest_call(self, key: ReplicaKey) -> float:
         """Seconds after which a watcher ends itself because of a call; infinite where unknown."""
         revision = self._revisions.get((key.function, key.revision))
-        timeout = None if revision is None else revision.spec.timeout
-        return math.inf if timeout is None else timeout + WatcherSettings().grace
+        if revision is None:
+            return math.inf
+        settings = WatcherSettings()
+        timeout = revision.spec.timeout
+        return (settings.timeout if timeout is None else timeout) + settings.grace
 
     # What a turn asks for
 

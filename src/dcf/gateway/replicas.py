@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import secrets
+import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -82,11 +83,23 @@ class Replicas:
             self._fleet.never_began(one.id, reason)
         self._errand(self._stop(one.id, grace))
 
-    def end(self, one: Seen, reason: str) -> None:
-        """Ends a replica that is no good any more, at once; that counts as a crash."""
+    async def is_suspended(self, one: Seen) -> bool:
+        """Whether its process is stopped, as by SIGSTOP."""
+        with contextlib.suppress(SupervisorError):
+            return await self._engine.is_suspended(one.id)
+        return False
+
+    def end_silent(self, one: Seen, reason: str, *, is_suspended: bool) -> None:
+        """Ends a replica that does not answer any more, at once; that counts as a crash.
+
+        Args:
+            one: Which.
+            reason: Why, for people.
+            is_suspended: Whether its process is stopped; any other one first logs where it is.
+        """
         self._fleet.draining(one.id)
         one.exit = ReplicaExit(None, self._clock(), reason)
-        self._errand(self._stop(one.id, 0))
+        self._errand(self._end_silent(one.id, has_stacks=not is_suspended))
 
     def forget(self, one: Seen) -> None:
         """Clears away after a replica that has ended."""
@@ -100,8 +113,10 @@ class Replicas:
         for one in self._fleet.all():
             if one.state is not ReplicaState.STARTING or not one.told:
                 continue
-            if now - one.since < limit:
-                waits.append(one.since + limit)
+            # By the clock that nobody sets: after a jump, every start would be overdue.
+            left = one.begun + limit - time.monotonic()
+            if left > 0:
+                waits.append(now + left)
                 continue
             sentence = f"the handler was not ready within {self._start_timeout:g} s"
             logger.error("%s: %s", one.id, sentence)
@@ -152,6 +167,12 @@ class Replicas:
             logger.warning("%s was not stopped: %s", replica, error)
         finally:
             self._wake()
+
+    async def _end_silent(self, replica: ReplicaId, *, has_stacks: bool) -> None:
+        if has_stacks:
+            with contextlib.suppress(SupervisorError):
+                await self._engine.log_stacks(replica)
+        await self._stop(replica, 0)
 
     async def _clear(self, replica: ReplicaId) -> None:
         with contextlib.suppress(SupervisorError):  # it has forgotten everything itself then

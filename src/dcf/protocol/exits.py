@@ -16,5 +16,7 @@ class WatcherExit(IntEnum):
     """It could not be held to its limits; the reason was reported."""
     ADDRESS = 73
     """It could not listen where it was told to."""
+    LOST = 74
+    """The handler's thread or event loop, or the server's, ended; the reason was reported."""
     STUCK = 75
     """A handler went on past its deadline and the grace after it; another start is worth a try."""

@@ -21,6 +21,7 @@ from pathlib import Path
 
 from dcf.errors import SupervisorRunning
 from dcf.supervision.client import socket_of
+from dcf.supervision.descent import adopt_orphans
 from dcf.supervision.record import Record
 from dcf.supervision.server import Server
 from dcf.supervision.supervisor import Supervisor
@@ -97,6 +98,7 @@ async def _run(state: Path, listen: Path, record: Record, grace: float, *, lifel
             loop.remove_reader(0)
             ask()
 
+    adopt_orphans()
     loop.add_signal_handler(signal.SIGCHLD, supervisor.reap)
     if lifeline:
         loop.add_reader(0, hear)

@@ -41,6 +41,17 @@ def identify(pid: int) -> Identity | None:
     return None if state in "ZX" else Identity(pid, started, boot_id())
 
 
+def is_stopped(pid: int) -> bool:
+    """Whether a process is stopped by a signal, as by SIGSTOP; only Linux tells that."""
+    if sys.platform != "linux":
+        return False
+    try:
+        stat = (_PROC / str(pid) / "stat").read_text(errors="replace")
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[0] == "T"
+
+
 def boot_id() -> str:
     """A text that differs for each boot of the machine; "" where the system has none."""
     try:
@@ -72,46 +83,3 @@ def kill_group(leader: Identity) -> bool:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(leader.pid, signal.SIGKILL)
     return True
-
-
-def kill_marked(mark: bytes) -> int:
-    """Kills every process that was started with ``mark`` among its variables, this one excepted.
-
-    That finds also what moved to a group of its own. Only Linux tells a process's variables.
-
-    Returns:
-        How many were killed.
-    """
-    killed = 0
-    if sys.platform == "linux":
-        for entry in _PROC.glob("[0-9]*"):
-            pid = int(entry.name)
-            if pid != os.getpid() and _is_marked(pid, mark):
-                killed += _kill_if_marked(pid, mark)
-    return killed
-
-
-def _is_marked(pid: int, mark: bytes) -> bool:
-    try:
-        return mark in (_PROC / str(pid) / "environ").read_bytes().split(b"\0")
-    except OSError:
-        return False
-
-
-if sys.platform == "linux":
-
-    def _kill_if_marked(pid: int, mark: bytes) -> bool:
-        """Kills through a descriptor, which stays with the process that was looked at."""
-        try:
-            descriptor = os.pidfd_open(pid)
-        except OSError:
-            return False
-        try:
-            if not _is_marked(pid, mark):
-                return False
-            signal.pidfd_send_signal(descriptor, signal.SIGKILL)
-        except OSError:
-            return False
-        finally:
-            os.close(descriptor)
-        return True

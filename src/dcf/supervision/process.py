@@ -9,18 +9,18 @@ import signal
 import stat
 import subprocess
 import time
-import uuid
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
 from dcf.supervision.child import Exit
-from dcf.supervision.identity import kill_marked
+from dcf.supervision.descent import Descent
 from dcf.supervision.lines import Lines
 from dcf.supervision.log import ProcessLog
 from dcf.supervision.messages import Event, EventKind, ExitRecord, ProcessSpec, ProcessStatus
 from dcf.supervision.pipes import Pipes
 from dcf.supervision.policy import Run, delay_after, remembered
+from dcf.supervision.record import MARK
 from dcf.supervision.states import ProcessState, follows
 
 REPORT_LIMIT = 256 * 1024
@@ -31,10 +31,6 @@ REPORTS_KEPT = 8
 
 CANNOT_START = 127
 """Exit code of a run that could not begin, as in shells."""
-
-
-RUN_MARK = "DCF_RUN"
-"""Variable that everything descended from one run inherits: by it what left the group is found."""
 
 
 class Process:
@@ -51,7 +47,7 @@ class Process:
         self,
         spec: ProcessSpec,
         log: ProcessLog,
-        mark: dict[str, str],
+        supervisor: str,
         tell: Callable[[Event], None],
     ) -> None:
         """A process that has not been started.
@@ -59,14 +55,14 @@ class Process:
         Args:
             spec: What to run.
             log: Takes its log.
-            mark: Variables that are laid over the environment.
+            supervisor: The supervisor's mark.
             tell: Called with everything that happens.
         """
         self.spec = spec
         self.log = log
         self.state = ProcessState.WAITING
         self.gone = asyncio.Event()
-        self._mark = mark
+        self._supervisor = supervisor
         self._tell = tell
         self._loop = asyncio.get_running_loop()
         self._popen: subprocess.Popen[bytes] | None = None
@@ -75,7 +71,7 @@ class Process:
         self._report_lines = Lines(REPORT_LIMIT)
         policy = spec.restart
         self._history: deque[Run] = deque(maxlen=remembered(policy) if policy else 1)
-        self._run = ""
+        self._descent: Descent | None = None
         self._since = 0.0
         self._started = 0.0
         self._runs = 0
@@ -92,7 +88,7 @@ class Process:
             ValueError: When a text holds what no program can be given.
         """
         _remove_sockets(self.spec.sockets)
-        self._run = uuid.uuid4().hex
+        descent = Descent(self._supervisor)
         with contextlib.ExitStack() as reading, contextlib.ExitStack() as writing:
             log_read, log_write = _pipe(reading, writing)
             report_read, report_write = (
@@ -100,7 +96,7 @@ class Process:
             )
             popen = subprocess.Popen(
                 self.spec.command,
-                env={**self.spec.env, **self._mark, RUN_MARK: self._run},
+                env={**self.spec.env, MARK: self._supervisor, **descent.variables},
                 cwd=self.spec.cwd,
                 stdin=subprocess.PIPE if self.spec.lifeline else subprocess.DEVNULL,
                 stdout=report_write,
@@ -109,6 +105,8 @@ class Process:
                 bufsize=0,
             )
             reading.pop_all()
+        descent.begin(popen.pid)
+        self._descent = descent
         self._to(ProcessState.RUNNING)
         self._popen = popen
         self._ended.clear()
@@ -125,13 +123,22 @@ class Process:
         return ProcessStatus(
             name=self.spec.name,
             state=self.state,
-            pid=self._popen.pid if self._popen else 0,
+            pid=self.pid,
             since=self._since,
             runs=self._runs,
             reports=tuple(self._reports),
             exit=self._exit,
             note=self.spec.note,
         )
+
+    @property
+    def pid(self) -> int:
+        """Of its run; 0 when it has none."""
+        return self._popen.pid if self._popen else 0
+
+    def owns(self, pid: int) -> bool:
+        """Whether a process descends from the run that goes on."""
+        return self._popen is not None and self._descent is not None and self._descent.includes(pid)
 
     def reap(self) -> bool:
         """Notices if the run has ended; to be called whenever any child process has.
@@ -144,8 +151,9 @@ class Process:
             return False
         # While its leader is not reaped, no other group can have this id.
         self._kill_group()
-        kill_marked(f"{RUN_MARK}={self._run}".encode())
         code = popen.wait()
+        if self._descent is not None:
+            self._descent.kill()
         self._popen = None
         _remove_sockets(self.spec.sockets)
         if popen.stdin is not None:

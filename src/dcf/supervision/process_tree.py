@@ -20,7 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
-from dcf.supervision.identity import kill_marked
+from dcf.supervision.descent import kill_marked
 from dcf.supervision.lines import Lines
 from dcf.supervision.tree_guard import GRACE, guarded
 

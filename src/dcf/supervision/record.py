@@ -12,7 +12,8 @@ import time
 import uuid
 from pathlib import Path
 
-from dcf.supervision.identity import Identity, kill_group, kill_marked
+from dcf.supervision.descent import kill_descendants
+from dcf.supervision.identity import Identity, kill_group
 
 logger = logging.getLogger("dcf.supervision")
 
@@ -60,7 +61,7 @@ class Record:
             for name in set(left) - told:
                 logger.warning("%s outlived its supervisor and was ended", name)
             told.update(left)
-            if not left and not kill_marked(mark):
+            if not left and not kill_descendants(mark, self.mark):
                 break
             time.sleep(0.01)
         else:

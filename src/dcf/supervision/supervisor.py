@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import shutil
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from dcf.errors import ProcessNotStarted, ProcessUnknown, SupervisorError
+from dcf.supervision import descent
 from dcf.supervision.broadcast import Broadcast
 from dcf.supervision.identity import identify
 from dcf.supervision.log import ProcessLog, file_of
 from dcf.supervision.messages import Event, EventKind, ExitRecord, ProcessSpec, ProcessStatus
 from dcf.supervision.process import Process
 from dcf.supervision.protocol import item_line, members_of
-from dcf.supervision.record import MARK, Record
+from dcf.supervision.record import Record
 from dcf.supervision.states import ENDED, ProcessState
 
 logger = logging.getLogger("dcf.supervision")
@@ -44,6 +47,7 @@ class Supervisor:
         self._record = record
         self._processes: dict[str, Process] = {}
         self._closing = False
+        self._killed_strays = False
 
     async def start(self, spec: ProcessSpec) -> ProcessStatus:
         """Starts a process, unless one of that name is known; one that is being stopped is awaited.
@@ -62,7 +66,7 @@ class Supervisor:
             log = ProcessLog(self._logs / spec.name, spec.log)
         except OSError as error:
             raise ProcessNotStarted(f"{spec.name} has no log: {error}") from error
-        process = Process(spec, log, {MARK: self._record.mark}, self._tell)
+        process = Process(spec, log, self._record.mark, self._tell)
         try:
             process.start()
         except (OSError, ValueError) as error:
@@ -105,9 +109,32 @@ class Supervisor:
         return folder, process.log.followers if process is not None and lives else None
 
     def reap(self) -> None:
-        """Notices every process that has ended; to be called at SIGCHLD."""
-        for process in list(self._processes.values()):
-            process.reap()
+        """Notices every process that has ended; to be called at SIGCHLD.
+
+        A child that is no process of the supervisor's is an orphan: its parent has ended, and the
+        supervisor has adopted it. One that descends from no living run is killed.
+        """
+        # A stray's children become this process's own when it ends.
+        has_ended = self._killed_strays
+        while True:
+            for process in list(self._processes.values()):
+                has_ended |= process.reap()
+            ended = descent.ended_child()
+            if ended is None:
+                break
+            if ended not in self._pids():
+                os.waitpid(ended, 0)
+        if has_ended:
+            strays = self._is_stray(descent.children())
+            self._killed_strays = descent.kill_all(strays) > 0
+
+    def _pids(self) -> set[int]:
+        return {process.pid for process in self._processes.values()}
+
+    def _is_stray(self, children: Collection[int]) -> Callable[[int], bool]:
+        strays = set(children) - self._pids()
+        living = [process for process in self._processes.values() if process.pid]
+        return lambda pid: pid in strays and not any(process.owns(pid) for process in living)
 
     async def shutdown(self, grace: float) -> None:
         """Ends every process, a stage at a time, the lowest first; none is started any more.

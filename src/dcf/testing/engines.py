@@ -291,6 +291,18 @@ class EngineContract:
             raise AssertionError("the log of a replica that never was")
 
     @_scenario
+    async def test_a_replica_that_runs_is_not_suspended(self, bench: Bench) -> None:
+        """Nor is one that is not known; both can be asked to log their stacks."""
+        async with _watching(bench) as watch:
+            await bench.engine.start(bench.spec(A))
+            await watch.until(A, ReplicaState.READY)
+        suspended = [await bench.engine.is_suspended(replica) for replica in (A, B)]
+        for replica in (A, B):
+            await bench.engine.log_stacks(replica)
+
+        assert suspended == [False, False]
+
+    @_scenario
     async def test_the_capacity_is_more_than_nothing(self, bench: Bench) -> None:
         """Memory, cores and GPUs are all told."""
         capacity = await bench.engine.capacity()

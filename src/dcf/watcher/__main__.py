@@ -2,11 +2,14 @@
 
 Settings are ``DCF_`` variables (``dcf.settings.WatcherSettings``). Standard output carries reports
 (``dcf.protocol.report``); everything that the handler prints goes to standard error, the log.
+
+The order matters. Nothing of the author's runs before the limits hold, and nothing of the author's
+can be imported before the watcher has imported what it needs. So this module imports only what it
+takes to set the limits.
 """
 
 from __future__ import annotations
 
-import asyncio
 import faulthandler
 import fcntl
 import os
@@ -14,21 +17,17 @@ import select
 import signal
 import sys
 import threading
-from pathlib import Path
 from typing import TextIO, cast
 
-import uvloop
-
-from dcf.errors import AddressInUse, ConfigError, ConfinementFailed
+from dcf.errors import ConfigError, ConfinementFailed, HandlerImportFailed
 from dcf.protocol.exits import WatcherExit
+from dcf.protocol.signals import LOG_STACKS
 from dcf.settings import WatcherSettings
 from dcf.telemetry import log
-from dcf.watcher.confinement import confine
-from dcf.watcher.host import Host
-from dcf.watcher.lanes import HANDLER_THREAD
+from dcf.watcher import interpreter
+from dcf.watcher.confinement import confine, require_room
 from dcf.watcher.life import Life
-from dcf.watcher.old_names import OldNames
-from dcf.watcher.server import listen
+from dcf.watcher.tracebacks import author_traceback, summary
 
 SWITCH_INTERVAL = 0.0005
 """Seconds after which a thread that computes in Python lets another go on. A tenth of the
@@ -42,40 +41,43 @@ def main() -> int:
     Returns:
         A ``WatcherExit``.
     """
-    channel = _take_standard_output()
-    # Of a crash in C, the thread that crashed is the one worth reading.
-    faulthandler.enable(all_threads=False)
     try:
         settings = WatcherSettings.from_mapping(os.environ)
     except ConfigError as error:
         sys.stderr.write(f"{error}\n")
         return WatcherExit.SETTINGS
+    unconfined: ConfinementFailed | None = None
+    try:
+        confine(settings)
+        interpreter.begin_again(settings)
+    except ConfinementFailed as error:
+        unconfined = error
+    life = Life(_take_standard_output())
+    # Of a crash in C, the thread that crashed is the one worth reading.
+    faulthandler.enable(all_threads=False)
+    if LOG_STACKS is not None:
+        faulthandler.register(LOG_STACKS, all_threads=True)
     log.configure(settings.log_level)
     if settings.lifeline:
         _end_with_parent()
     _close_standard_input()
-    sys.meta_path.append(OldNames())
-    sys.setswitchinterval(SWITCH_INTERVAL)
-    life = Life(channel)
     try:
-        confine(settings)
+        if unconfined is not None:
+            raise unconfined
+        from dcf.watcher import serving  # noqa: PLC0415  the limits hold for what it imports
+
+        require_room(settings)
     except ConfinementFailed as error:
         life.failed(error)
         return WatcherExit.CONFINEMENT
+    sys.setswitchinterval(SWITCH_INTERVAL)
     try:
-        listener = listen(settings.listen)
-    except AddressInUse as error:
-        life.failed(error)
-        return WatcherExit.ADDRESS
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        code = runner.run(Host(settings, life).run(listener))
-    if settings.listen.startswith("unix:"):
-        Path(settings.listen.removeprefix("unix:")).unlink(missing_ok=True)
-    if any(thread.name.startswith(HANDLER_THREAD) for thread in threading.enumerate()):
-        # A handler that does not end keeps nobody waiting.
-        sys.stderr.flush()
-        os._exit(code)
-    return code
+        interpreter.open_to_author(settings.late_variables)
+    except BaseException as error:  # noqa: BLE001  sitecustomize may call sys.exit
+        message = f"Python's site module did not start: {summary(error)}"
+        life.failed(HandlerImportFailed(message, author_traceback(error)))
+        return WatcherExit.HANDLER
+    return serving.serve(settings, life)
 
 
 def _take_standard_output() -> int:

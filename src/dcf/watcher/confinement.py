@@ -48,13 +48,28 @@ def _run_on(cpus: str) -> None:
         raise ConfinementFailed(f"it cannot run on the cores {cpus}: {error}") from error
 
 
-def _limit_data(limit: int) -> None:
+def require_room(settings: WatcherSettings) -> None:
+    """Checks that the memory limit leaves room for a handler, now that the watcher is there.
+
+    Raises:
+        ConfinementFailed: When it does not.
+    """
+    if settings.memory_limit:
+        _require_room(settings.memory_limit)
+
+
+def _require_room(limit: int) -> None:
     has = _data()
     if limit < has + ROOM:
         raise ConfinementFailed(
             f"a memory limit of {limit >> 20} MiB is too little: the watcher itself takes"
             f" {has >> 20} MiB, and a handler needs {ROOM >> 20} MiB at the least"
         )
+
+
+def _limit_data(limit: int) -> None:
+    # More than the watcher's own modules take: they are imported within the limit.
+    _require_room(limit)
     try:
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
     except (OSError, ValueError) as error:

@@ -1,4 +1,8 @@
-"""One replica's process: the server's loop in the main thread, the handler in its own."""
+"""One replica's process: the handler in the main thread, the server's loop in one of its own.
+
+Python lets only the main thread set signal handlers, and runs them there. A handler that sets an
+alarm, or that imports a library which does, works as it does in a program of its own.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +19,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import uvloop
+
 from dcf.errors import HandlerInitFailed, NotReady, StartError, StartTimeout
 from dcf.model.replica import ReplicaState
 from dcf.protocol.exits import WatcherExit
@@ -23,7 +29,8 @@ from dcf.watcher import loading, tracebacks
 from dcf.watcher.app import App
 from dcf.watcher.call import Call
 from dcf.watcher.direct import DirectProtocol
-from dcf.watcher.lanes import HANDLER_THREAD, Lane, LoopLane, ThreadLane
+from dcf.watcher.forking import SIGNALS, EndAsked
+from dcf.watcher.lanes import Lane, LoopLane, ThreadLane
 from dcf.watcher.life import Life
 from dcf.watcher.mailbox import Mailbox
 from dcf.watcher.server import Server, endpoint
@@ -34,13 +41,17 @@ LINGER = 0.2
 """Seconds in which a call may still come after the drain began. A connection is made by the kernel
 before it is accepted here, and before its first byte is here; closing it then would lose a call."""
 
+FAREWELL = 1.0
+"""Seconds that the handler's threads may take to end once the server has. A handler that does not
+end keeps nobody waiting."""
+
 PLAIN_CONCURRENCY = 1
 ASYNC_CONCURRENCY = 1000
 """Calls at a time where the author set none: ``WatcherSettings.concurrency`` says why."""
 
 
 class Host:
-    """Joins loop, server and handler thread, and decides how the process ends."""
+    """Joins loop, server and handler, and decides how the process ends."""
 
     def __init__(self, settings: WatcherSettings, life: Life) -> None:
         """A host at rest.
@@ -52,33 +63,68 @@ class Host:
         self._settings = settings
         self._life = life
         self._exit = WatcherExit.DRAINED
-
-    async def run(self, listener: socket.socket) -> WatcherExit:
-        """Serves on ``listener`` until told to end.
-
-        Returns:
-            How the process is to end.
-        """
-        self._loop = asyncio.get_running_loop()
+        self._loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
         self._app = App(self._settings, self._life, self._loop, self._stuck)
         self._desk = self._app.desk
         self._answered = Mailbox[Call](self._loop, self._desk.answered)
         self._opened = asyncio.Event()
         self._accepting = asyncio.Event()
+        self._draining = False
+        self._handled = threading.Event()
         self._server = Server(
             self._app,
             partial(DirectProtocol, app=self._app),
             drain=self._settings.drain,
             on_started=self._accepting.set,
         )
-        for number in (signal.SIGTERM, signal.SIGINT):
-            self._loop.add_signal_handler(number, self.drain)
-        thread = threading.Thread(
-            target=self._handler_thread, name=f"{HANDLER_THREAD}1", daemon=True
-        )
-        thread.start()
-        limit = self._settings.start_timeout
-        self._starting = self._loop.call_later(limit, self._too_late, thread)
+
+    def run(self, listener: socket.socket) -> WatcherExit:
+        """Serves on ``listener`` until told to end. For the main thread.
+
+        Returns:
+            How the process is to end.
+        """
+        self._main = threading.get_ident()
+        # Before the threads part: the handler may be ready before the loop has begun.
+        self._starting = self._loop.call_later(self._settings.start_timeout, self._too_late)
+        serving = threading.Thread(target=self._serve_thread, args=(listener,), name="server")
+        heard, wakes = socket.socketpair()
+        with heard, wakes:
+            for end in (heard, wakes):
+                end.settimeout(0)
+            self._loop.add_reader(heard, self._hear, heard)
+            # By the descriptor at once, whatever the main thread is at; by the handler also where
+            # an event loop of the author's has taken the descriptor.
+            signal.set_wakeup_fd(wakes.fileno(), warn_on_full_buffer=False)
+            asked = EndAsked(partial(self._on_loop, self.drain))
+            for number in SIGNALS:
+                signal.signal(number, asked)
+            serving.start()
+            try:
+                self._handle()
+            finally:
+                self._handled.set()
+                serving.join()
+                signal.set_wakeup_fd(-1)
+        return self._exit
+
+    def _hear(self, heard: socket.socket) -> None:
+        """Signals have come, whose numbers these bytes are."""
+        if set(heard.recv(4096)) & set(SIGNALS):
+            self.drain()
+
+    def _serve_thread(self, listener: socket.socket) -> None:
+        try:
+            with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+                runner.run(self._serve(listener))
+        except BaseException as error:
+            logger.exception("the server failed")
+            self._life.exited(f"the server failed: {error!r}")
+            _end_now(WatcherExit.LOST)
+        if not self._handled.wait(FAREWELL):
+            _end_now(self._exit)
+
+    async def _serve(self, listener: socket.socket) -> None:
         if self._settings.listen.startswith("fd:"):
             # The socket is shared with the replica that this one replaces: calls go there until
             # this one can take them.
@@ -87,10 +133,9 @@ class Host:
         if not self._server.should_exit:
             await self._server.serve(sockets=[listener])
         ready.cancel()
+        self._draining = True
         if self._desk.lane is not None:
             self._desk.lane.close()
-            await asyncio.to_thread(thread.join, 1.0)
-        return self._exit
 
     def drain(self) -> None:
         """Ends the process after the calls in flight.
@@ -99,6 +144,9 @@ class Host:
         more, close those that are idle and wait for the others. A socket that is handed down is
         left to whoever shares it, at once.
         """
+        if self._draining:
+            return
+        self._draining = True
         if self._settings.listen.startswith("fd:"):
             self._server.stop_accepting()
         self._desk.closing = True
@@ -115,35 +163,48 @@ class Host:
         await self._accepting.wait()
         self._life.ready(address)
 
-    def _handler_thread(self) -> None:
+    def _handle(self) -> None:
         """Imports, constructs and calls the handler: all in this one thread."""
         settings = self._settings
         if settings.origin:
             tracebacks.name_files_as(str(Path(settings.root).resolve()), settings.origin)
         try:
-            folder = loading.enter(Path(settings.root), settings.handler_dir)
-            target = loading.import_handler(folder, settings.handler_file, settings.handler_name)
+            root, file = Path(settings.root), settings.handler_file
+            folder = loading.enter(root, settings.handler_dir, file)
+            target = loading.import_handler(folder, file, settings.handler_name)
             if loading.is_async(target):
-                asyncio.run(self._serve_async(target))
-                return
-            handler = loading.construct(target)
-            lane = ThreadLane(
-                self._answered.post,
-                self._loop,
-                settings.concurrency or PLAIN_CONCURRENCY,
-                generator=loading.is_generator(target),
-            )
+                self._run_loop(target)
+            else:
+                self._run_threads(target)
         except StartError as error:
             self._on_loop(self._failed, error)
-            return
         except BaseException as error:
             # Whatever else the author's objects do when they are looked at: nobody is to wait.
-            message = f"the handler cannot be started: {tracebacks.summary(error)}"
-            trace = tracebacks.author_traceback(error)
-            self._on_loop(self._failed, HandlerInitFailed(message, trace))
-            return
+            self._on_loop(self._failed_or_lost, error)
+
+    def _run_threads(self, target: Any) -> None:
+        handler = loading.construct(target)
+        lane = ThreadLane(
+            self._answered.post,
+            self._loop,
+            self._settings.concurrency or PLAIN_CONCURRENCY,
+            generator=loading.is_generator(target),
+            lost=partial(self._on_loop, self._failed_or_lost),
+        )
         self._on_loop(self._open, lane)
         lane.run(handler)
+
+    def _run_loop(self, target: Any) -> None:
+        runner = asyncio.Runner()
+        try:
+            runner.run(self._serve_async(target))
+        except StartError:
+            raise
+        except BaseException as error:
+            # Told before the loop is closed: that waits for every task of the author's.
+            self._on_loop(self._failed_or_lost, error)
+        finally:
+            runner.close()
 
     async def _serve_async(self, target: Any) -> None:
         handler = loading.construct(target)
@@ -156,9 +217,9 @@ class Host:
         self._on_loop(self._open, lane)
         await lane.run(handler)
 
-    def _on_loop(self, act: Callable[[Any], None], value: object) -> None:
+    def _on_loop(self, act: Callable[..., None], *values: object) -> None:
         try:
-            self._loop.call_soon_threadsafe(act, value)
+            self._loop.call_soon_threadsafe(act, *values)
         except RuntimeError:
             logger.debug("the server ended before the handler was ready")
 
@@ -178,9 +239,23 @@ class Host:
         self._opened.set()
         self._server.finish()
 
-    def _too_late(self, thread: threading.Thread) -> None:
+    def _failed_or_lost(self, error: BaseException) -> None:
+        """The handler's thread or loop has ended because of ``error``, before it was told to."""
+        if self._life.state is ReplicaState.STARTING:
+            message = f"the handler cannot be started: {tracebacks.summary(error)}"
+            self._failed(HandlerInitFailed(message, tracebacks.author_traceback(error)))
+            return
+        if self._desk.lane is None:
+            return  # it has failed to start, and that was told
+        where = "event loop" if isinstance(self._desk.lane, LoopLane) else "thread"
+        detail = f"the handler's {where} ended: {tracebacks.summary(error)}"
+        logger.error("%s", f"{detail}\n{tracebacks.author_traceback(error)}".rstrip())
+        reason = f"the replica is ended because its handler's {where} has ended"
+        self._end_at_once(detail, reason, self._exit if self._draining else WatcherExit.LOST)
+
+    def _too_late(self) -> None:
         """Import or constructor take longer than they may: tells where they are, and ends."""
-        frame = sys._current_frames().get(thread.ident or 0)  # noqa: SLF001  documented in spite of its name
+        frame = sys._current_frames().get(self._main)  # noqa: SLF001  documented in spite of its name
         if frame is None or self._life.state is not ReplicaState.STARTING:
             return
         detail = f"the handler was not ready within {self._settings.start_timeout:g} s"
@@ -194,10 +269,14 @@ class Host:
         )
         logger.error("%s; this is where it is:", detail)
         faulthandler.dump_traceback(all_threads=True)
-        self._desk.end_all(NotReady("the replica is ended because its handler is stuck"))
+        reason = "the replica is ended because its handler is stuck"
+        self._end_at_once(detail, reason, WatcherExit.STUCK)
+
+    def _end_at_once(self, detail: str, reason: str, code: WatcherExit) -> None:
+        self._desk.end_all(NotReady(reason))
         self._life.exited(detail)
         # A moment for the answers to leave; then no atexit handler may keep the process alive.
-        self._loop.call_later(0.1, _end_now, WatcherExit.STUCK)
+        self._loop.call_later(0.1, _end_now, code)
 
 
 def _end_now(code: WatcherExit) -> None:

@@ -18,8 +18,9 @@ from typing import Any, Protocol
 from dcf.errors import UnsupportedReply
 from dcf.function.reply import encode
 from dcf.function.request import CURRENT
-from dcf.watcher import per_message
+from dcf.watcher import forking, per_message
 from dcf.watcher.call import Call
+from dcf.watcher.contexts import Contexts
 from dcf.watcher.handover import Handover
 from dcf.watcher.loading import Handler
 from dcf.watcher.mailbox import Mailbox
@@ -71,11 +72,23 @@ class ThreadLane:
         concurrency: int,
         *,
         generator: bool,
+        lost: Callable[[BaseException | None], None],
     ) -> None:
+        """A lane at rest. Make it where the constructor ran: calls begin in copies of its context.
+
+        Args:
+            answered: Takes each call back.
+            loop: The server's.
+            concurrency: Calls at a time.
+            generator: Whether one call of the handler answers a whole stream.
+            lost: Called when a thread of the lane ends before the lane is closed.
+        """
         self.concurrency = concurrency
         self.generator = generator
         self._answered = answered
         self._loop = loop
+        self._lost = lost
+        self._contexts = Contexts()
         self._calls = Handover[Call | None]()
 
     def submit(self, calls: Sequence[Call]) -> None:
@@ -104,7 +117,7 @@ class ThreadLane:
         work = (handler, of_stream)
         others = [
             threading.Thread(
-                target=self._serve, args=work, name=f"{HANDLER_THREAD}{n}", daemon=True
+                target=self._serve_beside, args=work, name=f"{HANDLER_THREAD}{n}", daemon=True
             )
             for n in range(2, self.concurrency + 1)
         ]
@@ -115,23 +128,33 @@ class ThreadLane:
             thread.join()
         self._calls.close()
 
+    def _serve_beside(self, handler: Handler, of_stream: Handler) -> None:
+        try:
+            self._serve(handler, of_stream)
+        except BaseException as error:  # whatever ends the thread
+            self._lost(error)
+
     def _serve(self, handler: Handler, of_stream: Handler) -> None:
-        take = self._calls.take
+        take, context = self._calls.take, self._contexts.new
         while (call := take()) is not None:
             if call.request.cancelled or not call.begin():
                 continue
-            CURRENT.set(call.request)
-            try:
-                handle = handler if call.inbox is None else of_stream
-                reply = encode(handle(call.request))
-                call.outcome = reply
-                if not isinstance(reply.body, bytes):
-                    self._stream(call, reply.body)
-                    continue
-            except BaseException as error:  # the author's sys.exit included
-                call.outcome = handler_error(error)
-            call.answered = call.finished = time.monotonic()
-            self._answered(call)
+            context().run(self._answer, call, handler if call.inbox is None else of_stream)
+
+    def _answer(self, call: Call, handle: Handler) -> None:
+        CURRENT.set(call.request)
+        try:
+            reply = encode(handle(call.request))
+            forking.leave_children()
+            call.outcome = reply
+            if not isinstance(reply.body, bytes):
+                self._stream(call, reply.body)
+                return
+        except BaseException as error:  # the author's sys.exit included
+            forking.leave_children(error)
+            call.outcome = handler_error(error)
+        call.answered = call.finished = time.monotonic()
+        self._answered(call)
 
     def _stream(self, call: Call, values: Iterator[Any] | AsyncIterator[Any]) -> None:
         stream, room = StreamedReply(call, self._loop, self._answered), threading.Event()
@@ -153,6 +176,7 @@ class ThreadLane:
                     values.close()
         except BaseException as error:  # the author's sys.exit included
             failure = error
+        forking.leave_children(failure)
         stream.end(failure)
 
 
@@ -174,6 +198,7 @@ class LoopLane:
         self._waiting: deque[Call] = deque()
         self._running: dict[Call, asyncio.Task[None]] = {}
         self._own = asyncio.get_running_loop()
+        self._contexts = Contexts()
         self._calls = Mailbox[Call](self._own, self._arrived)
         self._closed = asyncio.Event()
         self._handler: Handler | None = None
@@ -238,7 +263,9 @@ class LoopLane:
             except IndexError:  # reclaimed just now
                 break
             if not call.request.cancelled:
-                self._running[call] = self._own.create_task(self._serve(call))
+                self._running[call] = self._own.create_task(
+                    self._serve(call), context=self._contexts.new()
+                )
 
     def _cancel(self, call: Call) -> None:
         if task := self._running.get(call):
@@ -260,11 +287,13 @@ class LoopLane:
         try:
             value = handle(call.request)
             reply = encode(await value if inspect.isawaitable(value) else value)
+            forking.leave_children()
             call.outcome = reply
             if not isinstance(reply.body, bytes):
                 await self._stream(call, reply.body)
                 return
         except BaseException as error:  # the author's sys.exit included
+            forking.leave_children(error)
             call.outcome = handler_error(error)
         call.answered = call.finished = time.monotonic()
         self._answered(call)
@@ -291,6 +320,7 @@ class LoopLane:
                     values.close()
         except BaseException as error:  # cancelled, or the author's sys.exit
             failure = error
+        forking.leave_children(failure)
         stream.end(failure)
 
 

@@ -17,6 +17,7 @@ class Life:
 
     Attributes:
         state: The state now.
+        channel: File descriptor for the reports.
     """
 
     def __init__(self, channel: int) -> None:
@@ -26,7 +27,7 @@ class Life:
             channel: File descriptor for the reports.
         """
         self.state = ReplicaState.STARTING
-        self._channel = channel
+        self.channel = channel
 
     def ready(self, endpoint: str) -> None:
         """Calls are taken at ``endpoint``."""
@@ -49,7 +50,7 @@ class Life:
             return
         self.state = report.state
         try:
-            os.write(self._channel, report.to_line())
+            os.write(self.channel, report.to_line())
         except OSError:
             # A parent that no longer reads is no reason to end.
             logger.debug("nobody reads the reports")

@@ -6,6 +6,7 @@ import ast
 import difflib
 import importlib.util
 import inspect
+import logging
 import os
 import sys
 from collections.abc import Callable
@@ -14,12 +15,15 @@ from types import ModuleType
 from typing import Any, cast
 
 from dcf.errors import HandlerImportFailed, HandlerInitFailed, HandlerNotFound
+from dcf.watcher import forking
 from dcf.watcher.tracebacks import author_traceback, summary
 
 Handler = Callable[[Any], Any]
 
+logger = logging.getLogger("dcf.watcher")
 
-def enter(root: Path, handler_dir: str) -> Path:
+
+def enter(root: Path, handler_dir: str, handler_file: str) -> Path:
     """Makes the handler's folder the working directory and the first place for imports.
 
     Returns:
@@ -32,9 +36,42 @@ def enter(root: Path, handler_dir: str) -> Path:
     if not folder.is_dir():
         raise HandlerNotFound(f"the handler's folder {handler_dir} is not in the function's folder")
     os.chdir(folder)
-    # The first entry is where this process was started; the author's folder takes its place.
-    sys.path[0] = str(folder)
+    warn_of_names(folder, handler_file)
+    sys.path.insert(0, str(folder))
     return folder
+
+
+def warn_of_names(folder: Path, handler_file: str) -> None:
+    """Writes to the log which modules in ``folder`` have the name of another module.
+
+    What the watcher has imported stays what it is, for the author's code as well: a process has one
+    module of a name. Any other name is looked up in the author's folder first, as Python does. The
+    handler's own file may have any name: nothing imports it by that.
+    """
+    for entry in sorted(folder.iterdir()):
+        is_package = (entry / "__init__.py").is_file()
+        name = entry.stem if entry.suffix == ".py" else entry.name
+        if not is_package and entry.suffix != ".py":
+            continue
+        if entry.name == handler_file:
+            continue
+        if name in sys.modules:
+            logger.warning(
+                "%s cannot be imported: 'import %s' gives %s, which DCF uses. Rename it.",
+                entry.name, name, _origin(name),
+            )  # fmt: skip
+        elif name in sys.stdlib_module_names:
+            logger.warning(
+                "%s takes the place of Python's own module %s, in every package that imports it."
+                " Rename it.",
+                entry.name, name,
+            )  # fmt: skip
+
+
+def _origin(name: str) -> str:
+    if name in sys.stdlib_module_names:
+        return f"Python's own module {name}"
+    return f"the package {name}"
 
 
 def import_handler(folder: Path, file: str, name: str) -> Any:
@@ -71,7 +108,9 @@ def construct(target: Any) -> Handler:
             raise HandlerNotFound(f"the class {target.__name__} has no method __call__(self, req)")
         try:
             handler = cast("Handler", target())
+            forking.leave_children()
         except BaseException as error:  # the author's sys.exit included
+            forking.leave_children(error)
             message = f"{target.__name__}() failed: {summary(error)}"
             raise HandlerInitFailed(message, author_traceback(error)) from error
     try:
@@ -107,7 +146,8 @@ def _called(target: Any) -> Any:
 
 
 def _import(path: Path) -> ModuleType:
-    name = path.stem
+    # A module of this name that is there already belongs to others.
+    name = f"handler_{path.stem}" if path.stem in sys.modules else path.stem
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise HandlerNotFound(f"{path.name} is no Python file")
@@ -116,7 +156,9 @@ def _import(path: Path) -> ModuleType:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
+        forking.leave_children()
     except BaseException as error:  # the author's sys.exit included
+        forking.leave_children(error)
         message = f"{path.name} does not import: {summary(error)}"
         raise HandlerImportFailed(message, author_traceback(error)) from error
     return module

@@ -15,6 +15,7 @@ from dcf.errors import BadRequest, UnsupportedReply
 from dcf.function.reply import Reply
 from dcf.function.request import Request
 from dcf.protocol.stream import Failure
+from dcf.watcher.contexts import Contexts, Within, async_steps, steps
 from dcf.watcher.loading import Handler
 
 
@@ -22,11 +23,13 @@ def plain(handler: Handler) -> Handler:
     """For a plain handler."""
 
     def answer_each(request: Request) -> Iterator[Any]:
+        contexts = Contexts()
         for message in request.stream:
+            context = contexts.new()
             try:
-                value = _body(handler(request.about(message)))
+                value = _body(context.run(handler, request.about(message)))
                 if isinstance(value, Iterator):
-                    yield from value
+                    yield from steps(context, value)
                 elif isinstance(value, AsyncIterator):
                     raise UnsupportedReply("a plain handler returned an async generator")
                 else:
@@ -41,19 +44,20 @@ def asynchronous(handler: Handler) -> Handler:
     """For an async handler."""
 
     async def answer_each(request: Request) -> AsyncIterator[Any]:
+        contexts = Contexts()
         async for message in request.stream:
+            context = contexts.new()
             try:
-                value = handler(request.about(message))
-                value = _body(await value if inspect.isawaitable(value) else value)
-                if inspect.isasyncgen(value):
-                    async with aclosing(value):
-                        async for one in value:
+                value = context.run(handler, request.about(message))
+                if inspect.isawaitable(value):
+                    value = await Within(context, value)
+                value = _body(value)
+                if isinstance(value, AsyncIterator):
+                    async with aclosing(async_steps(context, value)) as replies:
+                        async for one in replies:
                             yield one
-                elif isinstance(value, AsyncIterator):
-                    async for one in value:
-                        yield one
                 elif isinstance(value, Iterator):
-                    for one in value:
+                    for one in steps(context, value):
                         yield one
                 else:
                     yield value

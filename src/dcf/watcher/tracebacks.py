@@ -68,7 +68,7 @@ def summary(error: BaseException) -> str:
         return f"the handler called sys.exit({error.code!r})"
     try:
         message = str(error)
-    except Exception:  # noqa: BLE001  the author's own __str__
+    except BaseException:  # noqa: BLE001  the author's own __str__
         message = "<its message cannot be shown>"
     text = in_authors_words(f"{type_name(error)}: {message}" if message else type_name(error))
     return text if len(text) <= LIMIT else f"{text[:LIMIT]} [...]"

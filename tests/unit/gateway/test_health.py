@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -55,72 +56,127 @@ def test_silence_and_absence_are_none(tmp_path):
     asyncio.run(check())
 
 
-def test_who_does_not_answer_is_passed_over_taken_back_and_ended_at_last(tmp_path, monkeypatch):
-    silent: set[str] = set()
+INTERVAL = 0.05
 
-    async def asked(endpoint: str, _patience: float) -> bool:
-        return endpoint not in silent
 
-    monkeypatch.setattr("dcf.gateway.health.answers_at", asked)
+class Silence:
+    """Replicas that do not answer, each for as long as it would keep its caller waiting."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.of: set[str] = set()
+        self.asked: dict[str, int] = {}
+        monkeypatch.setattr("dcf.gateway.health.answers_at", self._ask)
+
+    async def _ask(self, endpoint: str, patience: float) -> bool:
+        self.asked[endpoint] = self.asked.get(endpoint, 0) + 1
+        if endpoint in self.of:
+            await asyncio.sleep(patience)
+        return endpoint not in self.of
+
+
+@asynccontextmanager
+async def watched(house: House, silence: float) -> AsyncIterator[None]:
+    health = asyncio.create_task(house.loop.health(interval=INTERVAL, silence=silence).run())
+    try:
+        yield
+    finally:
+        health.cancel()
+        await asyncio.gather(health, return_exceptions=True)
+
+
+def test_who_does_not_answer_is_passed_over_taken_back_and_ended_at_last(monkeypatch):
+    silence = Silence(monkeypatch)
 
     async def check() -> None:
-        async with running(House()) as house:
+        async with running(House()) as house, watched(house, 0.4):
             house.deploy("a", replicas=2)
 
             def route() -> Route:
                 return house.routing.confirmed().get("a") or Route()
 
             await house.until(lambda: len(route().endpoints) == 2)
-            health = house.loop.health(interval=1.0, silence=4.0)
             first, second = route().endpoints
-            silent.add(first)
-            await health.look()
-            assert first in route()
-            await health.look()
+            silence.of.add(first)
             await house.until(lambda: route().endpoints == (second,))
-            silent.clear()
-            await health.look()
+            silence.of.clear()
             await house.until(lambda: len(route().endpoints) == 2)
-            silent.add(first)
-            for _ in range(4):
-                await health.look()
+            house.engine.suspend(
+                next(one.id for one in house.loop.fleet.all() if one.endpoint == first)
+            )
+            silence.of.add(first)
             await house.until(lambda: len(route().endpoints) == 2 and first not in route())
             events = house.catalog.journal.events("a")
-            assert "did not answer for 4 s" in events[0].detail
+            assert events[0].detail == "it did not answer for 0.4 s, and its process is stopped"
             states = [one.state for one in house.loop.fleet.of("a")]
             assert states.count(ReplicaState.READY) == 2
 
     asyncio.run(asyncio.wait_for(check(), 20))
 
 
-def test_who_promised_short_calls_is_ended_sooner(tmp_path, monkeypatch):
-    silent: set[str] = set()
-
-    async def asked(endpoint: str, _patience: float) -> bool:
-        return endpoint not in silent
-
-    monkeypatch.setattr("dcf.gateway.health.answers_at", asked)
+@pytest.mark.parametrize(
+    ("timeout", "is_suspended", "after"),
+    [
+        (100.0, True, 0.4),
+        (0.0, False, 5.0),
+        (0.0, True, 0.4),
+        (-4.9, False, 0.2),
+        (-4.9, True, 0.2),
+    ],
+)
+def test_the_calls_of_a_function_decide_how_long_a_replica_may_be_silent(
+    monkeypatch, timeout, is_suspended, after
+):
+    """The grace is 5 s, so that a time-out below 0 makes a short one in all."""
+    silence = Silence(monkeypatch)
 
     async def check() -> None:
-        async with running(House()) as house:
-            house.deploy("short", timeout=1.0)
-            house.deploy("long", timeout=100.0)
-            house.deploy("instant", timeout=0.01)
-            await house.until(lambda: len([*filter(None, house.routing.confirmed().values())]) == 3)
-            health = house.loop.health(interval=2.0, silence=30.0)
-            silent.update(one.endpoint for one in house.loop.fleet.all())
-
-            def reasons() -> list[str]:
-                events = house.catalog.journal
-                return [one.detail for name in NAMES for one in events.events(name)[:-1]]
-
-            for _ in range(3):
-                await health.look()
-            assert reasons() == []
-            await health.look()
-            await house.until(lambda: reasons() == ["it did not answer for 8 s"] * 2)
+        async with running(House()) as house, watched(house, 0.4):
+            house.deploy("a", timeout=timeout)
+            await house.until(lambda: bool(house.routing.confirmed().get("a")))
+            (one,) = house.loop.fleet.all()
+            if is_suspended:
+                house.engine.suspend(one.id)
+            silence.of.add(one.endpoint)
+            begin = time.monotonic()
+            await house.until(lambda: one.state is not ReplicaState.READY)
+            # At full speed: a question without an answer takes no longer than its interval.
+            assert after - INTERVAL <= time.monotonic() - begin < after + 8 * INTERVAL + 0.5
+            await house.until(lambda: one.id not in house.engine.specs)
+            logged = [line.text async for line in house.engine.logs(one.id)]
+            assert logged == ([] if is_suspended else ["Thread (most recent call first):"])
 
     asyncio.run(asyncio.wait_for(check(), 20))
 
 
-NAMES = ("short", "instant", "long")
+def test_a_replica_may_be_silent_for_as_long_as_a_call_of_its_function_may_take(monkeypatch):
+    silence = Silence(monkeypatch)
+
+    async def check() -> None:
+        async with running(House()) as house, watched(house, 0.2):
+            house.deploy("a")
+            await house.until(lambda: bool(house.routing.confirmed().get("a")))
+            (one,) = house.loop.fleet.all()
+            silence.of.add(one.endpoint)
+            await house.until(lambda: silence.asked.get(one.endpoint, 0) > 20)
+            assert one.state is ReplicaState.READY
+
+    asyncio.run(asyncio.wait_for(check(), 20))
+
+
+def test_a_silent_replica_delays_no_question_to_another(monkeypatch):
+    silence = Silence(monkeypatch)
+
+    async def check() -> None:
+        async with running(House()) as house, watched(house, 30):
+            house.deploy("a", replicas=2)
+            await house.until(
+                lambda: len((house.routing.confirmed().get("a") or Route()).endpoints) == 2
+            )
+            first, second = (one.endpoint for one in house.loop.fleet.all())
+            silence.of.add(first)
+            await house.until(lambda: silence.asked.get(first, 0) > 2)
+            before = dict(silence.asked)
+            await house.until(lambda: silence.asked[second] >= before.get(second, 0) + 10)
+            assert silence.asked[first] - before[first] <= 12
+
+    asyncio.run(asyncio.wait_for(check(), 20))

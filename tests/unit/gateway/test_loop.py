@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from functools import wraps
 
 from dcf.errors import BuildError, DiskFull, SupervisorUnreachable
@@ -44,6 +45,21 @@ async def test_a_replica_that_crashes_is_replaced_and_its_end_is_told():
         await house.until(lambda: routed(house, "a"))
         (event, *_) = house.catalog.journal.events("a")
         assert (event.kind, event.detail) == (EventKind.CRASHED, "killed by signal 9")
+
+
+@scenario
+async def test_a_clock_that_is_set_ends_no_start():
+    ahead = 0.0
+    async with running(House(clock=lambda: time.time() + ahead)) as house:
+        house.deploy("a")
+        await house.until(lambda: house.living, tick=False)
+        (first,) = house.living
+        ahead = 1_000_000.0
+        before = house.loop.news()
+        house.loop.wake()
+        await before
+        await house.until(lambda: routed(house, "a"))
+        assert house.living == [first]
 
 
 @scenario

@@ -63,7 +63,6 @@ async def connected(
     app = App(WatcherSettings(), Life(reports), loop, lambda _: None)
     app.desk.open(LateEcho(app.desk, wait))
     server = Server(app, DirectProtocol, drain=1, on_started=lambda: None)
-    server.config.load()
 
     def protocol() -> DirectProtocol:
         state = server.server_state

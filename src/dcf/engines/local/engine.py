@@ -18,14 +18,16 @@ from dcf.engines.local.confinement import WATCHED, Confinement
 from dcf.engines.local.gpu import GpuSource, Nvml
 from dcf.engines.local.limiter import Limiter
 from dcf.engines.local.memory import MemoryWatch
-from dcf.engines.local.replica import replica_environment
+from dcf.engines.local.replica import replica_environment, watcher_command
 from dcf.engines.local.tracking import Track
 from dcf.errors import ProcessNotStarted, ProcessUnknown, ReplicaExited, ReplicaUnknown
 from dcf.function.secrets import SECRETS_DIR
 from dcf.model.function import Resources
 from dcf.model.log import LogLine
 from dcf.model.replica import Observation, ReplicaId
+from dcf.protocol.signals import LOG_STACKS
 from dcf.supervision.client import SupervisorClient
+from dcf.supervision.identity import is_stopped
 from dcf.supervision.messages import (
     Event,
     EventKind,
@@ -41,6 +43,9 @@ PREFIX = "replica."
 
 STAGE = 100
 """Replicas end last when the supervisor shuts down: after those who send them calls."""
+
+STACKS_TAKE = 0.5
+"""Seconds for a watcher to write where its threads are: its log is a pipe, and its reader quick."""
 
 
 class LocalEngine:
@@ -110,7 +115,7 @@ class LocalEngine:
         listen = settings.listen
         return ProcessSpec(
             name=PREFIX + spec.id,
-            command=(str(spec.python), "-m", "dcf.watcher"),
+            command=tuple(watcher_command(spec.python)),
             env=replica_environment(
                 settings, spec.environment, extra, base, memory=confinement.memory
             ),
@@ -195,6 +200,24 @@ class LocalEngine:
                     yield line
             except ProcessUnknown as error:
                 raise ReplicaUnknown(f"there is no replica {replica!r}") from error
+
+    async def is_suspended(self, replica: ReplicaId) -> bool:
+        """Whether the watcher's process is stopped; only Linux tells that."""
+        pid = await self._pid(replica)
+        return pid > 0 and is_stopped(pid)
+
+    async def log_stacks(self, replica: ReplicaId) -> None:
+        """Sends the watcher a signal that the interpreter answers without its lock."""
+        pid = await self._pid(replica)
+        if pid > 0 and LOG_STACKS is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, LOG_STACKS)
+            await asyncio.sleep(STACKS_TAKE)
+
+    async def _pid(self, replica: ReplicaId) -> int:
+        """The process of a replica; 0 without one."""
+        statuses = await self._supervisor.list()
+        return next((one.pid for one in statuses if one.name == PREFIX + replica), 0)
 
     async def capacity(self) -> Resources:
         """The machine's memory, the cores this process may use, and its GPUs."""

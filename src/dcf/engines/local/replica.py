@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dcf.errors import DcfError, ReplicaExited, StartTimeout
@@ -16,6 +17,26 @@ from dcf.supervision.child import Child, Exit
 
 FOREIGN = ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "VIRTUAL_ENV", "CONDA_PREFIX")
 """Variables that would lead the replica's Python to packages that are not the function's."""
+
+EARLY = frozenset({
+    "PYTHONASYNCIODEBUG", "PYTHONBREAKPOINT", "PYTHONCOERCECLOCALE", "PYTHONDEVMODE",
+    "PYTHONDONTWRITEBYTECODE", "PYTHONFAULTHANDLER", "PYTHONHASHSEED", "PYTHONINTMAXSTRDIGITS",
+    "PYTHONIOENCODING", "PYTHONMALLOC", "PYTHONMALLOCSTATS", "PYTHONNODEBUGRANGES",
+    "PYTHONNOUSERSITE", "PYTHONOPTIMIZE", "PYTHONPERFSUPPORT", "PYTHONPROFILEIMPORTTIME",
+    "PYTHONTRACEMALLOC", "PYTHONUNBUFFERED", "PYTHONUTF8", "PYTHONVERBOSE", "PYTHONWARNINGS",
+    "PYTHON_COLORS", "PYTHON_CPU_COUNT", "PYTHON_GIL",
+})  # fmt: skip
+"""Variables of the author's that Python reads when it starts, and that lead it to no code. All
+other ``PYTHON`` variables wait until the replica is held to its limits."""
+
+LATE = ("PYTHON", "LD_", "DYLD_", "GCONV_PATH", "LOCPATH", "OPENSSL_")
+"""How the names of variables begin that lead Python, or the libraries that it starts with, to
+code."""
+
+START = (
+    "import sys; sys.path += sys.argv[3:]; from dcf.watcher.__main__ import main; sys.exit(main())"
+)
+"""Runs the watcher in an interpreter that has looked for no packages: they are in these folders."""
 
 KEPT = 64 * 1024**2
 """Bytes of free memory that glibc keeps for the next body instead of giving them back. Left to
@@ -56,6 +77,27 @@ class Launch:
     listener: int | None = None
 
 
+def watcher_command(python: Path) -> list[str]:
+    """The command line of a watcher.
+
+    The interpreter starts without ``site`` (``-S``) and without a folder of the function's on its
+    import path (``-P``): both could run code of the author's before the limits hold. The last
+    arguments say where the packages are.
+
+    Args:
+        python: The interpreter of an environment.
+    """
+    prefix = python.parent.parent
+    packages = next(iter(sorted(prefix.glob("lib/python3*/site-packages"))), None)
+    if packages is None or not (prefix / "pyvenv.cfg").exists():
+        return [str(python), "-m", "dcf.watcher"]
+    folders = [packages]
+    if not (packages / "dcf").exists():
+        # An environment for development, in which DCF is not a copy.
+        folders.append(Path(__file__).parents[3])
+    return [str(python), "-S", "-P", "-c", START, "-m", "dcf.watcher", *map(str, folders)]
+
+
 def replica_environment(
     settings: WatcherSettings,
     environment: Mapping[str, str],
@@ -78,8 +120,13 @@ def replica_environment(
         for name, value in base.items()
         if name not in FOREIGN and not name.startswith(RESERVED_PREFIX)
     }
+    late = {name for name in environment if name.startswith(LATE) and name not in EARLY}
+    if late:
+        text = json.dumps({name: environment[name] for name in late})
+        settings = replace(settings, late_variables=text)
+    early = {name: value for name, value in environment.items() if name not in late}
     own = {**extra, **settings.to_mapping(), "PYTHONUNBUFFERED": "1"}
-    return {**_allocator(memory), **kept, **environment, **own}
+    return {**_allocator(memory), **kept, **early, **own}
 
 
 def _allocator(limit: int) -> dict[str, str]:
@@ -109,7 +156,7 @@ class LocalReplica:
         self._listen = launch.settings.listen
         try:
             self._child = Child(
-                [launch.python, "-m", "dcf.watcher"],
+                watcher_command(launch.python),
                 env=env,
                 cwd=Path(launch.settings.root),
                 log=launch.log,

@@ -1,0 +1,184 @@
+"""Which processes descend from a run, whatever they have changed since: for Linux.
+
+A process may leave its group and session, close its files and empty its environment, and its parent
+may be gone. What it keeps is its resource limits: a fork copies them and an exec keeps them. One of
+them, RLIMIT_LOCKS, has had no effect since Linux 2.4.25 (``getrlimit(2)``), so its soft value can
+carry a number. ``/proc/PID/limits`` tells it. Where the kernel does not take it, the variables that
+a run was started with must do.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import uuid
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+RUN_MARK = "DCF_RUN"
+"""Variable that everything descended from one run inherits."""
+
+_PROC = Path("/proc")
+_RLIMIT_LOCKS = 10
+_RUN_BITS = 31
+_ROUNDS = 20
+"""How often all processes are looked at, at most: one may fork while others are killed."""
+
+
+class Descent:
+    """One run and all that descends from it.
+
+    Attributes:
+        variables: What the run must have among its variables.
+    """
+
+    def __init__(self, supervisor: str) -> None:
+        """A run that is about to be started.
+
+        Args:
+            supervisor: The supervisor's mark.
+        """
+        run = uuid.uuid4().hex
+        self.variables = {RUN_MARK: run}
+        self._mark = f"{RUN_MARK}={run}".encode()
+        self._number = _family(supervisor) << _RUN_BITS | int(run[:8], 16) >> 1
+
+    def begin(self, pid: int) -> None:
+        """Marks the run's first process. Call it right after the start, before it can fork."""
+        if sys.platform == "linux":
+            import resource  # noqa: PLC0415  not on every system
+
+            with contextlib.suppress(OSError, ValueError):
+                _, hard = resource.prlimit(pid, _RLIMIT_LOCKS)
+                resource.prlimit(pid, _RLIMIT_LOCKS, (self._number, hard))
+
+    def includes(self, pid: int) -> bool:
+        """Whether a process descends from the run."""
+        return _number_of(pid) == self._number or _has_variable(pid, self._mark)
+
+    def kill(self) -> int:
+        """Kills all that descends from the run; returns how many processes that were."""
+        return kill_all(self.includes)
+
+
+def kill_descendants(variable: bytes, supervisor: str) -> int:
+    """Kills all that descends from any run of a supervisor.
+
+    Args:
+        variable: Name and value of the variable that all of them inherit.
+        supervisor: The supervisor's mark.
+
+    Returns:
+        How many processes that were.
+    """
+    family = _family(supervisor)
+
+    def descends(pid: int) -> bool:
+        number = _number_of(pid)
+        of_family = number is not None and number >> _RUN_BITS == family
+        return of_family or _has_variable(pid, variable)
+
+    return kill_all(descends)
+
+
+def kill_marked(variable: bytes) -> int:
+    """Kill all processes that inherited a variable, ``NAME=value``; return how many."""
+    return kill_all(lambda pid: _has_variable(pid, variable))
+
+
+def kill_all(wanted: Callable[[int], bool]) -> int:
+    """Kills every process that is ``wanted``, this one excepted; returns how many."""
+    if sys.platform != "linux":
+        return 0
+    killed: set[int] = set()
+    for _ in range(_ROUNDS):
+        found = {pid for pid in _pids() if pid not in killed and wanted(pid)}
+        found = {pid for pid in found if _kill_if(pid, wanted)}
+        if not found:
+            break
+        killed |= found
+    return len(killed)
+
+
+def children() -> list[int]:
+    """Ids of this process's children, adopted ones included."""
+    parent, found = str(os.getpid()), []
+    for pid in _pids():
+        with contextlib.suppress(OSError, IndexError):
+            stat = (_PROC / str(pid) / "stat").read_text(errors="replace")
+            if stat.rpartition(")")[2].split()[1] == parent:
+                found.append(pid)
+    return found
+
+
+def ended_child() -> int | None:
+    """The id of a child that has ended and is not reaped yet; None without one."""
+    if not hasattr(os, "waitid"):
+        return None
+    try:
+        found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return None
+    return found.si_pid if found else None
+
+
+def adopt_orphans() -> None:
+    """Becomes the parent of all descendants whose own parent ends (``PR_SET_CHILD_SUBREAPER``)."""
+    if sys.platform == "linux":
+        import ctypes  # noqa: PLC0415  not needed elsewhere
+
+        ctypes.CDLL(None).prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+_SET_CHILD_SUBREAPER = 36
+"""``PR_SET_CHILD_SUBREAPER`` of ``prctl(2)``."""
+
+
+def _family(supervisor: str) -> int:
+    return zlib.crc32(supervisor.encode()) >> 1
+
+
+def _pids() -> list[int]:
+    own = os.getpid()
+    return [int(name) for name in os.listdir(_PROC) if name.isdecimal() and int(name) != own]  # noqa: PTH208  names suffice
+
+
+def _number_of(pid: int) -> int | None:
+    try:
+        limits = (_PROC / str(pid) / "limits").read_text()
+    except OSError:
+        return None
+    for line in limits.splitlines():
+        if line.startswith("Max file locks"):
+            soft = line.split()[3]
+            return int(soft) if soft.isdecimal() else None
+    return None
+
+
+def _has_variable(pid: int, variable: bytes) -> bool:
+    try:
+        return variable in (_PROC / str(pid) / "environ").read_bytes().split(b"\0")
+    except OSError:
+        return False
+
+
+if sys.platform == "linux":
+
+    def _kill_if(pid: int, wanted: Callable[[int], bool]) -> bool:
+        """Kills through a descriptor, which stays with the process that was looked at."""
+        try:
+            descriptor = os.pidfd_open(pid)
+        except OSError:
+            return False
+        try:
+            if not wanted(pid):
+                return False
+            signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+        except OSError:
+            return False
+        finally:
+            os.close(descriptor)
+        return True

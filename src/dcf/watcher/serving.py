@@ -1,0 +1,38 @@
+"""Joins what serves: the socket, the host and the process's end."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from dcf.errors import AddressInUse
+from dcf.protocol.exits import WatcherExit
+from dcf.settings import WatcherSettings
+from dcf.watcher.forking import reset_in_children
+from dcf.watcher.host import Host
+from dcf.watcher.life import Life
+from dcf.watcher.old_names import OldNames
+from dcf.watcher.server import listen
+
+
+def serve(settings: WatcherSettings, life: Life) -> WatcherExit:
+    """Serves until the replica is asked to end.
+
+    Args:
+        settings: What to serve, and where.
+        life: The replica's state.
+
+    Returns:
+        How the process is to end.
+    """
+    sys.meta_path.append(OldNames())
+    try:
+        listener = listen(settings.listen)
+    except AddressInUse as error:
+        life.failed(error)
+        return WatcherExit.ADDRESS
+    reset_in_children(listener, life.channel)
+    code = Host(settings, life).run(listener)
+    if settings.listen.startswith("unix:"):
+        Path(settings.listen.removeprefix("unix:")).unlink(missing_ok=True)
+    return code

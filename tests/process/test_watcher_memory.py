@@ -1,0 +1,47 @@
+"""A client that sends without end, or reads nothing, costs a replica a bounded amount of memory."""
+
+from pathlib import Path
+
+from process.websockets_client import Bare, masked
+
+ECHO = """
+    def Handler(req):
+        for message in req.stream:
+            yield message
+"""
+
+
+def resident(running) -> int:
+    """Bytes of memory that the replica's process has."""
+    status = Path(f"/proc/{running.replica.pid}/status").read_text()
+    return int(status.partition("VmRSS:")[2].split()[0]) * 1024
+
+
+def test_answers_to_pings_that_are_not_read_do_not_pile_up(launch):
+    running = launch(ECHO)
+    with Bare(running) as bare:
+        assert bare.upgrade().startswith(b"HTTP/1.1 101 ")
+        bare.socket.sendall(masked(0x82, b"first"))
+        assert bare.frames(1) == [(0x82, b"first")]
+        before = resident(running)
+        block = masked(0x89, b"p" * 125) * 1000
+        for _ in range(320):
+            bare.socket.sendall(block)  # 42 MB
+        bare.socket.sendall(masked(0x89, b"newest"))
+        bare.socket.sendall(masked(0x82, b"still there"))
+        assert resident(running) - before < 8_000_000
+        answers: list[tuple[int, bytes]] = []
+        while not answers or answers[-1] != (0x82, b"still there"):
+            answers += bare.frames(1)
+            assert answers[-1][1] in {b"p" * 125, b"newest", b"still there"}
+        # The newest one is always answered.
+        assert (0x8A, b"newest") in answers or bare.frames(1) == [(0x8A, b"newest")]
+
+
+def test_every_ping_of_a_client_that_reads_is_answered(launch):
+    running = launch(ECHO)
+    with Bare(running) as bare:
+        assert bare.upgrade().startswith(b"HTTP/1.1 101 ")
+        for number in range(200):
+            bare.socket.sendall(masked(0x89, b"%d" % number) * 2)
+            assert bare.frames(2) == [(0x8A, b"%d" % number)] * 2

@@ -7,6 +7,7 @@ import socket
 import struct
 import time
 from collections import defaultdict
+from collections.abc import Mapping
 from typing import Self
 
 DATA, HEADERS, RESET, SETTINGS, PING, GOAWAY, WINDOW = 0, 1, 3, 4, 6, 7, 8
@@ -62,11 +63,18 @@ class Http2:
         self.socket.sendall(struct.pack("!BHBBI", size >> 16, size & 0xFFFF, kind, flags, stream))
         self.socket.sendall(payload)
 
-    def begin(self, path: str, *, method: str = "POST", end: bool = False, **more: str) -> int:
+    def begin(
+        self,
+        path: str,
+        headers: Mapping[str, str] | None = None,
+        *,
+        method: str = "POST",
+        end: bool = False,
+    ) -> int:
         """Sends a request's headers; returns its stream."""
         stream, self._next = self._next, self._next + 2
         named = {":method": method, ":path": path, ":scheme": "http", ":authority": "test"}
-        named |= {name.replace("_", "-"): value for name, value in more.items()}
+        named |= headers or {}
         block = b"".join(map(_literal, named, named.values()))
         self._room[stream] = self.limits.get(INITIAL_WINDOW, 65535)
         self.frame(HEADERS, END_HEADERS | (END_STREAM if end else 0), stream, block)

@@ -110,7 +110,7 @@ def test_uploads_that_never_end_take_little(short_dir):
 def test_a_message_that_never_ends_is_given_up(short_dir):
     with running(short_dir, message_timeout=1) as plane, Http2(plane.port) as client:
         began = time.monotonic()
-        streams = [client.begin("/pb.Gateway/Invoke", **GRPC) for _ in range(5)]
+        streams = [client.begin("/pb.Gateway/Invoke", GRPC) for _ in range(5)]
         for stream in streams:
             client.send(stream, message(MB))
         # A byte now and then keeps none of them alive.
@@ -136,7 +136,7 @@ def test_a_call_may_take_longer_than_its_message(short_dir, launch):
         plane.set("slow", slow.endpoint)
         assert plane.call("/function/slow")[2] == b"done"
         with Http2(plane.port) as client:
-            stream = client.begin("/pb.Gateway/Invoke", **GRPC)
+            stream = client.begin("/pb.Gateway/Invoke", GRPC)
             client.send(stream, b"\0\0\0\0\6\x0a\4slow", end=True)
             client.until(lambda: stream in client.ended)
             assert client.received[stream] == 5 + 2 + len(b"done")
@@ -150,7 +150,7 @@ def test_envoy_sheds_load_before_its_memory_is_used_up(short_dir):
             for client in clients:
                 if not client.is_closed:
                     with contextlib.suppress(ConnectionError):
-                        client.send(client.begin("/pb.Gateway/Invoke", **GRPC), message(8 * MB))
+                        client.send(client.begin("/pb.Gateway/Invoke", GRPC), message(8 * MB))
         assert plane.memory() < 1.5 * most
         for client in clients:
             while not client.is_closed and client.read(0.1):

@@ -9,7 +9,7 @@ from typing import Any
 
 from dcf.dataplane import grpc
 from dcf.dataplane.cors import allowed_origins, cors_filter, cors_policies, foreign_page
-from dcf.dataplane.keys import key_filter
+from dcf.dataplane.keys import key_filter, key_header
 from dcf.dataplane.replies import local_replies, timing
 from dcf.protocol import http
 from dcf.settings import DataplaneSettings
@@ -272,6 +272,9 @@ def _routes(settings: DataplaneSettings, *, public: bool) -> dict[str, Any]:
         route if route["match"].get("path") == grpc.INVOKE else _unbounded(route)
         for route in (*calls, rest)
     ]
+    # Envoy removes before it adds. On the private listener the bridge says whose key it is.
+    removed = ["x-envoy-external-address", *([http.KEY] if public else [])]
+    told = {"request_headers_to_add": [key_header()]} if public and not settings.open else {}
     return {
         "name": "all",
         "response_headers_to_add": [timing(UPSTREAM_TIME, "APPEND_IF_EXISTS_OR_ADD")],
@@ -280,8 +283,9 @@ def _routes(settings: DataplaneSettings, *, public: bool) -> dict[str, Any]:
                 "name": "all",
                 "domains": ["*"],
                 "request_body_buffer_limit": REPLAYED,
-                "request_headers_to_remove": ["x-envoy-external-address", http.HELD_MS, CLIENT],
+                "request_headers_to_remove": [*removed, http.HELD_MS, CLIENT],
                 "routes": routes,
+                **told,
                 **cors_policies(settings.cors),
             }
         ],

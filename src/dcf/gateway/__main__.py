@@ -43,6 +43,7 @@ from dcf.gateway.http.server import HttpServer
 from dcf.gateway.loop import ControlLoop
 from dcf.gateway.plane import ControlPlane
 from dcf.gateway.processes import supervisor_socket
+from dcf.gateway.revocations import Revocations
 from dcf.gateway.routing import Routing
 from dcf.gateway.scaling import Autoscaler
 from dcf.gateway.staging import Stager
@@ -92,7 +93,7 @@ class _Parts:
 
     plane: ControlPlane
     loop: ControlLoop
-    background: Sequence[Running]
+    background: list[Running]
     discovery: Discovery
     checks: Checks
 
@@ -158,13 +159,13 @@ def _join(
         patience=settings.start_timeout + UNHURRIED,
         wanted=autoscaler.wanted,
     )
-    background = (
+    background: list[Running] = [
         loop,
         counting,
         autoscaler,
         holding,
         loop.health(interval=settings.health_interval, silence=settings.health_silence),
-    )
+    ]
     return _Parts(plane, loop, background, discovery, Checks(Holds(holding).judge))
 
 
@@ -178,7 +179,11 @@ async def _run(settings: ControlSettings, places: Locations, env: Mapping[str, s
     with Catalog(places.gateway / "catalog.sqlite") as catalog:
         parts = _join(settings, places, sockets, env, catalog)
         tokens = access.prepare(settings, places, catalog.keys)
-        key_set = None if settings.open else KeySet(tokens)
+        key_set = None
+        if not settings.open:
+            revocations = Revocations(tokens, parts.loop.fleet)
+            parts.background.append(revocations)
+            key_set = KeySet(tokens, changed=revocations.wake)
         servers: list[HttpServer | GrpcServer] = [
             HttpServer(make_app(parts.plane, tokens, settings, key_set), sockets.control),
             GrpcServer(parts.plane, Door(tokens, is_open=settings.open), sockets.grpc),

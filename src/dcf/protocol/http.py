@@ -4,6 +4,9 @@ HEALTH = "/-/health"
 """200 while the process serves at all, also while a model computes."""
 READY = "/-/ready"
 """200 when calls are taken, else 503."""
+REVOKED = "/-/revoked"
+"""Takes the ids of revoked keys, a JSON array of strings, in place of those that came before, and
+ends their calls. For a gateway, which sends it to each of its replicas."""
 OWN_PREFIX = "/-/"
 """Paths that are the watcher's; every other path is a call."""
 FUNCTION_PREFIX = "/function/"
@@ -18,6 +21,9 @@ clocks need not agree; gRPC's ``grpc-timeout`` is relative for the same reason).
 HELD_MS = "x-dcf-held-ms"
 """Milliseconds that a gateway has held a call until there was a replica, which takes it beyond its
 queue then: how many are held is bounded there. Only a gateway says so, and drops a caller's own."""
+KEY = "x-dcf-key"
+"""Id of the key that a call came with, so that the call can be ended when the key is revoked. Only
+a gateway that needs keys says so, and drops a caller's own. No handler sees it."""
 SERVER_TIMING = "server-timing"
 """Where the time went: ``queue`` and ``handler`` in milliseconds (W3C Server Timing), and behind a
 gateway ``gateway``: from the request's first byte to the reply's, and ``hold``: the part of it

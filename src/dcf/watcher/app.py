@@ -16,6 +16,7 @@ from dcf.model.replica import ReplicaState
 from dcf.protocol import http
 from dcf.protocol.stream import Failure
 from dcf.settings import WatcherSettings
+from dcf.watcher import revoked
 from dcf.watcher.answer import Headers, headers_of, reason, refusal
 from dcf.watcher.call import Call, CallState, Message, Receive
 from dcf.watcher.desk import Desk
@@ -53,6 +54,9 @@ class App:
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """One HTTP request."""
+        if scope["path"] == http.REVOKED and scope["method"] == "POST":
+            await self._revoke(scope, receive, send)
+            return
         if scope["path"].startswith(http.OWN_PREFIX):
             await self._probe(scope["path"], send)
             return
@@ -90,6 +94,22 @@ class App:
         status = 200 if good else 503 if known else 404
         body = f'{{"state": "{state}"}}\n'.encode()
         await _send_whole(status, [(b"content-type", http.JSON.encode())], body, send)
+
+    async def _revoke(self, scope: Message, receive: Receive, send: Send) -> None:
+        body, more = b"", True
+        try:
+            while more:
+                message = await receive()
+                body += message.get("body", b"")
+                if len(body) > revoked.LARGEST:
+                    raise BodyTooLarge(revoked.LARGEST)
+                more = message.get("more_body", False)
+            self.desk.revoke(body)
+        except DcfError as error:
+            await _refuse(error, scope, None, send)
+        else:
+            await send({"type": "http.response.start", "status": 204, "headers": []})
+            await send({"type": "http.response.body", "body": b""})
 
     async def _read(self, call: Call, receive: Receive) -> bool:
         """Reads the body; False when the client went away before it was whole."""

@@ -86,6 +86,7 @@ class Call:
         state: Where the call is.
         unread: Whether part of the body may still be on its way.
         receive: The server's way to tell that the client is gone; None where it tells otherwise.
+        key: Id of the key that it came with; "" where none is needed.
         last: Whether the client wants its connection closed after the reply.
         waiter: The task to cancel when the call is given up: while it waits for the body, or for a
             reader of the reply who stands still.
@@ -94,9 +95,9 @@ class Call:
     """
 
     __slots__ = ("_settled", "answered", "arrived", "chunked", "deadline", "ends", "failure",
-                 "finished", "form", "idle", "inbox", "interrupt", "interrupted", "last", "limit",
-                 "lines", "moved", "outcome", "pipe", "receive", "request", "request_id", "resting",
-                 "started", "state", "unread", "waiter", "watch")  # fmt: skip
+                 "finished", "form", "idle", "inbox", "interrupt", "interrupted", "key", "last",
+                 "limit", "lines", "moved", "outcome", "pipe", "receive", "request", "request_id",
+                 "resting", "started", "state", "unread", "waiter", "watch")  # fmt: skip
 
     def __init__(
         self,
@@ -119,6 +120,7 @@ class Call:
         self._settled: Callable[[Call], None] | None = settled
         self.request_id = request_id
         self.last = last
+        self.key = ""
         self.arrived = arrived
         self.limit = limit
         self.ends = ends

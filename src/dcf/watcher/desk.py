@@ -23,13 +23,15 @@ from dcf.watcher.call import Call, CallState, Receive
 from dcf.watcher.inbox import Inbox
 from dcf.watcher.lanes import Lane
 from dcf.watcher.life import Life
+from dcf.watcher.revoked import Revoked
 from dcf.watcher.sweeper import Sweeper
 
 _REQUEST_ID = http.REQUEST_ID.encode()
 _DEADLINE_MS = http.DEADLINE_MS.encode()
 _HELD_MS = http.HELD_MS.encode()
+_KEY = http.KEY.encode()
 _LOOKED_AT = frozenset({
-    _REQUEST_ID, _DEADLINE_MS, _HELD_MS, b"accept", b"connection", b"content-length",
+    _KEY, _REQUEST_ID, _DEADLINE_MS, _HELD_MS, b"accept", b"connection", b"content-length",
     b"content-type", b"transfer-encoding",
 })  # fmt: skip
 _LINES = re.compile(
@@ -74,6 +76,7 @@ class Desk:
         self._loop = loop
         self._room = 0
         self._submitted: list[Call] = []
+        self._revoked = Revoked()
         self._own_path = http.FUNCTION_PREFIX + settings.function
         self._sweeper = Sweeper(
             loop,
@@ -88,7 +91,7 @@ class Desk:
         self.lane = lane
         self._room = lane.concurrency + self._settings.queue
 
-    def admit(  # noqa: C901  one look at the headers, on the path of every call
+    def admit(  # noqa: C901, PLR0912  one look at the headers, on the path of every call
         self,
         method: str,
         path: str,
@@ -116,6 +119,7 @@ class Desk:
         """
         now, settings = time.monotonic(), self._settings
         request_id, accept, content_type, ends = b"", b"", b"", math.inf
+        key = b""
         last = chunked = held = False
         for name, value in headers:
             if name not in _LOOKED_AT:
@@ -128,6 +132,8 @@ class Desk:
                 last = value.lower() == b"close"
             elif name == _HELD_MS:
                 held = True
+            elif name == _KEY:
+                key = value
             elif name == b"content-type":
                 content_type = value
             elif name == b"accept":
@@ -142,6 +148,9 @@ class Desk:
         if self._room <= 0 and not held:
             waiting = f"{self.lane.concurrency} running and {settings.queue} waiting"
             raise Overloaded(f"{settings.function} has {waiting} calls already")
+        if key:
+            self._revoked.check(key.decode("latin-1"))
+            headers[:] = [each for each in headers if each[0] != _KEY]  # for no handler
         request_id = request_id or new_request_id()
         request = Request(
             method=method,
@@ -170,6 +179,7 @@ class Desk:
                 or wanted_form(accept.decode("latin-1")) is not None
             ),
         )
+        call.key = key.decode("latin-1")
         self._room -= 1
         self._sweeper.add(call)
         return call
@@ -256,6 +266,10 @@ class Desk:
             call.answer()
         elif call.pipe is not None:
             call.pipe.abandon()
+
+    def revoke(self, body: bytes) -> None:
+        """End the calls of revoked keys; arguments and errors as for :meth:`Revoked.take`."""
+        self._revoked.take(body, self._sweeper)
 
     def end_all(self, error: DcfError) -> None:
         """Gives up every call that is under way."""

@@ -368,6 +368,9 @@ class BridgeSettings:
         listen: Path of the Unix socket that it listens on.
         gateway: Path of the one where functions are called without a key.
         max_message: Bytes that a message may have, either way. 16 MiB, as in a call of Invoke.
+        idle: Seconds that a stream may take to name its first function, and its client to read the
+            end of a stream that is over. 300: as long as a stream may rest in a replica, which
+            ends all others.
         drain: Seconds that streams under way may take after SIGTERM. 25: less than the supervisor
             waits, so that the last of them still get a status.
         log_level: Least level of its own lines in the log.
@@ -376,6 +379,7 @@ class BridgeSettings:
     listen: str = "bridge.sock"
     gateway: str = "calls.sock"
     max_message: int = 16 * 1024**2
+    idle: float = 300.0
     drain: float = 25.0
     log_level: str = "INFO"
 

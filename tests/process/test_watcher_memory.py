@@ -1,5 +1,6 @@
 """A client that sends without end, or reads nothing, costs a replica a bounded amount of memory."""
 
+import time
 from pathlib import Path
 
 from process.websockets_client import Bare, masked
@@ -45,3 +46,33 @@ def test_every_ping_of_a_client_that_reads_is_answered(launch):
         for number in range(200):
             bare.socket.sendall(masked(0x89, b"%d" % number) * 2)
             assert bare.frames(2) == [(0x8A, b"%d" % number)] * 2
+
+
+LARGE = """
+    import os
+    def Handler(req):
+        return bytes(int(req.input))
+"""
+
+
+def call(running, size: int) -> Bare:
+    """A call whose reply has so many bytes."""
+    bare = Bare(running)
+    body = str(size).encode()
+    bare.socket.sendall(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(body))
+    bare.socket.sendall(body)
+    return bare
+
+
+def test_a_reply_that_is_not_read_ends_its_connection(launch):
+    running = launch(LARGE, idle_timeout=0.5)
+    with call(running, 20_000_000) as bare, call(running, 20_000_000) as slow:
+        assert bare.until(b"\r\n\r\n").startswith(b"HTTP/1.1 200 ")
+        slow.until(b"\r\n\r\n")
+        left = 20_000_000
+        while left:  # a client that reads slowly, but reads, has all of it
+            left -= len(slow.socket.recv(min(left, 2_000_000)))
+            time.sleep(0.02)
+        time.sleep(1.2)
+        assert len(bare.all()) < 20_000_000
+    assert running.call(b"3") == bytes(3)

@@ -24,6 +24,7 @@ from dcf.watcher.forms import RAW
 from dcf.watcher.life import Life
 from dcf.watcher.pipe import ChunkPipe
 from dcf.watcher.server import BrokenStream
+from dcf.watcher.unread import Unread
 from dcf.watcher.uploads import Chunks, Lines
 
 Send = Callable[[Message], Awaitable[None]]
@@ -37,6 +38,7 @@ class App:
     Attributes:
         desk: Lets calls in.
         settings: Bounds.
+        unread: Ends connections whose clients do not read.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class App:
         """An application that lets nobody in yet; arguments as for :class:`Desk`."""
         self.desk = Desk(settings, life, loop, on_slow=self._watch_client, on_stuck=on_stuck)
         self.settings = settings
+        self.unread = Unread(loop, settings.idle_timeout)
         self._life = life
         self._loop = loop
 

@@ -155,14 +155,26 @@ class DirectProtocol(HttpToolsProtocol):
         """The client is gone, or this end has closed the connection."""
         super().connection_lost(exc)
         self._stop_clock()
+        self._app.unread.discard(self.transport)
         exchange: object = self.cycle
         if isinstance(exchange, Exchange) and exchange.call and not exchange.response_complete:
             exchange.call.end(CallError("the client went away"))
+
+    def pause_writing(self) -> None:
+        """The client reads more slowly than is written."""
+        super().pause_writing()
+        self._app.unread.add(self.transport)
+
+    def resume_writing(self) -> None:
+        """The client has read."""
+        super().resume_writing()
+        self._app.unread.discard(self.transport)
 
     def handle_websocket_upgrade(self) -> None:
         """Leaves the connection to a WebSocket, if the request is one for that."""
         self.connections.discard(self)
         self._stop_clock()
+        self._app.unread.discard(self.transport)
         before: RequestResponseCycle | None = self.cycle
         if before is not None and not before.response_complete:
             # Behind a call that is not answered yet: no client that means well does this.

@@ -1,5 +1,7 @@
 """A client that sends without end, or reads nothing, costs a replica a bounded amount of memory."""
 
+import contextlib
+import textwrap
 import time
 from pathlib import Path
 
@@ -76,3 +78,32 @@ def test_a_reply_that_is_not_read_ends_its_connection(launch):
         time.sleep(1.2)
         assert len(bare.all()) < 20_000_000
     assert running.call(b"3") == bytes(3)
+
+
+def test_a_client_that_sends_requests_without_end_is_disconnected(launch, latch):
+    running = launch(
+        latch.source
+        + textwrap.dedent(
+            """
+            def Handler(req):
+                if req.input == b"wait":
+                    wait()
+                return b"done"
+            """
+        )
+    )
+    get = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"
+    with Bare(running) as few:
+        few.socket.sendall(get * 200)
+        assert few.exactly(200 * 10).count(b"HTTP/1.1 200") > 5
+    with Bare(running) as many:
+        wait = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\n\r\nwait"
+        many.socket.sendall(wait)
+        latch.reached()
+        before = resident(running)
+        with contextlib.suppress(ConnectionError):
+            many.socket.sendall(get * 100_000)
+            assert many.all() == b""
+        assert resident(running) - before < 4_000_000
+        latch.open()
+    assert running.call() == b"done"

@@ -37,6 +37,10 @@ logger = logging.getLogger("dcf.watcher")
 WORTH_JOINING = 64 * 1024
 """Bytes of a body up to which copying it behind its head is cheaper than a second write."""
 
+PIPELINED = 256
+"""Requests that a client may send on a connection before they are answered. One that sends more is
+disconnected: thousands of them fit what is read at once, and each takes a hundred times that."""
+
 WITHOUT_BODY = frozenset({204, 304})
 """Statuses whose replies have no body (RFC 9110, 6.4.1)."""
 
@@ -98,6 +102,7 @@ class DirectProtocol(HttpToolsProtocol):
         self.ws_protocol_class = WebSocket
         self._parts: list[bytes] | None = None
         """Of the body, while nothing speaks against the direct way; else None."""
+        self._is_flooded = False
         self._quiet_since = 0.0
         self._clock: asyncio.TimerHandle | None = None
 
@@ -113,7 +118,10 @@ class DirectProtocol(HttpToolsProtocol):
         """Its head is there."""
         before: RequestResponseCycle | None = self.cycle
         parser = self.parser
-        if (
+        if len(self.pipeline) >= PIPELINED:
+            self._is_flooded, self._parts = True, []
+            self.transport.abort()
+        elif (
             (before is None or before.response_complete)
             and not self.expect_100_continue
             and not self.flow.write_paused
@@ -137,6 +145,8 @@ class DirectProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """All of it is there."""
+        if self._is_flooded:
+            return
         if self._parts is None:
             super().on_message_complete()
             return

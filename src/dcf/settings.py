@@ -298,7 +298,17 @@ class DataplaneSettings:
         threads: Envoy's worker threads; 0 takes half of the cores, at most four, because the
             replicas need the others and each thread keeps connections of its own to each of them.
         connections: Clients connected at a time. 10,000: some 100 KB each at the worst, 1 GB.
-        buffer: Bytes kept of one connection before the other side is made to wait. 1 MiB.
+        buffer: Bytes kept of one connection, or one stream of HTTP/2, in each direction before the
+            other side is made to wait. 256 KiB: as fast as 1 MiB, at a quarter of the memory.
+        memory: Bytes that Envoy may allocate; 0 takes a quarter of the machine's memory, at least
+            256 MiB, at most 1 GiB. Before that is reached, it resets the streams that take most
+            and refuses calls and connections: better than to be killed with all calls.
+        streams: Streams that a connection of HTTP/2 may have at a time; each has ``buffer`` twice,
+            and up to 16 MiB of a gRPC message. 100: what browsers and gRPC clients expect.
+        message_timeout: Seconds until the message of a gRPC call of Invoke has arrived; Envoy has
+            it whole. 120: 16 MiB, the largest, at 1.1 Mbit/s.
+        unread: Seconds that a client may leave what it was sent unread. 300: as long as a stream
+            may rest in a replica.
         headers: KiB of a request's headers; more is answered with 431. 64: a cookie jar, no body.
         headers_timeout: Seconds until a request's headers are there. 10: no honest client dawdles.
         idle_connection: Seconds that a client's connection stays open without a call. 300.
@@ -318,7 +328,11 @@ class DataplaneSettings:
     key: str = ""
     threads: int = 0
     connections: int = 10_000
-    buffer: int = 1024**2
+    buffer: int = 256 * 1024
+    memory: int = 0
+    streams: int = 100
+    message_timeout: float = 120.0
+    unread: float = 300.0
     headers: int = 64
     headers_timeout: float = 10.0
     idle_connection: float = 300.0
@@ -411,6 +425,9 @@ class BridgeSettings:
         listen: Path of the Unix socket that it listens on.
         gateway: Path of the one where functions are called without a key.
         max_message: Bytes that a message may have, either way. 16 MiB, as in a call of Invoke.
+        idle: Seconds that a stream may take to name its first function, and its client to read the
+            end of a stream that is over. 300: as long as a stream may rest in a replica, which
+            ends all others.
         drain: Seconds that streams under way may take after SIGTERM. 25: less than the supervisor
             waits, so that the last of them still get a status.
         log_level: Least level of its own lines in the log.
@@ -419,6 +436,7 @@ class BridgeSettings:
     listen: str = "bridge.sock"
     gateway: str = "calls.sock"
     max_message: int = 16 * 1024**2
+    idle: float = 300.0
     drain: float = 25.0
     log_level: str = "INFO"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 
 import grpc
@@ -152,3 +153,45 @@ def test_a_stream_needs_a_key_and_shows_it_to_no_handler(house: House, key: str)
         client.stream("echo", [])
     with Client(house.url, key) as client:
         assert list(client.stream("echo", [b"a", b"b"])) == [b"no key", b"no key"]
+
+
+TALK = """
+async def Handler(req):
+    async for message in req.stream:
+        yield message
+"""
+
+
+def test_a_key_that_is_revoked_ends_what_it_has_open(house: House) -> None:
+    house.deploy(house.write("talk", TALK))
+    key, other = make_key(house, "leaver"), make_key(house, "stayer")
+    with (
+        Client(house.url, key) as client,
+        Client(house.url, other) as stays,
+        connected(house.port, key) as stub,
+        stub.talk(metadata=[("authorization", f"Bearer {key}")]) as talk,
+    ):
+        house.until(lambda: status(house, "POST", "/function/echo", key) == 200)
+        house.until(lambda: status(house, "POST", "/function/echo", other) == 200)
+        stream, kept = client.stream("talk", forever()), stays.stream("talk", forever())
+        talk.send("talk", b"a")
+        assert (next(stream), next(kept), talk.receive()) == (b"x", b"x", b"a")
+        # What the control plane had said is not lost with it.
+        before = house.pid("gateway.control")
+        house.kill("gateway.control")
+        house.until(lambda: house.pid("gateway.control") not in {0, before})
+        house.until(lambda: status(house, "GET", "/system/functions", key) == 200)
+        assert house.dcf("gateway", "key", "revoke", "leaver").returncode == 0
+        began = time.monotonic()
+        with pytest.raises(AccessDenied, match="the key was revoked during the call"):
+            list(stream)
+        assert talk.failure()[0] is grpc.StatusCode.UNAUTHENTICATED
+        assert time.monotonic() - began < 3
+        next(kept)
+        kept.close()
+
+
+def forever() -> Iterator[bytes]:
+    while True:
+        yield b"x"
+        time.sleep(0.05)

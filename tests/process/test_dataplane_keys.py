@@ -14,6 +14,7 @@ from dcf.dataplane.keys import REFETCH
 from dcf.gateway.http.jwks import KeySet
 from dcf.gateway.http.server import HttpServer
 from dcf.gateway.tokens import Tokens
+from dcf.protocol import http as http_names
 from process.plane import Plane, running
 
 SECRET = b"s" * 32
@@ -134,6 +135,36 @@ def test_the_last_set_holds_while_the_control_plane_is_dead(ready, ring):
         time.sleep(0.05)
     ring.open()
     ready.until(lambda: status(ready, key) == 401, 2 * REFETCH)
+
+
+def test_a_replica_is_told_whose_key_it_is_and_no_handler_is(ready, ring, launch):
+    heads = []
+
+    async def tell(reader, writer):
+        heads.append((await reader.readuntil(b"\r\n\r\n")).decode())
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    key = ring.tokens.issue("laptop")
+    (kid,) = (one.kid for one in ring.tokens.keys.all())
+    ready.until(lambda: status(ready, key) == 200)
+    seen = json.loads(ready.call("/function/tell", authorization=f"Bearer {key}")[2])
+    assert http_names.KEY not in seen
+    ready.set("raw", ready.serve(ready.folder / "raw.sock", tell))
+    assert ready.call("/function/raw", authorization=f"Bearer {key}", x_dcf_key="forged")[0] == 200
+    assert f"\r\nx-dcf-key: {kid}\r\n" in heads[0]
+    assert "forged" not in heads[0]
+    assert ready.call_privately("/function/raw")[0] == 200
+    assert "x-dcf-key" not in heads[1]
+
+
+def test_an_open_gateway_tells_no_replica_of_a_key(short_dir, launch):
+    with running(short_dir) as plane:
+        plane.set("tell", launch(TELL, function="tell").endpoint)
+        seen = json.loads(plane.call("/function/tell", x_dcf_key="forged")[2])
+        assert http_names.KEY not in seen
+        assert plane.call("/function/tell")[0] == 200
 
 
 def test_an_envoy_that_knows_no_keys_lets_nobody_in(plane, ring, launch):

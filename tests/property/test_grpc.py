@@ -237,7 +237,7 @@ def carried(pieces: list[bytes]) -> tuple[list[tuple[dict[str, str], bytes, str]
         calls.append(Heard(client, metadata))
         return calls[-1]
 
-    connection, transport = Connection(begin, set()), Written()
+    connection, transport = Connection(begin, set(), 300.0), Written()
     connection.connection_made(transport)  # type: ignore[arg-type]
     for piece in pieces:
         if not transport.aborted:

@@ -116,6 +116,7 @@ def test_the_bridges_defaults():
         "listen": "bridge.sock",
         "gateway": "calls.sock",
         "max_message": LARGEST,
+        "idle": 300.0,
         "drain": 25.0,
         "log_level": "INFO",
     }

@@ -72,7 +72,7 @@ class Bridge:
         """
         loop = asyncio.get_running_loop()
         server = await loop.create_unix_server(
-            lambda: Connection(self._begin, self._connections), sock=listener
+            lambda: Connection(self._begin, self._connections, self._settings.idle), sock=listener
         )
         logger.info("passing streams on to %s", self._gateway.url)
         async with _hearing() as heard:
@@ -88,7 +88,8 @@ class Bridge:
             await self._end()
 
     def _begin(self, client: Client, metadata: Mapping[str, str]) -> Call:
-        return Call(client, metadata, self._gateway, self._settings.max_message)
+        settings = self._settings
+        return Call(client, metadata, self._gateway, settings.max_message, settings.idle)
 
     def _calls(self) -> list[Call]:
         return [one.call for one in self._connections if one.call is not None]

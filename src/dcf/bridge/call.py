@@ -28,9 +28,9 @@ FUNCTIONS = 64
 """That one call may name: each is a connection."""
 
 TIMEOUT = "grpc-timeout"
-PASSED_ON = (http.REQUEST_ID, "traceparent", "tracestate", http.DEADLINE_MS)
-"""What the function sees of a call. ``grpc-timeout`` is not among them: it is the whole call's, and
-a function's deadline is one reply's."""
+PASSED_ON = (http.REQUEST_ID, "traceparent", "tracestate", http.DEADLINE_MS, http.KEY)
+"""What the function's replica sees of a call. ``grpc-timeout`` is not among them: it is the whole
+call's, and a function's deadline is one reply's."""
 
 OK = 0
 CANCELLED = 1
@@ -63,7 +63,12 @@ class Call:
     """From its headers to its status. On one event loop."""
 
     def __init__(
-        self, client: Client, metadata: Mapping[str, str], address: Address, most: int
+        self,
+        client: Client,
+        metadata: Mapping[str, str],
+        address: Address,
+        most: int,
+        idle: float,
     ) -> None:
         """A call without a message.
 
@@ -72,6 +77,8 @@ class Call:
             metadata: Of the call.
             address: Where functions are called.
             most: Bytes that a message may have.
+            idle: Seconds that it may take to name a function. From then on the function's replica
+                ends what stands still.
         """
         self.done = asyncio.Event()
         self._client = client
@@ -89,10 +96,13 @@ class Call:
         self._is_held = False
         self._received = self._sent = 0
         self._alarm: asyncio.TimerHandle | None = None
+        silent = DeadlineExceeded(f"the stream named no function for {idle:g} s")
+        loop = asyncio.get_running_loop()
+        self._idle = loop.call_later(idle, self.failed, silent)
         seconds = read_timeout(metadata.get(TIMEOUT, ""))
         if seconds is not None:
             late = DeadlineExceeded(f"the call took longer than its {seconds:g} s")
-            self._alarm = asyncio.get_running_loop().call_later(seconds, self.failed, late)
+            self._alarm = loop.call_later(seconds, self.failed, late)
 
     # What the client does
 
@@ -168,6 +178,7 @@ class Call:
             raise BadRequest("Service: a function's name is wanted")
         if len(self._links) == FUNCTIONS:
             raise BadRequest(f"one call names no more than {FUNCTIONS} functions")
+        self._idle.cancel()
         link = Link(self, service.decode(), self._most)
         self._open.add(link)
         task = asyncio.create_task(link.run(self._address, self._headers))
@@ -195,6 +206,7 @@ class Call:
         if self.done.is_set():
             return
         self.done.set()
+        self._idle.cancel()
         if self._alarm is not None:
             self._alarm.cancel()
         if number != OK:

@@ -38,12 +38,13 @@ class Connection(asyncio.Protocol):
         lost: It is no more.
     """
 
-    def __init__(self, begin: Begin, connections: set[Connection]) -> None:
+    def __init__(self, begin: Begin, connections: set[Connection], idle: float) -> None:
         """A connection to come.
 
         Args:
             begin: Begins calls.
             connections: Has this one in it for as long as it lasts.
+            idle: Seconds that the client may take to read the end of a call that is over.
         """
         self.lost = asyncio.Event()
         self._begin = begin
@@ -57,6 +58,7 @@ class Connection(asyncio.Protocol):
         self._has_begun_reply = False
         self._is_answered = True
         self._looking: asyncio.TimerHandle | None = None
+        self._idle = idle
         self._room = asyncio.Event()
         self._room.set()
 
@@ -161,6 +163,8 @@ class Connection(asyncio.Protocol):
                 self._transport.write(b"0\r\n%b\r\n" % status)
             else:
                 self._transport.write(_HEAD + status + _NO_BODY)
+            if self._transport.get_write_buffer_size():
+                asyncio.get_running_loop().call_later(self._idle, self._give_up)
         self.go_on()
         self._is_answered = True
         self._settle()
@@ -193,6 +197,14 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
         else:
             self._look_later()
+
+    def _give_up(self) -> None:
+        """End the connection if its client still has not read the end of its call.
+
+        No other call can have begun on it: Envoy sends none before it has read all of this one.
+        """
+        if self._transport is not None and self._transport.get_write_buffer_size():
+            self._transport.abort()
 
     def _settle(self) -> None:
         if self._is_complete and self._is_answered:

@@ -210,6 +210,7 @@ class StreamConnection(asyncio.Protocol):
     def resume_writing(self) -> None:
         """Has senders go on."""
         self._room.set()
+        self._flush()
 
     # Its own
 
@@ -278,5 +279,6 @@ class StreamConnection(asyncio.Protocol):
             self._heart = None
 
     def _flush(self) -> None:
-        if (data := self._exchange.outgoing()) and self._transport is not None:
+        data = self._exchange.outgoing(is_read=self._room.is_set())
+        if data and self._transport is not None:
             self._transport.write(data)

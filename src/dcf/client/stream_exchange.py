@@ -30,6 +30,9 @@ _WORD = CONTROL.encode()
 
 _IN_PARTS = frozenset({Opcode.TEXT, Opcode.BINARY, Opcode.CONT})
 
+_PONG = bytes((0x80 | Opcode.PONG,))
+"""First byte of an answer to a ping."""
+
 _CLOSED_BY = {
     CloseCode.TOO_LARGE: "BodyTooLarge",
     CloseCode.FAILED: "HandlerRaised",
@@ -71,6 +74,7 @@ class StreamExchange:
         self._parts: list[bytes] = []
         self._kind = Opcode.BINARY
         self._has_ended = False
+        self._pong = b""
         path, _, query = target.partition("?")
         self._socket = ClientProtocol(
             WebSocketURI(secure=False, host="localhost", port=80, path=path, query=query),
@@ -87,10 +91,24 @@ class StreamExchange:
         """Whether the other side has closed, so that the connection can be given up."""
         return self._socket.close_rcvd is not None or self._socket.state is State.CLOSED
 
-    def outgoing(self) -> bytes:
-        """What is to be sent now."""
+    def outgoing(self, *, is_read: bool = True) -> bytes:
+        """What is to be sent now.
+
+        Args:
+            is_read: Whether the other side reads. If not, answers to its pings would pile up; the
+                newest waits, and stands for all before it (RFC 6455, 5.5.3).
+        """
         hello, self._hello = self._hello, b""
-        return b"".join((hello, *self._socket.data_to_send()))
+        frames = self._socket.data_to_send()
+        if not is_read:
+            pongs = [frame for frame in frames if frame[:1] == _PONG]
+            frames = [frame for frame in frames if frame[:1] != _PONG]
+            self._pong = pongs[-1] if pongs else self._pong
+        elif self._pong:
+            if self._socket.state is State.OPEN:
+                frames.insert(0, self._pong)
+            self._pong = b""
+        return b"".join((hello, *frames))
 
     def put(self, messages: Iterable[Message]) -> bool:
         """Sends messages.

@@ -16,6 +16,7 @@ from dcf.dataplane.cold import asking_listener, cold_clusters, cold_listener
 from dcf.dataplane.grpc import BRIDGE, GRPC, STREAMS
 from dcf.dataplane.keys import KEYS
 from dcf.dataplane.listener import CONTROL, NO_REVISION, private_listener, public_listener
+from dcf.dataplane.overload import overload_manager
 from dcf.settings import DataplaneSettings
 
 DISCOVERY = "Discovery"
@@ -126,7 +127,7 @@ def bootstrap(settings: DataplaneSettings, sockets: Sockets) -> dict[str, Any]:
             ],
             "clusters": clusters,
         },
-        "overload_manager": _most_connections(settings.connections),
+        "overload_manager": overload_manager(settings),
         "stats_config": _statistics(),
         # Histograms are put together at this pace.
         "stats_flush_interval": "1s",
@@ -166,16 +167,6 @@ def _bridge(path: Path) -> dict[str, Any]:
     }
 
 
-def _most_connections(number: int) -> dict[str, Any]:
-    name = "envoy.resource_monitors.global_downstream_max_connections"
-    config = {
-        "@type": f"{_TYPE}extensions.resource_monitors.downstream_connections.v3"
-        ".DownstreamConnectionsConfig",
-        "max_active_downstream_connections": number,
-    }
-    return {"resource_monitors": [{"name": name, "typed_config": config}]}
-
-
 def _statistics() -> dict[str, Any]:
     bounds = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 30_000, 60_000, 300_000]
     bounds.append(86_400_000)
@@ -183,7 +174,9 @@ def _statistics() -> dict[str, Any]:
     # Nor what Envoy counts once more, under one more word, of clients near and far.
     counted = rf"cluster\.[^.]+\.({'|'.join(CLUSTER_STATISTICS)})"
     kept: list[dict[str, Any]] = [{"safe_regex": {"regex": counted}}]
-    kept += [{"prefix": prefix} for prefix in ("http.public.", "server.", "control_plane.")]
+    kept += [
+        {"prefix": prefix} for prefix in ("http.public.", "server.", "control_plane.", "overload.")
+    ]
     return {
         "stats_matcher": {"inclusion_list": {"patterns": kept}},
         "histogram_bucket_settings": [{"match": {"suffix": "upstream_rq_time"}, "buckets": bounds}],

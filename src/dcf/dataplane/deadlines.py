@@ -61,7 +61,10 @@ def with_deadline(route: dict[str, Any]) -> dict[str, Any]:
     return {
         **route,
         "match": {**route["match"], "headers": [has_deadline]},
-        "route": {**route["route"], "max_stream_duration": {"grpc_timeout_header_max": "0s"}},
+        "route": {
+            **route["route"],
+            "max_stream_duration": {"max_stream_duration": "0s", "grpc_timeout_header_max": "0s"},
+        },
         "request_headers_to_remove": [*route["request_headers_to_remove"], GRPC_TIMEOUT],
         "typed_per_filter_config": {FILTER: switch},
     }

@@ -101,7 +101,7 @@ def routes(bounds: dict[str, str]) -> list[dict[str, Any]]:
         {
             "match": {"path": INVOKES, **is_grpc},
             "route": {"cluster": BRIDGE, **bounds, "retry_policy": _until_it_is_back()},
-            "per_request_buffer_limit_bytes": RETRY_BUFFER,
+            "request_body_buffer_limit": RETRY_BUFFER,
             "typed_per_filter_config": _on("reply"),
         },
         {"match": {"prefix": "/", **is_grpc}, **to, "typed_per_filter_config": _on("reply")},

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dcf.protocol import gateway
+from dcf.protocol import gateway, http
 
 KEYS = "Keys"
 """The cluster of the control plane's set of keys. No function has a capital in its name."""
@@ -19,6 +19,8 @@ REFETCH = 1
 Envoy takes whole ones."""
 
 _PROVIDER = "gateway"
+_HEAD = "head"
+"""Where Envoy keeps the first part of a checked token, in which its id stands."""
 
 
 def key_filter() -> dict[str, Any]:
@@ -27,6 +29,7 @@ def key_filter() -> dict[str, Any]:
         # Left to itself, Envoy would look into the query as well, which ends up in logs.
         "from_headers": [{"name": "authorization", "value_prefix": "Bearer "}],
         "forward": True,  # the control plane looks at it again
+        "header_in_metadata": _HEAD,
         "remote_jwks": {
             "http_uri": {"uri": "http://keys/jwks", "cluster": KEYS, "timeout": "1s"},
             "cache_duration": f"{REFETCH}s",
@@ -44,4 +47,16 @@ def key_filter() -> dict[str, Any]:
                 {"match": {"prefix": "/"}, "requires": {"provider_name": _PROVIDER}},
             ],
         },
+    }
+
+
+def key_header() -> dict[str, Any]:
+    """The header that tells a replica the id of its caller's key: :data:`dcf.protocol.http.KEY`.
+
+    Envoy checks a key once, when a call begins. Its replica ends it when the key is revoked.
+    """
+    value = f"%DYNAMIC_METADATA(envoy.filters.http.jwt_authn:{_HEAD}:kid)%"
+    return {
+        "header": {"key": http.KEY, "value": value},
+        "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
     }

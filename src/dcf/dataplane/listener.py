@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import socket
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from dcf.dataplane import grpc
 from dcf.dataplane.call_ids import usable_ids
 from dcf.dataplane.cors import allowed_origins, cors_filter, cors_policies, foreign_page
 from dcf.dataplane.deadlines import deadline_filter, with_deadline
-from dcf.dataplane.keys import key_filter
+from dcf.dataplane.keys import key_filter, key_header
 from dcf.dataplane.replies import local_replies, timing
 from dcf.protocol import http
 from dcf.settings import DataplaneSettings
@@ -28,6 +29,12 @@ NO_REVISION = "-"
 ATTEMPTS = 100
 """Times that a call is sent anew whose handler has not begun, all within some 2.5 s: until the
 control plane has said where else, even if that was just killed as well."""
+
+WINDOW = 4
+"""Streams of a connection of HTTP/2 that may send as much as each of them may at the same time."""
+
+REPLAYED = 1024**2
+"""Bytes of a call's body that are kept in case that it has to be sent to another replica."""
 
 _TYPE = "type.googleapis.com/envoy."
 
@@ -74,13 +81,23 @@ def public_listener(settings: DataplaneSettings) -> dict[str, Any]:
     chain: dict[str, Any] = {"filters": [_http(settings, public=True)]}
     if settings.certificate:
         chain["transport_socket"] = _tls(settings)
+        chain["transport_socket_connect_timeout"] = f"{settings.headers_timeout:g}s"
     return {
         **_listener("public", {"socket_address": address}, chain, settings),
-        # A client whose machine vanished is noticed by the system's own probes.
-        "socket_options": [
-            {"level": socket.SOL_SOCKET, "name": socket.SO_KEEPALIVE, "int_value": 1}
-        ],
+        "socket_options": _socket_options(settings.unread),
     }
+
+
+def _socket_options(unread: float) -> list[dict[str, int]]:
+    """What the system looks after, so that no clock in Envoy has to."""
+    # A client whose machine vanished is noticed by the system's own probes.
+    options = [{"level": socket.SOL_SOCKET, "name": socket.SO_KEEPALIVE, "int_value": 1}]
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        # A connection ends on which nothing that was sent is taken for so long (tcp(7)).
+        milliseconds = math.ceil(unread * 1000)
+        name = socket.TCP_USER_TIMEOUT
+        options.append({"level": socket.IPPROTO_TCP, "name": name, "int_value": milliseconds})
+    return options
 
 
 def private_listener(settings: DataplaneSettings, path: Path) -> dict[str, Any]:
@@ -133,16 +150,21 @@ def _http(settings: DataplaneSettings, *, public: bool) -> dict[str, Any]:
         "http_protocol_options": {"accept_http_10": True, "default_host_for_http_10": "localhost"},
         "http2_protocol_options": {
             "allow_connect": True,  # a WebSocket over HTTP/2 (RFC 8441)
-            "max_concurrent_streams": 1000,
+            "max_concurrent_streams": settings.streams,
             "initial_stream_window_size": settings.buffer,
-            "initial_connection_window_size": settings.buffer,
+            "initial_connection_window_size": settings.buffer * WINDOW,
             "connection_keepalive": {"interval": "60s", "timeout": "20s"},
         },
-        "common_http_protocol_options": {"idle_timeout": f"{settings.idle_connection:g}s"},
+        "common_http_protocol_options": {
+            "idle_timeout": f"{settings.idle_connection:g}s",
+            # Until Invoke's message is there: all other routes have no such bound. On the route it
+            # would replace the client's ``grpc-timeout``.
+            "max_stream_duration": f"{settings.message_timeout:g}s",
+        },
         "delayed_close_timeout": LINGER,
         "stream_idle_timeout": UNLIMITED,  # routes say so, if at all
         # HTTP/2: the end of a reply that its client does not take.
-        "stream_flush_timeout": f"{settings.idle_stream:.0f}s",
+        "stream_flush_timeout": f"{settings.unread:g}s",
         "request_headers_timeout": f"{settings.headers_timeout:g}s",
         "max_request_headers_kb": settings.headers,
         "use_remote_address": True,
@@ -248,7 +270,15 @@ def _routes(settings: DataplaneSettings, *, public: bool) -> dict[str, Any]:
     calls = [with_deadline(calls_route(PICK)), calls_route(PICK)]
     if public and "*" not in allowed_origins(settings.cors):
         calls.insert(0, _pages_route(settings))
+    calls += grpc.routes(unhurried(settings)) if public else ()
     rest = {"match": {"prefix": "/"}, "route": {"cluster": CONTROL, **unhurried(settings)}}
+    routes = [
+        route if route["match"].get("path") == grpc.INVOKE else _unbounded(route)
+        for route in (*calls, rest)
+    ]
+    # Envoy removes before it adds. On the private listener the bridge says whose key it is.
+    removed = ["x-envoy-external-address", *([http.KEY] if public else [])]
+    told = {"request_headers_to_add": [key_header()]} if public and not settings.open else {}
     return {
         "name": "all",
         "response_headers_to_add": [timing(UPSTREAM_TIME, "APPEND_IF_EXISTS_OR_ADD")],
@@ -257,12 +287,20 @@ def _routes(settings: DataplaneSettings, *, public: bool) -> dict[str, Any]:
                 "name": "all",
                 "domains": ["*"],
                 "include_request_attempt_count": True,
-                "request_headers_to_remove": ["x-envoy-external-address", http.HELD_MS, CLIENT],
-                "routes": [*calls, *(grpc.routes(unhurried(settings)) if public else ()), rest],
+                "request_body_buffer_limit": REPLAYED,
+                "request_headers_to_remove": [*removed, http.HELD_MS, CLIENT],
+                "routes": routes,
+                **told,
                 **cors_policies(settings.cors),
             }
         ],
     }
+
+
+def _unbounded(route: dict[str, Any]) -> dict[str, Any]:
+    """Free a route from the listener's ``max_stream_duration``, unless it has one of its own."""
+    unbounded = {"max_stream_duration": {"max_stream_duration": UNLIMITED}}
+    return {**route, "route": {**unbounded, **route["route"]}}
 
 
 def request_ids() -> dict[str, Any]:

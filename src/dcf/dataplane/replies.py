@@ -13,6 +13,7 @@ from dcf.protocol.status import status_of
 _REPLACE = "OVERWRITE_IF_EXISTS_OR_ADD"
 
 _BY_FLAG: dict[str, tuple[type[errors.DcfError], str, str]] = {
+    "OM": (errors.Overloaded, "The gateway is overloaded", "its memory is nearly used up"),
     "UH": (errors.NotReady, "Nobody takes calls", "%UPSTREAM_CLUSTER% has no replica now"),
     "NC": (errors.NotReady, "Nobody takes calls", "the function was removed during the call"),
     "UO": (

@@ -24,6 +24,10 @@ IDLE = 60
 """Seconds that a connection to a replica stays open without a call: less than the watcher keeps
 its end, so that it never closes a connection that a call is just being sent on."""
 
+BUFFER = 256 * 1024
+"""Bytes kept of a connection to a replica in each direction: the default of clients' connections.
+Envoy reads up to this much of a reply before it knows whether its client takes it."""
+
 _WEIGHT = 1000
 """Envoy's weights are whole numbers: a share is told to a thousandth of a percent."""
 
@@ -52,6 +56,7 @@ def cluster(name: str, limits: CallLimits) -> Packed:
         type=_EDS,
         eds_cluster_config={"eds_config": {"ads": {}, "resource_api_version": _V3}},
         connect_timeout=_seconds(limits.connect_timeout),
+        per_connection_buffer_limit_bytes={"value": BUFFER},
         load_balancing_policy={"policies": [{"typed_extension_config": _BALANCE}]},
         # Another share is in force at once, not up to a second later.
         common_lb_config={"update_merge_window": Duration()},

@@ -29,6 +29,7 @@ from dcf.control.catalog import Catalog
 from dcf.dataplane.bootstrap import Sockets
 from dcf.dataplane.checks import Checks
 from dcf.dataplane.discovery import Discovery
+from dcf.dataplane.listener import REPLAYED
 from dcf.engines.local.engine import LocalEngine
 from dcf.errors import DcfError
 from dcf.gateway import access
@@ -45,12 +46,12 @@ from dcf.gateway.loop import ControlLoop
 from dcf.gateway.plane import ControlPlane
 from dcf.gateway.processes import supervisor_socket
 from dcf.gateway.rebalancer import Rebalancer
+from dcf.gateway.revocations import Revocations
 from dcf.gateway.routing import Routing
 from dcf.gateway.scaling import Autoscaler
 from dcf.gateway.staging import Stager
 from dcf.settings import (
     ControlSettings,
-    DataplaneSettings,
     Locations,
     StoreSettings,
     WatcherSettings,
@@ -100,7 +101,7 @@ class _Parts:
 
     plane: ControlPlane
     loop: ControlLoop
-    background: Sequence[Running]
+    background: list[Running]
     discovery: Discovery
     checks: Checks
 
@@ -130,8 +131,7 @@ def _join(
             start_timeout=settings.start_timeout,
             request_ids=False,
             log_failure=True,
-            # Envoy keeps as much of a body as of a connection.
-            replay=DataplaneSettings.from_mapping(env).buffer,
+            replay=REPLAYED,
         ),
         extra={GATEWAY: f"unix:{sockets.calls}"},
     )
@@ -172,14 +172,14 @@ def _join(
         patience=settings.start_timeout + UNHURRIED,
         wanted=autoscaler.wanted,
     )
-    background = (
+    background: list[Running] = [
         loop,
         counting,
         autoscaler,
         holding,
         Rebalancer(loop.fleet, counting),
         loop.health(interval=settings.health_interval, silence=settings.health_silence),
-    )
+    ]
     return _Parts(plane, loop, background, discovery, Checks(Holds(holding, places.calls).judge))
 
 
@@ -193,7 +193,11 @@ async def _run(settings: ControlSettings, places: Locations, env: Mapping[str, s
     with Catalog(places.gateway / "catalog.sqlite") as catalog:
         parts = _join(settings, places, sockets, env, catalog)
         tokens = access.prepare(settings, places, catalog.keys)
-        key_set = None if settings.open else KeySet(tokens)
+        key_set = None
+        if not settings.open:
+            revocations = Revocations(tokens, parts.loop.fleet)
+            parts.background.append(revocations)
+            key_set = KeySet(tokens, changed=revocations.wake)
         servers: list[HttpServer | GrpcServer] = [
             HttpServer(make_app(parts.plane, tokens, settings, key_set), sockets.control),
             GrpcServer(parts.plane, Door(tokens, is_open=settings.open), sockets.grpc),

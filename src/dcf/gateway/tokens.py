@@ -94,6 +94,14 @@ class Tokens:
             return Role.MANAGER
         return Role.CALLER if self.keys.in_force(_digest(text)) else None
 
+    def revoked(self) -> list[str]:
+        """Return the ids of all revoked keys, the oldest key first. Blocks.
+
+        Raises:
+            StorageError: When the keys could not be read.
+        """
+        return [key.kid for key in self.keys.all() if key.revoked is not None]
+
     def jwks(self) -> bytes:
         """The secrets of all tokens in force, as a JSON Web Key Set: for Envoy alone. Blocks.
 

@@ -7,6 +7,9 @@ READY = "/-/ready"
 LOAD = "/-/load"
 """How many calls the handler of a gateway's replica works on, and how many wait for it. A POST with
 the query ``hand-back=N`` first gives N of those back that wait."""
+REVOKED = "/-/revoked"
+"""Takes the ids of revoked keys, a JSON array of strings, in place of those that came before, and
+ends their calls. For a gateway, which sends it to each of its replicas."""
 OWN_PREFIX = "/-/"
 """Paths that are the watcher's; every other path is a call."""
 FUNCTION_PREFIX = "/function/"
@@ -31,6 +34,9 @@ MOVE = "x-dcf-move"
 sees it only when every replica said so."""
 OWN_HEADERS = "x-dcf-"
 """What the names of headers begin with that a handler's reply must not set."""
+KEY = "x-dcf-key"
+"""Id of the key that a call came with, so that the call can be ended when the key is revoked. Only
+a gateway that needs keys says so, and drops a caller's own. No handler sees it."""
 SERVER_TIMING = "server-timing"
 """Where the time went: ``queue`` and ``handler`` in milliseconds (W3C Server Timing), and behind a
 gateway ``gateway``: from the request's first byte to the reply's, and ``hold``: the part of it

@@ -17,6 +17,7 @@ from dcf.model.replica import ReplicaState
 from dcf.protocol import http
 from dcf.protocol.stream import Failure
 from dcf.settings import WatcherSettings
+from dcf.watcher import revoked
 from dcf.watcher.answer import Headers, headers_of, reason, refusal
 from dcf.watcher.call import Call, CallState, Message, Receive
 from dcf.watcher.desk import Desk
@@ -24,6 +25,7 @@ from dcf.watcher.forms import RAW
 from dcf.watcher.life import Life
 from dcf.watcher.pipe import ChunkPipe
 from dcf.watcher.server import BrokenStream
+from dcf.watcher.unread import Unread
 from dcf.watcher.uploads import Chunks, Lines
 
 Send = Callable[[Message], Awaitable[None]]
@@ -40,6 +42,7 @@ class App:
     Attributes:
         desk: Lets calls in.
         settings: Bounds.
+        unread: Ends connections whose clients do not read.
     """
 
     def __init__(
@@ -52,11 +55,15 @@ class App:
         """An application that lets nobody in yet; arguments as for :class:`Desk`."""
         self.desk = Desk(settings, life, loop, on_slow=self._watch_client, on_stuck=on_stuck)
         self.settings = settings
+        self.unread = Unread(loop, settings.idle_timeout)
         self._life = life
         self._loop = loop
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """One HTTP request."""
+        if scope["path"] == http.REVOKED and scope["method"] == "POST":
+            await self._revoke(scope, receive, send)
+            return
         if scope["path"].startswith(http.OWN_PREFIX):
             await self._probe(scope, send)
             return
@@ -103,6 +110,22 @@ class App:
         status = 200 if good else 503 if known else 404
         body = f'{{"state": "{state}"}}\n'.encode()
         await _send_whole(status, [(b"content-type", http.JSON.encode())], body, send)
+
+    async def _revoke(self, scope: Message, receive: Receive, send: Send) -> None:
+        body, more = b"", True
+        try:
+            while more:
+                message = await receive()
+                body += message.get("body", b"")
+                if len(body) > revoked.LARGEST:
+                    raise BodyTooLarge(revoked.LARGEST)
+                more = message.get("more_body", False)
+            self.desk.revoke(body)
+        except DcfError as error:
+            await _refuse(error, scope, None, send)
+        else:
+            await send({"type": "http.response.start", "status": 204, "headers": []})
+            await send({"type": "http.response.body", "body": b""})
 
     async def _read(self, call: Call, receive: Receive) -> bool:
         """Reads the body; False when the client went away before it was whole."""

@@ -104,6 +104,7 @@ class Call:
         state: Where the call is.
         unread: Whether part of the body may still be on its way.
         receive: The server's way to tell that the client is gone; None where it tells otherwise.
+        key: Id of the key that it came with; "" where none is needed.
         last: Whether the client wants its connection closed after the reply.
         waiter: The task to cancel when the call is given up: while it waits for the body, or for a
             reader of the reply who stands still.
@@ -113,10 +114,10 @@ class Call:
 
     __slots__ = ("_settled", "admitted", "announce", "answered", "arrived", "attempt", "chunked",
                  "counted", "deadline", "ends", "entry", "failure", "finished", "form", "given_id",
-                 "idle", "inbox", "interim", "interrupt", "interrupted", "last", "limit", "lines",
-                 "movable", "moved", "moved_on", "outcome", "pipe", "placed", "reads", "receive",
-                 "received", "renewed", "request", "request_id", "resting", "slack", "started",
-                 "state", "table", "unread", "waiter", "watch")  # fmt: skip
+                 "idle", "inbox", "interim", "interrupt", "interrupted", "key", "last", "limit",
+                 "lines", "movable", "moved", "moved_on", "outcome", "pipe", "placed", "reads",
+                 "receive", "received", "renewed", "request", "request_id", "resting", "slack",
+                 "started", "state", "table", "unread", "waiter", "watch")  # fmt: skip
 
     def __init__(
         self,
@@ -139,6 +140,7 @@ class Call:
         self._settled: Callable[[Call], None] | None = settled
         self.request_id = request_id
         self.last = last
+        self.key = ""
         self.arrived = arrived
         self.limit = limit
         self.ends = ends

@@ -35,13 +35,15 @@ from dcf.watcher.call import Call, CallState, Receive
 from dcf.watcher.inbox import Inbox
 from dcf.watcher.lanes import Lane
 from dcf.watcher.life import Life
+from dcf.watcher.revoked import Revoked
 from dcf.watcher.sweeper import Sweeper
 
 _REQUEST_ID = http.REQUEST_ID.encode()
 _DEADLINE_MS = http.DEADLINE_MS.encode()
 _HELD_MS = http.HELD_MS.encode()
+_KEY = http.KEY.encode()
 _LOOKED_AT = frozenset({
-    _REQUEST_ID, _DEADLINE_MS, _HELD_MS, ATTEMPT, b"accept", b"connection", b"content-length",
+    _KEY, _REQUEST_ID, _DEADLINE_MS, _HELD_MS, ATTEMPT, b"accept", b"connection", b"content-length",
     b"content-type", b"transfer-encoding",
 })  # fmt: skip
 _LINES = re.compile(
@@ -88,6 +90,7 @@ class Desk:
         self._loop = loop
         self._room = 0
         self._submitted: list[Call] = []
+        self._revoked = Revoked()
         self._own_path = http.FUNCTION_PREFIX + settings.function
         self._sweeper = Sweeper(
             loop,
@@ -137,6 +140,7 @@ class Desk:
         if method in methods.SPECIAL:
             methods.check(method, headers, preflight=settings.preflight)
         request_id, accept, content_type, ends = b"", b"", b"", math.inf
+        key = b""
         last = chunked = held = False
         attempt = 0
         for name, value in headers:
@@ -152,6 +156,8 @@ class Desk:
                 held = True
             elif name == ATTEMPT:
                 attempt = attempt_of(value)
+            elif name == _KEY:
+                key = value
             elif name == b"content-type":
                 content_type = value
             elif name == b"accept":
@@ -172,6 +178,9 @@ class Desk:
         # What a gateway has held comes all at once, and has waited its turn already.
         if self._room <= 0 and not admitted:
             raise self._overloaded()
+        if key:
+            self._revoked.check(key.decode("latin-1"))
+            headers[:] = [each for each in headers if each[0] != _KEY]  # for no handler
         request_id = request_id or new_request_id()
         request = Request(
             method=method,
@@ -201,6 +210,7 @@ class Desk:
             ),
         )
         call.admitted, call.given_id, call.attempt = admitted, given_id, attempt
+        call.key = key.decode("latin-1")
         self._sweeper.add(call)
         return call
 
@@ -341,6 +351,10 @@ class Desk:
             call.answer()
         elif call.pipe is not None:
             call.pipe.abandon()
+
+    def revoke(self, body: bytes) -> None:
+        """End the calls of revoked keys; arguments and errors as for :meth:`Revoked.take`."""
+        self._revoked.take(body, self._sweeper)
 
     def end_all(self, error: DcfError) -> None:
         """Gives up every call that is under way; those that can begin elsewhere are handed back."""

@@ -33,6 +33,11 @@ from dcf.watcher.writing import ReplyCycle, whole_reply
 logger = logging.getLogger("dcf.watcher")
 
 
+PIPELINED = 256
+"""Requests that a client may send on a connection before they are answered. One that sends more is
+disconnected: thousands of them fit what is read at once, and each takes a hundred times that."""
+
+
 def _nothing() -> None:
     """Of a body that is whole, nothing is still to come."""
 
@@ -94,6 +99,7 @@ class DirectProtocol(HttpToolsProtocol):
         """Of the body, while nothing speaks against the direct way; else None."""
         self._due: Exchange | ReplyCycle | None = None
         """The request whose reply comes next on the connection; others may be behind it."""
+        self._is_flooded = False
         self._quiet_since = 0.0
         self._clock: asyncio.TimerHandle | None = None
 
@@ -108,7 +114,10 @@ class DirectProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Its head is there."""
         before, parser = self.cycle, self.parser
-        if (
+        if len(self.pipeline) >= PIPELINED:
+            self._is_flooded, self._parts = True, []
+            self.transport.abort()
+        elif (
             (before is None or before.response_complete)
             and not self.expect_100_continue
             and not self.flow.write_paused
@@ -132,6 +141,8 @@ class DirectProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """All of it is there."""
+        if self._is_flooded:
+            return
         if self._parts is None:
             super().on_message_complete()
             return
@@ -150,6 +161,7 @@ class DirectProtocol(HttpToolsProtocol):
         """The client is gone, or this end has closed the connection."""
         super().connection_lost(exc)
         self._stop_clock()
+        self._app.unread.discard(self.transport)
         due = self._due
         if due is None or due.response_complete:
             return
@@ -173,10 +185,21 @@ class DirectProtocol(HttpToolsProtocol):
             self.transport.write(b"".join(whole_reply(*reply, head=False, last=True)))
         self.transport.close()
 
+    def pause_writing(self) -> None:
+        """The client reads more slowly than is written."""
+        super().pause_writing()
+        self._app.unread.add(self.transport)
+
+    def resume_writing(self) -> None:
+        """The client has read."""
+        super().resume_writing()
+        self._app.unread.discard(self.transport)
+
     def handle_websocket_upgrade(self) -> None:
         """Leaves the connection to a WebSocket, if the request is one for that."""
         self.connections.discard(self)
         self._stop_clock()
+        self._app.unread.discard(self.transport)
         if self.cycle is not None and not self.cycle.response_complete:
             # Behind a call that is not answered yet: no client that means well does this.
             self.transport.close()

@@ -1,8 +1,9 @@
 """WebSocket frames (RFC 6455, 5.2), as far as they are plain: whole data messages.
 
 The library that knows the protocol takes 12 µs to read a small frame, a tenth of it is enough for
-a plain one. What is not plain is left to the library, one whole frame at a time: control frames,
-fragments, and all that breaks a rule (figures: docs/decisions/0024-streams.md).
+a plain one. What is not plain is left to the library, one whole frame at a time: a close,
+fragments, and all that breaks a rule (figures: docs/decisions/0024-streams.md). Pings and pongs are
+read here as well: a client may send nothing else, as fast as it can.
 """
 
 from __future__ import annotations
@@ -27,10 +28,19 @@ _MASKED = 0x80
 _DATA = frozenset({Opcode.TEXT, Opcode.BINARY, Opcode.CONT})
 _PLAIN = frozenset({_WHOLE | TEXT, _WHOLE | BINARY})
 _PLAIN_TEXT = _WHOLE | TEXT
+_PING = _WHOLE | Opcode.PING
+PONG = _WHOLE | Opcode.PONG
+_CONTROL = 0x08
+_LONGEST_CONTROL = 125
 _SHORT = {
     opcode: tuple(bytes((_WHOLE | opcode, size)) for size in range(126))
     for opcode in (TEXT, BINARY)
 }
+
+
+def pong(data: bytes) -> bytes:
+    """Return the frame that answers a ping with ``data``, without a mask."""
+    return bytes((PONG, len(data))) + data
 
 
 def frame(opcode: int, data: bytes) -> bytes:
@@ -56,7 +66,8 @@ class FrameReader:
         self._protocol = protocol
         self._largest = largest
         self._left = bytearray()
-        self._parts: list[bytes] = []
+        # One buffer, not a list: fragments may have one byte each, or none.
+        self._parts = bytearray()
         self._in_parts = False
         self._text = False
         self._through = False
@@ -95,7 +106,7 @@ class FrameReader:
                 if size < start and second & _MASKED:
                     break
                 length = int.from_bytes(data[position + 2 : start - 4])
-            if not second & _MASKED or length > self._largest:
+            if not second & _MASKED or length > self._room(first):
                 # Against the rules; the library says how.
                 self._by_library(bytes(data[position:]), found)
                 return size
@@ -105,12 +116,24 @@ class FrameReader:
             if first in _PLAIN and not self._in_parts:
                 message = apply_mask(data[start:end], bytes(data[start - 4 : start]))
                 found.append((first == _PLAIN_TEXT, message))
+            elif first in {_PING, PONG} and self._takes_control(length):
+                if first == _PING:
+                    text = apply_mask(data[start:end], bytes(data[start - 4 : start]))
+                    self._protocol.writes.append(pong(text))
             else:
                 self._by_library(bytes(data[position:end]), found)
                 if self._through:
                     return size
             position = end
         return position
+
+    def _room(self, first: int) -> int:
+        """Bytes that a frame may have, in addition to the message's parts before it."""
+        return self._largest - (0 if first & _CONTROL else len(self._parts))
+
+    def _takes_control(self, length: int) -> bool:
+        """Whether a ping or pong keeps the rules, and comes before any close."""
+        return length <= _LONGEST_CONTROL and self._protocol.state is State.OPEN
 
     def _by_library(self, data: bytes, found: list[tuple[bool, bytes]]) -> None:
         if self._protocol.state is State.CLOSED:
@@ -130,8 +153,8 @@ class FrameReader:
     def _add(self, part: Frame, found: list[tuple[bool, bytes]]) -> None:
         if part.opcode is not Opcode.CONT:
             self._text = part.opcode is Opcode.TEXT
-        self._parts.append(bytes(part.data))
+        self._parts += part.data
         self._in_parts = not part.fin
         if part.fin:
-            found.append((self._text, b"".join(self._parts)))
-            self._parts.clear()
+            found.append((self._text, bytes(self._parts)))
+            self._parts = bytearray()

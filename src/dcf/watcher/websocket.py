@@ -33,7 +33,7 @@ from dcf.watcher.answer import Headers, log_failure
 from dcf.watcher.call import Call, CallState
 from dcf.watcher.desk import Desk
 from dcf.watcher.forms import Frames, is_utf8
-from dcf.watcher.frames import FrameReader
+from dcf.watcher.frames import PONG, FrameReader
 
 if TYPE_CHECKING:
     from uvicorn.server import ServerState
@@ -83,6 +83,7 @@ class WebSocket(asyncio.Protocol):
         self._heard = True
         self._reads = True
         self._writes = True
+        self._pong = b""
         self._timer: asyncio.TimerHandle | None = None
         self._writer: asyncio.Task[None] | None = None
         self._connections.add(self)
@@ -158,6 +159,7 @@ class WebSocket(asyncio.Protocol):
     def resume_writing(self) -> None:
         """The client has read."""
         self._writes = True
+        self._answer_ping()
         if self._call is not None and self._call.pipe is not None:
             self._call.pipe.hold(held=False)
 
@@ -275,7 +277,12 @@ class WebSocket(asyncio.Protocol):
             if self._transport.is_closing():
                 return
             if data:
-                self._transport.write(data)
+                if not self._writes and data[0] == PONG:
+                    # The client does not read, so answers to its pings would pile up. The newest
+                    # answer stands for all before it (RFC 6455, 5.5.3).
+                    self._pong = data
+                else:
+                    self._transport.write(data)
                 continue
             self._said_all = True
             if self._transport.can_write_eof():
@@ -284,6 +291,12 @@ class WebSocket(asyncio.Protocol):
                 self._transport.write_eof()
             else:
                 self._transport.close()
+
+    def _answer_ping(self) -> None:
+        """Send the answer that waited until the client reads."""
+        answer, self._pong = self._pong, b""
+        if answer and self._protocol.state is State.OPEN and not self._transport.is_closing():
+            self._transport.write(answer)
 
     # The end
 
@@ -312,6 +325,7 @@ class WebSocket(asyncio.Protocol):
             self._transport.abort()
             return
         self._heard = False
-        self._protocol.send_ping(b"")
-        self._flush()
+        if self._writes:
+            self._protocol.send_ping(b"")
+            self._flush()
         self._timer = self._loop.call_later(self._settings.ping, self._ping)

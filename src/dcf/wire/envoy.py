@@ -86,6 +86,7 @@ _MESSAGES = build(
             "type": (2, "int32"),
             "eds_cluster_config": (3, "EdsClusterConfig"),
             "connect_timeout": (4, _DURATION),
+            "per_connection_buffer_limit_bytes": (5, _UINT32),
             "circuit_breakers": (10, "CircuitBreakers"),
             "outlier_detection": (19, "OutlierDetection"),
             "load_assignment": (33, "ClusterLoadAssignment"),

@@ -4,11 +4,12 @@ import asyncio
 
 import pytest
 import uvloop
+from websockets.frames import Opcode
 
 from dcf import errors
 from dcf.client.address import parse
 from dcf.client.stream_connection import StreamConnection
-from unit.client.speaker import Speaker
+from unit.client.speaker import Speaker, frames
 
 
 def test_a_reply_over_the_bound_ends_the_stream(server):
@@ -53,3 +54,34 @@ def test_the_reason_is_read_where_sending_fails_first(server, loop):
     server.play(conversation)
     with asyncio.Runner(loop_factory=loop) as runner:
         runner.run(ask())
+
+
+def test_answers_to_pings_that_are_not_read_do_not_pile_up(server):
+    def conversation(peer):
+        speaker = Speaker(peer)
+        block = frames((Opcode.PING, b"p" * 125)) * 1000
+        for _ in range(60):
+            speaker.raw(block)
+        speaker.raw(frames((Opcode.PING, b"newest"), (Opcode.BINARY, b"sent")))
+        while speaker.pong() != b"newest":
+            pass
+        speaker.end()
+
+    unsent = []
+
+    class Watched(StreamConnection):
+        def data_received(self, data):
+            super().data_received(data)
+            if self._transport is not None:
+                unsent.append(self._transport.get_write_buffer_size())
+
+    async def ask():
+        address = parse(server.url)
+        stream = await Watched.open(address, "/", [("host", address.authority)])
+        assert await stream.receive() == [b"sent"]
+        assert await stream.receive() == []
+        await stream.close()
+        assert 0 < max(unsent) < 1_000_000
+
+    server.play(conversation)
+    asyncio.run(ask())

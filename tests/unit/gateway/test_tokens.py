@@ -26,6 +26,16 @@ def tokens(catalog):
     return Tokens(SECRET, catalog.keys)
 
 
+def test_revoked_keys_are_known_by_their_ids(tokens):
+    tokens.issue("a")
+    tokens.issue("b")
+    assert tokens.revoked() == []
+    tokens.revoke("b")
+    tokens.issue("b")
+    ids = {key.name: key.kid for key in tokens.keys.all() if key.revoked}
+    assert tokens.revoked() == [ids["b"]]
+
+
 def decoded(text: str) -> bytes:
     return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
 

@@ -5,6 +5,7 @@ import json
 import os
 import threading
 import time
+import tracemalloc
 
 import pytest
 from websockets.protocol import State
@@ -164,6 +165,36 @@ def test_a_message_in_parts_is_no_larger_than_another():
     assert reader.feed(_masked(0x02, bytes(60)) + _masked(0x80, bytes(60))) == []
     assert protocol.state is not State.OPEN
     assert reader.feed(_masked(0x82, b"more")) == []
+
+
+@pytest.mark.parametrize("part", [b"", b"ab"])
+def test_a_message_in_many_parts_takes_no_more_memory_than_its_bytes(part):
+    protocol = ServerProtocol(state=State.OPEN, max_size=70_000)
+    reader = FrameReader(protocol, 70_000)
+    assert reader.feed(_masked(0x02, b"")) == []
+    more = _masked(0x00, part) * 200
+    tracemalloc.start()
+    try:
+        for _ in range(50):
+            assert reader.feed(more) == []
+        assert tracemalloc.get_traced_memory()[0] < 150_000
+    finally:
+        tracemalloc.stop()
+    assert reader.feed(_masked(0x80, b"")) == [(False, part * 10_000)]
+
+
+def test_a_part_that_exceeds_the_message_is_refused_before_it_is_here():
+    protocol = ServerProtocol(state=State.OPEN, max_size=100)
+    reader = FrameReader(protocol, 100)
+    assert reader.feed(_masked(0x02, bytes(60)) + _masked(0x80, bytes(60))[:20]) == []
+    assert protocol.state is not State.OPEN
+
+
+@pytest.mark.parametrize("frame", [b"\x89\xfe\x00\x7e", b"\x09\x81", b"\xc9\x81"])
+def test_a_ping_that_breaks_the_rules_ends_the_stream(frame):
+    protocol = ServerProtocol(state=State.OPEN, max_size=1000)
+    assert FrameReader(protocol, 1000).feed(frame + bytes(140)) == []
+    assert protocol.state is not State.OPEN
 
 
 @pytest.mark.parametrize(

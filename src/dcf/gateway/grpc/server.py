@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import time
@@ -36,6 +37,9 @@ REPLY = -1
 GRACE = 2.0
 """Seconds that requests under way may take once the server is to end."""
 
+PATIENCE = 10.0
+"""Seconds until a client has sent its whole request: names and settings."""
+
 UNHURRIED = 86_400.0
 """Seconds that a client waits that sets no deadline."""
 
@@ -68,15 +72,18 @@ _ABSENT = {
 class GrpcServer:
     """Serves until it is stopped. On one event loop."""
 
-    def __init__(self, plane: ControlPlane, door: Door, path: Path) -> None:
+    def __init__(
+        self, plane: ControlPlane, door: Door, path: Path, patience: float = PATIENCE
+    ) -> None:
         """A server at rest.
 
         Args:
             plane: Does what is asked.
             door: Knows who may ask.
             path: Its socket, in a private folder; what a killed server left there is replaced.
+            patience: Seconds until a client has sent its whole request.
         """
-        self._handler = _Handler(Service(plane).methods, door)
+        self._handler = _Handler(Service(plane).methods, door, patience)
         self._path = path
         self._server: Any = None
 
@@ -105,21 +112,24 @@ class GrpcServer:
 class _Handler(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpcio has no types
     """Finds what answers a method. Messages are read where errors can be told."""
 
-    def __init__(self, methods: Mapping[str, Method], door: Door) -> None:
+    def __init__(self, methods: Mapping[str, Method], door: Door, patience: float) -> None:
         self._methods = methods
         self._door = door
+        self._patience = patience
 
     def service(self, call: Any) -> Any:
         service, _, name = call.method.strip("/").rpartition("/")
         if service == SERVICE and name in self._methods:
-            return grpc.unary_unary_rpc_method_handler(partial(self._answer, name))
+            # As a stream: grpcio never answers a unary method whose client sends no message.
+            return grpc.stream_unary_rpc_method_handler(partial(self._answer, name))
         return grpc.stream_stream_rpc_method_handler(partial(self._refuse, call.method))
 
-    async def _answer(self, name: str, data: bytes, context: Any) -> bytes:
+    async def _answer(self, name: str, requests: AsyncIterator[bytes], context: Any) -> bytes:
         begun = time.monotonic()
         number = _CANCELLED
         try:
             await self._door.admit(_metadata(context, "authorization"), RULES[name])
+            data = await _whole(requests, self._patience)
             reply = await self._methods[name](_read(name, data), _patience(context))
             number = 0
             return bytes(reply.SerializeToString())
@@ -145,6 +155,31 @@ class _Handler(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpcio has no t
         except DcfError as error:
             await context.abort(_CODES[status_of(type(error)).grpc], message_of(error))
         yield b""  # never: a stream is answered by a generator
+
+
+async def _whole(requests: AsyncIterator[bytes], patience: float) -> bytes:
+    """Return the request's one message.
+
+    Args:
+        requests: The messages that the client sends.
+        patience: Seconds until the client has sent all of them.
+
+    Raises:
+        BadRequest: If there is not exactly one, or the client does not end its request in time.
+    """
+    found: list[bytes] = []
+    try:
+        async with asyncio.timeout(patience):
+            async for message in requests:
+                found.append(message)
+                if len(found) > 1:
+                    break
+    except TimeoutError:
+        raise BadRequest(f"the request did not end within {patience:g} s") from None
+    if len(found) != 1:
+        got = "more than one" if found else "none"
+        raise BadRequest(f"expected one whole message, uncompressed, got {got}")
+    return found[0]
 
 
 def _read(name: str, data: bytes) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -27,12 +28,14 @@ class KeySet:
         app: The ASGI application that Envoy asks.
     """
 
-    def __init__(self, tokens: Tokens) -> None:
+    def __init__(self, tokens: Tokens, changed: Callable[[], None] = lambda: None) -> None:
         """Has told nothing yet.
 
         Args:
             tokens: Knows the keys.
+            changed: Called when a key was made or revoked.
         """
+        self._changed = changed
         self.app = Router([Route(PATH, self._tell)])
         self._tokens = tokens
         self._changes = 0
@@ -42,6 +45,7 @@ class KeySet:
     async def wait_told(self) -> None:
         """Waits until Envoy knows the keys as they are now, but not for an Envoy that is away."""
         self._changes += 1
+        self._changed()
         change = self._changes
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(PATIENCE), self._news:

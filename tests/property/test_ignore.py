@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dcf.builder.bundle import find_files
-from dcf.builder.gitignore import lines_of, parse
+from dcf.builder.gitignore import Patterns, lines_of
 from dcf.builder.ignore import IgnoreRules
 from dcf.errors import BundleInvalid
 
@@ -85,9 +86,9 @@ def test_no_line_stops_a_build(content, path, docker) -> None:
     "pattern", [b"*a" * 60 + b"b", b"**/a/" * 60 + b"b", b"[a-c]*" * 60 + b"d"]
 )
 def test_many_stars_cost_no_more_than_their_number(pattern) -> None:
-    (parsed,) = parse([pattern])
+    patterns = Patterns([pattern])
     for path in (b"a" * 250, b"a/" * 1000 + b"a"):
-        assert not parsed.matches(path, is_folder=False)
+        assert patterns.last_match(path, is_folder=False) is None
 
 
 @pytest.mark.parametrize("name", [".dcfignore", ".dockerignore", ".gitignore"])
@@ -105,8 +106,18 @@ def test_an_ignore_file_of_another_kind_is_told_or_is_none(tmp_path, name) -> No
     with pytest.raises(BundleInvalid, match="cannot be read"):
         IgnoreRules.of(tmp_path)
     place.unlink()
-    place.write_bytes(b"a\n" * 2**20)
+    place.write_bytes(b"a\n" * 2**21 + b"b")
     with pytest.raises(BundleInvalid, match="is larger than"):
         IgnoreRules.of(tmp_path)
     place.write_bytes(b"\xff\xfe\n" + "données".encode("latin-1") + b"\ndata\n")
     assert IgnoreRules.of(tmp_path).leaves_out_file("data")
+
+
+def test_a_long_list_of_names_costs_little_for_each_path(tmp_path) -> None:
+    names = [f"file-{number}\n" for number in range(100_000)]
+    (tmp_path / ".gitignore").write_text("".join([*names, "*.tmp\n", "!file-7\n"]))
+    rules = IgnoreRules.of(tmp_path)
+    began = time.process_time()
+    for number in range(2000):
+        assert rules.leaves_out_file(f"file-{number}") == (number != 7)
+    assert time.process_time() - began < 2

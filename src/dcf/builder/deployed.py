@@ -15,7 +15,7 @@ from pathlib import Path
 from dcf.builder.disk import writing
 from dcf.builder.store import GUARD_OF_STORE, Store, digits
 from dcf.errors import StorageError
-from dcf.model.artifact import Artifact
+from dcf.model.artifact import Artifact, is_digest
 
 SETTLING = 60.0
 """Seconds between the end of a build and the note elsewhere that its artifact is in use, at most;
@@ -107,6 +107,8 @@ def _age(path: Path) -> float:
 def _read(path: Path) -> Entry | None:
     try:
         members = json.loads(path.read_bytes())
-        return Entry(Artifact(members["bundle"], members["lock"]), members["environment"])
-    except (OSError, ValueError, TypeError, KeyError):
+        artifact, environment = Artifact(members["bundle"], members["lock"]), members["environment"]
+        is_sound = is_digest(artifact.bundle) and is_digest(artifact.lock)
+        return Entry(artifact, environment) if is_sound and isinstance(environment, str) else None
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from dcf.builder.store import Store, digits
 from dcf.model.artifact import digest_of
@@ -42,15 +42,41 @@ class FolderRecord:
 
     @classmethod
     def read(cls, path: Path) -> Self | None:
-        """Reads a record; None when it is none."""
+        """Reads a record; None when it is none, or damaged."""
         try:
-            return cls(**json.loads(path.read_bytes()))
-        except (OSError, ValueError, TypeError):
+            record = cls(**json.loads(path.read_bytes()))
+        except (OSError, ValueError, TypeError, RecursionError):
             return None
+        return record if record._is_sound() else None
+
+    def _is_sound(self) -> bool:
+        texts: list[Any] = [self.folder, self.function]
+        names: list[Any] = [self.bundle, self.lock, self.environment]
+        used: Any = self.used
+        files: Any = self.files
+        return (
+            all(isinstance(text, str) and "\0" not in text for text in texts)
+            and all(map(_is_name, names))
+            and isinstance(used, int | float)
+            and isinstance(files, dict)
+            and all(map(_is_entry, files.values()))
+        )
 
     def save(self, store: Store) -> None:
         """Replaces the record on disk."""
         store.write(record_path(store, self), json.dumps(asdict(self)).encode())
+
+
+def _is_name(value: object) -> bool:
+    """Whether it may be the name of something in the store."""
+    return isinstance(value, str) and "/" not in value and "\0" not in value
+
+
+def _is_entry(entry: object) -> bool:
+    """Whether it is what is known of one file: seven items, the last one its digest."""
+    if not isinstance(entry, list) or len(entry) != 7:  # noqa: PLR2004  see above
+        return False
+    return _is_name(entry[6]) and all(isinstance(number, int) for number in entry[:6])
 
 
 def record_path(store: Store, record: FolderRecord) -> Path:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
 _SPECIAL = re.compile(rb"[*?\[\\]")
 _BOM = b"\xef\xbb\xbf"
@@ -39,67 +38,123 @@ _CLASSES = {
 """Git's own tables, which do not depend on the locale."""
 
 
-@dataclass(frozen=True, slots=True)
 class Pattern:
     """One line of an ignore file.
 
     Attributes:
+        index: Its place among the others; of those that match, the last one decides.
         takes_back: Whether it begins with ``!``.
         folders_only: Whether it ends with a slash.
         by_name: Whether it is compared with the last part of a path; else with the whole path.
         literal: The text to be equal to, if the pattern has no wildcards; else None.
-        expression: What matches, where ``literal`` is None.
     """
 
-    takes_back: bool
-    folders_only: bool
-    by_name: bool
-    literal: bytes | None
-    expression: re.Pattern[bytes]
+    __slots__ = (
+        "_compiled",
+        "_source",
+        "_suffix",
+        "by_name",
+        "folders_only",
+        "index",
+        "literal",
+        "takes_back",
+    )
 
-    def matches(self, path: bytes, *, is_folder: bool) -> bool:
-        """Whether the pattern matches this very path; folders around it are not considered."""
+    def __init__(self, index: int, text: bytes) -> None:
+        """Reads a pattern.
+
+        Args:
+            index: Its place.
+            text: The line, without trailing spaces.
+        """
+        self.index = index
+        self.takes_back = text.startswith(b"!")
+        text = text.removeprefix(b"!")
+        self.folders_only = text.endswith(b"/")
+        text = text.removesuffix(b"/")
+        self.by_name = b"/" not in text
+        text = text.removeprefix(b"/")
+        special = _SPECIAL.search(text)
+        self.literal = text if special is None else None
+        self._compiled: re.Pattern[bytes] | None = None
+        self._source: bytes | None = None
+        is_suffix = self.by_name and text.startswith(b"*") and not _SPECIAL.search(text, 1)
+        self._suffix = text[1:] if is_suffix else None
+        if special is not None and not is_suffix:
+            # Git compares the text before the first wildcard, and matches the rest as a pattern of
+            # its own.
+            begin = 0 if self.by_name else special.start()
+            rest = _translated(text[begin:])
+            self._source = None if rest is None else re.escape(text[:begin]) + rest
+
+    @property
+    def can_match(self) -> bool:
+        """Whether there is any path that it matches."""
+        return bool(self.literal) or self._suffix is not None or self._source is not None
+
+    def matches(self, path: bytes, name: bytes, *, is_folder: bool) -> bool:
+        """Whether it matches this very path; folders around the path are not considered.
+
+        Args:
+            path: The path.
+            name: Its last part.
+            is_folder: Whether it is one.
+        """
         if self.folders_only and not is_folder:
             return False
-        text = path.rpartition(b"/")[2] if self.by_name else path
-        if self.literal is not None:
+        text = name if self.by_name else path
+        if self._suffix is not None:
+            return text.endswith(self._suffix)
+        if self._source is None:
             return self.literal == text
-        return self.expression.fullmatch(text) is not None
+        if self._compiled is None:
+            self._compiled = re.compile(self._source, re.DOTALL)
+        return self._compiled.fullmatch(text) is not None
+
+
+class Patterns:
+    """The patterns of some lines, without those that can match nothing."""
+
+    def __init__(self, lines: Iterable[bytes]) -> None:
+        self._others: list[Pattern] = []
+        # By what they are equal to: an ignore file may be a list of a hundred thousand names.
+        self._names: dict[bytes, list[Pattern]] = {}
+        self._paths: dict[bytes, list[Pattern]] = {}
+        for index, line in enumerate(lines):
+            pattern = Pattern(index, _trimmed(line.partition(b"\0")[0]))
+            if not pattern.can_match:
+                continue
+            if pattern.literal is None:
+                self._others.append(pattern)
+            else:
+                equal = self._names if pattern.by_name else self._paths
+                equal.setdefault(pattern.literal, []).append(pattern)
+            self.take_back = self.take_back or pattern.takes_back
+
+    take_back = False
+    """Whether one of them begins with ``!``."""
+
+    def last_match(self, path: bytes, *, is_folder: bool) -> Pattern | None:
+        """The last pattern that matches a path, which decides; None if none does."""
+        name = path.rpartition(b"/")[2]
+        last: Pattern | None = None
+        for equal in (self._names.get(name, ()), self._paths.get(path, ())):
+            found = (one for one in reversed(equal) if is_folder or not one.folders_only)
+            pattern = next(found, None)
+            if pattern is not None and (last is None or pattern.index > last.index):
+                last = pattern
+        for pattern in reversed(self._others):
+            if last is not None and pattern.index < last.index:
+                break
+            if pattern.matches(path, name, is_folder=is_folder):
+                return pattern
+        return last
 
 
 def lines_of(content: bytes) -> list[bytes]:
     """The lines of an ignore file without line ends, comments and a byte order mark."""
     lines = content.removeprefix(_BOM).split(b"\n")
     return [line.removesuffix(b"\r") for line in lines if line and not line.startswith(b"#")]
-
-
-def parse(lines: Iterable[bytes]) -> list[Pattern]:
-    """The patterns of some lines, without those that can match nothing."""
-    parsed = (_pattern(line) for line in lines)
-    return [pattern for pattern in parsed if pattern is not None]
-
-
-def _pattern(line: bytes) -> Pattern | None:
-    text = _trimmed(line.partition(b"\0")[0])
-    takes_back = text.startswith(b"!")
-    text = text.removeprefix(b"!")
-    folders_only = text.endswith(b"/")
-    text = text.removesuffix(b"/")
-    by_name = b"/" not in text
-    text = text.removeprefix(b"/")
-    special = _SPECIAL.search(text)
-    if special is None:
-        return Pattern(takes_back, folders_only, by_name, text, _NOTHING) if text else None
-    # Git compares the text before the first wildcard, and matches the rest as a pattern of its own.
-    begin = 0 if by_name else special.start()
-    rest = _translated(text[begin:])
-    if rest is None:
-        return None
-    expression = re.compile(re.escape(text[:begin]) + rest, re.DOTALL)
-    return Pattern(takes_back, folders_only, by_name, None, expression)
-
-
-_NOTHING = re.compile(_NEVER)
 
 
 def _trimmed(line: bytes) -> bytes:

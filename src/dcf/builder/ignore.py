@@ -19,7 +19,7 @@ import stat
 from collections.abc import Sequence
 from pathlib import Path
 
-from dcf.builder.gitignore import lines_of, parse
+from dcf.builder.gitignore import Pattern, Patterns, lines_of
 from dcf.errors import BundleInvalid
 
 IGNORE_FILES = (".dcfignore", ".dockerignore", ".gitignore")
@@ -35,9 +35,8 @@ ENVIRONMENT_MARK = "pyvenv.cfg"
 """A folder with this file is a virtual environment, whatever its name."""
 
 
-SIZE_LIMIT = 1024**2
-"""Bytes of an ignore file. A larger one is data under a wrong name, and each path is compared with
-each line."""
+SIZE_LIMIT = 4 * 1024**2
+"""Bytes of an ignore file. A larger one is data under a wrong name."""
 
 
 class IgnoreRules:
@@ -46,8 +45,7 @@ class IgnoreRules:
     def __init__(self, lines: Sequence[str | bytes], *, docker: bool = False) -> None:
         given = [os.fsencode(line) for line in lines]
         self._docker = docker
-        self._patterns = parse(_anchored(line) for line in given) if docker else parse(given)
-        self._takes_back = any(pattern.takes_back for pattern in self._patterns)
+        self._patterns = Patterns(map(_anchored, given) if docker else given)
         self._known: dict[bytes, bool] = {b"": False}
 
     @classmethod
@@ -75,7 +73,7 @@ class IgnoreRules:
         """Whether nothing in a folder can be part of the bundle."""
         if _is_always_out(path):
             return True
-        may_hold = self._docker and self._takes_back
+        may_hold = self._docker and self._patterns.take_back
         return not may_hold and self._matches(path, is_folder=True)
 
     def _matches(self, path: str, *, is_folder: bool) -> bool:
@@ -96,20 +94,21 @@ class IgnoreRules:
 
     def _decides(self, path: bytes, *, is_folder: bool) -> bool:
         """Whether the last pattern that matches a path leaves it out."""
-        for pattern in reversed(self._patterns):
-            if pattern.matches(path, is_folder=is_folder):
-                return not pattern.takes_back
-        return False
+        pattern = self._patterns.last_match(path, is_folder=is_folder)
+        return pattern is not None and not pattern.takes_back
 
     def _matches_as_docker(self, path: bytes, *, is_folder: bool) -> bool:
+        """Whether the last pattern that matches a path, or a folder around it, leaves it out."""
         parts = path.split(b"/")
-        above = [b"/".join(parts[:count]) for count in range(1, len(parts))]
-        for pattern in reversed(self._patterns):
-            if pattern.matches(path, is_folder=is_folder) or any(
-                pattern.matches(folder, is_folder=True) for folder in above
-            ):
-                return not pattern.takes_back
-        return False
+        above = (b"/".join(parts[:count]) for count in range(1, len(parts)))
+        found = [self._patterns.last_match(folder, is_folder=True) for folder in above]
+        found.append(self._patterns.last_match(path, is_folder=is_folder))
+        last: Pattern | None = max(
+            (pattern for pattern in found if pattern is not None),
+            key=lambda pattern: pattern.index,
+            default=None,
+        )
+        return last is not None and not last.takes_back
 
 
 def _content(path: Path) -> bytes | None:

@@ -8,6 +8,7 @@ gateway needs (:class:`dcf.builder.deployed.Deployed`), from what is being uploa
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
@@ -252,6 +253,8 @@ def _folder_item(path: Path, record: FolderRecord | None) -> Item:
 
 
 def _size(place: Path) -> int:
+    if not os.path.lexists(place):  # a marker whose environment somebody has removed
+        return 0
     return sum(path.lstat().st_size for path in (place, *place.rglob("*")) if not path.is_dir())
 
 

@@ -19,6 +19,16 @@ REQUIREMENTS_NAME = "requirements.txt"
 OWN_NAMES = frozenset({"dcframework", "dcf-runtime"})
 """The framework itself: the build brings it, in the one version that fits."""
 
+NESTED = 20
+"""Files that may include each other one below the other."""
+
+LINES = 100_000
+"""Lines in all, those of included files counted each time. Two includes of the next file in each of
+30 files would be a thousand million."""
+
+PATH_LIMIT = 1024
+"""Bytes of a path."""
+
 _INCLUDES = frozenset({"-r", "--requirement"})
 _CONSTRAINTS = frozenset({"-c", "--constraint"})
 _EDITABLE = frozenset({"-e", "--editable"})
@@ -149,7 +159,9 @@ class _Reader:
                 self._found.editable.append(place)
                 self._requirement(value, place)
             elif flag in _FIND_LINKS:
-                self._found.indexes.append(f"--find-links {self._absolute(path.parent, value)}")
+                self._found.indexes.append(
+                    f"--find-links {self._absolute(path.parent, value, place)}"
+                )
             elif flag in _INDEXES:
                 self._found.indexes.append(line)
             elif flag in _BUILD_OPTIONS:
@@ -162,8 +174,13 @@ class _Reader:
     ) -> None:
         if "://" in value:
             return
+        if len(seen) > NESTED:
+            raise RequirementsInvalid(f"{place}: includes are nested deeper than {NESTED} files")
+        if len(self._found.lines) > LINES:
+            raise RequirementsInvalid(f"{place}: more than {LINES} lines with all that is included")
+        _check_path(value, place)
         self._fetch(path.parent / value)
-        included = (path.parent / value).resolve()
+        included = Path(os.path.realpath(path.parent / value))
         if included in {one.resolve() for one in seen}:
             raise RequirementsInvalid(f"{place}: {value} includes itself")
         if not included.is_file():
@@ -186,6 +203,7 @@ class _Reader:
 
     def _within(self, path: str, place: Place) -> str:
         """The path relative to the folder, if it can mean the same on another machine."""
+        _check_path(path, place)
         if "${" in path or path.startswith("~"):
             raise RequirementsInvalid(
                 f"{place}: {path} depends on this machine; write a path relative to the folder"
@@ -203,11 +221,19 @@ class _Reader:
             raise RequirementsInvalid(f"{place}: {path} is not there")
         return relative
 
-    def _absolute(self, folder: Path, value: str) -> str:
+    def _absolute(self, folder: Path, value: str, place: Place) -> str:
         if "://" in value:
             return value
+        _check_path(value, place)
         self._fetch(folder / value)
         return str(folder / value)
+
+
+def _check_path(path: str, place: Place) -> None:
+    """Checks that the operating system can be asked about a path."""
+    data = os.fsencode(path)
+    if b"\0" in data or len(data) > PATH_LIMIT or any(len(part) > 255 for part in data.split(b"/")):  # noqa: PLR2004  what file systems take
+        raise RequirementsInvalid(f"{place}: {path[:80]!r} cannot be a path")
 
 
 def _text(path: Path, name: str) -> str:

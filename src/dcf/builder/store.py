@@ -173,9 +173,11 @@ class Store:
     def marker(self, key: str) -> Marker | None:
         """What is known of an environment; None when it is not whole."""
         try:
-            return Marker(**json.loads(self.marker_path(key).read_bytes()))
-        except (OSError, ValueError, TypeError):
+            marker = Marker(**json.loads(self.marker_path(key).read_bytes()))
+        except (OSError, ValueError, TypeError, RecursionError):
             return None
+        size: object = marker.size
+        return marker if isinstance(size, int) else None
 
     def mark(self, key: str, marker: Marker) -> None:
         """Declares an environment whole."""

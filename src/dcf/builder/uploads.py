@@ -25,7 +25,7 @@ from dcf.builder.disk import writing
 from dcf.builder.guard import locked
 from dcf.builder.store import GUARD_OF_STORE, Store, digits
 from dcf.errors import StorageError, UploadInvalid
-from dcf.model.artifact import Artifact, Bundle, BundleFile
+from dcf.model.artifact import Artifact, Bundle, BundleFile, is_digest
 from dcf.model.status import Wanting
 
 NOTE_LIFE = 3600.0
@@ -257,8 +257,10 @@ def part_path(store: Store, digest: str) -> Path:
 
 def _notes(store: Store) -> Iterator[tuple[Path, Artifact]]:
     for note in sorted(store.uploads.glob("*.json")):
-        with suppress(OSError, ValueError, TypeError):
-            yield note, Artifact(**json.loads(note.read_bytes()))
+        with suppress(OSError, ValueError, TypeError, RecursionError):
+            artifact = Artifact(**json.loads(note.read_bytes()))
+            if is_digest(artifact.bundle) and is_digest(artifact.lock):
+                yield note, artifact
 
 
 def _is_over(path: Path) -> bool:

@@ -11,6 +11,7 @@ import click
 
 Chunks = Iterable[bytes]
 
+_RAW = re.compile(r"raw:0*([1-9][0-9]{0,17})")
 _SOI = b"\xff\xd8"
 _EOI = 0xD9
 _SCAN = 0xDA
@@ -39,13 +40,13 @@ def framing_of(text: str) -> Framing:
     Raises:
         click.BadParameter: When it says something else.
     """
-    kind, _, number = text.partition(":")
+    number = _RAW.fullmatch(text)
     if text == "lines":
         return Framing(lines, b"\n")
     if text == "jpg":
         return Framing(jpegs, b"")
-    if kind == "raw" and number.isdecimal() and int(number) > 0:
-        return Framing(partial(pieces, size=int(number)), b"")
+    if number is not None:
+        return Framing(partial(pieces, size=int(number[1])), b"")
     message = f"{text!r} is not lines, jpg or raw:N with N bytes"
     raise click.BadParameter(message, param_hint="--frames")
 

@@ -5,6 +5,7 @@ Here: reading, and the limits that keep a hostile file harmless. Not here: what 
 
 from __future__ import annotations
 
+import codecs
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,11 +47,12 @@ def read_text(path: Path) -> str:
     if len(data) > MAX_BYTES:
         raise _unlocated(path, f"it is larger than {MAX_BYTES} bytes, the most that is read")
     try:
-        return data.decode("utf-8-sig")
+        return data.removeprefix(codecs.BOM_UTF8).decode()
     except UnicodeDecodeError as error:
+        data = error.object
         before = data[: error.start]
         line = before.count(b"\n") + 1
-        column = len(before[before.rfind(b"\n") + 1 :].decode("utf-8-sig")) + 1
+        column = len(before[before.rfind(b"\n") + 1 :].decode()) + 1
         message = f"byte 0x{data[error.start]:02x} found, UTF-8 is wanted"
         raise ConfigError(path, [Problem(line, column, message)]) from None
 

@@ -92,6 +92,7 @@ class DirectProtocol(HttpToolsProtocol):
         self.ws_protocol_class = WebSocket
         self._parts: list[bytes] | None = None
         """Of the body, while nothing speaks against the direct way; else None."""
+        self._ignores_upgrade = False
         self._due: Exchange | ReplyCycle | None = None
         """The request whose reply comes next on the connection; others may be behind it."""
         self._quiet_since = 0.0
@@ -104,10 +105,14 @@ class DirectProtocol(HttpToolsProtocol):
         self.url = b""
         self.headers = []
         self.expect_100_continue = False
+        self._ignores_upgrade = False
 
     def on_headers_complete(self) -> None:
         """Its head is there."""
         before, parser = self.cycle, self.parser
+        if parser.should_upgrade() and parser.get_method() != b"CONNECT":
+            self._ignores_upgrade = not self._should_upgrade()
+            return  # the parser stops behind the head: see :meth:`_feed`
         if (
             (before is None or before.response_complete)
             and not self.expect_100_continue
@@ -116,7 +121,7 @@ class DirectProtocol(HttpToolsProtocol):
             and not self.url.startswith(_OWN)
             and parser.get_http_version() == "1.1"
             and parser.should_keep_alive()
-            and not parser.should_upgrade()
+            and parser.get_method() != b"CONNECT"
             and parser.get_method() != b"HEAD"
         ):
             self._parts = []
@@ -132,6 +137,8 @@ class DirectProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """All of it is there."""
+        if self._ignores_upgrade:
+            return
         if self._parts is None:
             super().on_message_complete()
             return
@@ -140,11 +147,35 @@ class DirectProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes are there; a call of which they do not hold all goes by ASGI."""
-        super().data_received(data)
+        self._feed(data)
         if self._parts is not None:
             parts, self._parts = self._parts, None
             if not self.transport.is_closing():
                 self._by_asgi(parts)
+
+    def _feed(self, data: bytes) -> None:
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            if self._ignores_upgrade:
+                self._feed_without_upgrade(data[upgrade.args[0] :])
+            elif self._should_upgrade():
+                self.handle_websocket_upgrade()
+        except httptools.HttpParserError:
+            self.send_400_response("expected a request of HTTP/1.1, got something else")
+
+    def _feed_without_upgrade(self, rest: bytes) -> None:
+        """Takes a request that offers another protocol as if it did not (RFC 9110, 7.8).
+
+        The parser takes its body for that protocol. Clients that would like HTTP/2 send one.
+        """
+        parser, dropped = self.parser, {b"upgrade", b"connection"}
+        lines = [b"%b %b HTTP/1.1" % (parser.get_method(), self.url)]
+        lines += [b"%b: %b" % header for header in self.headers if header[0] not in dropped]
+        if not parser.should_keep_alive():
+            lines.append(b"connection: close")
+        self.parser = httptools.HttpRequestParser(self)
+        self._feed(b"\r\n".join((*lines, b"", rest)))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client is gone, or this end has closed the connection."""
@@ -220,9 +251,6 @@ class DirectProtocol(HttpToolsProtocol):
         """Leaves a request to uvicorn, as if it had come there from its first byte."""
         parser, before = self.parser, self.cycle
         method, version = parser.get_method().decode("ascii"), parser.get_http_version()
-        upgrade = parser.should_upgrade()
-        if upgrade and self._should_upgrade():
-            return  # to :meth:`handle_websocket_upgrade`, which the parser's end leads to
         path, query = _target(method, self.url)
         scope = {
             "type": "http",
@@ -235,8 +263,8 @@ class DirectProtocol(HttpToolsProtocol):
         self.cycle = self._cycle(
             scope,
             expects=self.expect_100_continue,
-            # What comes behind a request to change over is no HTTP.
-            keep_alive=version == "1.1" and parser.should_keep_alive() and not upgrade,
+            # What comes behind a request for a tunnel is not HTTP.
+            keep_alive=version == "1.1" and parser.should_keep_alive() and method != "CONNECT",
         )
         if before is None or before.response_complete:
             self._start_asgi_task(self.cycle, self.app)

@@ -13,6 +13,7 @@ before it was answered, probes. A reply in chunks goes back to ASGI as well.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from typing import Any, cast
 from urllib.parse import unquote
@@ -175,6 +176,8 @@ class DirectProtocol(HttpToolsProtocol):
         if not parser.should_keep_alive():
             lines.append(b"connection: close")
         self.parser = httptools.HttpRequestParser(self)
+        with contextlib.suppress(AttributeError):  # httptools before 0.6.3
+            self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
         self._feed(b"\r\n".join((*lines, b"", rest)))
 
     def connection_lost(self, exc: Exception | None) -> None:

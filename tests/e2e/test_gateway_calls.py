@@ -71,6 +71,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         house.deploy(house.write("idle", KIT), "--no-wait")
         house.client.scale("idle", 0)
         house.deploy(house.write("chain", CHAIN))
+        house.deploy(house.write("pages", KIT, config="    preflight: true\n"))
         house.until_ready("sleeper")
         house.until_ready("thrower")
         yield house
@@ -236,3 +237,11 @@ def test_memory_beyond_the_limit_is_an_error_of_the_call_or_ends_the_replica(hou
         assert told["error"] == "ReplicaLost"
         house.until(lambda: any("memory" in one.detail for one in house.client.events("eater")))
     house.until(lambda: house.call("eater", b"x")[0] == 200)
+
+
+def test_the_key_preflight_has_the_handler_answer_preflights(house: House) -> None:
+    asked = {"origin": "https://app.example", "access-control-request-method": "POST"}
+    status, _, body = house.request("OPTIONS", "/function/pages", b"", asked)
+    assert (status, json.loads(body)["method"]) == (200, "OPTIONS")
+    status, _, body = house.request("OPTIONS", "/function/kit", b"", asked)
+    assert (status, json.loads(body)["error"]) == (403, "PreflightRefused")

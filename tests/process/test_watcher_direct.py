@@ -6,6 +6,8 @@ import time
 
 import pytest
 
+from process.raw_http import connected
+
 ABOUT = """
 def Handler(req):
     if req.path == "/stream":
@@ -85,3 +87,41 @@ def test_nonsense_after_a_good_head_is_refused(launch):
     running = launch(ABOUT)
     head = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
     assert _answer(running, head + b"zz\r\n").startswith(b"HTTP/1.1 400 ")
+
+
+@pytest.mark.parametrize("framing", ["none", "length", "chunked", "split", "expect"])
+@pytest.mark.parametrize("last", [False, True])
+def test_an_offer_of_another_protocol_is_ignored(launch, framing, last):
+    address = launch("def Handler(req): return req.input").endpoint.removeprefix("unix:")
+    close = ", close" if last else ""
+    offer = (f"connection: Upgrade, HTTP2-Settings{close}", "upgrade: h2c", "http2-settings: AAM")
+    body = b"" if framing == "none" else b"the body"
+    with connected(address) as connection:
+        for _ in range(3):
+            later = connection.request("POST", "/", body, framing=framing, headers=offer)
+            answer = connection.answer("POST", later)
+            assert (answer.status, answer.body, answer.closed) == (200, body, last)
+            if last:
+                break
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
+def test_a_handshake_that_is_refused_is_framed_as_any_reply(launch, method):
+    address = launch("def Handler(req): return req.input").endpoint.removeprefix("unix:")
+    with connected(address) as connection:
+        headers = ("connection: upgrade", "upgrade: websocket")
+        connection.request(method, "/", framing="none", headers=headers)
+        answer = connection.answer(method)
+        assert (answer.status, answer.closed) == (400, True)
+        assert int(answer.headers["content-length"]) > 0
+        assert bool(answer.body) == (method != "HEAD")
+
+
+def test_nonsense_behind_a_request_is_never_taken_for_its_reply(launch, latch):
+    running = launch(latch.source + "def Handler(req): wait(); return b'late'")
+    with connected(running.endpoint.removeprefix("unix:")) as connection:
+        connection.request("POST", "/", b"body")
+        latch.reached()
+        connection.send(b"\0nonsense\r\n\r\n")
+        with pytest.raises(EOFError):
+            connection.answer("POST")

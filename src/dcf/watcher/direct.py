@@ -13,6 +13,7 @@ before it was answered, probes. A reply in chunks goes back to ASGI as well.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from typing import Any, cast
 from urllib.parse import unquote
@@ -97,6 +98,7 @@ class DirectProtocol(HttpToolsProtocol):
         self.ws_protocol_class = WebSocket
         self._parts: list[bytes] | None = None
         """Of the body, while nothing speaks against the direct way; else None."""
+        self._ignores_upgrade = False
         self._due: Exchange | ReplyCycle | None = None
         """The request whose reply comes next on the connection; others may be behind it."""
         self._is_flooded = False
@@ -110,6 +112,7 @@ class DirectProtocol(HttpToolsProtocol):
         self.url = b""
         self.headers = []
         self.expect_100_continue = False
+        self._ignores_upgrade = False
 
     def on_headers_complete(self) -> None:
         """Its head is there."""
@@ -117,7 +120,11 @@ class DirectProtocol(HttpToolsProtocol):
         if len(self.pipeline) >= PIPELINED:
             self._is_flooded, self._parts = True, []
             self.transport.abort()
-        elif (
+            return
+        if parser.should_upgrade() and parser.get_method() != b"CONNECT":
+            self._ignores_upgrade = not self._should_upgrade()
+            return  # the parser stops behind the head: see :meth:`_feed`
+        if (
             (before is None or before.response_complete)
             and not self.expect_100_continue
             and not self.flow.write_paused
@@ -125,7 +132,7 @@ class DirectProtocol(HttpToolsProtocol):
             and not self.url.startswith(_OWN)
             and parser.get_http_version() == "1.1"
             and parser.should_keep_alive()
-            and not parser.should_upgrade()
+            and parser.get_method() != b"CONNECT"
             and parser.get_method() != b"HEAD"
         ):
             self._parts = []
@@ -141,7 +148,7 @@ class DirectProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """All of it is there."""
-        if self._is_flooded:
+        if self._is_flooded or self._ignores_upgrade:
             return
         if self._parts is None:
             super().on_message_complete()
@@ -151,11 +158,37 @@ class DirectProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes are there; a call of which they do not hold all goes by ASGI."""
-        super().data_received(data)
+        self._feed(data)
         if self._parts is not None:
             parts, self._parts = self._parts, None
             if not self.transport.is_closing():
                 self._by_asgi(parts)
+
+    def _feed(self, data: bytes) -> None:
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            if self._ignores_upgrade:
+                self._feed_without_upgrade(data[upgrade.args[0] :])
+            elif self._should_upgrade():
+                self.handle_websocket_upgrade()
+        except httptools.HttpParserError:
+            self.send_400_response("expected a request of HTTP/1.1, got something else")
+
+    def _feed_without_upgrade(self, rest: bytes) -> None:
+        """Takes a request that offers another protocol as if it did not (RFC 9110, 7.8).
+
+        The parser takes its body for that protocol. Clients that would like HTTP/2 send one.
+        """
+        parser, dropped = self.parser, {b"upgrade", b"connection"}
+        lines = [b"%b %b HTTP/1.1" % (parser.get_method(), self.url)]
+        lines += [b"%b: %b" % header for header in self.headers if header[0] not in dropped]
+        if not parser.should_keep_alive():
+            lines.append(b"connection: close")
+        self.parser = httptools.HttpRequestParser(self)
+        with contextlib.suppress(AttributeError):  # httptools before 0.6.3
+            self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
+        self._feed(b"\r\n".join((*lines, b"", rest)))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client is gone, or this end has closed the connection."""
@@ -243,9 +276,6 @@ class DirectProtocol(HttpToolsProtocol):
         """Leaves a request to uvicorn, as if it had come there from its first byte."""
         parser, before = self.parser, self.cycle
         method, version = parser.get_method().decode("ascii"), parser.get_http_version()
-        upgrade = parser.should_upgrade()
-        if upgrade and self._should_upgrade():
-            return  # to :meth:`handle_websocket_upgrade`, which the parser's end leads to
         path, query = _target(method, self.url)
         scope = {
             "type": "http",
@@ -259,8 +289,8 @@ class DirectProtocol(HttpToolsProtocol):
         self.cycle = self._cycle(
             scope,
             expects=self.expect_100_continue,
-            # What comes behind a request to change over is no HTTP.
-            keep_alive=version == "1.1" and parser.should_keep_alive() and not upgrade,
+            # What comes behind a request for a tunnel is not HTTP.
+            keep_alive=version == "1.1" and parser.should_keep_alive() and method != "CONNECT",
         )
         if before is None or before.response_complete:
             self._start_asgi_task(self.cycle, self.app)

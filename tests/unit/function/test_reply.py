@@ -53,6 +53,9 @@ def test_reply_overrides_what_fits():
     assert json.loads(encoded.body) == {"a": 1}
 
 
+OUTSIDE = (-1, 0, 1, 100, 101, 103, 199, 600, 999, 2**70)
+
+
 @pytest.mark.parametrize(
     ("value", "message"),
     [
@@ -70,6 +73,28 @@ def test_reply_overrides_what_fits():
         (Reply("x", status="200"), "status of a Reply is '200'"),  # type: ignore[arg-type]
         (Reply("x", headers={"a b": "c"}), "'a b' cannot be a header"),
         (Reply("x", headers={"Content-Length": "1"}), "'Content-Length' cannot be a header"),
+        *(
+            (Reply("x", headers={name: "x"}), f"{name!r} cannot be a header.*the server sets it")
+            for name in ("Connection", "Keep-Alive", "Proxy-Connection", "TE", "Trailer")
+        ),
+        (Reply("x", headers={"transfer-encoding": "chunked"}), "the server sets it"),
+        (Reply("x", headers={"upgrade": "h2c"}), "the server sets it"),
+        (Reply("x", headers={"": "x"}), "'' cannot be a header"),
+        (Reply("x", headers={"a:": "x"}), "'a:' cannot be a header"),
+        (Reply("x", headers={"a\r\nb": "x"}), "cannot be a header"),
+        (Reply("x", headers={"a\0": "x"}), "cannot be a header"),
+        (Reply("x", headers={"\ud800": "x"}), "cannot be a header"),
+        (Reply("x", headers={1: "x"}), "1 cannot be a header"),  # type: ignore[dict-item]
+        (Reply("x", headers={"a": "b\0"}), "the header a .*without control characters"),
+        (Reply("x", headers={"a": "b\ud800"}), "the header a .*half of a character"),
+        (Reply("x", headers={"a": 1}), "the header a .*got 1"),  # type: ignore[dict-item]
+        (Reply("x", content_type="text/plain\r\na: b"), "the header content-type"),
+        (Reply("x", content_type="\ud800"), "the header content-type .*half of a character"),
+        *((Reply("x", status=status), f"status of a Reply is {status}") for status in OUTSIDE),
+        (Reply("x", status=None), "status of a Reply is None"),  # type: ignore[arg-type]
+        (Reply("x", status=204.0), "status of a Reply is 204.0"),  # type: ignore[arg-type]
+        ("\ud800", "half of a character"),
+        (Reply("a\udc00b\ud800"), "half of a character"),
         (Reply("x", headers={"a": "b\r\nc: d"}), "the header a"),
         (Reply("x", content_type="text/\nplain"), "the header content-type"),
         (Reply(Reply("x")), "dcf.function.reply.Reply"),
@@ -91,3 +116,12 @@ def test_chunks():
     assert [encode_chunk(value) for value in (b"a", "b", {"c": 1})] == [b"a", b"b", b'{"c": 1}\n']
     with pytest.raises(UnsupportedReply, match="another generator"):
         encode_chunk(iter(()))
+
+
+def test_a_reply_does_not_name_its_call():
+    headers = {"X-Request-Id": "mine", "x-a": "b"}
+    assert encode(Reply("x", headers=headers)).headers == ((b"x-a", b"b"),)
+
+
+def test_bytes_that_were_made_a_text_become_these_bytes():
+    assert encode("caf\udce9").body == b"caf\xe9"

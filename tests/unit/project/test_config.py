@@ -403,6 +403,9 @@ def test_faults_of_the_file(
         ("concurrency", "many", ["from 1 on"]),
         ("queue", "-1", ["from 0 on"]),
         ("queue", "1.5", ["from 0 on"]),
+        ("preflight", "1", ["expected true or false"]),
+        ("preflight", "'true'", ["expected true or false, got 'true'"]),
+        ("preflight", "[]", ["expected true or false"]),
         ("runtme", "python", ["did you mean 'runtime'?", "known: runtime, desc"]),
     ],
 )

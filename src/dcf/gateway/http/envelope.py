@@ -12,6 +12,7 @@ from dcf.errors import DcfError
 from dcf.gateway.http.bodies import ClientGone
 from dcf.gateway.http.replies import as_problem
 from dcf.protocol import gateway, http
+from dcf.protocol.content import framing
 from dcf.telemetry.ids import is_usable, new_request_id
 
 logger = logging.getLogger("dcf.gateway")
@@ -64,19 +65,31 @@ class _Exchange:
         usable = given if is_usable(given) else new_request_id()
         self.request_id = usable.decode()
         self.status = 0
+        self._has_content = True
         self._state = scope["state"] = {"request_id": self.request_id, "stalled": False}
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             message["headers"] = [
-                *message["headers"],
+                *self._framed(message["headers"]),
                 (http.REQUEST_ID.encode(), self.request_id.encode()),
                 (http.SERVER_TIMING.encode(), b"control;dur=%.1f" % self._ms()),
             ]
             if self._state["stalled"]:
                 message["headers"].append((b"connection", b"close"))
+        elif not self._has_content:
+            message["body"] = b""
         await self._send(message)
+
+    def _framed(self, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        """The headers with the length that this reply may announce."""
+        size = dict(headers).get(b"content-length")
+        head = self._scope["method"] == "HEAD"
+        given = None if size is None else int(size)
+        length, self._has_content = framing(self.status, given, head=head)
+        others = [header for header in headers if header[0] != b"content-length"]
+        return others if length is None else [*others, (b"content-length", b"%d" % length)]
 
     async def fail(self, error: DcfError) -> None:
         """Answers with an error; a reply that has begun breaks off instead."""

@@ -77,6 +77,8 @@ class Host:
             drain=self._settings.drain,
             on_started=self._accepting.set,
         )
+        # It imports modules by name: now, before files of the author's can be found by these.
+        self._server.config.load()
 
     def run(self, listener: socket.socket) -> WatcherExit:
         """Serves on ``listener`` until told to end. For the main thread.

@@ -53,11 +53,11 @@ def warn_of_names(folder: Path, handler_file: str) -> None:
         name = entry.stem if entry.suffix == ".py" else entry.name
         if not is_package and entry.suffix != ".py":
             continue
-        if entry.name == handler_file:
+        if entry.name == handler_file or name.startswith("__"):
             continue
         if name in sys.modules:
             logger.warning(
-                "%s cannot be imported: 'import %s' gives %s, which DCF uses. Rename it.",
+                "%s cannot be imported: 'import %s' gives %s, which is loaded already. Rename it.",
                 entry.name, name, _origin(name),
             )  # fmt: skip
         elif name in sys.stdlib_module_names:

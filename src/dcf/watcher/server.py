@@ -107,8 +107,6 @@ class Server(uvicorn.Server):
             timeout_graceful_shutdown=round(drain) + 2,
             backlog=BACKLOG,
         )
-        # Loads modules by name: now, before the author's files can be found under these names.
-        config.load()
         super().__init__(config)
 
     @contextlib.contextmanager

@@ -56,7 +56,8 @@
     └── CallError                   one call went wrong; the replica lives on unless said otherwise
         ├── BadRequest              a request that cannot be passed on
         │   ├── PathUnknown         there is nothing at this path
-        │   └── MethodNotAllowed    not with this method
+        │   ├── MethodNotAllowed    not with this method
+        │   └── HostNotAllowed      a Host that is not allowed (DNS rebinding)
         ├── BodyTooLarge            a body over the limit
         ├── HandlerRaised           the handler raised
         ├── UnsupportedReply        the handler returned what cannot be sent
@@ -382,6 +383,10 @@ class PathUnknown(BadRequest):
 
 class MethodNotAllowed(BadRequest):
     """What is at this path does not take this method."""
+
+
+class HostNotAllowed(BadRequest):
+    """The request's ``Host`` is not a name that the server allows (HTTP 421)."""
 
 
 class BodyTooLarge(CallError):

@@ -35,6 +35,7 @@ def test_the_watchers_defaults():
         "drain": 30.0,
         "max_body": 1024**3,
         "max_message": 64 * 1024**2,
+        "hosts": "*",
         "ping": 20.0,
         "log_level": "INFO",
         "request_ids": True,

@@ -28,7 +28,7 @@ FUNCTIONS = 64
 """That one call may name: each is a connection."""
 
 TIMEOUT = "grpc-timeout"
-PASSED_ON = (http.REQUEST_ID, "traceparent", "tracestate", http.DEADLINE_MS)
+PASSED_ON = (http.REQUEST_ID, "traceparent", "tracestate", http.DEADLINE_MS, http.REMOTE)
 """What the function sees of a call. ``grpc-timeout`` is not among them: it is the whole call's, and
 a function's deadline is one reply's."""
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from dcf.builder.disk import writing
 from dcf.cli.gateway_options import StartOptions, places_of
+from dcf.cli.hosts import own_names
 from dcf.dataplane import bootstrap, envoy
 from dcf.engines.local.workspace import make_private
 from dcf.errors import AddressInUse, GatewayError
@@ -81,6 +82,7 @@ class Plan:
             key=str(options.key.absolute()) if options.key else "",
             open=is_open,
             cors=options.cors,
+            allowed_hosts=",".join([*own_names(), *options.allow_host]),
         )
         return cls(
             places=places_of(options.data_dir, env),

@@ -19,6 +19,10 @@ REFETCH = 1
 Envoy takes whole ones."""
 
 _PROVIDER = "gateway"
+_HEADER = "key"
+
+KEY_ID = f"%DYNAMIC_METADATA(envoy.filters.http.jwt_authn:{_HEADER}:kid)%"
+"""The id of the caller's key, as Envoy's formatter fills it in; empty where there was none."""
 
 
 def key_filter() -> dict[str, Any]:
@@ -27,6 +31,7 @@ def key_filter() -> dict[str, Any]:
         # Left to itself, Envoy would look into the query as well, which ends up in logs.
         "from_headers": [{"name": "authorization", "value_prefix": "Bearer "}],
         "forward": True,  # the control plane looks at it again
+        "header_in_metadata": _HEADER,
         "remote_jwks": {
             "http_uri": {"uri": "http://keys/jwks", "cluster": KEYS, "timeout": "1s"},
             "cache_duration": f"{REFETCH}s",

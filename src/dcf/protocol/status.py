@@ -41,6 +41,7 @@ STATUS: dict[type[errors.DcfError], Status] = {
     errors.BadRequest: Status(400, 3),
     errors.PathUnknown: Status(404, 5),
     errors.MethodNotAllowed: Status(405, 12),
+    errors.HostNotAllowed: Status(421, 7),
     errors.BodyTooLarge: Status(413, 8),
     errors.HandlerRaised: Status(500, 13),
     errors.UnsupportedReply: Status(500, 13),

@@ -7,7 +7,7 @@ import logging
 from dcf.errors import DcfError, HandlerRaised, NotReady, Overloaded, UnsupportedReply
 from dcf.function.reply import Encoded
 from dcf.protocol import http
-from dcf.protocol.problem import to_problem
+from dcf.protocol.problem import to_problem, without_traceback
 from dcf.protocol.status import status_of
 from dcf.watcher.call import Call
 
@@ -51,8 +51,16 @@ def refusal(error: DcfError, call: Call | None, headers: Headers) -> tuple[int, 
         found.append((_REQUEST_ID, request_id.encode("latin-1")))
     if isinstance(error, Overloaded | NotReady):
         found.append((_RETRY_AFTER, b"%d" % getattr(error, "retry_after", 1)))
-    body = to_problem(error, request_id)
+    body = to_problem(error if call is None else told(error, call), request_id)
     return status_of(type(error)).http, found, body
+
+
+def told(error: DcfError, call: Call) -> DcfError:
+    """The error as the call's caller is told it."""
+    if not getattr(error, "traceback", ""):
+        return error
+    may_see = http.may_see_tracebacks(call.request.headers.get(http.REMOTE))
+    return error if may_see else without_traceback(error)
 
 
 def log_failure(error: DcfError, call: Call) -> None:

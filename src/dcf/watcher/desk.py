@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 
 from dcf.errors import BodyTooLarge, DcfError, FunctionNotFound, NotReady, Overloaded
 from dcf.function.request import Request
-from dcf.protocol import http
+from dcf.protocol import hosts, http
 from dcf.protocol.stream import JSON_LINES_TOO, wanted_form
 from dcf.settings import WatcherSettings
 from dcf.telemetry.ids import new_request_id
@@ -74,6 +74,8 @@ class Desk:
         self._loop = loop
         self._room = 0
         self._submitted: list[Call] = []
+        names = settings.hosts.split(",")
+        self._hosts = None if hosts.ANY in names else hosts.AllowedHosts(filter(None, names))
         self._own_path = http.FUNCTION_PREFIX + settings.function
         self._sweeper = Sweeper(
             loop,
@@ -111,9 +113,12 @@ class Desk:
         Raises:
             BodyTooLarge: By its ``Content-Length``.
             FunctionNotFound: When it is for another function.
+            HostNotAllowed: When it is for another host.
             NotReady: When there is no handler yet.
             Overloaded: When there is no room.
         """
+        if self._hosts is not None:
+            self.check_host(headers)
         now, settings = time.monotonic(), self._settings
         request_id, accept, content_type, ends = b"", b"", b"", math.inf
         last = chunked = held = False
@@ -173,6 +178,17 @@ class Desk:
         self._room -= 1
         self._sweeper.add(call)
         return call
+
+    def check_host(self, headers: Headers) -> None:
+        """Looks at the ``Host`` of a request, where not every one is allowed.
+
+        Raises:
+            HostNotAllowed: When it is not allowed.
+        """
+        if self._hosts is not None:
+            for name, value in headers:
+                if name == b"host":
+                    self._hosts.check(value)
 
     def _path(self, path: str) -> str:
         """The path that the handler sees, behind a gateway or not."""

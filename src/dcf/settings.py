@@ -257,8 +257,9 @@ class DataplaneSettings:
             check through without one.
         cors: Origins that browsers may call from, with commas between them; ``*`` is all, "" none.
         allowed_hosts: Names that the ``Host`` of a request may have besides ``localhost`` and IP
-            addresses, with commas between them; ``*`` allows all. Checked only where calls need no
-            key: there a web page could call by a name of its own (DNS rebinding).
+            addresses, with commas between them; ``*``, the default, allows all. ``gateway start``
+            always sets it. Checked only where calls need no key: there a web page could call by a
+            name of its own (DNS rebinding).
         access_log: Whether each call is a line of JSON on standard output.
         log_level: Least level of Envoy's own lines on standard error.
     """
@@ -276,7 +277,7 @@ class DataplaneSettings:
     idle_stream: float = 86_400.0
     open: bool = True
     cors: str = ""
-    allowed_hosts: str = ""
+    allowed_hosts: str = "*"
     access_log: bool = True
     log_level: str = "warning"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -89,13 +89,20 @@ class Builder:
         self._rebuilder = Rebuilder(store, uv)
 
     def build(
-        self, folder: Path, spec: FunctionSpec, *, nocache: bool = False, offline: bool = False
+        self,
+        folder: Path,
+        spec: FunctionSpec,
+        *,
+        private: Iterable[Path] = (),
+        nocache: bool = False,
+        offline: bool = False,
     ) -> Built:
         """Builds a function.
 
         Args:
             folder: The function's folder.
             spec: Its name and the Python that it asks for.
+            private: Files that stay out of the bundle, besides the function's environment files.
             nocache: Whether to read every file and make the environment again, changed or not. The
                 lock's pins stay: to have them made anew, delete requirements.lock.
             offline: Whether only what is on this machine may be used.
@@ -108,7 +115,7 @@ class Builder:
         listener = Noted(self._listener)
         with self._recorded(folder, spec, listener) as record:
             before = (record.bundle, record.lock, record.environment)
-            recipe = self._recipe(spec, record, listener, nocache=nocache, offline=offline)
+            recipe = self._recipe(spec, record, listener, private, nocache=nocache, offline=offline)
             environments = Environments(self._store, self._uv, listener)
             environment, made = environments.ensure(recipe, anew=nocache, offline=offline)
             record.environment = environment.key
@@ -125,7 +132,13 @@ class Builder:
         )
 
     def lock(
-        self, folder: Path, spec: FunctionSpec, *, nocache: bool = False, offline: bool = False
+        self,
+        folder: Path,
+        spec: FunctionSpec,
+        *,
+        private: Iterable[Path] = (),
+        nocache: bool = False,
+        offline: bool = False,
     ) -> Locked:
         """Brings bundle and lock up to date, and makes no environment: another machine may do that.
 
@@ -134,7 +147,7 @@ class Builder:
         listener = Noted(self._listener)
         with self._recorded(folder, spec, listener) as record:
             before = (record.bundle, record.lock)
-            recipe = self._recipe(spec, record, listener, nocache=nocache, offline=offline)
+            recipe = self._recipe(spec, record, listener, private, nocache=nocache, offline=offline)
         fresh = before == (record.bundle, record.lock)
         if not fresh:
             self._enforce_bound(record, listener)
@@ -196,13 +209,16 @@ class Builder:
             record.used = time.time()
             record.save(self._store)
 
-    def _read(self, record: FolderRecord, listener: Listener, *, nocache: bool) -> Bundle:
+    def _read(
+        self, record: FolderRecord, listener: Listener, private: Iterable[Path], *, nocache: bool
+    ) -> Bundle:
         """Brings the bundle up to date.
 
         What was read is noted at once: a build that fails later need not read a model again.
         """
         known = {} if nocache else record.files
-        reading = read_folder(Path(record.folder), self._store.blobs, known, listener)
+        folder = Path(record.folder)
+        reading = read_folder(folder, self._store.blobs, known, listener, private)
         record.bundle = self._store.put_bundle(reading.bundle)
         record.files = reading.stats
         if reading.read:
@@ -214,13 +230,15 @@ class Builder:
         spec: FunctionSpec,
         record: FolderRecord,
         listener: Listener,
+        private: Iterable[Path],
         *,
         nocache: bool,
         offline: bool,
     ) -> Recipe:
         """Brings bundle and lock up to date."""
         folder = Path(record.folder)
-        bundle = self._read(record, listener, nocache=nocache)
+        private = [*private, *(folder / name for name in spec.environment_file)]
+        bundle = self._read(record, listener, private, nocache=nocache)
         runtime = Runtime.installed()
         requirements = read_requirements(folder)
         interpreter = find_interpreter(

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from dcf.builder.disk import writing
+from dcf.builder.disk import keep_private, writing
 from dcf.cli.gateway_options import StartOptions, places_of
 from dcf.cli.hosts import own_names
 from dcf.dataplane import bootstrap, envoy
@@ -115,6 +115,7 @@ class Plan:
                 f"the path of a socket, {longest}, has more than {SOCKET_PATH_LIMIT} bytes; name"
                 " a shorter folder in DCF_RUNTIME_DIR"
             )
+        keep_private(self.places)
         with writing(self.places.gateway):
             supervisor_state(self.places).mkdir(parents=True, exist_ok=True, mode=0o700)
         with writing(self.places.gateway_runtime):

@@ -67,7 +67,7 @@ class Workshop:
         self._env = env
         self._gpus = gpus or Nvml()
         self._places = Locations.from_mapping(env)
-        self._store = Store(self._places.store)
+        self._store = Store.at(self._places)
         bound = StoreSettings.from_mapping(env)
         self._builder = Builder(self._store, Uv(env), console, bound)
 
@@ -77,7 +77,13 @@ class Workshop:
 
     def build(self, located: Located, *, nocache: bool = False, offline: bool = False) -> Built:
         """Builds what is stale, and tells what of config.yaml has no effect here."""
-        built = self._builder.build(located.folder, located.spec, nocache=nocache, offline=offline)
+        built = self._builder.build(
+            located.folder,
+            located.spec,
+            private=located.environment_files,
+            nocache=nocache,
+            offline=offline,
+        )
         if not built.fresh:
             self._tell(located, notices(located.spec))
         return built

@@ -21,11 +21,11 @@ _TYPE = "type.googleapis.com/envoy."
 _TRACE_ID = "x-client-trace-id"
 """Envoy makes decisions about tracing from it, as from its own headers."""
 
-_AMBIGUOUS = r".*(\\.*|/(\.|%2[Ee]){1,2}(/.*)?)"
-"""A path with a backslash, or with a segment ``.`` or ``..``, percent-encoded or not. One proxy
-resolves it and the next one does not, so a rule about paths in front of the gateway could be passed
-by. Behind a function's name everything else is the function's; elsewhere the control plane looks
-more closely."""
+_AMBIGUOUS = r".*(\\.*|%00.*|/(\.|%2[Ee]){1,2}(/.*)?)"
+"""A path with a backslash, with a NUL, or with a segment ``.`` or ``..``, percent-encoded or not.
+One proxy resolves it or cuts it off there and the next one does not, so it could pass a rule about
+paths in front of the gateway. Behind a function's name all else is the function's own; elsewhere
+the control plane looks more closely."""
 
 LOCAL = "local"
 OTHER = "other"

@@ -86,7 +86,7 @@ AMBIGUOUS_PATH = 460
 _AMBIGUOUS = (
     errors.BadRequest,
     "The request cannot be used",
-    "expected a path without '.' and '..' as segments and without a backslash",
+    "expected a path without '.' and '..' as segments, without a backslash and without a NUL",
 )
 
 _FOREIGN_PAGE = (

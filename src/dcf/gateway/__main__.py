@@ -19,7 +19,7 @@ from typing import Protocol
 
 from dcf.builder.builder import Builder
 from dcf.builder.deployed import Deployed
-from dcf.builder.disk import writing
+from dcf.builder.disk import keep_private, writing
 from dcf.builder.store import Store
 from dcf.builder.uploads import Uploads
 from dcf.builder.uv import Uv
@@ -104,7 +104,7 @@ def _join(
     env: Mapping[str, str],
     catalog: Catalog,
 ) -> _Parts:
-    store = Store(places.store)
+    store = Store.at(places)
     builder = Builder(store, Uv(env), settings=StoreSettings.from_mapping(env))
     deployed = Deployed(store)
     engine = LocalEngine(SupervisorClient(supervisor_socket(places)), env)
@@ -172,6 +172,7 @@ async def _run(settings: ControlSettings, places: Locations, env: Mapping[str, s
     executor = ThreadPoolExecutor(THREADS, thread_name_prefix="control")
     asyncio.get_running_loop().set_default_executor(executor)
     sockets = Sockets.under(places.gateway_runtime)
+    keep_private(places)
     with writing(places.gateway):
         for folder in (places.gateway, places.gateway_runtime):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -36,6 +36,12 @@ class Located:
     config: Config
     spec: FunctionSpec
 
+    @property
+    def environment_files(self) -> list[Path]:
+        """The environment files of all functions of the config file."""
+        specs = self.config.functions.values()
+        return [self.folder / name for spec in specs for name in spec.environment_file]
+
 
 def locate(argument: str | None, config: Path | None, cwd: Path) -> Located:
     """Finds the function that is meant.

@@ -81,7 +81,13 @@ def package(
         StorageError: When the disk does not take it.
     """
     environment = read_environment(located.spec, located.folder)
-    locked = builder.lock(located.folder, located.spec, nocache=nocache, offline=offline)
+    locked = builder.lock(
+        located.folder,
+        located.spec,
+        private=located.environment_files,
+        nocache=nocache,
+        offline=offline,
+    )
     return Package(
         spec=replace(located.spec, environment=environment, environment_file=()),
         artifact=locked.artifact,
@@ -120,7 +126,7 @@ def build(
     """
     argument = None if name is None else str(name)
     located = locate(argument, None if config is None else Path(config), Path.cwd())
-    store = Store(Locations.from_mapping(os.environ).store)
+    store = Store.at(Locations.from_mapping(os.environ))
     settings = StoreSettings.from_mapping(os.environ)
     builder = Builder(store, Uv(os.environ), settings=settings)
     return package(located, builder, store, nocache=nocache, offline=offline)

@@ -117,8 +117,7 @@ class Desk:
             NotReady: When there is no handler yet.
             Overloaded: When there is no room.
         """
-        if self._hosts is not None:
-            self.check_host(headers)
+        self.check_host(headers)
         now, settings = time.monotonic(), self._settings
         request_id, accept, content_type, ends = b"", b"", b"", math.inf
         last = chunked = held = False

@@ -80,7 +80,7 @@ class Workshop:
         built = self._builder.build(
             located.folder,
             located.spec,
-            private=located.environment_files,
+            private=located.private_files(self._places.secrets),
             nocache=nocache,
             offline=offline,
         )
@@ -93,7 +93,14 @@ class Workshop:
         self, located: Located, *, nocache: bool = False, offline: bool = False
     ) -> Iterator[Package]:
         """Brings bundle and lock up to date for a gateway, and keeps pruning away meanwhile."""
-        made = package(located, self._builder, self._store, nocache=nocache, offline=offline)
+        made = package(
+            located,
+            self._builder,
+            self._store,
+            secrets=self._places.secrets,
+            nocache=nocache,
+            offline=offline,
+        )
         if not made.fresh:
             self._tell(located, notices(located.spec, deployed=True))
         with self._store.hold(made.artifact.bundle):

@@ -61,6 +61,7 @@ def package(
     builder: Builder,
     store: Store,
     *,
+    secrets: Path | None = None,
     nocache: bool = False,
     offline: bool = False,
 ) -> Package:
@@ -71,6 +72,7 @@ def package(
         located: The function.
         builder: Builds into ``store``.
         store: Keeps the contents.
+        secrets: The folder with the secrets. None of them travels.
         nocache: Whether to read every file again, changed or not.
         offline: Whether only what is on this machine may be used.
 
@@ -84,7 +86,7 @@ def package(
     locked = builder.lock(
         located.folder,
         located.spec,
-        private=located.environment_files,
+        private=located.private_files(secrets),
         nocache=nocache,
         offline=offline,
     )
@@ -126,7 +128,10 @@ def build(
     """
     argument = None if name is None else str(name)
     located = locate(argument, None if config is None else Path(config), Path.cwd())
-    store = Store.at(Locations.from_mapping(os.environ))
+    places = Locations.from_mapping(os.environ)
+    store = Store.at(places)
     settings = StoreSettings.from_mapping(os.environ)
     builder = Builder(store, Uv(os.environ), settings=settings)
-    return package(located, builder, store, nocache=nocache, offline=offline)
+    return package(
+        located, builder, store, secrets=places.secrets, nocache=nocache, offline=offline
+    )

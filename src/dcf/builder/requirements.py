@@ -187,13 +187,11 @@ class _Reader:
     def _include(
         self, path: Path, value: str, place: Place, seen: tuple[Path, ...], *, constraints: bool
     ) -> None:
-        if "://" in value:
-            raise RequirementsInvalid(
-                f"{place}: expected a file in the function's folder, got {value}; copy it there"
-            )
         relative = os.path.relpath(path.parent / value, self._folder)
-        if relative == ".." or relative.startswith("../"):
-            raise RequirementsInvalid(f"{place}: {value} lies outside the function's folder")
+        if "://" in value or relative == ".." or relative.startswith("../"):
+            raise RequirementsInvalid(
+                f"{place}: {value} is not a file in the function's folder; copy it there"
+            )
         self._fetch(path.parent / value)
         included = (path.parent / value).resolve()
         if included in {one.resolve() for one in seen}:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import replace
 
 import pytest
 
-from dcf.errors import GatewayError
+from dcf.errors import DcfError, GatewayError, HandlerInitFailed
 from dcf.gateway.http import bodies, uploads
 from dcf.model.artifact import Bundle, BundleFile, digest_of
+from dcf.model.status import Failure
 from dcf.protocol.gateway import (
     event_of,
     function_of,
@@ -39,6 +41,44 @@ def test_what_is_told_can_be_read_back(served: Served) -> None:
     assert [revision_of(one).number for one in revisions] == [1]
     assert [event_of(one).kind for one in events] == ["deployed"]
     assert info_of(info).version == "1.2.3"
+
+
+@pytest.mark.parametrize(
+    ("remote", "shown"),
+    [({}, True), ({"x_dcf_remote": "management"}, True), ({"x_dcf_remote": "0f"}, False)],
+)
+def test_the_traceback_of_a_start_is_for_this_machine_and_for_the_manager(
+    served: Served, monkeypatch: pytest.MonkeyPatch, remote: dict[str, str], *, shown: bool
+) -> None:
+    failure = Failure(1.0, "it fails", "HandlerInitFailed", "Traceback in handler.py", "r1")
+    failed = replace(served.plane.known["hello"], failure=failure)
+    monkeypatch.setitem(served.plane.known, "hello", failed)
+    expected = failure if shown else replace(failure, traceback="")
+
+    one = served.ask("GET", "/system/function/hello", **remote).json()
+    several = served.ask("GET", "/system/functions", **remote).json()
+
+    assert function_of(one).failure == expected
+    assert function_of(several[0]).failure == expected
+
+
+def test_the_traceback_of_a_call_that_meets_no_replica_is_for_the_same(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def why_not(_name: str) -> DcfError:
+        return HandlerInitFailed("it fails", "Traceback in handler.py")
+
+    monkeypatch.setattr(served.plane, "why_not", why_not)
+    near = served.ask("POST", "/function/hello").json()
+    far = served.ask("POST", "/function/hello", x_dcf_remote="0f").json()
+
+    assert near["traceback"] == "Traceback in handler.py"
+    assert {**near, "traceback": "", "request_id": ""} == {
+        **far,
+        "traceback": "",
+        "request_id": "",
+    }
+    assert "traceback" not in far
 
 
 def test_figures_are_text_for_prometheus(served: Served) -> None:

@@ -17,6 +17,8 @@ from dcf.protocol import http as names
 from process.plane import Plane, running
 
 PATIENCE = 10
+LONG = ".".join(["a" * 60] * 4)
+"""About as long as a name can be."""
 
 
 async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -40,7 +42,8 @@ def serving(folder: Path, **settings) -> Iterator[Plane]:
 
 @pytest.fixture(scope="module")
 def plane(folder, _shared) -> Iterator[Plane]:
-    yield from serving(folder, allowed_hosts="box,dcf.example.com,*.apps.example.com")
+    names = ("box", "dcf.example.com", "*.apps.example.com", LONG, f"*.{LONG}")
+    yield from serving(folder, allowed_hosts=",".join(names))
 
 
 def ask(plane: Plane, target: str, *headers: str, host: str | None = "localhost") -> bytes:
@@ -197,6 +200,8 @@ def test_every_other_path_is_passed_on_as_it_came(plane, path):
 # Host
 
 GOOD = [
+    LONG,
+    f"x.{LONG}",
     "localhost",
     "LOCALHOST",
     "localhost.",

@@ -82,7 +82,7 @@ class Plan:
             key=str(options.key.absolute()) if options.key else "",
             open=is_open,
             cors=options.cors,
-            allowed_hosts=",".join([*own_names(), *options.allow_host]),
+            allowed_hosts=",".join([*own_names(host), *options.allow_host]),
         )
         return cls(
             places=places_of(options.data_dir, env),

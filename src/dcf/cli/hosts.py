@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 from collections.abc import Sequence
@@ -36,10 +37,16 @@ allow_host = click.option(
 )
 
 
-def own_names() -> list[str]:
-    """Return the machine's own name, with and without its domain."""
+def own_names(*more: str) -> list[str]:
+    """Return the machine's own name, with and without its domain.
+
+    Args:
+        *more: Further names, such as the one to listen on. What cannot be a name is left out: no
+            client could ask for it.
+    """
     name = socket.gethostname()
-    try:
-        return list(dict.fromkeys([*split_names(name), *split_names(name.partition(".")[0])]))
-    except ValueError:
-        return []  # no browser could ask for it
+    found: list[str] = []
+    for one in (name, name.partition(".")[0], *more):
+        with contextlib.suppress(ValueError):
+            found += split_names(one)
+    return list(dict.fromkeys(found))

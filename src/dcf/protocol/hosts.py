@@ -41,8 +41,7 @@ def split_names(text: str) -> list[str]:
 def patterns(names: Iterable[str]) -> list[str]:
     """Return regular expressions, one of which a whole ``Host`` must match.
 
-    RE2, which Envoy has, and Python read them alike. They are several because Envoy accepts only
-    small ones.
+    RE2, which Envoy has, and Python read them alike.
 
     Args:
         names: Allowed beside ``localhost``, ``*.localhost``, IP addresses and an empty host; each

@@ -50,6 +50,18 @@ GENERATOR = """
 """
 
 
+CALLER = """
+import dcf
+
+def Handler(req):
+    try:
+        return dcf.call("each", req.input)
+    except dcf.errors.HandlerRaised as error:
+        assert "handler.py" in error.traceback
+        raise
+"""
+
+
 def shows(problem: dict[str, Any]) -> bool:
     """Whether a problem document has a traceback. The rest of it must be there in any case."""
     assert (problem["error"], problem["exception"]) == ("HandlerRaised", "ValueError")
@@ -127,6 +139,9 @@ def gateway(short_dir, launch, tmp_path) -> Iterator[tuple[Plane, Tokens]]:
             plane.start()
             plane.start_bridge()
             plane.set("each", launch(HANDLER.format(kind=""), function="each").endpoint)
+            inside = {"DCF_GATEWAY": f"unix:{plane.sockets.calls}"}
+            first = launch(CALLER, function="first", environment=inside.items())
+            plane.set("first", first.endpoint)
             yield plane, tokens
         finally:
             plane.do(keys.stop())
@@ -170,6 +185,18 @@ def told(port: int, token: str) -> set[bool]:
         assert "ValueError: not so" in message
         found.add("handler.py" in message)
     return found
+
+
+def test_what_a_function_is_told_by_another_one_goes_no_further(gateway):
+    plane, tokens = gateway
+    key = tokens.issue("caller")
+    plane.until(lambda: plane.call("/function/first", authorization=f"Bearer {key}")[0] == 500)
+    with relay(plane.port) as elsewhere:
+        far = over_http(elsewhere, key, "/function/first")
+        near = over_http(elsewhere, tokens.management, "/function/first")
+    assert far["detail"] == near["detail"] == "dcf.errors.HandlerRaised: ValueError: not so"
+    assert "handler.py" not in json.dumps(far)
+    assert "handler.py" in near["traceback"]
 
 
 def test_a_gateway_tells_its_own_machine_and_its_manager_only(gateway):

@@ -58,7 +58,8 @@
         ├── BadRequest              a request that cannot be passed on
         │   ├── PathUnknown         there is nothing at this path
         │   ├── MethodNotAllowed    not with this method
-        │   └── PreflightRefused    a browser asks whether a page of elsewhere may call
+        │   ├── PreflightRefused    a browser asks whether a page of elsewhere may call
+        │   └── HostNotAllowed      a Host that is not allowed (DNS rebinding)
         ├── BodyTooLarge            a body over the limit
         ├── BodyTooSlow             a body that arrives more slowly than it must
         ├── HandlerRaised           the handler raised
@@ -393,6 +394,10 @@ class MethodNotAllowed(BadRequest):
 
 class PreflightRefused(BadRequest):
     """A CORS preflight for a function whose handler does not answer preflights."""
+
+
+class HostNotAllowed(BadRequest):
+    """The request's ``Host`` is not a name that the server allows (HTTP 421)."""
 
 
 class BodyTooLarge(CallError):

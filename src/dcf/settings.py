@@ -211,6 +211,8 @@ class WatcherSettings:
             that recovers.
         max_message: Bytes of one message of a stream. 64 MiB: any picture; a message is held
             whole, so that much memory is what one client can take.
+        hosts: Names that the ``Host`` of a request may have besides ``localhost`` and IP addresses,
+            with commas between them. ``*``, the default, allows all: a gateway checks it itself.
         ping: Seconds between two pings on a WebSocket, and in which its client must have answered
             the one before. 20: less than the minute after which routers forget a quiet connection.
         preflight: Whether the handler answers CORS preflights itself. Otherwise the watcher refuses
@@ -256,6 +258,7 @@ class WatcherSettings:
     body_rate: int = 1024
     body_grace: float = 10.0
     max_message: int = 64 * 1024**2
+    hosts: str = "*"
     ping: float = 20.0
     preflight: bool = False
     log_level: str = "INFO"
@@ -318,6 +321,10 @@ class DataplaneSettings:
         open: Whether calls need no key: on loopback. Otherwise Envoy lets nothing but the health
             check through without one.
         cors: Origins that browsers may call from, with commas between them; ``*`` is all, "" none.
+        allowed_hosts: Names that the ``Host`` of a request may have besides ``localhost`` and IP
+            addresses, with commas between them; ``*``, the default, allows all. ``gateway start``
+            always sets it. Checked only where calls need no key: there a web page could call by a
+            name of its own (DNS rebinding).
         access_log: Whether each call is a line of JSON on standard output.
         log_level: Least level of Envoy's own lines on standard error.
     """
@@ -339,6 +346,7 @@ class DataplaneSettings:
     idle_stream: float = 86_400.0
     open: bool = True
     cors: str = ""
+    allowed_hosts: str = "*"
     access_log: bool = True
     log_level: str = "warning"
 

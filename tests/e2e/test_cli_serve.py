@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -84,6 +85,23 @@ def test_it_answers_until_interrupted(serving):
     server, _ = serving("def Handler(req): return req.input + b'!'")
     assert [server.call(b"a"), server.call(b"b")] == [b"a!", b"b!"]
     assert server.stop() == ExitCode.INTERRUPTED
+
+
+def test_a_request_for_another_host_is_refused(serving):
+    server, _ = serving("def Handler(req): return b'in'", "--allow-host", "Dcf.Example.com")
+
+    def ask(host: str) -> int:
+        request = urllib.request.Request(server.url, b"x", {"Host": host})
+        try:
+            with urllib.request.urlopen(request, timeout=10) as reply:
+                return int(reply.status)
+        except urllib.error.HTTPError as error:
+            error.close()
+            return error.code
+
+    assert [ask(host) for host in ("evil.example", "evil.example:80", "example.com")] == [421] * 3
+    good = ("dcf.example.com", "x.localhost:1", "192.0.2.1", socket.gethostname())
+    assert [ask(host) for host in good] == [200] * 4
 
 
 def test_a_change_is_in_force_within_a_second_and_no_call_fails(serving):

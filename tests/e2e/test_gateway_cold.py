@@ -182,7 +182,9 @@ def test_a_killed_control_plane_loses_no_call_that_it_holds(house):
 def test_a_client_that_gives_up_is_not_waited_for(house):
     slow = Slow(house, "lonely")
     with socket.create_connection(("127.0.0.1", house.port), timeout=5) as client:
-        client.sendall(b"POST /function/lonely HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n")
+        client.sendall(
+            b"POST /function/lonely HTTP/1.1\r\nhost: localhost\r\ncontent-length: 0\r\n\r\n"
+        )
         house.until(lambda: held(house) == 1)
     house.until(lambda: held(house) == 0)
     slow.let()

@@ -164,7 +164,7 @@ def test_every_setting_of_a_gateway_without_an_option_is_on_the_page_with_its_de
         cells[0].strip("`"): cells[1].strip("`")
         for cells in rows(section(cli_page, "Of a gateway"))
     }
-    by_option = {"host", "port", "tls", "open", "cors", "certificate", "key"}
+    by_option = {"host", "port", "tls", "open", "cors", "certificate", "key", "allowed_hosts"}
     by_gateway = {"listen", "gateway"}
     sources = (
         ("DCF_CONTROL_", ControlSettings),

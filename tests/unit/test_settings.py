@@ -39,6 +39,7 @@ def test_the_watchers_defaults():
         "body_rate": 1024,
         "body_grace": 10.0,
         "max_message": 64 * 1024**2,
+        "hosts": "*",
         "ping": 20.0,
         "log_level": "INFO",
         "request_ids": True,

@@ -28,7 +28,9 @@ FUNCTIONS = 64
 """That one call may name: each is a connection."""
 
 TIMEOUT = "grpc-timeout"
-PASSED_ON = (http.REQUEST_ID, "traceparent", "tracestate", http.DEADLINE_MS, http.KEY)
+PASSED_ON = (
+    http.REQUEST_ID, "traceparent", "tracestate", http.DEADLINE_MS, http.KEY, http.REMOTE,
+)  # fmt: skip
 """What the function's replica sees of a call. ``grpc-timeout`` is not among them: it is the whole
 call's, and a function's deadline is one reply's."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -94,13 +94,20 @@ class Builder:
         self._rebuilder = Rebuilder(store, uv, slots or Slots(0))
 
     def build(
-        self, folder: Path, spec: FunctionSpec, *, nocache: bool = False, offline: bool = False
+        self,
+        folder: Path,
+        spec: FunctionSpec,
+        *,
+        private: Iterable[Path] = (),
+        nocache: bool = False,
+        offline: bool = False,
     ) -> Built:
         """Builds a function.
 
         Args:
             folder: The function's folder.
             spec: Its name and the Python that it asks for.
+            private: Files that stay out of the bundle, besides the function's environment files.
             nocache: Whether to read every file and make the environment again, changed or not. The
                 lock's pins stay: to have them made anew, delete requirements.lock.
             offline: Whether only what is on this machine may be used.
@@ -114,7 +121,9 @@ class Builder:
         with self._recorded(folder, spec, listener) as record:
             before = (record.bundle, record.lock, record.environment)
             uv = self._uv.limited()
-            recipe = self._recipe(spec, record, listener, uv, nocache=nocache, offline=offline)
+            recipe = self._recipe(
+                spec, record, listener, uv, private, nocache=nocache, offline=offline
+            )
             environments = Environments(self._store, uv, listener)
             environment, made = environments.ensure(recipe, anew=nocache, offline=offline)
             record.environment = environment.key
@@ -131,7 +140,13 @@ class Builder:
         )
 
     def lock(
-        self, folder: Path, spec: FunctionSpec, *, nocache: bool = False, offline: bool = False
+        self,
+        folder: Path,
+        spec: FunctionSpec,
+        *,
+        private: Iterable[Path] = (),
+        nocache: bool = False,
+        offline: bool = False,
     ) -> Locked:
         """Brings bundle and lock up to date, and makes no environment: another machine may do that.
 
@@ -141,7 +156,9 @@ class Builder:
         with self._recorded(folder, spec, listener) as record:
             before = (record.bundle, record.lock)
             uv = self._uv.limited()
-            recipe = self._recipe(spec, record, listener, uv, nocache=nocache, offline=offline)
+            recipe = self._recipe(
+                spec, record, listener, uv, private, nocache=nocache, offline=offline
+            )
         fresh = before == (record.bundle, record.lock)
         if not fresh:
             self._enforce_bound(record, listener)
@@ -206,13 +223,16 @@ class Builder:
             record.used = time.time()
             record.save(self._store)
 
-    def _read(self, record: FolderRecord, listener: Listener, *, nocache: bool) -> Bundle:
+    def _read(
+        self, record: FolderRecord, listener: Listener, private: Iterable[Path], *, nocache: bool
+    ) -> Bundle:
         """Brings the bundle up to date.
 
         What was read is noted at once: a build that fails later need not read a model again.
         """
         known = {} if nocache else record.files
-        reading = read_folder(Path(record.folder), self._store.blobs, known, listener)
+        folder = Path(record.folder)
+        reading = read_folder(folder, self._store.blobs, known, listener, private)
         record.bundle = self._store.put_bundle(reading.bundle)
         record.files = reading.stats
         if reading.read:
@@ -225,13 +245,15 @@ class Builder:
         record: FolderRecord,
         listener: Listener,
         uv: Uv,
+        private: Iterable[Path],
         *,
         nocache: bool,
         offline: bool,
     ) -> Recipe:
         """Brings bundle and lock up to date."""
         folder = Path(record.folder)
-        bundle = self._read(record, listener, nocache=nocache)
+        private = [*private, *(folder / name for name in spec.environment_file)]
+        bundle = self._read(record, listener, private, nocache=nocache)
         for text in name_notices(bundle, spec.handler.dir, spec.handler.file):
             listener.notice(text)
         runtime = Runtime.installed()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,7 +78,11 @@ class Reading:
 
 
 def read_folder(
-    folder: Path, blobs: Blobs, known: Mapping[str, list[int | str]], listener: Listener
+    folder: Path,
+    blobs: Blobs,
+    known: Mapping[str, list[int | str]],
+    listener: Listener,
+    private: Iterable[Path] = (),
 ) -> Reading:
     """Stores the folder's files as blobs.
 
@@ -87,24 +91,27 @@ def read_folder(
         blobs: Where to put them.
         known: The stats of an earlier reading; empty to read everything.
         listener: Hears how much is read.
+        private: Files that stay out, as in :func:`find_files`.
 
     Raises:
         BundleInvalid: When a file cannot be part of a bundle.
         StorageError: When a blob cannot be written.
     """
-    changed = ""
+    changed, private = "", tuple(private)
     for _ in range(TRIES):
         try:
-            return _read_once(folder, blobs, known, listener)
+            return _read_once(list(find_files(folder, private)), blobs, known, listener)
         except _Changed as error:
             changed = error.path
     raise BundleInvalid(f"{changed} changes while it is read")
 
 
 def _read_once(
-    folder: Path, blobs: Blobs, known: Mapping[str, list[int | str]], listener: Listener
+    found: Sequence[Found],
+    blobs: Blobs,
+    known: Mapping[str, list[int | str]],
+    listener: Listener,
 ) -> Reading:
-    found = list(find_files(folder))
     stats: FileStats = {}
     unread: list[Found] = []
     for file in found:
@@ -131,14 +138,29 @@ def _read_once(
     return Reading(Bundle(tuple(sorted(files))), stats, len(unread))
 
 
-def find_files(folder: Path) -> Iterator[Found]:
+def find_files(folder: Path, private: Iterable[Path] = ()) -> Iterator[Found]:
     """The files of a folder that belong into its bundle, in no order.
+
+    Args:
+        folder: An existing folder.
+        private: Files that stay out, by whatever path or link they are found; they need not exist.
 
     Raises:
         BundleInvalid: When something there cannot be part of a bundle.
     """
     rules = IgnoreRules.of(folder)
-    yield from _walk(folder, "", rules, above=())
+    left_out = {identity for path in private if (identity := _inode(path)) is not None}
+    for found in _walk(folder, "", rules, above=()):
+        if (found.stat.st_dev, found.stat.st_ino) not in left_out:
+            yield found
+
+
+def _inode(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None  # missing, or not readable, which is told where it is read
+    return status.st_dev, status.st_ino
 
 
 def _walk(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -11,9 +12,41 @@ from pathlib import Path
 from typing import IO
 
 from dcf.errors import NO_SPACE, DiskFull, StorageError
+from dcf.settings import Locations
+
+OTHERS = stat.S_IRWXG | stat.S_IRWXO
+"""What a mode allows to users other than the owner."""
 
 READ_ONLY = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 """A place that is not ours to write to."""
+
+
+def keep_private(places: Locations) -> None:
+    """Lets nobody but their owner into the data directory and the folders of functions in it.
+
+    Raises:
+        StorageError: When that fails.
+    """
+    private_folder(places.data)
+    for folder in (places.store, places.replicas, places.workspaces, places.gateway):
+        if folder.exists():
+            private_folder(folder)
+
+
+def private_folder(folder: Path) -> None:
+    """Makes a folder that only its owner can enter; one that older versions made becomes so.
+
+    The files in it keep their modes: those of environments are hard links into uv's cache.
+
+    Raises:
+        StorageError: When it cannot be made.
+    """
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        status = folder.stat()
+        is_ours = status.st_uid == os.getuid() and not status.st_mode & stat.S_ISVTX
+        if is_ours and status.st_mode & OTHERS:
+            folder.chmod(stat.S_IMODE(status.st_mode) & ~OTHERS)
 
 
 @contextmanager

@@ -18,7 +18,12 @@ from dcf.builder.disk import READ_ONLY, writing
 from dcf.builder.ignore import LOCK_NAME
 from dcf.builder.interpreter import Interpreter
 from dcf.builder.progress import SILENT, Listener, count_text, step
-from dcf.builder.requirements import REQUIREMENTS_NAME, Requirements, local_path
+from dcf.builder.requirements import (
+    REQUIREMENTS_NAME,
+    Requirements,
+    check_lock,
+    local_path,
+)
 from dcf.builder.runtime import RUNTIME_NAME, Runtime
 from dcf.builder.store import Store
 from dcf.builder.uv import Uv
@@ -122,6 +127,7 @@ class Locker:
             if bound is None or _mark(text) != _fingerprint(inputs, bound):
                 continue
             if bound <= interpreter.minor:
+                check_lock(text, LOCK_NAME)
                 return Lock(text), False
             self._listener.notice(
                 f"{LOCK_NAME} holds from Python {_dotted(bound)} on; it is made again for "
@@ -153,6 +159,7 @@ class Locker:
         Raises:
             RequirementsInvalid: When it does not.
         """
+        check_lock(lock.text, LOCK_NAME)
         bound = _bound(lock.text)
         inputs = self._inputs(requirements, bundle)
         if bound is None or _mark(lock.text) != _fingerprint(inputs, bound):

@@ -9,9 +9,18 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from dcf.builder.requirement_lines import (
+    Kind,
+    LineInvalid,
+    Option,
+    check_requirement,
+    logical_lines,
+    read_option,
+)
 from dcf.errors import RequirementsInvalid
 
 REQUIREMENTS_NAME = "requirements.txt"
@@ -29,17 +38,6 @@ LINES = 100_000
 PATH_LIMIT = 1024
 """Bytes of a path."""
 
-_INCLUDES = frozenset({"-r", "--requirement"})
-_CONSTRAINTS = frozenset({"-c", "--constraint"})
-_EDITABLE = frozenset({"-e", "--editable"})
-_FIND_LINKS = frozenset({"-f", "--find-links"})
-_INDEXES = frozenset({"-i", "--index-url", "--extra-index-url", "--no-index"})
-_BUILD_OPTIONS = frozenset({"--no-binary", "--only-binary"})
-
-_FLAGS = {"--pre": ["--prerelease", "allow"], "--trusted-host": ["--allow-insecure-host"]}
-"""Options that pip takes from the file and uv only from its command line."""
-
-_OPTION = re.compile(r"(-[a-zA-Z]|--[a-z][-a-z]*)(?:\s*=\s*|\s+|$)(.*)")
 _ARCHIVE = re.compile(r"\.(whl|tar\.gz|tar\.bz2|tar\.xz|tgz|zip)$")
 _NAMED = re.compile(r"[A-Za-z0-9][-A-Za-z0-9._]*\s*(?:\[[^]]*\])?\s*@\s*")
 
@@ -117,21 +115,31 @@ def local_path(requirement: str) -> str | None:
     return None
 
 
-def logical_lines(text: str) -> Iterator[tuple[int, str]]:
-    """Lines with their numbers, joined where they end in a backslash, without comments."""
-    joined, first = "", 0
-    for number, raw in enumerate(text.splitlines(), start=1):
-        first = first if joined else number
-        line = raw.rstrip()
-        if line.endswith("\\"):
-            joined += line[:-1] + " "
-            continue
-        whole = re.sub(r"(^|\s)#.*$", "", joined + line).strip()
-        joined = ""
-        if whole:
-            yield first, whole
-    if joined.strip():
-        yield first, joined.strip()
+def check_lock(text: str, name: str) -> None:
+    """Return if every line of a lock is a requirement: uv takes the file as it is.
+
+    Args:
+        text: The lock.
+        name: The file's name, for messages.
+
+    Raises:
+        RequirementsInvalid: With the line that is not.
+    """
+    try:
+        for number, line in logical_lines(text):
+            with _placed(Place(name, number)):
+                check_requirement(line)
+    except LineInvalid as error:
+        raise RequirementsInvalid(f"{Place(name, error.line)}: {error.reason}") from None
+
+
+@contextmanager
+def _placed(place: Place) -> Iterator[None]:
+    """Says in which line something is wrong."""
+    try:
+        yield
+    except LineInvalid as error:
+        raise RequirementsInvalid(f"{place}: {error.reason}") from None
 
 
 class _Reader:
@@ -143,42 +151,62 @@ class _Reader:
     def read(
         self, path: Path, name: str, seen: tuple[Path, ...], *, constraints: bool = False
     ) -> None:
-        for number, line in logical_lines(_text(path, name)):
+        for number, line in _lines(path, name):
             self._found.lines.append(line)
             place = Place(name, number)
-            option = _OPTION.fullmatch(line)
-            if option is None:
-                if not constraints:
-                    self._requirement(line, place)
-                continue
-            flag, value = option.group(1), option.group(2).strip()
-            if flag in _INCLUDES | _CONSTRAINTS:
-                within = constraints or flag in _CONSTRAINTS
+            with _placed(place):
+                option = read_option(line)
+                if option is None:
+                    check_requirement(line)
+            if option is not None:
+                self._option(option, line, path, place, seen, constraints=constraints)
+            elif not constraints:
+                self._requirement(line, place)
+
+    def _option(
+        self,
+        option: Option,
+        line: str,
+        path: Path,
+        place: Place,
+        seen: tuple[Path, ...],
+        *,
+        constraints: bool,
+    ) -> None:
+        found, value = self._found, option.value
+        match option.kind:
+            case Kind.INCLUDE | Kind.CONSTRAINTS:
+                within = constraints or option.kind is Kind.CONSTRAINTS
                 self._include(path, value, place, (*seen, path), constraints=within)
-            elif flag in _EDITABLE:
-                self._found.editable.append(place)
+            case Kind.EDITABLE:
+                with _placed(place):
+                    check_requirement(value)
+                found.editable.append(place)
                 self._requirement(value, place)
-            elif flag in _FIND_LINKS:
-                self._found.indexes.append(
-                    f"--find-links {self._absolute(path.parent, value, place)}"
-                )
-            elif flag in _INDEXES:
-                self._found.indexes.append(line)
-            elif flag in _BUILD_OPTIONS:
-                self._found.build_options.append(line)
-            elif flag in _FLAGS:
-                self._found.flags += [*_FLAGS[flag], *([value] if value else [])]
+            case Kind.FIND_LINKS:
+                found.indexes.append(f"--find-links {self._absolute(path.parent, value, place)}")
+            case Kind.INDEX | Kind.NO_INDEX:
+                found.indexes.append(line)
+            case Kind.BUILD:
+                found.build_options.append(line)
+            case Kind.PRERELEASE:
+                found.flags += ["--prerelease", "allow"]
+            case Kind.TRUSTED_HOST:
+                found.flags += ["--allow-insecure-host", value]
 
     def _include(
         self, path: Path, value: str, place: Place, seen: tuple[Path, ...], *, constraints: bool
     ) -> None:
-        if "://" in value:
-            return
+        _check_path(value, place)
+        relative = os.path.relpath(path.parent / value, self._folder)
+        if "://" in value or relative == ".." or relative.startswith("../"):
+            raise RequirementsInvalid(
+                f"{place}: {value} is not a file in the function's folder; copy it there"
+            )
         if len(seen) > NESTED:
             raise RequirementsInvalid(f"{place}: includes are nested deeper than {NESTED} files")
         if len(self._found.lines) > LINES:
             raise RequirementsInvalid(f"{place}: more than {LINES} lines with all that is included")
-        _check_path(value, place)
         self._fetch(path.parent / value)
         included = Path(os.path.realpath(path.parent / value))
         if included in {one.resolve() for one in seen}:
@@ -234,6 +262,13 @@ def _check_path(path: str, place: Place) -> None:
     data = os.fsencode(path)
     if b"\0" in data or len(data) > PATH_LIMIT or any(len(part) > 255 for part in data.split(b"/")):  # noqa: PLR2004  what file systems take
         raise RequirementsInvalid(f"{place}: {path[:80]!r} cannot be a path")
+
+
+def _lines(path: Path, name: str) -> list[tuple[int, str]]:
+    try:
+        return list(logical_lines(_text(path, name)))
+    except LineInvalid as error:
+        raise RequirementsInvalid(f"{Place(name, error.line)}: {error.reason}") from None
 
 
 def _text(path: Path, name: str) -> str:

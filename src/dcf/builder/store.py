@@ -28,12 +28,14 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Self
 
 from dcf.builder.blobs import Blobs
-from dcf.builder.disk import writing
+from dcf.builder.disk import keep_private, private_folder, writing
 from dcf.builder.guard import locked
 from dcf.errors import StorageError
 from dcf.model.artifact import Bundle, digest_of, is_digest
+from dcf.settings import Locations
 
 GUARD_OF_STORE = "store"
 """Builds share it; pruning has it alone, so that it never removes what a build just found."""
@@ -77,6 +79,7 @@ class Store:
         self.uploads = root / "uploads"
         self.deployed = root / "deployed"
         self.guards = root / "guards"
+        private_folder(root)
         with writing(root):
             for place in (
                 self.scratch,
@@ -89,6 +92,12 @@ class Store:
                 self.guards,
             ):
                 place.mkdir(parents=True, exist_ok=True)
+
+    @classmethod
+    def at(cls, places: Locations) -> Self:
+        """The store of a data directory, which only its owner can enter from now on."""
+        keep_private(places)
+        return cls(places.store)
 
     # Files
 

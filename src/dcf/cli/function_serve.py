@@ -15,7 +15,7 @@ from watchfiles import DefaultFilter, watch
 
 from dcf.builder.builder import Built
 from dcf.builder.ignore import LOCK_NAME
-from dcf.cli import options
+from dcf.cli import hosts, options
 from dcf.cli.console import Console
 from dcf.cli.workshop import Workshop
 from dcf.engines.local.replica import LocalReplica
@@ -46,6 +46,7 @@ BACKLOG = 2048
     show_default=True,
     help="Port on 127.0.0.1; 0 takes a free one.",
 )
+@hosts.allow_host
 @click.option("--reload", is_flag=True, help="Start again whenever a file changes.")
 @options.require_gpu
 @options.start_timeout
@@ -57,6 +58,7 @@ def serve(
     name: str | None,
     config: Path | None,
     port: int,
+    allow_host: list[str],
     reload: bool,
     require_gpu: bool,
     start_timeout: float,
@@ -73,6 +75,7 @@ def serve(
     Example:
       dcf-cli function serve hello-dcf --port 8080 --reload
       curl -d Hello http://127.0.0.1:8080/function/hello-dcf
+      dcf-cli function serve hello-dcf --allow-host dcf.example.com
     """
     console = Console(verbose=verbose)
     workshop = Workshop(console, os.environ)
@@ -83,7 +86,8 @@ def serve(
         built = workshop.build(located, offline=offline)
         devices = stack.enter_context(workshop.gpus(located.spec, required=require_gpu))
         listener = stack.enter_context(contextlib.closing(_listen(port)))
-        settings = WatcherSettings(lifeline=True, start_timeout=start_timeout)
+        names = ",".join([*hosts.own_names(), *allow_host])
+        settings = WatcherSettings(lifeline=True, start_timeout=start_timeout, hosts=names)
         server = _Serving(workshop, console, settings, dict(devices), listener)
         stack.callback(server.stop)
         server.replace_by(located, built)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
 
+from dcf.cli.hosts import allow_host
+from dcf.protocol.hosts import OPTION
 from dcf.settings import ControlSettings, Locations
 
 Decorated = Callable[..., Any]
@@ -41,6 +43,7 @@ class StartOptions:
         cert: PEM file of a certificate chain; None speaks without TLS.
         key: PEM file of its private key.
         cors: Origins that browsers may call from, with commas between them.
+        allow_host: Names that requests may have as their ``Host``.
     """
 
     host: str
@@ -49,6 +52,7 @@ class StartOptions:
     cert: Path | None
     key: Path | None
     cors: str
+    allow_host: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         if (self.cert is None) != (self.key is None):
@@ -64,6 +68,8 @@ class StartOptions:
         ):
             if path is not None:
                 found += [option, str(path.absolute())]
+        for name in self.allow_host:
+            found += [OPTION, name]
         return [*found, "--cors", self.cors] if self.cors else found
 
 
@@ -71,6 +77,7 @@ def start_options(command: Decorated) -> Decorated:
     """Gives a command the options of :class:`StartOptions`."""
     file = click.Path(exists=True, dir_okay=False, readable=True, path_type=Path)
     for option in (
+        allow_host,
         click.option("--cors", default="", metavar="ORIGINS", help="Origins that browsers may"
                      " call from, with commas between them; * is all."),
         click.option("--key", type=file, help="PEM file of the certificate's private key."),

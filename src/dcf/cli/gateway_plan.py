@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from dcf.builder.disk import writing
+from dcf.builder.disk import keep_private, writing
 from dcf.cli.gateway_options import StartOptions, places_of
+from dcf.cli.hosts import own_names
 from dcf.dataplane import bootstrap, envoy
 from dcf.engines.local.workspace import make_private
 from dcf.errors import AddressInUse, GatewayError
@@ -81,6 +82,7 @@ class Plan:
             key=str(options.key.absolute()) if options.key else "",
             open=is_open,
             cors=options.cors,
+            allowed_hosts=",".join([*own_names(host), *options.allow_host]),
         )
         return cls(
             places=places_of(options.data_dir, env),
@@ -113,6 +115,7 @@ class Plan:
                 f"the path of a socket, {longest}, has more than {SOCKET_PATH_LIMIT} bytes; name"
                 " a shorter folder in DCF_RUNTIME_DIR"
             )
+        keep_private(self.places)
         with writing(self.places.gateway):
             supervisor_state(self.places).mkdir(parents=True, exist_ok=True, mode=0o700)
         with writing(self.places.gateway_runtime):

@@ -39,6 +39,7 @@ def start(*, detached: bool, **given: Any) -> None:
     Example:
       dcf-cli gateway start
       dcf-cli gateway start --detach --port 8443 --cert chain.pem --key key.pem
+      dcf-cli gateway start --allow-host dcf.example.com
     """
     plan = Plan.of(StartOptions(**given), os.environ)
     console = Console()

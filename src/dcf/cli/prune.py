@@ -28,7 +28,7 @@ def prune(*, dry_run: bool, as_json: bool) -> None:
     Example:
       dcf-cli prune --dry-run
     """
-    store = Store(Locations.from_mapping(os.environ).store)
+    store = Store.at(Locations.from_mapping(os.environ))
     wait = partial(Console().say, "A build is at work; waiting for its end")
     pruned = prune_store(store, dry_run=dry_run, on_wait=wait)
     if as_json or pruned.items:

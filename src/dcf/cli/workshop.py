@@ -67,7 +67,7 @@ class Workshop:
         self._env = env
         self._gpus = gpus or Nvml()
         self._places = Locations.from_mapping(env)
-        self._store = Store(self._places.store)
+        self._store = Store.at(self._places)
         bound = StoreSettings.from_mapping(env)
         self._builder = Builder(self._store, Uv(env), console, bound)
 
@@ -77,7 +77,13 @@ class Workshop:
 
     def build(self, located: Located, *, nocache: bool = False, offline: bool = False) -> Built:
         """Builds what is stale, and tells what of config.yaml has no effect here."""
-        built = self._builder.build(located.folder, located.spec, nocache=nocache, offline=offline)
+        built = self._builder.build(
+            located.folder,
+            located.spec,
+            private=located.private_files(self._places.secrets),
+            nocache=nocache,
+            offline=offline,
+        )
         if not built.fresh:
             self._tell(located, notices(located.spec))
         return built
@@ -87,7 +93,14 @@ class Workshop:
         self, located: Located, *, nocache: bool = False, offline: bool = False
     ) -> Iterator[Package]:
         """Brings bundle and lock up to date for a gateway, and keeps pruning away meanwhile."""
-        made = package(located, self._builder, self._store, nocache=nocache, offline=offline)
+        made = package(
+            located,
+            self._builder,
+            self._store,
+            secrets=self._places.secrets,
+            nocache=nocache,
+            offline=offline,
+        )
         if not made.fresh:
             self._tell(located, notices(located.spec, deployed=True))
         with self._store.hold(made.artifact.bundle):

@@ -25,6 +25,10 @@ DISCOVERY = "Discovery"
 _TYPE = "type.googleapis.com/envoy."
 _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
+RUNTIME = {"re2.max_program_size.error_level": 100_000}
+"""Envoy rejects regular expressions of more than 100 instructions, of which a host's name has one
+or two for each letter. They come from the gateway's owner, not from a client."""
+
 CLUSTER_STATISTICS = (
     "upstream_rq_total",
     "upstream_rq_active",
@@ -127,6 +131,7 @@ def bootstrap(settings: DataplaneSettings, sockets: Sockets) -> dict[str, Any]:
             ],
             "clusters": clusters,
         },
+        "layered_runtime": {"layers": [{"name": "static", "static_layer": RUNTIME}]},
         "overload_manager": overload_manager(settings),
         "stats_config": _statistics(),
         # Histograms are put together at this pace.

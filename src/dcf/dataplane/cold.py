@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from dcf.dataplane.listener import (
-    CLIENT,
     COLD,
     CONTROL,
     LINGER,
@@ -47,6 +46,9 @@ those that go on are bounded by their function."""
 BACKLOG = 4096
 """Connections that may wait to be accepted: the calls of a burst come at one instant."""
 
+HEADERS = 120
+"""Headers of a held request. The listener in front takes 100, Envoy's default, and adds some."""
+
 RETRIES = 50
 """Times that Envoy asks again when the control plane does not answer: for a dozen seconds, longer
 than it takes to be started again after it was killed several times."""
@@ -70,7 +72,7 @@ def cold_listener(settings: DataplaneSettings, path: Path) -> dict[str, Any]:
                     "name": "cold",
                     "domains": ["*"],
                     "include_request_attempt_count": True,
-                    "request_headers_to_remove": [CLIENT],
+                    "request_headers_to_remove": [http.CLIENT],
                     # A name that is still no cluster is one of whose calls nobody could say
                     # anything; the control plane tells what it knows.
                     "routes": [calls_route(pick(CONTROL))],
@@ -82,7 +84,10 @@ def cold_listener(settings: DataplaneSettings, path: Path) -> dict[str, Any]:
         "stream_idle_timeout": f"{settings.idle_stream:.0f}s",
         "delayed_close_timeout": LINGER,
         "original_ip_detection_extensions": [_original_ip()],
-        "max_request_headers_kb": settings.headers + 8,  # what the other listener adds fits too
+        # What the other listener adds fits too. A request that is refused for its headers alone
+        # has neither its path nor its client's address in the log.
+        "max_request_headers_kb": settings.headers + 8,
+        "common_http_protocol_options": {"max_headers_count": HEADERS},
         **request_ids(),
         "server_header_transformation": "PASS_THROUGH",
         "local_reply_config": _replies(),
@@ -167,7 +172,8 @@ def _check(settings: DataplaneSettings) -> dict[str, Any]:
             },
             "allowed_headers": {
                 "patterns": [
-                    {"exact": name} for name in (http.REQUEST_ID, http.DEADLINE_MS, http.ATTEMPT)
+                    {"exact": name}
+                    for name in (http.REQUEST_ID, http.DEADLINE_MS, http.ATTEMPT, http.REMOTE)
                 ]
             },
             "clear_route_cache": True,
@@ -185,7 +191,7 @@ def _replies() -> dict[str, Any]:
 
 
 def _tell_client() -> dict[str, Any]:
-    header = {"key": CLIENT, "value": "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%"}
+    header = {"key": http.CLIENT, "value": "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%"}
     mutation = {"append": {"header": header, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}}
     filters = f"{_TYPE}extensions.filters.http"
     return {
@@ -207,7 +213,7 @@ def _tell_client() -> dict[str, Any]:
 
 def _original_ip() -> dict[str, Any]:
     detection = f"{_TYPE}extensions.http.original_ip_detection.custom_header.v3.CustomHeaderConfig"
-    return {"name": "client", "typed_config": {"@type": detection, "header_name": CLIENT}}
+    return {"name": "client", "typed_config": {"@type": detection, "header_name": http.CLIENT}}
 
 
 def _cluster(

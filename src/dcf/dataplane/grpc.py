@@ -89,7 +89,7 @@ def routes(bounds: dict[str, str]) -> list[dict[str, Any]]:
     Args:
         bounds: Of time, as a route has them.
     """
-    is_grpc = {"grpc": {}, "headers": [_TE]}
+    is_grpc = match()
     # Where Invoke goes stands in its message: the bridge has its route looked up anew.
     to = {"route": {"cluster": GRPC, **bounds}}
     return [
@@ -106,6 +106,16 @@ def routes(bounds: dict[str, str]) -> list[dict[str, Any]]:
         },
         {"match": {"prefix": "/", **is_grpc}, **to, "typed_per_filter_config": _on("reply")},
     ]
+
+
+def match() -> dict[str, Any]:
+    """The part of a route's match that is true for gRPC."""
+    return {"grpc": {}, "headers": [_TE]}
+
+
+def replying() -> dict[str, Any]:
+    """The part of a route that makes gRPC statuses of problem documents."""
+    return _on("reply")
 
 
 def mappers() -> list[dict[str, Any]]:

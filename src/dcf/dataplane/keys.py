@@ -19,8 +19,10 @@ REFETCH = 1
 Envoy takes whole ones."""
 
 _PROVIDER = "gateway"
-_HEAD = "head"
-"""Where Envoy keeps the first part of a checked token, in which its id stands."""
+_HEADER = "key"
+
+KEY_ID = f"%DYNAMIC_METADATA(envoy.filters.http.jwt_authn:{_HEADER}:kid)%"
+"""The id of the caller's key, as Envoy's formatter fills it in; empty where there was none."""
 
 
 def key_filter() -> dict[str, Any]:
@@ -29,7 +31,7 @@ def key_filter() -> dict[str, Any]:
         # Left to itself, Envoy would look into the query as well, which ends up in logs.
         "from_headers": [{"name": "authorization", "value_prefix": "Bearer "}],
         "forward": True,  # the control plane looks at it again
-        "header_in_metadata": _HEAD,
+        "header_in_metadata": _HEADER,
         "remote_jwks": {
             "http_uri": {"uri": "http://keys/jwks", "cluster": KEYS, "timeout": "1s"},
             "cache_duration": f"{REFETCH}s",
@@ -55,8 +57,7 @@ def key_header() -> dict[str, Any]:
 
     Envoy checks a key once, when a call begins. Its replica ends it when the key is revoked.
     """
-    value = f"%DYNAMIC_METADATA(envoy.filters.http.jwt_authn:{_HEAD}:kid)%"
     return {
-        "header": {"key": http.KEY, "value": value},
+        "header": {"key": http.KEY, "value": KEY_ID},
         "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
     }

@@ -11,8 +11,9 @@ from dcf.dataplane import grpc
 from dcf.dataplane.call_ids import usable_ids
 from dcf.dataplane.cors import allowed_origins, cors_filter, cors_policies, foreign_page
 from dcf.dataplane.deadlines import deadline_filter, with_deadline
-from dcf.dataplane.keys import key_filter, key_header
-from dcf.dataplane.replies import local_replies, timing
+from dcf.dataplane.inbound import header_removal, virtual_hosts
+from dcf.dataplane.keys import KEY_ID, key_filter, key_header
+from dcf.dataplane.replies import local_replies, set_header, timing
 from dcf.protocol import http
 from dcf.settings import DataplaneSettings
 
@@ -20,9 +21,6 @@ CONTROL = "Control-plane"
 """The control plane's cluster. No function has a capital in its name, so none is called so."""
 COLD = "Cold"
 """The cluster of the listener that holds calls (:mod:`dcf.dataplane.cold`)."""
-CLIENT = "x-dcf-client"
-"""Tells that listener what the others know: the client's address, for the log. Also here it tells
-which calls went there."""
 NO_REVISION = "-"
 """In the log's place of a revision, of what is no replica."""
 
@@ -78,12 +76,12 @@ whole microseconds; the exponent makes them what ``Server-Timing`` has."""
 def public_listener(settings: DataplaneSettings) -> dict[str, Any]:
     """The ``Listener`` message of the public port, in JSON form."""
     address = {"address": settings.host.strip("[]"), "port_value": settings.port}
-    chain: dict[str, Any] = {"filters": [_http(settings, public=True)]}
-    if settings.certificate:
-        chain["transport_socket"] = _tls(settings)
-        chain["transport_socket_connect_timeout"] = f"{settings.headers_timeout:g}s"
+    chains = [_chain(settings, remote=not settings.open)]
+    if not settings.open:
+        near = {"filter_chain_match": {"source_type": "SAME_IP_OR_LOOPBACK"}}
+        chains.insert(0, {**_chain(settings, remote=False), **near})
     return {
-        **_listener("public", {"socket_address": address}, chain, settings),
+        **_listener("public", {"socket_address": address}, chains, settings),
         "socket_options": _socket_options(settings.unread),
     }
 
@@ -107,16 +105,30 @@ def private_listener(settings: DataplaneSettings, path: Path) -> dict[str, Any]:
     """
     address = {"pipe": {"path": str(path), "mode": 0o600}}
     chain = {"filters": [_http(settings, public=False)]}
-    return _listener("private", address, chain, settings)
+    return _listener("private", address, [chain], settings)
+
+
+def _chain(settings: DataplaneSettings, *, remote: bool) -> dict[str, Any]:
+    """What becomes of a connection to the public port.
+
+    Args:
+        settings: Bounds.
+        remote: Whether it comes from another machine.
+    """
+    chain: dict[str, Any] = {"filters": [_http(settings, public=True, remote=remote)]}
+    if settings.certificate:
+        chain["transport_socket"] = _tls(settings)
+        chain["transport_socket_connect_timeout"] = f"{settings.headers_timeout:g}s"
+    return chain
 
 
 def _listener(
-    name: str, address: dict[str, Any], chain: dict[str, Any], settings: DataplaneSettings
+    name: str, address: dict[str, Any], chains: list[dict[str, Any]], settings: DataplaneSettings
 ) -> dict[str, Any]:
     return {
         "name": name,
         "address": address,
-        "filter_chains": [chain],
+        "filter_chains": chains,
         "per_connection_buffer_limit_bytes": settings.buffer,
     }
 
@@ -138,13 +150,13 @@ def _tls(settings: DataplaneSettings) -> dict[str, Any]:
     }
 
 
-def _http(settings: DataplaneSettings, *, public: bool) -> dict[str, Any]:
+def _http(settings: DataplaneSettings, *, public: bool, remote: bool = False) -> dict[str, Any]:
     manager: dict[str, Any] = {
         "@type": f"{_TYPE}extensions.filters.network.http_connection_manager.v3"
         ".HttpConnectionManager",
         "stat_prefix": "public",
         "codec_type": "AUTO",
-        "route_config": _routes(settings, public=public),
+        "route_config": _routes(settings, public=public, remote=remote),
         "http_filters": _filters(settings, public=public),
         "upgrade_configs": [{"upgrade_type": "websocket"}],
         "http_protocol_options": {"accept_http_10": True, "default_host_for_http_10": "localhost"},
@@ -168,10 +180,9 @@ def _http(settings: DataplaneSettings, *, public: bool) -> dict[str, Any]:
         "request_headers_timeout": f"{settings.headers_timeout:g}s",
         "max_request_headers_kb": settings.headers,
         "use_remote_address": True,
-        "normalize_path": True,
         "always_set_request_id_in_response": True,
         **request_ids(),
-        "early_header_mutation_extensions": [usable_ids()],
+        "early_header_mutation_extensions": [header_removal(public=public), usable_ids()],
         "server_header_transformation": "PASS_THROUGH",
         "local_reply_config": {
             "mappers": [*(grpc.mappers() if public else ()), *local_replies()["mappers"]]
@@ -266,7 +277,7 @@ def _pages_route(settings: DataplaneSettings) -> dict[str, Any]:
     return route
 
 
-def _routes(settings: DataplaneSettings, *, public: bool) -> dict[str, Any]:
+def _routes(settings: DataplaneSettings, *, public: bool, remote: bool) -> dict[str, Any]:
     calls = [with_deadline(calls_route(PICK)), calls_route(PICK)]
     if public and "*" not in allowed_origins(settings.cors):
         calls.insert(0, _pages_route(settings))
@@ -276,24 +287,23 @@ def _routes(settings: DataplaneSettings, *, public: bool) -> dict[str, Any]:
         route if route["match"].get("path") == grpc.INVOKE else _unbounded(route)
         for route in (*calls, rest)
     ]
-    # Envoy removes before it adds. On the private listener the bridge says whose key it is.
-    removed = ["x-envoy-external-address", *([http.KEY] if public else [])]
-    told = {"request_headers_to_add": [key_header()]} if public and not settings.open else {}
+    # On the private listener the bridge says whose key it is.
+    added = [key_header()] if public and not settings.open else []
+    if remote:
+        added.append(set_header(http.REMOTE, KEY_ID))
+    host = {
+        "include_request_attempt_count": True,
+        "request_body_buffer_limit": REPLAYED,
+        # Set by Envoy itself.
+        "request_headers_to_remove": ["x-envoy-external-address"],
+        "request_headers_to_add": added,
+        "routes": routes,
+        **cors_policies(settings.cors),
+    }
     return {
         "name": "all",
         "response_headers_to_add": [timing(UPSTREAM_TIME, "APPEND_IF_EXISTS_OR_ADD")],
-        "virtual_hosts": [
-            {
-                "name": "all",
-                "domains": ["*"],
-                "include_request_attempt_count": True,
-                "request_body_buffer_limit": REPLAYED,
-                "request_headers_to_remove": [*removed, http.HELD_MS, CLIENT],
-                "routes": routes,
-                **told,
-                **cors_policies(settings.cors),
-            }
-        ],
+        "virtual_hosts": virtual_hosts(settings, host, public=public),
     }
 
 
@@ -318,7 +328,8 @@ def request_ids() -> dict[str, Any]:
 
 
 def _unless_cold() -> dict[str, Any]:
-    header = {"name": CLIENT, "present_match": True, "invert_match": True}
+    # The other listener was told the client's address.
+    header = {"name": http.CLIENT, "present_match": True, "invert_match": True}
     return {"header_filter": {"header": header}}
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from dcf import errors
 from dcf.dataplane.deadlines import DURATION_OVER
-from dcf.protocol import http
+from dcf.protocol import hosts, http
 from dcf.protocol.status import status_of
 
 _REPLACE = "OVERWRITE_IF_EXISTS_OR_ADD"
@@ -67,9 +67,24 @@ _BY_STATUS: dict[int, tuple[type[errors.DcfError], str, str]] = {
         "The body is too large",
         "the body is larger than %UPSTREAM_CLUSTER% allows",
     ),
+    status_of(errors.HostNotAllowed).http: (
+        errors.HostNotAllowed,
+        "The request is for another host",
+        hosts.detail("%REQ(:authority):200%"),
+    ),
     431: (errors.BadRequest, "The headers are too large", "the request's headers are too large"),
 }
 
+
+AMBIGUOUS_PATH = 460
+"""The status by which a route rejects a path; its callers get 400. Of Envoy's other replies with
+400 it could not be told apart."""
+
+_AMBIGUOUS = (
+    errors.BadRequest,
+    "The request cannot be used",
+    "expected a path without '.' and '..' as segments, without a backslash and without a NUL",
+)
 
 _FOREIGN_PAGE = (
     errors.AccessDenied,
@@ -93,7 +108,9 @@ def local_replies(*, moves: bool = False) -> dict[str, Any]:
     ]
     foreign = _mapper({"and_filter": {"filters": nowhere}}, *_FOREIGN_PAGE)
     foreign["status_code"] = status_of(errors.AccessDenied).http
-    mappers = [foreign, *_ended(moves=moves), _too_late()]
+    ambiguous = _mapper(_status("EQ", AMBIGUOUS_PATH), *_AMBIGUOUS)
+    ambiguous["status_code"] = status_of(errors.BadRequest).http
+    mappers = [foreign, ambiguous, *_ended(moves=moves), _too_late()]
     for flag, row in _BY_FLAG.items():
         mapper = _mapper({"response_flag_filter": {"flags": [flag]}}, *row)
         mapper["status_code"] = status_of(row[0]).http
@@ -155,6 +172,11 @@ def timing(milliseconds: str, action: str) -> dict[str, Any]:
         action: What becomes of a header that is there; a ``HeaderAppendAction``.
     """
     return _header(http.SERVER_TIMING, f"gateway;dur={milliseconds}", action)
+
+
+def set_header(name: str, value: str) -> dict[str, Any]:
+    """What gives a message a header, in place of one that it has."""
+    return _header(name, value, _REPLACE)
 
 
 def _status(operator: str, number: int) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from typing import Protocol
 
 from dcf.builder.builder import Builder
 from dcf.builder.deployed import Deployed
-from dcf.builder.disk import writing
+from dcf.builder.disk import keep_private, writing
 from dcf.builder.slots import Slots
 from dcf.builder.store import Store
 from dcf.builder.uploads import Uploads
@@ -113,7 +113,7 @@ def _join(
     env: Mapping[str, str],
     catalog: Catalog,
 ) -> _Parts:
-    store = Store(places.store)
+    store = Store.at(places)
     bound, slots = StoreSettings.from_mapping(env), Slots(settings.builds)
     builder = Builder(store, Uv(env), settings=bound, slots=slots)
     deployed = Deployed(store)
@@ -187,6 +187,7 @@ async def _run(settings: ControlSettings, places: Locations, env: Mapping[str, s
     executor = ThreadPoolExecutor(THREADS, thread_name_prefix="control")
     asyncio.get_running_loop().set_default_executor(executor)
     sockets = Sockets.under(places.gateway_runtime)
+    keep_private(places)
     with writing(places.gateway):
         for folder in (places.gateway, places.gateway_runtime):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -6,7 +6,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from dcf.builder.disk import writing
+from dcf.builder.disk import private_folder, writing
 from dcf.control.keys import Keys
 from dcf.gateway.tokens import Tokens, load_secret
 from dcf.settings import ControlSettings, Locations
@@ -31,8 +31,8 @@ def prepare(settings: ControlSettings, places: Locations, keys: Keys) -> Tokens:
 
 def _write_private(path: Path, text: str) -> None:
     """Replaces a file by one that this user alone may read."""
+    private_folder(path.parent)
     with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".token-")
         try:
             with os.fdopen(descriptor, "w") as file:

@@ -21,12 +21,10 @@ from dcf.builder.disk import writing
 from dcf.control.keys import Keys
 from dcf.errors import StorageError
 from dcf.model.names import check_name
+from dcf.protocol import http
 
 SECRET_BYTES = 32
 """As long as what SHA-256 gives: longer adds nothing."""
-
-_MANAGEMENT = "management"
-"""The management token's ``kid``; a key's has digits of 128 random bits."""
 
 
 class Role(StrEnum):
@@ -50,7 +48,7 @@ class Tokens:
         """
         self._secret = secret
         self.keys = keys
-        self.management = self._token(_MANAGEMENT)
+        self.management = self._token(http.MANAGEMENT)
         """The management token: the same for the same secret."""
 
     def issue(self, name: str) -> str:
@@ -108,7 +106,7 @@ class Tokens:
         Raises:
             StorageError: When the keys could not be read.
         """
-        kids = [_MANAGEMENT, *(key.kid for key in self.keys.all() if key.revoked is None)]
+        kids = [http.MANAGEMENT, *(key.kid for key in self.keys.all() if key.revoked is None)]
         members = [
             {"kty": "oct", "alg": "HS256", "kid": kid, "k": _base64(self._signing(kid))}
             for kid in kids

@@ -36,6 +36,18 @@ class Located:
     config: Config
     spec: FunctionSpec
 
+    def private_files(self, secrets: Path | None) -> list[Path]:
+        """The environment files and the secrets of all functions of the config file.
+
+        Args:
+            secrets: The folder with the secrets; None where there is none.
+        """
+        specs = self.config.functions.values()
+        files = [self.folder / name for spec in specs for name in spec.environment_file]
+        if secrets is not None:
+            files += [secrets / name for spec in specs for name in spec.secrets]
+        return files
+
 
 def locate(argument: str | None, config: Path | None, cwd: Path) -> Located:
     """Finds the function that is meant.

@@ -37,6 +37,27 @@ OWN_HEADERS = "x-dcf-"
 KEY = "x-dcf-key"
 """Id of the key that a call came with, so that the call can be ended when the key is revoked. Only
 a gateway that needs keys says so, and drops a caller's own. No handler sees it."""
+CLIENT = "x-dcf-client"
+"""The address of a call's client, from one of Envoy's listeners to the other. For the log."""
+REMOTE = "x-dcf-remote"
+"""A gateway that listens beyond loopback sets this for a caller that is not on this machine, to the
+id of the caller's key. Such a caller gets no tracebacks, unless the id is :data:`MANAGEMENT`."""
+MANAGEMENT = "management"
+"""The id (``kid``) of a gateway's management token, among those of its keys."""
+
+
+def may_see_tracebacks(remote: str | None) -> bool:
+    """Whether a caller is shown tracebacks.
+
+    Args:
+        remote: The value of :data:`REMOTE` in its request; None where there is none.
+    """
+    return remote is None or remote == MANAGEMENT
+
+
+INTERNAL_HEADERS = (HELD_MS, CLIENT, REMOTE, KEY)
+"""Headers that only the parts of a gateway may set. Envoy removes a client's own before anything,
+its access log included, looks at them."""
 SERVER_TIMING = "server-timing"
 """Where the time went: ``queue`` and ``handler`` in milliseconds (W3C Server Timing), and behind a
 gateway ``gateway``: from the request's first byte to the reply's, and ``hold``: the part of it

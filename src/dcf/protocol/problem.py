@@ -36,6 +36,7 @@ _TITLES: dict[type[errors.DcfError], str] = {
     errors.BodyTooLarge: "The body is too large",
     errors.BodyTooSlow: "The body arrives too slowly",
     errors.BadRequest: "The request cannot be used",
+    errors.HostNotAllowed: "The request is for another host",
 }
 """A class that is not listed has the title of its nearest listed ancestor."""
 
@@ -111,6 +112,16 @@ def problem_members(error: errors.DcfError, request_id: str = "") -> dict[str, A
         if value != field.default:
             members[name] = field.write(value)
     return {name: value for name, value in members.items() if value != ""}
+
+
+def without_traceback(error: errors.DcfError) -> errors.DcfError:
+    """The error as callers on other machines are told it: with no paths and no code of the author.
+
+    Its class and its message stay.
+    """
+    if not getattr(error, "traceback", ""):
+        return error
+    return error_of({**problem_members(error), "traceback": ""})
 
 
 def from_problem(status: int, body: bytes) -> errors.DcfError:

@@ -42,6 +42,7 @@ STATUS: dict[type[errors.DcfError], Status] = {
     errors.PathUnknown: Status(404, 5),
     errors.MethodNotAllowed: Status(405, 12),
     errors.PreflightRefused: Status(403, 7),
+    errors.HostNotAllowed: Status(421, 7),
     errors.BodyTooLarge: Status(413, 8),
     errors.BodyTooSlow: Status(408, 4),
     errors.HandlerRaised: Status(500, 13),

@@ -61,6 +61,7 @@ def package(
     builder: Builder,
     store: Store,
     *,
+    secrets: Path | None = None,
     nocache: bool = False,
     offline: bool = False,
 ) -> Package:
@@ -71,6 +72,7 @@ def package(
         located: The function.
         builder: Builds into ``store``.
         store: Keeps the contents.
+        secrets: The folder with the secrets. None of them travels.
         nocache: Whether to read every file again, changed or not.
         offline: Whether only what is on this machine may be used.
 
@@ -81,7 +83,13 @@ def package(
         StorageError: When the disk does not take it.
     """
     environment = read_environment(located.spec, located.folder)
-    locked = builder.lock(located.folder, located.spec, nocache=nocache, offline=offline)
+    locked = builder.lock(
+        located.folder,
+        located.spec,
+        private=located.private_files(secrets),
+        nocache=nocache,
+        offline=offline,
+    )
     return Package(
         spec=replace(located.spec, environment=environment, environment_file=()),
         artifact=locked.artifact,
@@ -120,7 +128,10 @@ def build(
     """
     argument = None if name is None else str(name)
     located = locate(argument, None if config is None else Path(config), Path.cwd())
-    store = Store(Locations.from_mapping(os.environ).store)
+    places = Locations.from_mapping(os.environ)
+    store = Store.at(places)
     settings = StoreSettings.from_mapping(os.environ)
     builder = Builder(store, Uv(os.environ), settings=settings)
-    return package(located, builder, store, nocache=nocache, offline=offline)
+    return package(
+        located, builder, store, secrets=places.secrets, nocache=nocache, offline=offline
+    )

@@ -14,7 +14,7 @@ from dcf.errors import (
 )
 from dcf.function.reply import Encoded
 from dcf.protocol import http
-from dcf.protocol.problem import to_problem
+from dcf.protocol.problem import to_problem, without_traceback
 from dcf.protocol.status import status_of
 from dcf.telemetry.ids import is_usable, new_request_id
 from dcf.watcher.call import Call
@@ -78,7 +78,7 @@ def refusal(error: DcfError, call: Call | None, headers: Headers) -> tuple[int, 
         found.append((_RETRY_AFTER, b"%d" % getattr(error, "retry_after", 1)))
     if isinstance(error, Overloaded | NotReady | ReplicaLost):
         found += _repeatable(error, call, headers)
-    body = to_problem(error, request_id)
+    body = to_problem(error if call is None else told(error, call), request_id)
     return status_of(type(error)).http, found, body
 
 
@@ -89,6 +89,14 @@ def _repeatable(error: DcfError, call: Call | None, headers: Headers) -> Headers
     attempt = attempt_of(dict(headers).get(ATTEMPT, b"")) if call is None else call.attempt
     moves = 0 < attempt <= OVERLOADS if isinstance(error, Overloaded) else attempt > 0
     return [(_BEGUN, b"false"), (_MOVE, b"1")] if moves else [(_BEGUN, b"false")]
+
+
+def told(error: DcfError, call: Call) -> DcfError:
+    """The error as the call's caller is told it."""
+    if not getattr(error, "traceback", ""):
+        return error
+    may_see = http.may_see_tracebacks(call.request.headers.get(http.REMOTE))
+    return error if may_see else without_traceback(error)
 
 
 def log_failure(error: DcfError, call: Call) -> None:

@@ -18,7 +18,7 @@ from dcf.protocol import http
 from dcf.protocol.stream import Failure
 from dcf.settings import WatcherSettings
 from dcf.watcher import revoked
-from dcf.watcher.answer import Headers, headers_of, reason, refusal
+from dcf.watcher.answer import Headers, headers_of, reason, refusal, told
 from dcf.watcher.call import Call, CallState, Message, Receive
 from dcf.watcher.desk import Desk
 from dcf.watcher.forms import RAW
@@ -61,14 +61,15 @@ class App:
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """One HTTP request."""
-        if scope["path"] == http.REVOKED and scope["method"] == "POST":
-            await self._revoke(scope, receive, send)
-            return
-        if scope["path"].startswith(http.OWN_PREFIX):
-            await self._probe(scope, send)
-            return
         call = None
         try:
+            if scope["path"].startswith(http.OWN_PREFIX):
+                self.desk.check_host(scope["headers"])
+                if scope["path"] == http.REVOKED and scope["method"] == "POST":
+                    await self._revoke(scope, receive, send)
+                else:
+                    await self._probe(scope, send)
+                return
             settled: asyncio.Future[None] = self._loop.create_future()
             call = self.desk.admit(
                 scope["method"],
@@ -238,7 +239,7 @@ async def _send_chunks(call: Call, pipe: ChunkPipe, send: Send) -> None:
     if error is None:
         last = form.end()
     else:
-        last = form.failure(Failure(error), call.request.request_id)
+        last = form.failure(Failure(told(error, call)), call.request.request_id)
         if not last:
             raise BrokenStream from error
     await send({"type": "http.response.body", "body": last, "more_body": False})

@@ -22,7 +22,7 @@ from dcf.errors import (
     ReplicaLost,
 )
 from dcf.function.request import Request
-from dcf.protocol import http
+from dcf.protocol import hosts, http
 from dcf.protocol.call_table import EarlierAttempt
 from dcf.protocol.stream import JSON_LINES_TOO, wanted_form
 from dcf.settings import WatcherSettings
@@ -91,6 +91,8 @@ class Desk:
         self._room = 0
         self._submitted: list[Call] = []
         self._revoked = Revoked()
+        names = settings.hosts.split(",")
+        self._hosts = None if hosts.ANY in names else hosts.AllowedHosts(filter(None, names))
         self._own_path = http.FUNCTION_PREFIX + settings.function
         self._sweeper = Sweeper(
             loop,
@@ -130,12 +132,14 @@ class Desk:
         Raises:
             BodyTooLarge: By its ``Content-Length``.
             FunctionNotFound: When it is for another function.
+            HostNotAllowed: When it is for another host.
             MethodNotAllowed, PreflightRefused: When its method keeps it from the handler.
             NotReady: When there is no handler yet, or the replica drains and another one takes the
                 call.
             Overloaded: When the queue is full.
             ReplicaLost: When the call had begun in a replica that is lost.
         """
+        self.check_host(headers)
         now, settings = time.monotonic(), self._settings
         if method in methods.SPECIAL:
             methods.check(method, headers, preflight=settings.preflight)
@@ -232,6 +236,17 @@ class Desk:
         concurrency = self.lane.concurrency if self.lane is not None else 0
         waiting = f"{concurrency} running and {self._settings.queue} waiting"
         return Overloaded(f"{self._settings.function} has {waiting} calls already")
+
+    def check_host(self, headers: Headers) -> None:
+        """Looks at the ``Host`` of a request, where not every one is allowed.
+
+        Raises:
+            HostNotAllowed: When it is not allowed.
+        """
+        if self._hosts is not None:
+            for name, value in headers:
+                if name == b"host":
+                    self._hosts.check(value)
 
     def _path(self, path: str) -> str:
         """The path that the handler sees, behind a gateway or not."""

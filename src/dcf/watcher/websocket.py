@@ -29,7 +29,7 @@ from dcf.protocol.stream import (
 )
 from dcf.settings import WatcherSettings
 from dcf.watcher import handshake
-from dcf.watcher.answer import Headers, log_failure
+from dcf.watcher.answer import Headers, log_failure, told
 from dcf.watcher.call import Call, CallState
 from dcf.watcher.desk import Desk
 from dcf.watcher.forms import Frames, is_utf8
@@ -268,7 +268,7 @@ class WebSocket(asyncio.Protocol):
         """Tells a client that knows the words of an error that ends the stream."""
         call = self._call
         if call is not None and call.form is not None:
-            word = call.form.failure(Failure(error), call.request.request_id)
+            word = call.form.failure(Failure(told(error, call)), call.request.request_id)
             self._transport.write(word)
 
     def _flush(self) -> None:

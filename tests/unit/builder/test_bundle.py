@@ -48,6 +48,27 @@ def settle(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, name, -10_000_000_000)
 
 
+def test_a_private_file_stays_out_by_whatever_path_it_is_found(
+    folder: Path, store: Store, tmp_path: Path
+) -> None:
+    write(folder, **{".env.prod": "A=1", "src__x": "y", "conf__more.env": "B=2"})
+    write(tmp_path, **{"outside.env": "C=3"})
+    (folder / "link").symlink_to(".env.prod")
+    (folder / "src/linked").symlink_to(folder / "conf")
+    os.link(folder / ".env.prod", folder / "src/hard")
+    (folder / "far").symlink_to(tmp_path / "outside.env")
+    private = [
+        folder / ".env.prod",
+        folder / "src/../conf/more.env",
+        tmp_path / "outside.env",
+        folder / "missing.env",
+    ]
+    reading = read_folder(folder, store.blobs, {}, Heard(), private)
+
+    assert [file.path for file in reading.bundle.files] == ["src/x"]
+    assert [path.read_text() for path in store.blobs.all()] == ["y"]
+
+
 def test_content_and_mode_travel(folder: Path, store: Store) -> None:
     write(folder, a="one", src__b="two")
     (folder / "a").chmod(0o755)

@@ -11,11 +11,50 @@ from dcf.builder.folders import FolderRecord
 from dcf.builder.store import Marker, Store, make_guard
 from dcf.errors import StorageError
 from dcf.model.artifact import Bundle, BundleFile, digest_of
+from dcf.settings import Locations
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "store")
+
+
+def mode(path: Path) -> int:
+    return path.stat().st_mode & 0o7777
+
+
+def test_only_its_owner_can_enter_a_store_also_one_that_was_open(tmp_path: Path) -> None:
+    root = tmp_path / "store"
+    for folder in ("blobs/sha256/ab", "environments/key/bin"):
+        (root / folder).mkdir(parents=True)
+    program = root / "environments/key/bin/program"
+    program.touch(mode=0o755)
+    root.chmod(0o2775)
+
+    Store(root)
+
+    assert mode(root) == 0o2700
+    assert mode(program) == 0o755
+    assert mode(Store(tmp_path / "new").root) == 0o700
+
+
+def test_a_data_directory_of_an_older_version_becomes_private(tmp_path: Path) -> None:
+    places = Locations.from_mapping({"HOME": str(tmp_path), "DCF_DATA_DIR": str(tmp_path / "dcf")})
+    folders = (places.data, places.store, places.replicas, places.workspaces, places.gateway)
+    for folder in folders:
+        folder.mkdir()
+        folder.chmod(0o755)
+
+    Store.at(places)
+
+    assert [mode(folder) for folder in folders] == [0o700] * 5
+
+
+def test_a_folder_for_everybody_stays_one(tmp_path: Path) -> None:
+    tmp_path.chmod(0o1777)
+    Store.at(Locations.from_mapping({"HOME": "/", "DCF_DATA_DIR": str(tmp_path)}))
+    assert mode(tmp_path) == 0o1777
+    assert mode(tmp_path / "store") == 0o700
 
 
 def test_a_blob_is_read_only_and_has_its_content_for_a_name(store: Store) -> None:

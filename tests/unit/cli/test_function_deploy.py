@@ -103,7 +103,7 @@ def test_deploy_sends_the_files_and_prints_the_url(dcf, folder, gateway, receive
     assert done.text == f"{gateway.url}/function/hello\n"
     said = done.err.splitlines()
     assert said[0] == f"Deploying function (hello) to {gateway.url} ..."
-    assert any(line.startswith("  upload: 3 files, ") for line in said)
+    assert any(line.startswith("  upload: 2 files, ") for line in said)
     assert "  environment: 2 packages (1.5 s)" in said
     assert any(line.startswith("  start: 1 of 1 replicas ready (") for line in said)
     assert said[-1] == "hello: revision 1"

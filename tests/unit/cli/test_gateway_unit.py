@@ -62,6 +62,16 @@ def test_the_options_as_arguments_have_absolute_paths(monkeypatch, tmp_path):
     ]  # fmt: skip
 
 
+def test_hosts_that_are_allowed_are_in_the_unit(monkeypatch, tmp_path):
+    monkeypatch.setenv("DCF_ALLOWED_HOSTS", " c.example, *.D.example. ,")
+    text = printed(tmp_path, "--allow-host", "A.example,b", "--allow-host", "*")
+
+    assert (
+        "--allow-host a.example --allow-host b --allow-host * --allow-host c.example"
+        " --allow-host *.d.example" in text.replace('"', "")
+    )
+
+
 def test_a_certificate_without_its_key_is_refused(tmp_path):
     (tmp_path / "cert").touch()
     done = CliRunner().invoke(unit, ["--cert", str(tmp_path / "cert")])

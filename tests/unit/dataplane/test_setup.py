@@ -33,6 +33,7 @@ def test_the_defaults():
         "idle_stream": 86_400.0,
         "open": True,
         "cors": "",
+        "allowed_hosts": "*",
         "access_log": True,
         "log_level": "warning",
     }

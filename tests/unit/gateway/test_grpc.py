@@ -231,6 +231,10 @@ def test_a_request_is_one_line_of_json_in_the_log(
         ("/pb.Gateway/list", "there is no method /pb.Gateway/list; is /pb.Gateway/List meant?"),
         ("/pb.Gateway/Xyz", "there is no method /pb.Gateway/Xyz, only pb.Gateway's"),
         ("/other.Gateway/Delete", "is /pb.Gateway/Delete meant?"),
+        ("//pb.Gateway/List", "is /pb.Gateway/List meant?"),
+        ("/pb.Gateway/List/", "is /pb.Gateway/List meant?"),
+        ("/pb.Gateway//List", "is /pb.Gateway/List meant?"),
+        ("/pb.Gateway/%4Cist", "there is no method /pb.Gateway/%4Cist"),
         ("/pb.Gateway/Invoke", "Invoke is answered before it comes here, by Envoy"),
     ],
 )

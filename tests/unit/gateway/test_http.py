@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import replace
 
 import pytest
 
-from dcf.errors import GatewayError
+from dcf.errors import DcfError, GatewayError, HandlerInitFailed
 from dcf.gateway.http import bodies, uploads
 from dcf.model.artifact import Bundle, BundleFile, digest_of
+from dcf.model.status import Failure
 from dcf.protocol.gateway import (
     event_of,
     function_of,
@@ -39,6 +41,44 @@ def test_what_is_told_can_be_read_back(served: Served) -> None:
     assert [revision_of(one).number for one in revisions] == [1]
     assert [event_of(one).kind for one in events] == ["deployed"]
     assert info_of(info).version == "1.2.3"
+
+
+@pytest.mark.parametrize(
+    ("remote", "shown"),
+    [({}, True), ({"x_dcf_remote": "management"}, True), ({"x_dcf_remote": "0f"}, False)],
+)
+def test_the_traceback_of_a_start_is_for_this_machine_and_for_the_manager(
+    served: Served, monkeypatch: pytest.MonkeyPatch, remote: dict[str, str], *, shown: bool
+) -> None:
+    failure = Failure(1.0, "it fails", "HandlerInitFailed", "Traceback in handler.py", "r1")
+    failed = replace(served.plane.known["hello"], failure=failure)
+    monkeypatch.setitem(served.plane.known, "hello", failed)
+    expected = failure if shown else replace(failure, traceback="")
+
+    one = served.ask("GET", "/system/function/hello", **remote).json()
+    several = served.ask("GET", "/system/functions", **remote).json()
+
+    assert function_of(one).failure == expected
+    assert function_of(several[0]).failure == expected
+
+
+def test_the_traceback_of_a_call_that_meets_no_replica_is_for_the_same(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def why_not(_name: str) -> DcfError:
+        return HandlerInitFailed("it fails", "Traceback in handler.py")
+
+    monkeypatch.setattr(served.plane, "why_not", why_not)
+    near = served.ask("POST", "/function/hello").json()
+    far = served.ask("POST", "/function/hello", x_dcf_remote="0f").json()
+
+    assert near["traceback"] == "Traceback in handler.py"
+    assert {**near, "traceback": "", "request_id": ""} == {
+        **far,
+        "traceback": "",
+        "request_id": "",
+    }
+    assert "traceback" not in far
 
 
 def test_figures_are_text_for_prometheus(served: Served) -> None:
@@ -199,8 +239,9 @@ def test_a_body_that_does_not_fit_is_told_what_is_wrong(
         ("/system/function-log/hello?since=yesterday", "since: 'yesterday' found"),
         ("/system/function-log/hello?since=nan", "since: "),
         ("/system/function-log/hello?follow=yes", "follow: 'yes' found, 0 or 1"),
-        ("/system/function/%2e%2e", "'..' is no name"),
-        ("/system/function/a%00b", "is no name"),
+        ("/system/function/%2e%2e", "%2e must be written ."),
+        ("/system/function/a%00b", "%00 is not allowed"),
+        ("/system/function/%C3%A4", "is no name"),
         ("/system/function/Hello", "lower-case"),
     ],
 )
@@ -283,11 +324,65 @@ def test_a_call_that_comes_before_envoy_knows_is_to_be_tried_again(served: Serve
     assert answer.json()["error"] == "NotReady"
 
 
-@pytest.mark.parametrize("name", ["..%2fsystem%2fkeys", "%2e%2e", "x" * 5000, "%00", "a%ff"])
+@pytest.mark.parametrize("name", ["..%2fsystem%2fkeys", "%2e%2e", "%00", "x" * 5000, "a%ff"])
 def test_no_name_leads_out_of_the_calls(served: Served, name: str) -> None:
     answer = served.ask("GET", f"/function/{name}")
 
-    assert (answer.status, answer.json()["error"]) == (404, "FunctionNotFound")
+    ambiguous = name.startswith(("..", "%"))
+    expected = (400, "BadRequest") if ambiguous else (404, "FunctionNotFound")
+    assert (answer.status, answer.json()["error"]) == expected
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/system%2ffunctions",
+        "/system%2Ffunctions",
+        "/%73ystem/functions",
+        "/system/function%73",
+        "//system/functions",
+        "/system//functions",
+        "/system/functions//",
+        "/./system/functions",
+        "/function/../system/functions",
+        "/function/%2e%2e/system/functions",
+        "/%66unction/hello",
+        "/function/hell%6F",
+        "/function//hello",
+        "/system;a=b/functions",
+        "/system/functions;a=b",
+        "/system/functions%3Ba=b",
+        "/system\\functions",
+        "/system%5cfunctions",
+        "/system/functions%00",
+        "/system/functions%0a",
+        "/system/functions%",
+        "/system/functions%zz",
+        "/system/functions%253f",
+        "/system/functions%3f",
+        "/healthz/../system/functions",
+    ],
+)
+def test_a_path_that_a_proxy_may_read_differently_is_refused(served: Served, path: str) -> None:
+    answer = served.ask("GET", path)
+
+    assert (answer.status, answer.json()["error"]) == (400, "BadRequest")
+    assert "expected a path in its plain form" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("rest", ["/a%2Fb", "//a", "/a;b", "/%61", "/a%5Cb"])
+def test_behind_a_functions_name_a_path_may_have_any_form(served: Served, rest: str) -> None:
+    answer = served.ask("GET", f"/function/helo{rest}")
+
+    assert (answer.status, answer.json()["near"]) == (404, ["hello"])
+
+
+def test_a_digest_may_be_percent_encoded(served: Served) -> None:
+    file = BundleFile("src/handler.py", DIGEST, 4)
+    served.ask("POST", "/system/uploads", upload([file], "a==1\n"))
+    answer = served.ask("PUT", f"/system/blobs/{DIGEST.replace(':', '%3A')}", b"blob")
+
+    assert answer.status == 200
 
 
 # Uploads

@@ -60,6 +60,25 @@ def test_a_package_has_the_spec_the_files_and_the_lock(made, located):
         assert file.read() == (located.folder / "src" / "handler.py").read_bytes()
 
 
+def test_no_environment_file_and_no_secret_of_any_function_of_the_file_travels(
+    located, builder, store, tmp_path
+):
+    folder, secrets = located.folder, tmp_path / "secrets"
+    secrets.mkdir()
+    (secrets / "token").write_text("hush")
+    (folder / "src" / "token").symlink_to(secrets / "token")
+    (folder / "other.env").write_text("B=2\n")
+    (folder / "config.yaml").write_text(
+        "functions:\n  f:\n    environment_file: [vars.env]\n"
+        "  g:\n    environment_file: [./other.env]\n    secrets: [token]\n"
+    )
+    found = locate("f", folder / "config.yaml", folder)
+    made = package(found, builder, store, secrets=secrets)
+
+    assert made.spec.environment == {"A": "1"}
+    assert {file.path for file in made.bundle.files} == {"config.yaml", "src/handler.py"}
+
+
 def test_no_environment_is_made_until_a_build_asks_for_one(made, located, builder, store, heard):
     assert heard.done == ["bundle", "lock"]
 

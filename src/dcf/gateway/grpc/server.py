@@ -118,8 +118,9 @@ class _Handler(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpcio has no t
         self._patience = patience
 
     def service(self, call: Any) -> Any:
-        service, _, name = call.method.strip("/").rpartition("/")
-        if service == SERVICE and name in self._methods:
+        # Exactly: a proxy in front that has rules about methods must see the same one.
+        name = call.method.removeprefix(f"/{SERVICE}/")
+        if name != call.method and name in self._methods:
             # As a stream: grpcio never answers a unary method whose client sends no message.
             return grpc.stream_unary_rpc_method_handler(partial(self._answer, name))
         return grpc.stream_stream_rpc_method_handler(partial(self._refuse, call.method))

@@ -10,9 +10,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from dcf.errors import DcfError
 from dcf.gateway.http.bodies import ClientGone
-from dcf.gateway.http.replies import as_problem
+from dcf.gateway.http.paths import check_path
+from dcf.gateway.http.replies import as_problem, may_see_tracebacks
 from dcf.protocol import gateway, http
 from dcf.protocol.content import framing
+from dcf.protocol.problem import without_traceback
 from dcf.telemetry.ids import is_usable, new_request_id
 
 logger = logging.getLogger("dcf.gateway")
@@ -34,6 +36,7 @@ class Envelope:
         """One request."""
         exchange = _Exchange(scope, receive, send)
         try:
+            check_path(scope["raw_path"].decode("latin-1"))
             await self._app(scope, receive, exchange.send)
         except ClientGone:
             exchange.status = exchange.status or GONE
@@ -96,7 +99,8 @@ class _Exchange:
         if self.status:
             logger.warning("request %s broke off: %s", self.request_id, error)
             return
-        await as_problem(error, self.request_id)(self._scope, self._receive, self.send)
+        told = error if may_see_tracebacks(self._scope) else without_traceback(error)
+        await as_problem(told, self.request_id)(self._scope, self._receive, self.send)
 
     def log(self) -> None:
         path = self._scope["path"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncGenerator
+from dataclasses import replace
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -11,10 +12,18 @@ from starlette.responses import Response
 from dcf.errors import BadRequest, DcfError
 from dcf.gateway.deployment import Deployment
 from dcf.gateway.http.bodies import Query, read_json, read_object
-from dcf.gateway.http.replies import Feed, Lines, as_json, wants_lines, while_connected
+from dcf.gateway.http.replies import (
+    Feed,
+    Lines,
+    as_json,
+    may_see_tracebacks,
+    wants_lines,
+    while_connected,
+)
 from dcf.gateway.plane import ControlPlane
 from dcf.model.names import check_name
 from dcf.model.spec_json import LARGEST
+from dcf.model.status import FunctionStatus
 from dcf.protocol.gateway import JSON_LINES, members_of
 from dcf.protocol.problem import problem_members
 from dcf.protocol.progress import Progress, ProgressKind
@@ -42,12 +51,14 @@ class Functions:
     async def list(self, request: Request) -> Response:
         """Every function."""
         Query(request, ())
-        return as_json([members_of(one) for one in await self._plane.functions()])
+        found = await self._plane.functions()
+        return as_json([members_of(_as_told(one, request)) for one in found])
 
     async def show(self, request: Request) -> Response:
         """One function."""
         Query(request, ())
-        return as_json(members_of(await self._plane.function(name_of(request))))
+        found = await self._plane.function(name_of(request))
+        return as_json(members_of(_as_told(found, request)))
 
     async def revisions(self, request: Request) -> Response:
         """A function's revisions."""
@@ -129,6 +140,13 @@ def name_of(request: Request) -> str:
         InvalidName: When it cannot be one.
     """
     return check_name(request.path_params["name"])
+
+
+def _as_told(found: FunctionStatus, request: Request) -> FunctionStatus:
+    """A function's status without the author's traceback, where a key alone was shown for it."""
+    if found.failure is None or may_see_tracebacks(request.scope):
+        return found
+    return replace(found, failure=replace(found.failure, traceback=""))
 
 
 async def _last(steps: AsyncGenerator[Progress, None]) -> Progress:

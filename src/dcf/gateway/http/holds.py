@@ -11,11 +11,13 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from dcf.dataplane.checks import Asked, Verdict
-from dcf.errors import DcfError, NotReady, Overloaded, ReplicaLost
+from dcf.errors import BadRequest, DcfError, NotReady, Overloaded, ReplicaLost
 from dcf.gateway.holding import Holding, Refused
+from dcf.gateway.http.paths import check_path
 from dcf.gateway.http.replies import as_problem
 from dcf.model.names import NAME_PATTERN
 from dcf.protocol import call_table, http
+from dcf.protocol.problem import without_traceback
 
 logger = logging.getLogger("dcf.gateway")
 
@@ -46,14 +48,17 @@ class Holds:
         """Answers once the call may go on, or will never."""
         given = asked.headers.get(http.DEADLINE_MS, "")
         deadline = int(given) / 1000 if _USABLE_MS.fullmatch(given) else None
-        rest = asked.path.removeprefix(http.FUNCTION_PREFIX)
-        name = unquote(re.split("[/?]", rest, maxsplit=1)[0])
+        path = asked.path.partition("?")[0]
+        name = unquote(path.removeprefix(http.FUNCTION_PREFIX).partition("/")[0])
         limit = None if deadline is None else min(deadline, LONGEST)
         try:
+            check_path(path)
             await self._check_not_begun(asked, name)
             await self._holding.hold(name, asked.since, limit)
         except Refused as refused:
             return self._refuse(asked, refused.error, str(refused.retry_after))
+        except BadRequest as error:
+            return self._refuse(asked, error, None)
         except Exception:
             request_id = asked.headers.get(http.REQUEST_ID, "")
             logger.exception("request %s: a defect of the gateway", request_id)
@@ -82,6 +87,8 @@ class Holds:
             raise Refused(error)
 
     def _refuse(self, asked: Asked, error: DcfError, retry_after: str | None) -> Verdict:
+        if not http.may_see_tracebacks(asked.headers.get(http.REMOTE)):
+            error = without_traceback(error)
         response = as_problem(error, asked.headers.get(http.REQUEST_ID, ""))
         reply = {
             "content-type": http.PROBLEM,

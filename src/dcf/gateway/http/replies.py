@@ -45,6 +45,12 @@ def as_problem(error: DcfError, request_id: str, headers: dict[str, str] | None 
     return Response(body, status_of(type(error)).http, told, media_type=http.PROBLEM)
 
 
+def may_see_tracebacks(scope: Scope) -> bool:
+    """Whether whoever sent a request is shown tracebacks."""
+    remote = dict(scope["headers"]).get(http.REMOTE.encode())
+    return http.may_see_tracebacks(None if remote is None else remote.decode("latin-1"))
+
+
 def wants_lines(request: Request) -> bool:
     """Whether a client asks for one JSON object a line."""
     return JSON_LINES in request.headers.get("accept", "")

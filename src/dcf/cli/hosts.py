@@ -1,0 +1,52 @@
+"""The option that allows further names as the ``Host`` of requests."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from collections.abc import Sequence
+
+import click
+
+from dcf.protocol.hosts import OPTION, VARIABLE, split_names
+
+
+def _read(_context: click.Context, _parameter: click.Parameter, given: Sequence[str]) -> list[str]:
+    """Return the names of the option and of the variable."""
+    names: list[str] = []
+    for source, texts in ((OPTION, given), (VARIABLE, (os.environ.get(VARIABLE, ""),))):
+        for text in texts:
+            try:
+                names += split_names(text)
+            except ValueError as error:
+                message = (
+                    f"{source}: expected a host name without a port, *.NAME or *, got '{error}'"
+                )
+                raise click.UsageError(message) from None
+    return list(dict.fromkeys(names))
+
+
+allow_host = click.option(
+    OPTION,
+    multiple=True,
+    metavar="NAME",
+    callback=_read,
+    help=f"Allow requests for this host name, besides localhost and IP addresses; * allows all."
+    f" Repeatable. {VARIABLE} has more, with commas between them.",
+)
+
+
+def own_names(*more: str) -> list[str]:
+    """Return the machine's own name, with and without its domain.
+
+    Args:
+        *more: Further names, such as the one to listen on. What cannot be a name is left out: no
+            client could ask for it.
+    """
+    name = socket.gethostname()
+    found: list[str] = []
+    for one in (name, name.partition(".")[0], *more):
+        with contextlib.suppress(ValueError):
+            found += split_names(one)
+    return list(dict.fromkeys(found))

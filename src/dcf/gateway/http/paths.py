@@ -1,0 +1,59 @@
+"""Paths that have one form only.
+
+A proxy in front of the gateway may have rules about paths. One that compares the path as it came
+would let ``/%73ystem/functions`` or ``//system/functions`` pass a rule about ``/system/``. So a
+path is refused that another program could take for a different one.
+"""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import unquote
+
+from dcf.errors import BadRequest
+from dcf.protocol import http
+
+_PLAIN = re.compile(r"[-A-Za-z0-9._~/!$&'()*+,=:@]*")
+"""What a path may have as it is (RFC 3986, 3.3), but for a semicolon: some servers cut there."""
+
+_ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})")
+_UNRESERVED = re.compile(r"[-A-Za-z0-9._~]")
+_STRUCTURE = frozenset("/\\;%?#")
+_CONTROLS = 0x20
+_DELETE = 0x7F
+
+_SHOWN = 200
+
+
+def check_path(raw: str) -> None:
+    """Return if a request's path has its one form. Behind a function's name it may have any.
+
+    Args:
+        raw: The path as it came, without the query.
+
+    Raises:
+        BadRequest: If not, with what is wrong.
+    """
+    own = raw
+    if raw.startswith(http.FUNCTION_PREFIX):
+        name = raw.removeprefix(http.FUNCTION_PREFIX).partition("/")[0]
+        own = http.FUNCTION_PREFIX + (name or raw.removeprefix(http.FUNCTION_PREFIX))
+    reason = _why_ambiguous(own)
+    if reason:
+        raise BadRequest(f"expected a path in its plain form, got {raw[:_SHOWN]}: {reason}")
+
+
+def _why_ambiguous(path: str) -> str:
+    if not _PLAIN.fullmatch(_ESCAPE.sub("", path)):
+        return "it has a character that must be percent-encoded, or a ';'"
+    if "//" in path:
+        return "a segment is empty"
+    for found in _ESCAPE.finditer(path):
+        one = unquote(found.group(), "latin-1")
+        if _UNRESERVED.fullmatch(one):
+            return f"{found.group()} must be written {one}"
+        if one in _STRUCTURE or ord(one) < _CONTROLS or ord(one) == _DELETE:
+            return f"{found.group()} is not allowed"
+    if any(segment in {".", ".."} for segment in path.split("/")):
+        return "'.' and '..' must be resolved"
+    return ""

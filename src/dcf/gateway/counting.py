@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from dcf.control.catalog import Catalog
+from dcf.control.isolation import Isolation
 from dcf.dataplane import statistics
 from dcf.errors import EnvoyFailed, StorageError
 from dcf.model.traffic import Traffic
@@ -41,12 +42,15 @@ class Counting:
         self._kept: dict[str, int] | None = None
         self._looked = 0.0
         self._turn = asyncio.Lock()
+        self._isolation = Isolation("counting the calls")
 
     async def run(self) -> None:
         """Counts until it is cancelled."""
         while True:
             await asyncio.sleep(PERIOD)
-            await self.look()
+            # One number that does not fit must not end the counting, nor flood the log.
+            with self._isolation.of("all functions"):
+                await self.look()
 
     async def look(self) -> Mapping[str, Traffic]:
         """What Envoy has counted by now, by function; what is new of it the catalog has then.
@@ -81,5 +85,15 @@ class Counting:
         }
         more = {name: count for name, count in more.items() if count}
         if more:
-            await asyncio.to_thread(self._catalog.count_invocations, more)
+            await asyncio.to_thread(self._count, more)
         self._kept = calls
+
+    def _count(self, more: Mapping[str, int]) -> None:
+        try:
+            self._catalog.count_invocations(more)
+        except StorageError:
+            raise
+        except Exception:  # noqa: BLE001  one of them is at fault: each by itself, then
+            for name, count in more.items():
+                with self._isolation.of(name):
+                    self._catalog.count_invocations({name: count})

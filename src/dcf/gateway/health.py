@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 
+from dcf.control.isolation import Isolation
 from dcf.control.view import ReplicaKey
 from dcf.gateway.fleet import Fleet, Seen
 from dcf.gateway.replicas import Replicas
@@ -60,6 +61,7 @@ class Health:
         self._longest_call = longest_call
         self._wake = wake
         self._missed: dict[ReplicaId, int] = {}
+        self._isolation = Isolation("checking the replicas")
 
     async def run(self) -> None:
         """Asks until it is cancelled."""
@@ -73,7 +75,8 @@ class Health:
         answers = await asyncio.gather(*(answers_at(one.endpoint, self._interval) for one in ready))
         self._missed = {one.id: self._missed.get(one.id, 0) for one in ready}
         for one, has_answered in zip(ready, answers, strict=True):
-            self._take(one, has_answered=has_answered)
+            with self._isolation.of(one.key.function):
+                self._take(one, has_answered=has_answered)
 
     def _take(self, one: Seen, *, has_answered: bool) -> None:
         if one.state is not ReplicaState.READY:
@@ -112,5 +115,5 @@ async def answers_at(endpoint: str, patience: float) -> bool:
                 return bool(await reader.readline())
             finally:
                 writer.transport.abort()
-    except (OSError, ValueError):  # a line without end included
+    except (OSError, ValueError, OverflowError):  # a line without end, a port that is none
         return False

@@ -9,6 +9,7 @@ import secrets
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from dcf.control.backoff import RULES
 from dcf.control.view import ReplicaKey
 from dcf.engines.base import Engine
 from dcf.errors import DcfError, StartTimeout, SupervisorError
@@ -26,8 +27,8 @@ RETRY = 0.1
 """Seconds before a start is tried again that the supervisor did not take."""
 
 OVERDUE = 15.0
-"""Seconds beyond a replica's own limit for its start. A constructor that never lets the interpreter
-go keeps the watcher from noticing that limit itself."""
+"""Seconds beyond a replica's own limit for its start or its drain, and for the end of one that has
+failed. A handler that never lets the interpreter go keeps the watcher from noticing a limit."""
 
 
 class Replicas:
@@ -57,6 +58,12 @@ class Replicas:
         self._engine = engine
         self._stager = stager
         self._start_timeout = start_timeout
+        self._limits = {
+            ReplicaState.STARTING: start_timeout + OVERDUE,
+            ReplicaState.DRAINING: RULES.grace + OVERDUE,
+            ReplicaState.FAILED: OVERDUE,
+        }
+        self._ended_at: dict[ReplicaId, float] = {}
         self._clock = clock
         self._wake = wake
         self._staging = asyncio.Semaphore(STAGED_AT_A_TIME)
@@ -94,18 +101,29 @@ class Replicas:
         self._errand(self._clear(one.id))
 
     def end_overdue(self, now: float) -> float | None:
-        """Ends replicas that do not come to an end of their start; returns when to look again."""
-        limit = self._start_timeout + OVERDUE
+        """Ends replicas that stay where none may stay; returns when to look again.
+
+        That is a start or a drain without an end, and a process that says that it failed and lives
+        on: what a replica says of itself is the author's to say.
+        """
         waits = []
+        self._ended_at = {id_: at for id_, at in self._ended_at.items() if self._fleet.get(id_)}
         for one in self._fleet.all():
-            if one.state is not ReplicaState.STARTING or not one.told:
+            limit = self._limits.get(one.state)
+            if limit is None or not one.told:
                 continue
-            if now - one.since < limit:
-                waits.append(one.since + limit)
+            since = max(one.since, self._ended_at.get(one.id, 0.0))
+            if now - since < limit:
+                waits.append(since + limit)
                 continue
-            sentence = f"the handler was not ready within {self._start_timeout:g} s"
+            self._ended_at[one.id] = now
+            waits.append(now + limit)
+            sentence = f"it was {one.state} for {limit:g} s and is ended"
+            if one.state is ReplicaState.STARTING:
+                sentence = f"the handler was not ready within {self._start_timeout:g} s"
+                exit_ = ReplicaExit(None, now, sentence, StartTimeout.__name__)
+                self._fleet.failed(one.id, exit_)
             logger.error("%s: %s", one.id, sentence)
-            self._fleet.failed(one.id, ReplicaExit(None, now, sentence, StartTimeout.__name__))
             self._errand(self._stop(one.id, 0))
         return min(waits, default=None)
 

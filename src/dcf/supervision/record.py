@@ -7,16 +7,20 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import time
 import uuid
 from pathlib import Path
 
+from dcf.protocol.json_text import read_json
 from dcf.supervision.identity import Identity, kill_group, kill_marked
 
 logger = logging.getLogger("dcf.supervision")
 
 MARK = "DCF_SUPERVISOR"
 """Variable that every process of a supervisor inherits: whose it is."""
+
+_MARK = re.compile(r"[0-9A-Za-z]{1,64}")
 
 PATIENCE = 10.0
 """Seconds that killed processes may take to be gone. A process that waits for a disk cannot end
@@ -40,17 +44,12 @@ class Record:
         self._living: dict[str, Identity] = {}
         self.mark = uuid.uuid4().hex
         try:
-            members = json.loads(path.read_bytes())
-            self.mark = str(members["mark"])
-            self._living = {
-                name: Identity(int(pid), str(started), str(boot))
-                for name, (pid, started, boot) in members["processes"].items()
-            }
+            self.mark, self._living = _read(path)
         except FileNotFoundError:
             pass
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
             # Torn by a power cut, after which nothing of it lives.
-            logger.warning("%s cannot be read and is begun anew", path)
+            logger.warning("%s cannot be read and is begun anew: %s", path, error)
 
     def end_leftovers(self) -> None:
         """Ends all that a killed supervisor left running, and waits until it is gone."""
@@ -94,3 +93,16 @@ class Record:
             new.replace(self._path)
         except OSError as error:
             logger.warning("%s cannot be written: %s", self._path, error.strerror)
+
+
+def _read(path: Path) -> tuple[str, dict[str, Identity]]:
+    members = read_json(path.read_bytes())
+    mark = members["mark"]
+    if not (isinstance(mark, str) and _MARK.fullmatch(mark)):
+        # Processes are found, and killed, by it.
+        raise ValueError("expected letters and digits as its mark")
+    living = {
+        name: Identity(int(pid), str(started), str(boot))
+        for name, (pid, started, boot) in members["processes"].items()
+    }
+    return mark, living

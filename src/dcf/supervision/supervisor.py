@@ -58,10 +58,7 @@ class Supervisor:
             await known.gone.wait()
         if self._closing:
             raise SupervisorError("the supervisor is shutting down")
-        try:
-            log = ProcessLog(self._logs / spec.name, spec.log)
-        except OSError as error:
-            raise ProcessNotStarted(f"{spec.name} has no log: {error}") from error
+        log = ProcessLog(self._logs / spec.name, spec.log)
         process = Process(spec, log, {MARK: self._record.mark}, self._tell)
         try:
             process.start()
@@ -107,7 +104,10 @@ class Supervisor:
     def reap(self) -> None:
         """Notices every process that has ended; to be called at SIGCHLD."""
         for process in list(self._processes.values()):
-            process.reap()
+            try:
+                process.reap()
+            except Exception:
+                logger.exception("%s: a defect; the other processes go on", process.spec.name)
 
     async def shutdown(self, grace: float) -> None:
         """Ends every process, a stage at a time, the lowest first; none is started any more.

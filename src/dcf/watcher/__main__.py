@@ -57,6 +57,7 @@ def main() -> int:
     sys.meta_path.append(OldNames())
     sys.setswitchinterval(SWITCH_INTERVAL)
     life = Life(channel)
+    life.begin()
     try:
         confine(settings)
     except ConfinementFailed as error:

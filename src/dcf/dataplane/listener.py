@@ -10,11 +10,14 @@ from dcf.dataplane import grpc
 from dcf.dataplane.cors import allowed_origins, cors_filter, cors_policies, foreign_page
 from dcf.dataplane.keys import key_filter
 from dcf.dataplane.replies import local_replies, timing
-from dcf.protocol import http
+from dcf.protocol import gateway, http
 from dcf.settings import DataplaneSettings
 
 CONTROL = "Control-plane"
 """The control plane's cluster. No function has a capital in its name, so none is called so."""
+CALLS = "Control-plane-calls"
+"""The control plane's cluster once more, for calls that no function takes. Its answers are short,
+and have a limit of time for when it stands still."""
 COLD = "Cold"
 """The cluster of the listener that holds calls (:mod:`dcf.dataplane.cold`)."""
 CLIENT = "x-dcf-client"
@@ -22,6 +25,9 @@ CLIENT = "x-dcf-client"
 which calls went there."""
 NO_REVISION = "-"
 """In the log's place of a revision, of what is no replica."""
+
+ALIVE = "/-/alive"
+"""On the private listener, answered by Envoy itself: whether it still does its work."""
 
 ATTEMPTS = 100
 """Times that a call is sent anew which no replica has seen, all within some 2.5 s: until the
@@ -42,7 +48,7 @@ local match = string.match
 function envoy_on_route(handle)
   local name = match(handle:headers():get(":path"), "^[a-z][^/?]*", {len(http.FUNCTION_PREFIX) + 1})
   if not name then
-    return "{CONTROL}"
+    return "{CALLS}"
   end
   return handle:getCluster(name) and name or "{missing}"
 end
@@ -149,7 +155,7 @@ def _http(settings: DataplaneSettings, *, public: bool) -> dict[str, Any]:
         **request_ids(),
         "server_header_transformation": "PASS_THROUGH",
         "local_reply_config": {
-            "mappers": [*(grpc.mappers() if public else ()), *local_replies()["mappers"]]
+            "mappers": [*(grpc.mappers() if public else _alive()), *local_replies()["mappers"]]
         },
     }
     if settings.access_log:
@@ -197,7 +203,7 @@ def calls_route(source: str) -> dict[str, Any]:
         "typed_config": {
             "@type": f"{_TYPE}extensions.router.cluster_specifiers.lua.v3.LuaConfig",
             "source_code": {"inline_string": source},
-            "default_cluster": CONTROL,
+            "default_cluster": CALLS,
         },
     }
     function = {
@@ -244,7 +250,9 @@ def _routes(settings: DataplaneSettings, *, public: bool) -> dict[str, Any]:
     calls = [calls_route(PICK)]
     if public and "*" not in allowed_origins(settings.cors):
         calls.insert(0, _pages_route(settings))
-    rest = {"match": {"prefix": "/"}, "route": {"cluster": CONTROL, **unhurried(settings)}}
+    rest = _management(settings)
+    if not public:
+        rest.insert(0, {"match": {"path": ALIVE}, "direct_response": {"status": 200}})
     return {
         "name": "all",
         "response_headers_to_add": [timing(UPSTREAM_TIME, "APPEND_IF_EXISTS_OR_ADD")],
@@ -253,11 +261,48 @@ def _routes(settings: DataplaneSettings, *, public: bool) -> dict[str, Any]:
                 "name": "all",
                 "domains": ["*"],
                 "request_headers_to_remove": ["x-envoy-external-address", http.HELD_MS, CLIENT],
-                "routes": [*calls, *(grpc.routes(unhurried(settings)) if public else ()), rest],
+                "routes": [*calls, *(_grpc(settings) if public else ()), *rest],
                 **cors_policies(settings.cors),
             }
         ],
     }
+
+
+def _grpc(settings: DataplaneSettings) -> list[dict[str, Any]]:
+    return grpc.routes(unhurried(settings), timed(settings))
+
+
+def timed(settings: DataplaneSettings) -> dict[str, str]:
+    """Bounds of what the control plane answers soon; see ``DataplaneSettings.management``."""
+    limit = f"{settings.management:g}s"
+    return {"timeout": limit, "idle_timeout": limit}
+
+
+def _alive() -> list[dict[str, Any]]:
+    """Leaves the answer at :data:`ALIVE` as it is."""
+    path = {"name": ":path", "string_match": {"exact": ALIVE}}
+    return [{"filter": {"header_filter": {"header": path}}}]
+
+
+def _management(settings: DataplaneSettings) -> list[dict[str, Any]]:
+    """The routes of all that is no call: quick, but for deploys, uploads and logs.
+
+    These take the time they take, and are ended with a control plane that stands still. The lines
+    of a deploy never pause for as long as a quick answer may take.
+    """
+    lines = {"name": "accept", "string_match": {"contains": gateway.JSON_LINES}}
+    get = {"name": ":method", "string_match": {"exact": "GET"}, "invert_match": True}
+    steps = {**timed(settings), "timeout": UNLIMITED}
+    slow = unhurried(settings)
+    found: list[tuple[dict[str, Any], dict[str, str]]] = [
+        ({"path": gateway.FUNCTIONS, "headers": [get, lines]}, steps),
+        ({"path": gateway.FUNCTIONS, "headers": [get]}, slow),
+        ({"path": gateway.UPLOADS}, slow),
+        ({"prefix": gateway.BLOBS}, slow),
+        ({"prefix": gateway.LOG}, slow),
+        ({"prefix": "/"}, timed(settings)),
+    ]
+    return [{"match": match, "route": {"cluster": CONTROL, **bounds}} for match, bounds in found]
 
 
 def request_ids() -> dict[str, Any]:

@@ -89,20 +89,21 @@ def local_replies() -> dict[str, Any]:
         {"header_filter": {"header": {"name": "upgrade", "present_match": True}}},
         {"header_filter": {"header": {"name": "origin", "present_match": True}}},
     ]
-    foreign = _mapper({"and_filter": {"filters": nowhere}}, *_FOREIGN_PAGE)
-    foreign["status_code"] = status_of(errors.AccessDenied).http
-    mappers = [foreign]
+    mappers = [mapper({"and_filter": {"filters": nowhere}}, *_FOREIGN_PAGE)]
     for flag, row in _BY_FLAG.items():
-        mapper = _mapper({"response_flag_filter": {"flags": [flag]}}, *row)
-        mapper["status_code"] = status_of(row[0]).http
-        mappers.append(mapper)
-    refused = _mapper(_status("EQ", HTTPStatus.OK), *_NO_UPGRADE)
-    refused["status_code"] = status_of(errors.BadRequest).http
-    mappers.append(refused)
-    mappers += [_mapper(_status("EQ", status), *row) for status, row in _BY_STATUS.items()]
+        mappers.append(mapper({"response_flag_filter": {"flags": [flag]}}, *row))
+    mappers.append(mapper(status_is(HTTPStatus.OK), *_NO_UPGRADE))
+    mappers += [_mapper(status_is(status), *row) for status, row in _BY_STATUS.items()]
     title, detail = "The call could not be passed on", "%RESPONSE_CODE_DETAILS%"
     mappers.append(_mapper(_status("GE", 0), errors.CallError, title, detail))
     return {"mappers": mappers}
+
+
+def mapper(
+    condition: dict[str, Any], error: type[errors.DcfError], title: str, detail: str
+) -> dict[str, Any]:
+    """What becomes of Envoy's own replies that meet a condition: an error's status and document."""
+    return {**_mapper(condition, error, title, detail), "status_code": status_of(error).http}
 
 
 def timing(milliseconds: str, action: str) -> dict[str, Any]:
@@ -113,6 +114,11 @@ def timing(milliseconds: str, action: str) -> dict[str, Any]:
         action: What becomes of a header that is there; a ``HeaderAppendAction``.
     """
     return _header(http.SERVER_TIMING, f"gateway;dur={milliseconds}", action)
+
+
+def status_is(number: int) -> dict[str, Any]:
+    """The condition that a reply has this status."""
+    return _status("EQ", number)
 
 
 def _status(operator: str, number: int) -> dict[str, Any]:

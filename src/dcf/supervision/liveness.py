@@ -50,6 +50,11 @@ class Probe:
     rule: LivenessRule = field(default_factory=LivenessRule)
 
 
+def alive_socket(socket: Path) -> Path:
+    """Where a process that serves on ``socket`` is asked whether it works."""
+    return socket.with_suffix(".alive")
+
+
 async def answered(probe: Probe) -> None:
     """Ask once. Any byte is an answer, and so is an orderly end: both need the process's loop.
 

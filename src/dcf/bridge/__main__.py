@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import faulthandler
 import logging
 import os
 import signal
@@ -44,6 +45,7 @@ def main() -> int:
     try:
         settings = BridgeSettings.from_mapping(os.environ)
         log.configure(settings.log_level)
+        faulthandler.enable()
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(Bridge(settings).run(_listening(Path(settings.listen))))
     except DcfError as error:

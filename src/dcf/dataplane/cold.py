@@ -235,7 +235,9 @@ def _replies() -> dict[str, Any]:
         "filter": {"response_flag_filter": {"flags": ["UAEX"]}}
     }  # the service has said it all
     told = {"header_filter": {"header": {"name": TIMEOUT, "present_match": True}}}
-    late = mapper({"and_filter": {"filters": [told, status_is(408)]}}, *_LATE)
+    # The one while a body still comes, the other behind it.
+    in_time = {"or_filter": {"filters": [status_is(408), status_is(504)]}}
+    late = mapper({"and_filter": {"filters": [told, in_time]}}, *_LATE)
     # No function's cluster has such a limit; that of the control plane does.
     silent = mapper({"response_flag_filter": {"flags": ["UMSDR"]}}, *_STANDS_STILL)
     return {"mappers": [refused, late, silent, *local_replies()["mappers"]]}

@@ -24,6 +24,9 @@ from dcf.supervision.policy import Run, delay_after, remembered
 from dcf.supervision.reports import Reports
 from dcf.supervision.states import ProcessState, follows
 
+LAST_WORDS = 0.5
+"""Seconds for a run that stands still to write down where it does."""
+
 CANNOT_START = 127
 """Exit code of a run that could not begin, as in shells."""
 
@@ -239,12 +242,18 @@ class Process:
         self._happened(EventKind.REPORTED, report=text)
 
     async def _end_if_silent(self, popen: subprocess.Popen[bytes]) -> None:
-        """Kills a run that exists and does nothing; how it ended then says why."""
+        """Kills a run that exists and does nothing; how it ended then says why.
+
+        SIGABRT comes first: it has Python and Envoy write to the log where they stand.
+        """
         probe = self.spec.probe
         assert probe is not None  # noqa: S101  asked by the caller
         reason = await until_silent(lambda: answered(probe), probe.rule)
         if self._popen is popen and self.state is ProcessState.RUNNING:
             self._silence = reason
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(popen.pid, signal.SIGABRT)
+            await asyncio.sleep(LAST_WORDS)
             self.kill()
 
     def _happened(

@@ -7,6 +7,7 @@ content was hashed again.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import tempfile
@@ -70,8 +71,13 @@ class Blobs:
             descriptor, name = tempfile.mkstemp(dir=self._scratch)
         temporary = Path(name)
         try:
-            with os.fdopen(descriptor, "wb") as file:
+            file = os.fdopen(descriptor, "wb")
+            try:
                 digest, size = self._copy(chunks, file)
+            finally:
+                # All is flushed, or closing would fail as the flush has, and hide what it said.
+                with contextlib.suppress(OSError):
+                    file.close()
             if not self.has(digest, size):
                 self.adopt(temporary, digest)
         finally:

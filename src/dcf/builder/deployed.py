@@ -16,6 +16,7 @@ from dcf.builder.disk import writing
 from dcf.builder.store import GUARD_OF_STORE, Store, digits
 from dcf.errors import StorageError
 from dcf.model.artifact import Artifact
+from dcf.protocol.json_text import read_json
 
 SETTLING = 60.0
 """Seconds between the end of a build and the note elsewhere that its artifact is in use, at most;
@@ -106,7 +107,10 @@ def _age(path: Path) -> float:
 
 def _read(path: Path) -> Entry | None:
     try:
-        members = json.loads(path.read_bytes())
-        return Entry(Artifact(members["bundle"], members["lock"]), members["environment"])
+        members = read_json(path.read_bytes())
+        texts = [members[name] for name in ("bundle", "lock", "environment")]
+        if not all(isinstance(text, str) for text in texts):
+            return None
+        return Entry(Artifact(texts[0], texts[1]), texts[2])
     except (OSError, ValueError, TypeError, KeyError):
         return None

@@ -9,6 +9,7 @@ from typing import Self
 
 from dcf.builder.store import Store, digits
 from dcf.model.artifact import digest_of
+from dcf.protocol.json_text import read_json
 
 
 @dataclass(slots=True)
@@ -44,7 +45,7 @@ class FolderRecord:
     def read(cls, path: Path) -> Self | None:
         """Reads a record; None when it is none."""
         try:
-            return cls(**json.loads(path.read_bytes()))
+            return cls(**read_json(path.read_bytes()))
         except (OSError, ValueError, TypeError):
             return None
 

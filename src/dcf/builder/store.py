@@ -34,6 +34,7 @@ from dcf.builder.disk import writing
 from dcf.builder.guard import locked
 from dcf.errors import StorageError
 from dcf.model.artifact import Bundle, digest_of, is_digest
+from dcf.protocol.json_text import read_json
 
 GUARD_OF_STORE = "store"
 """Builds share it; pruning has it alone, so that it never removes what a build just found."""
@@ -54,6 +55,10 @@ class Marker:
     created: float
     interpreter: str
     lock: str
+
+
+_MARKER = {"size": int, "created": int | float, "interpreter": str, "lock": str}
+"""The members of a marker on disk."""
 
 
 class Store:
@@ -170,8 +175,11 @@ class Store:
     def marker(self, key: str) -> Marker | None:
         """What is known of an environment; None when it is not whole."""
         try:
-            return Marker(**json.loads(self.marker_path(key).read_bytes()))
-        except (OSError, ValueError, TypeError):
+            members = read_json(self.marker_path(key).read_bytes())
+            if not all(isinstance(members[name], kind) for name, kind in _MARKER.items()):
+                return None
+            return Marker(**members)
+        except (OSError, ValueError, TypeError, KeyError):
             return None
 
     def mark(self, key: str, marker: Marker) -> None:

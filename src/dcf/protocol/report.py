@@ -64,7 +64,8 @@ class Report:
             "traceback": self.traceback[-TEXT_LIMIT:],
         }
         kept = {name: value for name, value in members.items() if value}
-        return json.dumps(kept).encode() + b"\n"
+        # A half surrogate becomes the escape that JSON has for it.
+        return json.dumps(kept, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
 
     @classmethod
     def from_line(cls, line: str | bytes) -> Report:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import secrets
+import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -63,7 +64,7 @@ class Replicas:
             ReplicaState.DRAINING: RULES.grace + OVERDUE,
             ReplicaState.FAILED: OVERDUE,
         }
-        self._ended_at: dict[ReplicaId, float] = {}
+        self._watched: dict[ReplicaId, tuple[ReplicaState, float]] = {}
         self._clock = clock
         self._wake = wake
         self._staging = asyncio.Semaphore(STAGED_AT_A_TIME)
@@ -107,25 +108,30 @@ class Replicas:
         on: what a replica says of itself is the author's to say.
         """
         waits = []
-        self._ended_at = {id_: at for id_, at in self._ended_at.items() if self._fleet.get(id_)}
+        # Not by the clock on the wall, which jumps when the machine wakes up.
+        moment = time.monotonic()
+        watched = {}
         for one in self._fleet.all():
             limit = self._limits.get(one.state)
             if limit is None or not one.told:
                 continue
-            since = max(one.since, self._ended_at.get(one.id, 0.0))
-            if now - since < limit:
-                waits.append(since + limit)
-                continue
-            self._ended_at[one.id] = now
-            waits.append(now + limit)
-            sentence = f"it was {one.state} for {limit:g} s and is ended"
-            if one.state is ReplicaState.STARTING:
-                sentence = f"the handler was not ready within {self._start_timeout:g} s"
-                exit_ = ReplicaExit(None, now, sentence, StartTimeout.__name__)
-                self._fleet.failed(one.id, exit_)
-            logger.error("%s: %s", one.id, sentence)
-            self._errand(self._stop(one.id, 0))
+            state, since = self._watched.get(one.id, (None, 0.0))
+            lasted = moment - since if state is one.state else 0.0
+            is_overdue = lasted >= limit
+            watched[one.id] = one.state, moment if is_overdue else moment - lasted
+            waits.append(now + (limit if is_overdue else limit - lasted))
+            if is_overdue:
+                self._end_overdue(one, limit, now)
+        self._watched = watched
         return min(waits, default=None)
+
+    def _end_overdue(self, one: Seen, limit: float, now: float) -> None:
+        sentence = f"it was {one.state} for {limit:g} s and is ended"
+        if one.state is ReplicaState.STARTING:
+            sentence = f"the handler was not ready within {self._start_timeout:g} s"
+            self._fleet.failed(one.id, ReplicaExit(None, now, sentence, StartTimeout.__name__))
+        logger.error("%s: %s", one.id, sentence)
+        self._errand(self._stop(one.id, 0))
 
     async def close(self) -> None:
         """Leaves what is under way undone; the engine's replicas stay as they are."""

@@ -40,8 +40,7 @@ class Pipes:
             for _ in range(LAST_READS):
                 if not self._read(descriptor):
                     break
-            if (paused := self._paused.pop(descriptor, None)) is not None:
-                paused.cancel()
+            self._cancel_pause(descriptor)
             self._loop.remove_reader(descriptor)
             os.close(descriptor)
         self._feeds.clear()
@@ -55,12 +54,17 @@ class Pipes:
         if data:
             if pause := self._feeds[descriptor](data):
                 self._loop.remove_reader(descriptor)
+                self._cancel_pause(descriptor)
                 go_on = partial(self._go_on, descriptor)
                 self._paused[descriptor] = self._loop.call_later(pause, go_on)
             return not pause
         # The process closed it; the process's own end may be yet to come.
         self._loop.remove_reader(descriptor)
         return False
+
+    def _cancel_pause(self, descriptor: int) -> None:
+        if (paused := self._paused.pop(descriptor, None)) is not None:
+            paused.cancel()
 
     def _go_on(self, descriptor: int) -> None:
         del self._paused[descriptor]

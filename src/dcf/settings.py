@@ -318,6 +318,9 @@ class DataplaneSettings:
         idle_stream: Seconds without a byte either way after which a request is ended that waits
             for a replica, or is none of a function. A day: longer than any deadline, so that who
             answers, and keeps the deadlines, always comes first.
+        management: Seconds for the answer to a management request, other than a deploy, an upload
+            or a log. 60: listing a thousand functions takes a tenth of one; a client whose gateway
+            does not answer should know.
         open: Whether calls need no key: on loopback. Otherwise Envoy lets nothing but the health
             check through without one.
         cors: Origins that browsers may call from, with commas between them; ``*`` is all, "" none.
@@ -344,6 +347,7 @@ class DataplaneSettings:
     headers_timeout: float = 10.0
     idle_connection: float = 300.0
     idle_stream: float = 86_400.0
+    management: float = 60.0
     open: bool = True
     cors: str = ""
     allowed_hosts: str = "*"

@@ -283,3 +283,116 @@ def test_nobody_decides(short_dir, monkeypatch):
         plane.serve_control()
         status, _, body = plane.call("/function/echo", b"x")
         assert (status, json.loads(body)) == (404, {"control": "/function/echo"})
+
+
+async def _for_ever(_asked: Asked) -> Verdict:
+    await asyncio.Event().wait()
+    raise AssertionError
+
+
+async def _mute(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(ConnectionError):
+        while await reader.read(1000):
+            pass
+    writer.close()
+
+
+@pytest.mark.parametrize("given", ["1000", "000001000"])
+@pytest.mark.parametrize("size", [0, 5, 300_000])
+def test_a_held_call_gets_its_deadline_also_when_the_control_plane_stands_still(plane, given, size):
+    plane.judge = _for_ever
+    began = time.monotonic()
+    problem = plane.problem("/function/echo", b"x" * size, X_Dcf_Deadline_Ms=given)
+    assert 1 <= time.monotonic() - began < 3
+    assert (problem["status"], problem["error"]) == (504, "DeadlineExceeded")
+
+
+def test_the_end_of_the_wait_stops_envoys_own_clock(plane, gate, launch):
+    """A reply may take longer than its caller said: that is between the caller and the replica."""
+    source = """
+        import time
+        class Handler:
+            def __call__(self, req):
+                for _ in range(4):
+                    yield "grpc-timeout" in req.headers and "told" or "."
+                    time.sleep(0.5)
+    """
+    with held(plane, gate, 1, "/function/slow", b"x", x_dcf_deadline_ms="1000") as [call]:
+        plane.set("slow", launch(source, function="slow").endpoint)
+        gate.open()
+    status, _, body = call.result()
+    assert (status, body) == (200, b"....")
+
+
+@pytest.mark.parametrize("given", ["0", "-1", "1e3", "", "x", "9" * 13, "1000m"])
+def test_what_is_no_deadline_sets_no_clock(plane, gate, given):
+    gate.verdict = REFUSED
+    with held(plane, gate, 1, "/function/echo", b"x", x_dcf_deadline_ms=given) as [call]:
+        if given == "0":
+            assert call.result()[0] == 504
+            return
+        time.sleep(0.7)
+    assert call.result()[0] == 503
+
+
+def test_a_call_about_which_nobody_decides_is_refused_in_bounded_time(short_dir, monkeypatch):
+    monkeypatch.setattr(cold, "RETRIES", 2)
+    with running(short_dir) as plane:
+        plane.do(plane.checks.stop())
+        plane.serve(plane.sockets.control, _mute)
+        began = time.monotonic()
+        problem = plane.problem("/function/echo", b"x")
+        assert time.monotonic() - began < 9
+        assert (problem["status"], problem["error"]) == (503, "NotReady")
+        assert problem["detail"] == "the gateway's control plane does not answer"
+
+
+def test_management_requests_have_a_limit_in_envoy(short_dir):
+    with running(short_dir, management=0.5) as plane:
+        plane.serve(plane.sockets.control, _mute)
+        for method, path in (
+            ("GET", "/healthz"),
+            ("GET", "/system/functions"),
+            ("PUT", "/system/scale-function"),
+            ("DELETE", "/system/function/f"),
+            ("GET", "/nothing"),
+        ):
+            status, _, body = plane.call(path, b"", method)
+            assert (status, json.loads(body)["error"]) == (504, "DeadlineExceeded"), path
+        status, _, body = plane.call("/system/functions", b"{}", "POST", accept="application/jsonl")
+        assert (status, json.loads(body)["error"]) == (504, "DeadlineExceeded")
+        status, _, body = plane.call("/function/", b"x")
+        assert status == 504
+
+
+def test_deploys_and_logs_take_their_time(short_dir):
+    async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        await asyncio.sleep(1.2)
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok")
+        writer.close()
+
+    async def pinging(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n")
+        for _ in range(8):
+            writer.write(b"{}\n")
+            await writer.drain()
+            await asyncio.sleep(0.2)
+        writer.close()
+
+    with running(short_dir, management=0.5) as plane:
+        plane.serve(plane.sockets.control, slow)
+        assert plane.call("/system/functions", method="POST")[::2] == (200, b"ok")
+        assert plane.call("/system/function-log/f", method="GET")[::2] == (200, b"ok")
+        assert plane.call("/system/uploads", method="POST")[::2] == (200, b"ok")
+    with running(short_dir, management=0.5) as plane:
+        plane.serve(plane.sockets.control, pinging)
+        status, _, body = plane.call("/system/functions", method="POST", accept="application/jsonl")
+        assert (status, body) == (200, b"{}\n" * 8)
+
+
+def test_envoy_says_itself_that_it_works_to_those_on_its_machine_alone(plane):
+    plane.serve_control()
+    assert plane.call_privately("/-/alive") == (200, b"")
+    assert plane.call("/-/alive", method="GET")[0] == 404

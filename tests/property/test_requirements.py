@@ -70,7 +70,7 @@ def test_a_logical_line_is_never_empty_and_has_its_place(text) -> None:
             assert last < number <= count
             last = number
     except LineInvalid as error:
-        assert 0 < error.line <= count  # noqa: PT017  the lines before it count as well
+        assert 0 < error.line <= count
 
 
 @given(LINES | st.text(max_size=40))

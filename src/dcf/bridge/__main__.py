@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import faulthandler
 import logging
 import os
 import signal
@@ -24,6 +25,7 @@ from dcf.bridge.connection import Connection
 from dcf.client import address
 from dcf.errors import AddressInUse, DcfError, NotReady
 from dcf.settings import BridgeSettings
+from dcf.supervision.liveness import alive_socket, answering
 from dcf.telemetry import log
 
 logger = logging.getLogger("dcf.bridge")
@@ -43,6 +45,7 @@ def main() -> int:
     try:
         settings = BridgeSettings.from_mapping(os.environ)
         log.configure(settings.log_level)
+        faulthandler.enable()
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(Bridge(settings).run(_listening(Path(settings.listen))))
     except DcfError as error:
@@ -76,7 +79,8 @@ class Bridge:
         )
         logger.info("passing streams on to %s", self._gateway.url)
         async with _hearing() as heard:
-            await heard.asked.wait()
+            async with answering(alive_socket(Path(self._settings.listen)), _works):
+                await heard.asked.wait()
             server.close()
             self._close_idle()
             ends = [asyncio.create_task(end) for end in (self._drained(), heard.orphaned.wait())]
@@ -112,6 +116,10 @@ class Bridge:
             async with asyncio.timeout(FLUSH):
                 for connection in list(self._connections):
                     await connection.lost.wait()
+
+
+async def _works() -> None:
+    """All work is this loop's."""
 
 
 def _listening(path: Path) -> socket.socket:

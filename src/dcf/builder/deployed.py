@@ -16,6 +16,7 @@ from dcf.builder.disk import writing
 from dcf.builder.store import GUARD_OF_STORE, Store, digits
 from dcf.errors import StorageError
 from dcf.model.artifact import Artifact, is_digest
+from dcf.protocol.json_text import read_json
 
 SETTLING = 60.0
 """Seconds between the end of a build and the note elsewhere that its artifact is in use, at most;
@@ -106,9 +107,9 @@ def _age(path: Path) -> float:
 
 def _read(path: Path) -> Entry | None:
     try:
-        members = json.loads(path.read_bytes())
+        members = read_json(path.read_bytes())
         artifact, environment = Artifact(members["bundle"], members["lock"]), members["environment"]
         is_sound = is_digest(artifact.bundle) and is_digest(artifact.lock)
         return Entry(artifact, environment) if is_sound and isinstance(environment, str) else None
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+    except (OSError, ValueError, TypeError, KeyError):
         return None

@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from dcf.builder.store import Store, digits
 from dcf.model.artifact import digest_of
+from dcf.protocol.json_text import read_json
 
 
 @dataclass(slots=True)
@@ -44,8 +45,8 @@ class FolderRecord:
     def read(cls, path: Path) -> Self | None:
         """Reads a record; None when it is none, or damaged."""
         try:
-            record = cls(**json.loads(path.read_bytes()))
-        except (OSError, ValueError, TypeError, RecursionError):
+            record = cls(**read_json(path.read_bytes()))
+        except (OSError, ValueError, TypeError):
             return None
         return record if record._is_sound() else None
 

@@ -35,6 +35,7 @@ from dcf.builder.disk import keep_private, private_folder, writing
 from dcf.builder.guard import locked
 from dcf.errors import StorageError
 from dcf.model.artifact import Bundle, digest_of, is_digest
+from dcf.protocol.json_text import read_json
 from dcf.settings import Locations
 
 GUARD_OF_STORE = "store"
@@ -59,6 +60,10 @@ class Marker:
     created: float
     interpreter: str
     lock: str
+
+
+_MARKER = {"size": int, "created": int | float, "interpreter": str, "lock": str}
+"""The members of a marker on disk."""
 
 
 class Store:
@@ -182,11 +187,12 @@ class Store:
     def marker(self, key: str) -> Marker | None:
         """What is known of an environment; None when it is not whole."""
         try:
-            marker = Marker(**json.loads(self.marker_path(key).read_bytes()))
-        except (OSError, ValueError, TypeError, RecursionError):
+            members = read_json(self.marker_path(key).read_bytes())
+            if not all(isinstance(members[name], kind) for name, kind in _MARKER.items()):
+                return None
+            return Marker(**members)
+        except (OSError, ValueError, TypeError, KeyError):
             return None
-        size: object = marker.size
-        return marker if isinstance(size, int) else None
 
     def mark(self, key: str, marker: Marker) -> None:
         """Declares an environment whole."""

@@ -27,6 +27,7 @@ from dcf.builder.store import GUARD_OF_STORE, Store, digits
 from dcf.errors import StorageError, UploadInvalid
 from dcf.model.artifact import Artifact, Bundle, BundleFile, is_digest
 from dcf.model.status import Wanting
+from dcf.protocol.json_text import read_json
 
 NOTE_LIFE = 3600.0
 """Seconds without a byte after which an announcement no longer keeps what has come for it."""
@@ -257,8 +258,8 @@ def part_path(store: Store, digest: str) -> Path:
 
 def _notes(store: Store) -> Iterator[tuple[Path, Artifact]]:
     for note in sorted(store.uploads.glob("*.json")):
-        with suppress(OSError, ValueError, TypeError, RecursionError):
-            artifact = Artifact(**json.loads(note.read_bytes()))
+        with suppress(OSError, ValueError, TypeError):
+            artifact = Artifact(**read_json(note.read_bytes()))
             if is_digest(artifact.bundle) and is_digest(artifact.lock):
                 yield note, artifact
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from dcf.builder.disk import writing
 from dcf.errors import GatewayRunning
+from dcf.protocol.json_text import read_json
 from dcf.settings import Locations
 from dcf.supervision.identity import Identity, identify
 
@@ -46,9 +47,12 @@ class Address:
 def find(places: Locations) -> Address | None:
     """The gateway that runs with these places; None when there is none."""
     try:
-        members = json.loads(_file(places).read_bytes())
+        members = read_json(_file(places).read_bytes())
         address = Address(**{**members, "process": Identity(**members["process"])})
     except (OSError, ValueError, TypeError, KeyError):
+        return None
+    kinds = (isinstance(address.host, str), isinstance(address.port, int))
+    if not all((*kinds, isinstance(address.tls, bool), isinstance(address.process.pid, int))):
         return None
     return address if identify(address.process.pid) == address.process else None
 

@@ -24,7 +24,10 @@ from dcf.gateway.processes import CONTROL, supervisor_command, supervisor_socket
 from dcf.supervision.__main__ import SupervisorExit
 from dcf.supervision.child import Exit
 from dcf.supervision.client import SupervisorClient
+from dcf.supervision.liveness import Probe, answered, until_silent
+from dcf.supervision.messages import List
 from dcf.supervision.policy import RestartPolicy, Run, delay_after, remembered
+from dcf.supervision.protocol import request_line
 
 START_TIMEOUT = 30.0
 """Seconds until the gateway answers; a cold disk reads Envoy's 100 MB first."""
@@ -163,15 +166,24 @@ class Host:
         async with self._started() as supervisor:
             ended = asyncio.create_task(supervisor.wait())
             serving = asyncio.create_task(self._serve())
+            watching = asyncio.create_task(self._end_if_silent())
             try:
                 await asyncio.wait({ended, serving}, return_when=asyncio.FIRST_COMPLETED)
                 if serving.done():
                     serving.result()
                 return Exit(await ended)
             finally:
-                serving.cancel()
-                ended.cancel()
-                await asyncio.gather(serving, ended, return_exceptions=True)
+                for task in (serving, ended, watching):
+                    task.cancel()
+                await asyncio.gather(serving, ended, watching, return_exceptions=True)
+
+    async def _end_if_silent(self) -> None:
+        """Kills a supervisor that exists and does nothing; another one follows it."""
+        probe = Probe(str(self._client.socket), request_line(List()).decode())
+        reason = await until_silent(lambda: answered(probe), probe.rule)
+        if self._asked_by is None:
+            self._tell(f"The supervisor is ended: {reason}")
+            self._end_supervisor(signal.SIGKILL)
 
     @contextlib.asynccontextmanager
     async def _started(self) -> AsyncIterator[asyncio.subprocess.Process]:

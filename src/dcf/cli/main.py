@@ -14,7 +14,7 @@ from dcf.cli.commands import root
 from dcf.cli.console import Console
 from dcf.cli.exits import ExitCode, exit_code
 from dcf.cli.lazy import ReaderGone
-from dcf.errors import NO_SPACE, DcfError
+from dcf.errors import NO_SPACE, DcfError, DiskFull
 
 
 class Terminated(BaseException):
@@ -61,11 +61,27 @@ def run(arguments: list[str] | None = None) -> int:
     except OSError as error:
         if error.errno not in NO_SPACE:
             raise
-        place = error.filename or "standard output"
-        Console().say(f"Error: {place} cannot be written: {error.strerror}")
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = ExitCode.STORAGE
+        code = _out_of_space(error)
     return int(code or ExitCode.OK)
+
+
+def _out_of_space(error: OSError) -> ExitCode:
+    if _stdout_is_full():
+        Console().say(f"Error: standard output cannot be written: {error.strerror}")
+    else:
+        place = f": {error.filename}" if error.filename else ""
+        Console().error(DiskFull(f"no space is left on the disk{place}"))
+    return ExitCode.STORAGE
+
+
+def _stdout_is_full() -> bool:
+    """Whether what was written to standard output waits for space; it is dropped then."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return True
+    return False
 
 
 def _terminate(_number: int, _frame: FrameType | None) -> None:

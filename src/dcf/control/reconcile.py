@@ -14,8 +14,8 @@ what it sees. For each function:
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from itertools import count, islice
 
 from dcf.control.backoff import RULES, Rules, crash, crashes_of_slot, due
@@ -47,13 +47,21 @@ class Turn:
         actions: To be carried out in this order.
         due: When the next turn is due though nothing was seen to change, in seconds since the
             epoch; None when nothing waits for the clock.
+        errors: Functions for which nothing could be decided, and why. They stay as they are.
     """
 
     actions: tuple[Action, ...]
     due: float | None
+    errors: Mapping[str, Exception] = field(default_factory=dict)
 
 
-def turn(wanted: Iterable[Wanted], view: View, now: float, rules: Rules = RULES) -> Turn:
+def turn(
+    wanted: Iterable[Wanted],
+    view: View,
+    now: float,
+    rules: Rules = RULES,
+    unknown: Collection[str] = (),
+) -> Turn:
     """Takes one turn.
 
     Args:
@@ -61,26 +69,35 @@ def turn(wanted: Iterable[Wanted], view: View, now: float, rules: Rules = RULES)
         view: What is seen.
         now: Seconds since the epoch.
         rules: The numbers to go by.
+        unknown: Functions that are deployed and of which it cannot be read what they are to be.
+            They stay as they are.
     """
     by_function: dict[str, list[Observed]] = {}
     for one in view.replicas:
         by_function.setdefault(one.key.function, []).append(one)
     deployed = {one.function: one for one in wanted}
     names = sorted(deployed.keys() | by_function.keys() | view.published.keys())
-    parts = []
+    parts: list[_Part] = []
+    failed: dict[str, Exception] = {}
     for name in names:
         own = deployed.get(name)
         if own is not None and name not in by_function and _rests(own, view):
             continue
+        if name in unknown:
+            continue
         part = _Part(by_function.get(name, []), view, now, rules)
-        if own is None:
-            part.delete(name)
+        try:
+            if own is None:
+                part.delete(name)
+            else:
+                part.keep(own)
+        except Exception as error:  # noqa: BLE001  one function's defect is not the others'
+            failed[name] = error
         else:
-            part.keep(own)
-        parts.append(part)
+            parts.append(part)
     waits = [when for part in parts for when in part.waits]
     actions = tuple(action for part in parts for action in part.actions)
-    return Turn(actions, min(waits, default=None))
+    return Turn(actions, min(waits, default=None), failed)
 
 
 def _rests(wanted: Wanted, view: View) -> bool:

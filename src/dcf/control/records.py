@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import groupby
 from operator import itemgetter
 from typing import Any, TypeVar
 
 from dcf.control.database import Database
+from dcf.control.isolation import Isolation
 from dcf.control.rows import (
     RECORDS,
     REVISIONS,
     as_record,
     as_revision,
+    as_wanted,
     required_record,
     required_revision,
 )
-from dcf.control.view import CanaryWanted, Wanted
+from dcf.control.view import Wanted
 from dcf.model.artifact import Artifact
 from dcf.model.revision import FunctionRecord, Revision
 
@@ -33,6 +35,7 @@ class Records:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._read: dict[str, tuple[tuple[int, int], list[Any]]] = {}
+        self._reading = Isolation("reading the record")
 
     def function(self, name: str) -> FunctionRecord:
         """One function.
@@ -44,9 +47,9 @@ class Records:
             return required_record(connection, name)
 
     def functions(self) -> list[FunctionRecord]:
-        """Every function, by name."""
+        """Every function whose record can be read, by name."""
         with self._database.reading() as connection:
-            return [as_record(row) for row in connection.execute(f"{RECORDS} ORDER BY f.name")]
+            return self._readable(connection.execute(f"{RECORDS} ORDER BY f.name"), as_record)
 
     def scalable(self) -> list[FunctionRecord]:
         """Every function whose number of replicas may change by itself, by name."""
@@ -54,9 +57,16 @@ class Records:
         return self._unless_read(query, as_record)
 
     def wanted(self) -> list[Wanted]:
-        """What every function is to be, for :func:`dcf.control.reconcile.turn`."""
+        """What every function is to be, for :func:`dcf.control.reconcile.turn`.
+
+        Without those whose record cannot be read: compare :meth:`names`.
+        """
         query = "SELECT name, current, replicas, canary, share FROM functions ORDER BY name"
-        return self._unless_read(query, _as_wanted)
+        return self._unless_read(query, as_wanted)
+
+    def names(self) -> frozenset[str]:
+        """Names of all functions, readable or not."""
+        return frozenset(self._unless_read("SELECT name FROM functions", itemgetter(0)))
 
     def _unless_read(self, query: str, make: Callable[[Any], T]) -> list[T]:
         """What a query finds, read anew only when somebody has written since the last time."""
@@ -64,9 +74,17 @@ class Records:
         before, found = self._read.get(query, (None, []))
         if version != before:
             with self._database.reading() as connection:
-                found = [make(row) for row in connection.execute(query)]
+                found = self._readable(connection.execute(query), make)
             self._read[query] = version, found
         return list(found)
+
+    def _readable(self, rows: Iterable[Any], make: Callable[[Any], T]) -> list[T]:
+        """What the rows hold; one that cannot be read is logged and left out."""
+        found = []
+        for row in rows:
+            with self._reading.of(row[0]):
+                found.append(make(row))
+        return found
 
     def revision(self, name: str, number: int) -> Revision:
         """One revision.
@@ -124,9 +142,3 @@ class Records:
             for rank, (_, serves, bundle, lock) in enumerate(of_one)
             if serves or rank < newest
         }
-
-
-def _as_wanted(row: tuple[Any, ...]) -> Wanted:
-    name, current, replicas, canary, share = row
-    tried = None if canary is None else CanaryWanted(canary, share)
-    return Wanted(name, current, replicas, canary=tried)

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from dcf.control.near import nearest
 from dcf.control.view import CanaryWanted, Wanted
-from dcf.errors import FunctionNotFound, RolloutInvalid
+from dcf.errors import CatalogUnusable, FunctionNotFound, RolloutInvalid, SpecInvalid
 from dcf.model.artifact import Artifact, canonical_json
 from dcf.model.function import FunctionSpec
 from dcf.model.revision import Canary, FunctionRecord, Revision, spec_of_revision
@@ -215,6 +217,21 @@ def wanted_of(record: FunctionRecord) -> Wanted:
     return Wanted(record.name, record.current.number, record.scaling.replicas, canary=canary)
 
 
+def as_wanted(row: Row) -> Wanted:
+    """A row of name, current revision, replicas, canary and share.
+
+    Raises:
+        CatalogUnusable: If it cannot be read. So do the functions below.
+    """
+    name, current, replicas, canary, share = row
+    with _readable(name):
+        numbers = (current, replicas, 0 if canary is None else canary)
+        if not all(isinstance(one, int) and one >= 0 for one in numbers):
+            raise ValueError(f"expected numbers of revisions and replicas, got {numbers!r:.80}")
+        tried = None if canary is None else CanaryWanted(canary, float(share))
+        return Wanted(name, current, replicas, canary=tried)
+
+
 def as_record(row: Row) -> FunctionRecord:
     """A row of :data:`RECORDS`."""
     (name, desc, maintainer, labels, annotations) = row[:5]
@@ -222,22 +239,33 @@ def as_record(row: Row) -> FunctionRecord:
     (invocations, created, updated) = row[12:15]
     (share, *canary) = row[20:26]
     automatic = None if low is None else (low, high)
-    return FunctionRecord(
-        name=name,
-        desc=desc,
-        maintainer=maintainer,
-        labels=json.loads(labels),
-        annotations=json.loads(annotations),
-        scaling=Scaling(minimum, maximum, replicas, target, idle, automatic),
-        current=as_revision((name, *row[15:20])),
-        invocations=invocations,
-        created=created,
-        updated=updated,
-        canary=None if canary[0] is None else Canary(as_revision((name, *canary)), share),
-    )
+    with _readable(name):
+        return FunctionRecord(
+            name=name,
+            desc=desc,
+            maintainer=maintainer,
+            labels=dict(json.loads(labels)),
+            annotations=dict(json.loads(annotations)),
+            scaling=Scaling(minimum, maximum, replicas, target, idle, automatic),
+            current=as_revision((name, *row[15:20])),
+            invocations=invocations,
+            created=created,
+            updated=updated,
+            canary=None if canary[0] is None else Canary(as_revision((name, *canary)), share),
+        )
 
 
 def as_revision(row: Row) -> Revision:
     """A row of :data:`REVISIONS`."""
     function, number, bundle, lock, spec, created = row
-    return Revision(function, number, Artifact(bundle, lock), spec_from_own_json(spec), created)
+    with _readable(function):
+        artifact = Artifact(bundle, lock)
+        return Revision(function, number, artifact, spec_from_own_json(spec), created)
+
+
+@contextmanager
+def _readable(function: str) -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, TypeError, AttributeError, RecursionError, SpecInvalid) as error:
+        raise CatalogUnusable(f"the record of {function} cannot be read: {error}") from error

@@ -15,12 +15,21 @@ from typing import Any
 from dcf.dataplane.cold import asking_listener, cold_clusters, cold_listener
 from dcf.dataplane.grpc import BRIDGE, GRPC, STREAMS
 from dcf.dataplane.keys import KEYS
-from dcf.dataplane.listener import CONTROL, NO_REVISION, private_listener, public_listener
+from dcf.dataplane.listener import (
+    CALLS,
+    CONTROL,
+    NO_REVISION,
+    private_listener,
+    public_listener,
+)
 from dcf.dataplane.overload import overload_manager
 from dcf.settings import DataplaneSettings
 
 DISCOVERY = "Discovery"
 """The discovery service's cluster."""
+
+TELLING = 5.0
+"""Seconds that the control plane may take to say why no function takes a call."""
 
 _TYPE = "type.googleapis.com/envoy."
 _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
@@ -103,6 +112,7 @@ def bootstrap(settings: DataplaneSettings, sockets: Sockets) -> dict[str, Any]:
     source = {"ads": {}, "resource_api_version": "V3"}
     clusters = [
         _cluster(CONTROL, sockets.control, {"http_protocol_options": {}}),
+        _calls(sockets.control),
         _cluster(DISCOVERY, sockets.discovery, {"http2_protocol_options": {}}),
         _cluster(GRPC, sockets.grpc, {"http2_protocol_options": {}}),
         _bridge(sockets.bridge),
@@ -162,6 +172,14 @@ def _cluster(name: str, path: Path, protocol: dict[str, Any]) -> dict[str, Any]:
             }
         },
     }
+
+
+def _calls(path: Path) -> dict[str, Any]:
+    """The control plane, for calls that no function takes; under its usual name for people."""
+    found = {**_cluster(CALLS, path, {"http_protocol_options": {}}), "alt_stat_name": CONTROL}
+    options = found["typed_extension_protocol_options"][_HTTP_OPTIONS]
+    options["common_http_protocol_options"] = {"max_stream_duration": f"{TELLING:g}s"}
+    return found
 
 
 def _bridge(path: Path) -> dict[str, Any]:

@@ -14,9 +14,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from dcf import errors
 from dcf.dataplane.listener import (
+    CALLS,
     COLD,
-    CONTROL,
     LINGER,
     NO_REVISION,
     access_log,
@@ -26,7 +27,7 @@ from dcf.dataplane.listener import (
     router,
     unhurried,
 )
-from dcf.dataplane.replies import local_replies
+from dcf.dataplane.replies import local_replies, mapper, status_is
 from dcf.protocol import http
 from dcf.settings import DataplaneSettings
 
@@ -56,6 +57,26 @@ than it takes to be started again after it was killed several times."""
 PAUSE = "0.5s"
 """The longest pause between two questions: a call whose control plane is back waits no longer."""
 
+TIMEOUT = "grpc-timeout"
+"""The header by which Envoy is told how long a single call may wait."""
+
+LONGEST_MS = 86_400_000
+"""Milliseconds: as long as a call is held at the most, whatever its caller says."""
+
+SPARE_MS = 500
+"""Milliseconds beyond a deadline for the control plane's own answer, which says more."""
+
+_STANDS_STILL = (
+    errors.NotReady,
+    "Nobody takes calls",
+    "the gateway's control plane does not answer",
+)
+_LATE = (
+    errors.DeadlineExceeded,
+    "No reply in time",
+    "there was no ready replica before the deadline, and no word from the control plane",
+)
+
 _TYPE = "type.googleapis.com/envoy."
 
 
@@ -72,14 +93,14 @@ def cold_listener(settings: DataplaneSettings, path: Path) -> dict[str, Any]:
                     "name": "cold",
                     "domains": ["*"],
                     "include_request_attempt_count": True,
-                    "request_headers_to_remove": [http.CLIENT],
+                    "request_headers_to_remove": [http.CLIENT, TIMEOUT],
                     # A name that is still no cluster is one of whose calls nobody could say
                     # anything; the control plane tells what it knows.
-                    "routes": [calls_route(pick(CONTROL))],
+                    "routes": [_route()],
                 }
             ],
         },
-        "http_filters": [_check(settings), router()],
+        "http_filters": [_deadline(), _check(settings), router()],
         "upgrade_configs": [{"upgrade_type": "websocket"}],
         "stream_idle_timeout": f"{settings.idle_stream:.0f}s",
         "delayed_close_timeout": LINGER,
@@ -102,6 +123,40 @@ def cold_listener(settings: DataplaneSettings, path: Path) -> dict[str, Any]:
         "tcp_backlog_size": BACKLOG,
         # Its clients are counted where they come in.
         "ignore_global_conn_limit": True,
+    }
+
+
+def _route() -> dict[str, Any]:
+    route = calls_route(pick(CALLS))
+    # Without a bound of Envoy's own: that of each call stands in its header.
+    route["route"]["max_stream_duration"] = {"grpc_timeout_header_max": "0s"}
+    return route
+
+
+def _deadline() -> dict[str, Any]:
+    """Has Envoy itself end the wait of a call whose caller waits no longer.
+
+    The control plane keeps that deadline; this is for when it stands still. Envoy has a clock for a
+    single call only where a header of gRPC's tells it. It runs until the service has decided, which
+    takes the header away.
+    """
+    source = f"""
+function envoy_on_request(handle)
+  local headers = handle:headers()
+  local given = headers:get("{http.DEADLINE_MS}")
+  if given and #given <= 12 and string.match(given, "^%d+$") then
+    local wait = math.min(tonumber(given), {LONGEST_MS}) + {SPARE_MS}
+    headers:replace("{TIMEOUT}", string.format("%.0fm", wait))
+    handle:clearRouteCache()
+  end
+end
+"""
+    return {
+        "name": "deadline",
+        "typed_config": {
+            "@type": f"{_TYPE}extensions.filters.http.lua.v3.Lua",
+            "default_source_code": {"inline_string": source},
+        },
     }
 
 
@@ -185,9 +240,15 @@ def _check(settings: DataplaneSettings) -> dict[str, Any]:
 
 
 def _replies() -> dict[str, Any]:
-    refused = {"filter": {"response_flag_filter": {"flags": ["UAEX"]}}}
     # The service has said it all.
-    return {"mappers": [refused, *local_replies(moves=True)["mappers"]]}
+    refused = {"filter": {"response_flag_filter": {"flags": ["UAEX"]}}}
+    told = {"header_filter": {"header": {"name": TIMEOUT, "present_match": True}}}
+    # The one while a body still comes, the other behind it.
+    in_time = {"or_filter": {"filters": [status_is(408), status_is(504)]}}
+    late = mapper({"and_filter": {"filters": [told, in_time]}}, *_LATE)
+    # No function's cluster has such a limit; that of the control plane does.
+    silent = mapper({"response_flag_filter": {"flags": ["UMSDR"]}}, *_STANDS_STILL)
+    return {"mappers": [refused, late, silent, *local_replies(moves=True)["mappers"]]}
 
 
 def _tell_client() -> dict[str, Any]:

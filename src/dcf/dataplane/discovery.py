@@ -49,6 +49,8 @@ class Discovery:
         Args:
             cold: Where Envoy holds calls that meet no replica; None for one that holds none.
         """
+        self.passed_over: set[str] = set()
+        """Functions that nobody waits for any more, because Envoy has refused them."""
         self._cold = None if cold is None else Destination(f"unix:{cold}")
         self._going: dict[str, asyncio.TimerHandle] = {}
         self._resources: dict[str, dict[str, Packed]] = {envoy.CLUSTER: {}, envoy.ASSIGNMENT: {}}
@@ -191,9 +193,19 @@ class Discovery:
                 stream.wake.set()
         return self._version
 
+    def unapplied(self) -> dict[str, str]:
+        """Functions of which Envoy has not taken the latest change, and why it refused it.
+
+        The reason is "" where it has not answered yet.
+        """
+        found: dict[str, str] = {}
+        for key in self._changed:
+            found[key[1]] = found.get(key[1]) or self._rejected.get(key, "")
+        return found
+
     def _applied(self, version: int) -> bool:
         for key, changed in self._changed.items():
-            if changed <= version:
+            if changed <= version and key[1] not in self.passed_over:
                 if key in self._rejected:
                     raise RoutesRejected(f"Envoy refuses {key[1]}: {self._rejected[key]}")
                 return False
@@ -229,7 +241,7 @@ class Discovery:
             stream.wake.set()
 
     def _refused(self, request: Any, change: Change) -> None:
-        reason = request.error_detail.message
+        reason = request.error_detail.message or "it gives no reason"
         names = [*change.resources, *change.removed]
         if change.size > 1:
             logger.warning("Envoy refuses a change of %d: %s", change.size, reason)

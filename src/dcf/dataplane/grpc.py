@@ -42,6 +42,8 @@ RETRY_BUFFER = 64 * 1024
 
 INVOKE = f"/{SERVICE}/Invoke"
 INVOKES = f"/{SERVICE}/Invokes"
+DEPLOYS = f"/{SERVICE}/(Deploy|Update)"
+"""Expression for the methods that take as long as a start does."""
 
 LARGEST = 16 * 1024**2
 """Bytes of Input, and of a reply. Envoy has such a message whole, several times while it is turned
@@ -83,11 +85,12 @@ def filters() -> list[dict[str, Any]]:
     ]
 
 
-def routes(bounds: dict[str, str]) -> list[dict[str, Any]]:
+def routes(bounds: dict[str, str], timed: dict[str, str]) -> list[dict[str, Any]]:
     """The routes of all that is gRPC.
 
     Args:
-        bounds: Of time, as a route has them.
+        bounds: Of time, as a route has them, of calls, streams and deploys.
+        timed: Those of all else, which the control plane answers soon.
     """
     is_grpc = match()
     # Where Invoke goes stands in its message: the bridge has its route looked up anew.
@@ -104,7 +107,16 @@ def routes(bounds: dict[str, str]) -> list[dict[str, Any]]:
             "request_body_buffer_limit": RETRY_BUFFER,
             "typed_per_filter_config": _on("reply"),
         },
-        {"match": {"prefix": "/", **is_grpc}, **to, "typed_per_filter_config": _on("reply")},
+        {
+            "match": {"safe_regex": {"regex": DEPLOYS}, **is_grpc},
+            **to,
+            "typed_per_filter_config": _on("reply"),
+        },
+        {
+            "match": {"prefix": "/", **is_grpc},
+            "route": {"cluster": GRPC, **timed},
+            "typed_per_filter_config": _on("reply"),
+        },
     ]
 
 

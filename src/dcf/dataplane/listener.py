@@ -14,15 +14,21 @@ from dcf.dataplane.deadlines import deadline_filter, with_deadline
 from dcf.dataplane.inbound import header_removal, virtual_hosts
 from dcf.dataplane.keys import KEY_ID, key_filter, key_header
 from dcf.dataplane.replies import local_replies, set_header, timing
-from dcf.protocol import http
+from dcf.protocol import gateway, http
 from dcf.settings import DataplaneSettings
 
 CONTROL = "Control-plane"
 """The control plane's cluster. No function has a capital in its name, so none is called so."""
+CALLS = "Control-plane-calls"
+"""The control plane's cluster once more, for calls that no function takes. Its answers are short,
+and have a limit of time for when it stands still."""
 COLD = "Cold"
 """The cluster of the listener that holds calls (:mod:`dcf.dataplane.cold`)."""
 NO_REVISION = "-"
 """In the log's place of a revision, of what is no replica."""
+
+ALIVE = "/-/alive"
+"""On the private listener, answered by Envoy itself: whether it still does its work."""
 
 ATTEMPTS = 100
 """Times that a call is sent anew whose handler has not begun, all within some 2.5 s: until the
@@ -49,7 +55,7 @@ local match = string.match
 function envoy_on_route(handle)
   local name = match(handle:headers():get(":path"), "^[a-z][^/?]*", {len(http.FUNCTION_PREFIX) + 1})
   if not name then
-    return "{CONTROL}"
+    return "{CALLS}"
   end
   return handle:getCluster(name) and name or "{missing}"
 end
@@ -185,7 +191,7 @@ def _http(settings: DataplaneSettings, *, public: bool, remote: bool = False) ->
         "early_header_mutation_extensions": [header_removal(public=public), usable_ids()],
         "server_header_transformation": "PASS_THROUGH",
         "local_reply_config": {
-            "mappers": [*(grpc.mappers() if public else ()), *local_replies()["mappers"]]
+            "mappers": [*(grpc.mappers() if public else _alive()), *local_replies()["mappers"]]
         },
     }
     if settings.access_log:
@@ -233,7 +239,7 @@ def calls_route(source: str) -> dict[str, Any]:
         "typed_config": {
             "@type": f"{_TYPE}extensions.router.cluster_specifiers.lua.v3.LuaConfig",
             "source_code": {"inline_string": source},
-            "default_cluster": CONTROL,
+            "default_cluster": CALLS,
         },
     }
     function = {
@@ -281,12 +287,10 @@ def _routes(settings: DataplaneSettings, *, public: bool, remote: bool) -> dict[
     calls = [with_deadline(calls_route(PICK)), calls_route(PICK)]
     if public and "*" not in allowed_origins(settings.cors):
         calls.insert(0, _pages_route(settings))
-    calls += grpc.routes(unhurried(settings)) if public else ()
-    rest = {"match": {"prefix": "/"}, "route": {"cluster": CONTROL, **unhurried(settings)}}
-    routes = [
-        route if route["match"].get("path") == grpc.INVOKE else _unbounded(route)
-        for route in (*calls, rest)
-    ]
+    calls += _grpc(settings) if public else ()
+    rest = _management(settings)
+    if not public:
+        rest.insert(0, {"match": {"path": ALIVE}, "direct_response": {"status": 200}})
     # On the private listener the bridge says whose key it is.
     added = [key_header()] if public and not settings.open else []
     if remote:
@@ -297,7 +301,7 @@ def _routes(settings: DataplaneSettings, *, public: bool, remote: bool) -> dict[
         # Set by Envoy itself.
         "request_headers_to_remove": ["x-envoy-external-address"],
         "request_headers_to_add": added,
-        "routes": routes,
+        "routes": [_unbounded(route) for route in (*calls, *rest)],
         **cors_policies(settings.cors),
     }
     return {
@@ -308,9 +312,51 @@ def _routes(settings: DataplaneSettings, *, public: bool, remote: bool) -> dict[
 
 
 def _unbounded(route: dict[str, Any]) -> dict[str, Any]:
-    """Free a route from the listener's ``max_stream_duration``, unless it has one of its own."""
+    """Free a route from the listener's ``max_stream_duration``, unless it has one of its own.
+
+    It holds for Invoke alone, whose route is looked up anew when its message is there.
+    """
+    if "route" not in route or route["match"].get("path") == grpc.INVOKE:
+        return route
     unbounded = {"max_stream_duration": {"max_stream_duration": UNLIMITED}}
     return {**route, "route": {**unbounded, **route["route"]}}
+
+
+def _grpc(settings: DataplaneSettings) -> list[dict[str, Any]]:
+    return grpc.routes(unhurried(settings), timed(settings))
+
+
+def timed(settings: DataplaneSettings) -> dict[str, str]:
+    """Bounds of what the control plane answers soon; see ``DataplaneSettings.management``."""
+    limit = f"{settings.management:g}s"
+    return {"timeout": limit, "idle_timeout": limit}
+
+
+def _alive() -> list[dict[str, Any]]:
+    """Leaves the answer at :data:`ALIVE` as it is."""
+    path = {"name": ":path", "string_match": {"exact": ALIVE}}
+    return [{"filter": {"header_filter": {"header": path}}}]
+
+
+def _management(settings: DataplaneSettings) -> list[dict[str, Any]]:
+    """The routes of all that is no call: quick, but for deploys, uploads and logs.
+
+    These take the time they take, and are ended with a control plane that stands still. The lines
+    of a deploy never pause for as long as a quick answer may take.
+    """
+    lines = {"name": "accept", "string_match": {"contains": gateway.JSON_LINES}}
+    get = {"name": ":method", "string_match": {"exact": "GET"}, "invert_match": True}
+    steps = {**timed(settings), "timeout": UNLIMITED}
+    slow = unhurried(settings)
+    found: list[tuple[dict[str, Any], dict[str, str]]] = [
+        ({"path": gateway.FUNCTIONS, "headers": [get, lines]}, steps),
+        ({"path": gateway.FUNCTIONS, "headers": [get]}, slow),
+        ({"path": gateway.UPLOADS}, slow),
+        ({"prefix": gateway.BLOBS}, slow),
+        ({"prefix": gateway.LOG}, slow),
+        ({"prefix": "/"}, timed(settings)),
+    ]
+    return [{"match": match, "route": {"cluster": CONTROL, **bounds}} for match, bounds in found]
 
 
 def request_ids() -> dict[str, Any]:

@@ -94,6 +94,23 @@ _FOREIGN_PAGE = (
 """What becomes of a WebSocket that :func:`dcf.dataplane.cors.foreign_page` sends nowhere."""
 
 
+_ENDED_DURING = (
+    errors.ReplicaLost,
+    "The replica ended during the call",
+    "%UPSTREAM_CLUSTER% broke the connection off",
+)
+_ENDED_BEFORE = (
+    errors.NotReady,
+    "The replica ended before the call",
+    "%UPSTREAM_CLUSTER% ended before the handler began",
+)
+_TOO_LATE = (
+    errors.DeadlineExceeded,
+    "No reply in time",
+    "the deadline passed, and %UPSTREAM_CLUSTER% did not say so",
+)
+
+
 def local_replies(*, moves: bool = False) -> dict[str, Any]:
     """The ``local_reply_config`` of Envoy's HTTP connection manager.
 
@@ -106,19 +123,17 @@ def local_replies(*, moves: bool = False) -> dict[str, Any]:
         {"header_filter": {"header": {"name": "upgrade", "present_match": True}}},
         {"header_filter": {"header": {"name": "origin", "present_match": True}}},
     ]
-    foreign = _mapper({"and_filter": {"filters": nowhere}}, *_FOREIGN_PAGE)
-    foreign["status_code"] = status_of(errors.AccessDenied).http
-    ambiguous = _mapper(_status("EQ", AMBIGUOUS_PATH), *_AMBIGUOUS)
-    ambiguous["status_code"] = status_of(errors.BadRequest).http
-    mappers = [foreign, ambiguous, *_ended(moves=moves), _too_late()]
+    mappers = [
+        mapper({"and_filter": {"filters": nowhere}}, *_FOREIGN_PAGE),
+        mapper(status_is(AMBIGUOUS_PATH), *_AMBIGUOUS),
+        *_ended(moves=moves),
+        # A call whose deadline Envoy had to enforce.
+        mapper(_cel(DURATION_OVER), *_TOO_LATE),
+    ]
     for flag, row in _BY_FLAG.items():
-        mapper = _mapper({"response_flag_filter": {"flags": [flag]}}, *row)
-        mapper["status_code"] = status_of(row[0]).http
-        mappers.append(mapper)
-    refused = _mapper(_status("EQ", HTTPStatus.OK), *_NO_UPGRADE)
-    refused["status_code"] = status_of(errors.BadRequest).http
-    mappers.append(refused)
-    mappers += [_mapper(_status("EQ", status), *row) for status, row in _BY_STATUS.items()]
+        mappers.append(mapper({"response_flag_filter": {"flags": [flag]}}, *row))
+    mappers.append(mapper(status_is(HTTPStatus.OK), *_NO_UPGRADE))
+    mappers += [_mapper(status_is(status), *row) for status, row in _BY_STATUS.items()]
     title, detail = "The call could not be passed on", "%RESPONSE_CODE_DETAILS%"
     mappers.append(_mapper(_status("GE", 0), errors.CallError, title, detail))
     return {"mappers": mappers}
@@ -137,31 +152,26 @@ def _ended(*, moves: bool) -> list[dict[str, Any]]:
     }
     broken = {"response_flag_filter": {"flags": ["UC"]}}
     late = _cel("response.code_details.startsWith('upstream_reset_after_response_started')")
-    row = "The replica ended during the call", "%UPSTREAM_CLUSTER% broke the connection off"
-    begun = _mapper({"and_filter": {"filters": [call, broken, late]}}, errors.ReplicaLost, *row)
-    begun["status_code"] = status_of(errors.ReplicaLost).http
+    begun = mapper({"and_filter": {"filters": [call, broken, late]}}, *_ENDED_DURING)
     begun["headers_to_add"].append(_header(http.BEGUN, "true", _REPLACE))
-    row = "The replica ended before the call", "%UPSTREAM_CLUSTER% ended before the handler began"
-    not_begun = _mapper({"and_filter": {"filters": [call, broken]}}, errors.NotReady, *row)
-    not_begun["status_code"] = status_of(errors.NotReady).http
+    not_begun = mapper({"and_filter": {"filters": [call, broken]}}, *_ENDED_BEFORE)
     not_begun["headers_to_add"].append(_header(http.BEGUN, "false", _REPLACE))
     if moves:
         not_begun["headers_to_add"].append(_header(http.MOVE, "1", _REPLACE))
     return [begun, not_begun]
 
 
-def _too_late() -> dict[str, Any]:
-    """Return the reply for a call whose deadline Envoy had to enforce."""
-    row = "No reply in time", "the deadline passed, and %UPSTREAM_CLUSTER% did not say so"
-    mapper = _mapper(_cel(DURATION_OVER), errors.DeadlineExceeded, *row)
-    mapper["status_code"] = status_of(errors.DeadlineExceeded).http
-    return mapper
-
-
 def _cel(expression: str) -> dict[str, Any]:
     kind = "type.googleapis.com/envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter"
     typed = {"@type": kind, "expression": expression}
     return {"extension_filter": {"name": "cel", "typed_config": typed}}
+
+
+def mapper(
+    condition: dict[str, Any], error: type[errors.DcfError], title: str, detail: str
+) -> dict[str, Any]:
+    """What becomes of Envoy's own replies that meet a condition: an error's status and document."""
+    return {**_mapper(condition, error, title, detail), "status_code": status_of(error).http}
 
 
 def timing(milliseconds: str, action: str) -> dict[str, Any]:
@@ -177,6 +187,11 @@ def timing(milliseconds: str, action: str) -> dict[str, Any]:
 def set_header(name: str, value: str) -> dict[str, Any]:
     """What gives a message a header, in place of one that it has."""
     return _header(name, value, _REPLACE)
+
+
+def status_is(number: int) -> dict[str, Any]:
+    """The condition that a reply has this status."""
+    return _status("EQ", number)
 
 
 def _status(operator: str, number: int) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import faulthandler
 import logging
 import os
 import signal
@@ -57,6 +58,7 @@ from dcf.settings import (
     WatcherSettings,
 )
 from dcf.supervision.client import SupervisorClient
+from dcf.supervision.liveness import alive_socket, answering
 from dcf.telemetry import log
 
 logger = logging.getLogger("dcf.gateway")
@@ -78,6 +80,7 @@ def main() -> int:
     settings = ControlSettings.from_mapping(os.environ)
     places = Locations.from_mapping(os.environ)
     log.configure(settings.log_level)
+    faulthandler.enable()
     try:
         asyncio.run(_run(settings, places, os.environ))
     except DcfError as error:
@@ -213,8 +216,10 @@ async def _run(settings: ControlSettings, places: Locations, env: Mapping[str, s
                 await parts.checks.start(sockets.hold)
                 for server in servers:
                     await server.start()
-                logger.info("in charge of %d functions", len(catalog.wanted()))
-                await _asked_to_end()
+                logger.info("in charge of %d functions", len(catalog.names()))
+                # Asked through the loop that decides, and the disk that it depends on.
+                async with answering(alive_socket(sockets.control), parts.loop.works):
+                    await _asked_to_end()
             finally:
                 for server in servers:
                     await server.stop()

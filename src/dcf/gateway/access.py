@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
 from pathlib import Path
 
 from dcf.builder.disk import private_folder, writing
 from dcf.control.keys import Keys
+from dcf.errors import DiskFull
 from dcf.gateway.tokens import Tokens, load_secret
 from dcf.settings import ControlSettings, Locations
+
+logger = logging.getLogger("dcf.gateway")
 
 
 def prepare(settings: ControlSettings, places: Locations, keys: Keys) -> Tokens:
@@ -20,13 +24,30 @@ def prepare(settings: ControlSettings, places: Locations, keys: Keys) -> Tokens:
         places: Its folders.
         keys: The keys that were given out.
 
+    A full disk is no reason not to serve: what is in place already is not written again, and what
+    is not comes with the next start.
+
     Raises:
-        StorageError: When a file cannot be written.
+        StorageError: When a file cannot be written for another reason.
     """
     tokens = Tokens(load_secret(places.gateway / "secret"), keys)
     for path in (places.gateway / "token", places.token(settings.host, settings.port)):
-        _write_private(path, tokens.management + "\n")
+        text = tokens.management + "\n"
+        if _is(path, text):
+            continue
+        try:
+            _write_private(path, text)
+        except DiskFull as error:
+            logger.warning("the management token is not in its place: %s", error)
     return tokens
+
+
+def _is(path: Path, text: str) -> bool:
+    """Whether a file is there, private, and says this."""
+    try:
+        return path.stat().st_mode & 0o077 == 0 and path.read_bytes() == text.encode()
+    except OSError:
+        return False
 
 
 def _write_private(path: Path, text: str) -> None:

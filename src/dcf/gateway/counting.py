@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from dcf.control.catalog import Catalog
+from dcf.control.isolation import Isolation
 from dcf.dataplane import statistics
 from dcf.errors import EnvoyFailed, StorageError
 from dcf.model.traffic import Traffic
@@ -42,12 +43,15 @@ class Counting:
         self._kept: dict[str, int] | None = None
         self._looked = 0.0
         self._turn = asyncio.Lock()
+        self._isolation = Isolation("counting the calls")
 
     async def run(self) -> None:
         """Counts until it is cancelled."""
         while True:
             await asyncio.sleep(PERIOD)
-            await self.look()
+            # One number that does not fit must not end the counting, nor flood the log.
+            with self._isolation.of("all functions"):
+                await self.look()
 
     def latest(self) -> Mapping[str, Traffic]:
         """Return what Envoy had counted at the last look, by function."""
@@ -87,8 +91,18 @@ class Counting:
         }
         more = {name: count for name, count in more.items() if count}
         if more:
-            await asyncio.to_thread(self._catalog.count_invocations, more)
+            await asyncio.to_thread(self._count, more)
         self._kept = calls
+
+    def _count(self, more: Mapping[str, int]) -> None:
+        try:
+            self._catalog.count_invocations(more)
+        except StorageError:
+            raise
+        except Exception:  # noqa: BLE001  one of them is at fault: each by itself, then
+            for name, count in more.items():
+                with self._isolation.of(name):
+                    self._catalog.count_invocations({name: count})
 
 
 def _steady(before: Traffic | None, now: Traffic) -> Traffic:

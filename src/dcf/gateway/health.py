@@ -13,6 +13,7 @@ import logging
 import time
 from collections.abc import Callable
 
+from dcf.control.isolation import Isolation
 from dcf.control.view import ReplicaKey
 from dcf.gateway.fleet import Fleet, Seen
 from dcf.gateway.replicas import Replicas
@@ -63,6 +64,7 @@ class Health:
         self._longest_call = longest_call
         self._wake = wake
         self._watches: dict[ReplicaId, asyncio.Task[None]] = {}
+        self._isolation = Isolation("checking the replicas")
 
     async def run(self) -> None:
         """Asks until it is cancelled."""
@@ -76,13 +78,15 @@ class Health:
             await asyncio.gather(*self._watches.values(), return_exceptions=True)
 
     def _follow_fleet(self) -> None:
+        ready = {one.id: one for one in self._fleet.all() if one.state is ReplicaState.READY}
         for replica, watch in list(self._watches.items()):
             if watch.done():
                 del self._watches[replica]
-                watch.result()  # a defect here ends the control plane, as one of any other part
-        for one in self._fleet.all():
-            if one.state is ReplicaState.READY and one.id not in self._watches:
-                self._watches[one.id] = asyncio.create_task(self._watch(one))
+                with self._isolation.of(replica.partition(".")[0]):
+                    watch.result()  # of one that is still ready, another begins
+        for replica, one in ready.items():
+            if replica not in self._watches:
+                self._watches[replica] = asyncio.create_task(self._watch(one))
 
     async def _watch(self, one: Seen) -> None:
         """Asks one replica for as long as it is ready."""
@@ -143,5 +147,5 @@ async def answers_at(endpoint: str, patience: float) -> bool:
                 return bool(await reader.readline())
             finally:
                 writer.transport.abort()
-    except (OSError, ValueError):  # a line without end included
+    except (OSError, ValueError, OverflowError):  # a line without end, a port that is none
         return False

@@ -15,8 +15,16 @@ from dataclasses import dataclass
 
 from dcf.control.backoff import RULES, Rules, crash, crashes_of_slot, due
 from dcf.control.catalog import Catalog
+from dcf.control.isolation import Isolation
 from dcf.control.view import Observed
-from dcf.errors import DcfError, DeadlineExceeded, FunctionNotFound, NotReady, Overloaded
+from dcf.errors import (
+    CatalogUnusable,
+    DcfError,
+    DeadlineExceeded,
+    FunctionNotFound,
+    NotReady,
+    Overloaded,
+)
 from dcf.gateway import status
 from dcf.gateway.loop import ControlLoop
 from dcf.gateway.routing import Routing
@@ -107,6 +115,7 @@ class Holding:
         self._calls: dict[str, set[_Call]] = {}
         self._total = 0
         self._more = asyncio.Event()
+        self._isolation = Isolation("letting the held calls go")
 
     def waiting(self) -> Mapping[str, int]:
         """The number of calls that wait now, by function; without those that nobody waits for."""
@@ -155,7 +164,8 @@ class Holding:
             more = asyncio.ensure_future(self._more.wait())
             try:
                 while self._calls:
-                    await self._look()
+                    with self._isolation.of("all functions"):
+                        await self._look()
                     await asyncio.wait({news, more}, return_when=asyncio.FIRST_COMPLETED)
                     if news.done():
                         news = asyncio.ensure_future(self._loop.news())
@@ -192,15 +202,16 @@ class Holding:
         now = self._clock()
         idle = []
         for name, record in records.items():
-            if isinstance(record, DcfError):
-                self._settle(name, Refused(record))
-            elif not record.scaling.replicas and record.scaling.by_hand:
-                self._settle(name, Refused(NotReady(f"{name} is scaled to 0 replicas")))
-            elif not record.scaling.replicas:
-                idle.append(name)
-            else:
-                own = [one.observed() for one in fleet.get(name, ())]
-                self._settle_failed(record, own, now)
+            with self._isolation.of(name):
+                if isinstance(record, DcfError):
+                    self._settle(name, Refused(record))
+                elif not record.scaling.replicas and record.scaling.by_hand:
+                    self._settle(name, Refused(NotReady(f"{name} is scaled to 0 replicas")))
+                elif not record.scaling.replicas:
+                    idle.append(name)
+                else:
+                    own = [one.observed() for one in fleet.get(name, ())]
+                    self._settle_failed(record, own, now)
         await asyncio.gather(*map(self._ask_for, idle))
 
     def _records(self, names: Iterable[str]) -> dict[str, FunctionRecord | DcfError]:
@@ -208,15 +219,16 @@ class Holding:
         for name in names:
             try:
                 found[name] = self._catalog.function(name)
-            except FunctionNotFound as error:
+            except (FunctionNotFound, CatalogUnusable) as error:
                 found[name] = error
         return found
 
     async def _ask_for(self, name: str) -> None:
-        try:
-            await self._wanted(name)
-        except DcfError as error:
-            self._settle(name, Refused(error))
+        with self._isolation.of(name):
+            try:
+                await self._wanted(name)
+            except DcfError as error:
+                self._settle(name, Refused(error))
 
     def _settle(self, name: str, refused: Refused | None) -> None:
         for call in self._calls.get(name, ()):

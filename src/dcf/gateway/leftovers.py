@@ -25,5 +25,6 @@ def clear(places: Locations) -> None:
     # Processes that a replica had put into sessions of their own end with its group.
     Cgroups.find().sweep(group_prefix(supervisor_socket(places)), ())
     with contextlib.suppress(OSError):
-        for socket in places.gateway_runtime.glob("*.sock"):
-            socket.unlink(missing_ok=True)
+        for kind in ("*.sock", "*.alive"):
+            for socket in places.gateway_runtime.glob(kind):
+                socket.unlink(missing_ok=True)

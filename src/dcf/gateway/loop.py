@@ -17,6 +17,7 @@ from dataclasses import replace
 
 from dcf.control.backoff import RULES, Rules
 from dcf.control.catalog import Catalog
+from dcf.control.isolation import Isolation
 from dcf.control.reconcile import turn
 from dcf.control.view import (
     Action,
@@ -31,13 +32,13 @@ from dcf.control.view import (
     Withdraw,
 )
 from dcf.engines.base import Engine
-from dcf.errors import DcfError, SupervisorError
+from dcf.errors import DcfError, FunctionNotFound, SupervisorError
 from dcf.gateway.fleet import Fleet
 from dcf.gateway.health import Health
+from dcf.gateway.recording import Recorder
 from dcf.gateway.replicas import Replicas
 from dcf.gateway.routing import Routing
 from dcf.gateway.staging import Stager
-from dcf.model.event import Event
 from dcf.model.replica import ReplicaState
 from dcf.model.revision import Revision
 from dcf.settings import WatcherSettings
@@ -88,6 +89,10 @@ class ControlLoop:
         self._wake = asyncio.Event()
         self._news = asyncio.Event()
         self._began = asyncio.Event()
+        self._deciding = Isolation("deciding about the replicas")
+        self._acting = Isolation("changing the replicas or routes")
+        self._reading = Isolation("reading the revision")
+        self._recorder = Recorder(catalog.journal)
         self._replicas = Replicas(
             self.fleet,
             engine,
@@ -106,6 +111,12 @@ class ControlLoop:
     async def news(self) -> None:
         """Waits until another turn was taken."""
         await self._news.wait()
+
+    async def works(self) -> None:
+        """Has a turn taken and waits for it: for whoever asks whether this process still works."""
+        self.wake()
+        if self.fleet.is_known:
+            await self.news()
 
     def forgive(self, function: str) -> None:
         """Forgets how a function's replicas ended, so that the next start waits for nothing."""
@@ -141,6 +152,7 @@ class ControlLoop:
                 together.create_task(self._routing.confirm(self.wake))
         finally:
             await self._replicas.close()
+            await self._recorder.close()
 
     async def began(self) -> None:
         """Waits until all that lives is known and every function has its routes."""
@@ -153,14 +165,18 @@ class ControlLoop:
                     async for item in seen:
                         if isinstance(item, tuple):
                             self.fleet.begin(item)
-                            await asyncio.to_thread(
-                                self._stager.sweep, {one.id for one in self.fleet.all()}
-                            )
+                            alive = {one.id for one in self.fleet.all()}
+                            with contextlib.suppress(OSError):  # they are swept another time
+                                await asyncio.to_thread(self._stager.sweep, alive)
                         else:
                             self.fleet.take(item)
                         self.wake()
             except SupervisorError as error:
                 logger.warning("replicas cannot be observed: %s", error)
+            except Exception:
+                # All are told anew, and what cannot be understood of one is left out by the engine.
+                logger.exception("replicas cannot be observed; they are looked up anew")
+                await asyncio.sleep(CATALOG_RETRY)
             await asyncio.sleep(ENGINE_RETRY)
 
     async def _take_turns(self) -> None:
@@ -180,43 +196,64 @@ class ControlLoop:
             except DcfError as error:
                 logger.warning("a turn failed: %s", error)
                 due = self._clock() + CATALOG_RETRY
+            except Exception:
+                logger.exception("a turn failed by a defect of the gateway; the next one follows")
+                due = self._clock() + CATALOG_RETRY
             self._news.set()
             self._news = asyncio.Event()
 
     async def _turn(self) -> float | None:
         """Takes one turn; returns when the next one is due."""
-        wanted = await asyncio.to_thread(self._look_up)
+        wanted, unknown = await asyncio.to_thread(self._look_up)
         replicas = tuple(one.observed() for one in self.fleet.all())
         view = View(replicas, self._routing.confirmed(), frozenset(self._recorded))
         now = self._clock()
-        found = turn(wanted, view, now, self._rules)
+        found = turn(wanted, view, now, self._rules, unknown)
+        for name, error in found.errors.items():
+            self._deciding.failed(name, error)
         # Calls wait for no disk: it may be slow, or full. So routes come first, then the records.
         for action in found.actions:
             if isinstance(action, Publish | Withdraw):
                 self._carry_out(action)
-        await self._record([action.event for action in found.actions if isinstance(action, Record)])
+        events = [action.event for action in found.actions if isinstance(action, Record)]
+        await self._recorder.record(events)
+        self._recorded |= {event.key for event in events}
         for action in found.actions:
             if not isinstance(action, Publish | Withdraw):
                 self._carry_out(action)
-        self._routing.forget_all_but({one.function for one in wanted} | self.fleet.functions())
+        known = {one.function for one in wanted} | set(unknown) | self.fleet.functions()
+        self._routing.forget_all_but(known)
+        for isolation in (self._deciding, self._acting, self._reading):
+            isolation.keep_only(known)
         waits = [found.due, self._replicas.end_overdue(now)]
+        if found.errors or self._recorder.is_behind:
+            waits.append(now + CATALOG_RETRY)
         return min((wait for wait in waits if wait is not None), default=None)
 
-    def _look_up(self) -> list[Wanted]:
-        """What the catalog wants, with what each function's spec says about it."""
+    def _look_up(self) -> tuple[list[Wanted], frozenset[str]]:
+        """What the catalog wants, with what each function's spec says about it.
+
+        Returns:
+            What can be read, and the names of the functions of which that cannot.
+        """
         rows = self._catalog.wanted()
+        unknown = self._catalog.names() - {one.function for one in rows}
         needed = {(one.function, one.revision) for one in rows}
         needed |= {(one.function, one.canary.revision) for one in rows if one.canary}
         for key in self._revisions.keys() - needed:
             del self._revisions[key]
         for name, number in needed - self._revisions.keys():
-            with contextlib.suppress(DcfError):  # deleted meanwhile: the next turn sees it
+            with (
+                self._reading.of(name),
+                contextlib.suppress(FunctionNotFound),  # deleted meanwhile: the next turn sees it
+            ):
                 self._revisions[name, number] = self._catalog.revision(name, number)
-        return [
+        readable = [
             # What exists once cannot be had twice for a moment.
             replace(one, surge=0) if self._needs_gpu(one) else one
             for one in rows
         ]
+        return readable, unknown
 
     def _needs_gpu(self, wanted: Wanted) -> bool:
         revision = self._revisions.get((wanted.function, wanted.revision))
@@ -235,18 +272,12 @@ class ControlLoop:
 
     # What a turn asks for
 
-    async def _record(self, events: list[Event]) -> None:
-        if not events:
-            return
-
-        def write() -> None:
-            for event in events:
-                self._catalog.journal.record(event)
-
-        await asyncio.to_thread(write)
-        self._recorded |= {event.key for event in events}
-
     def _carry_out(self, action: Action) -> None:
+        function = action.function if isinstance(action, Publish | Withdraw) else _function(action)
+        with self._acting.of(function):
+            self._do(action)
+
+    def _do(self, action: Action) -> None:
         match action:
             case Start(key):
                 if (revision := self._revisions.get((key.function, key.revision))) is not None:
@@ -265,3 +296,7 @@ class ControlLoop:
                 self.fleet.forget_function(function)
             case Record():
                 pass  # done before these, because a Forget may follow it
+
+
+def _function(action: Start | Stop | Forget | Record) -> str:
+    return action.event.function if isinstance(action, Record) else action.key.function

@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, AsyncIterable, Sequence
 from dcf.builder.deployed import Deployed
 from dcf.builder.uploads import Announced, Uploads
 from dcf.control.catalog import Catalog
+from dcf.control.isolation import Isolation
 from dcf.engines.base import Engine
 from dcf.errors import BlobsMissing, DcfError, NotReady, ReplicaUnknown
 from dcf.gateway import logs, status
@@ -74,6 +75,7 @@ class ControlPlane:
         self._counting = counting
         self._settings = settings
         self._started = time.time()
+        self._isolation = Isolation("telling the state")
 
     # What is known
 
@@ -82,7 +84,11 @@ class ControlPlane:
         await self._counting.look()
         records = await asyncio.to_thread(self._catalog.functions)
         fleet = self._loop.fleet.by_function()
-        return [status.of_function(record, fleet.get(record.name, ())) for record in records]
+        found = []
+        for record in records:
+            with self._isolation.of(record.name):
+                found.append(status.of_function(record, fleet.get(record.name, ())))
+        return found
 
     async def function(self, name: str) -> FunctionStatus:
         """One function, with its replicas.

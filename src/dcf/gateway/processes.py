@@ -9,7 +9,9 @@ from pathlib import Path
 
 from dcf.dataplane import envoy
 from dcf.dataplane.bootstrap import Sockets
+from dcf.dataplane.listener import ALIVE
 from dcf.settings import BridgeSettings, ControlSettings, DataplaneSettings, Locations
+from dcf.supervision.liveness import LivenessRule, Probe, alive_socket
 from dcf.supervision.messages import ProcessSpec
 from dcf.supervision.policy import RestartPolicy
 
@@ -26,6 +28,13 @@ RESTARTS = RestartPolicy(first=0.05, ceiling=5.0, limit=None)
 """Without them there is no gateway, or none for streams of gRPC: never given up, and the first
 start again follows before most clients notice."""
 
+CONTROL_RULE = BRIDGE_RULE = LivenessRule(silence=10.0, start=60.0)
+"""When control plane and bridge count as standing still. Each turn of the one and each message of
+the other takes milliseconds."""
+
+ENVOY_RULE = LivenessRule(silence=20.0, start=60.0)
+"""When Envoy does. 20: all calls under way are lost with it."""
+
 CONTROL_STAGE = 0
 """Ends first, so that nothing is decided any more while the rest ends."""
 
@@ -34,6 +43,9 @@ BRIDGE_STAGE = 150
 
 ENVOY_STAGE = 200
 """Ends last: all calls go through it."""
+
+
+_ALIVE_REQUEST = f"GET {ALIVE} HTTP/1.1\r\nhost: envoy\r\nconnection: close\r\n\r\n"
 
 
 def supervisor_state(places: Locations) -> Path:
@@ -97,6 +109,7 @@ def control_process(
         lifeline=True,
         sockets=tuple(str(path) for path in made),
         stage=CONTROL_STAGE,
+        probe=Probe(str(alive_socket(sockets.control)), rule=CONTROL_RULE),
     )
 
 
@@ -121,6 +134,7 @@ def bridge_process(
         lifeline=True,
         sockets=(str(sockets.bridge),),
         stage=BRIDGE_STAGE,
+        probe=Probe(str(alive_socket(sockets.bridge)), rule=BRIDGE_RULE),
     )
 
 
@@ -144,4 +158,5 @@ def envoy_process(
         restart=RESTARTS,
         sockets=(str(sockets.admin), str(sockets.ask), str(sockets.calls), str(sockets.cold)),
         stage=ENVOY_STAGE,
+        probe=Probe(str(sockets.calls), _ALIVE_REQUEST, ENVOY_RULE),
     )

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from dcf.control.backoff import RULES
 from dcf.control.view import ReplicaKey
 from dcf.engines.base import Engine
 from dcf.errors import DcfError, StartTimeout, SupervisorError
@@ -27,8 +28,8 @@ RETRY = 0.1
 """Seconds before a start is tried again that the supervisor did not take."""
 
 OVERDUE = 15.0
-"""Seconds beyond a replica's own limit for its start. A constructor that never lets the interpreter
-go keeps the watcher from noticing that limit itself."""
+"""Seconds beyond a replica's own limit for its start or its drain, and for the end of one that has
+failed. A handler that never lets the interpreter go keeps the watcher from noticing a limit."""
 
 
 class Replicas:
@@ -58,6 +59,12 @@ class Replicas:
         self._engine = engine
         self._stager = stager
         self._start_timeout = start_timeout
+        self._limits = {
+            ReplicaState.STARTING: start_timeout + OVERDUE,
+            ReplicaState.DRAINING: RULES.grace + OVERDUE,
+            ReplicaState.FAILED: OVERDUE,
+        }
+        self._watched: dict[ReplicaId, tuple[ReplicaState, float]] = {}
         self._clock = clock
         self._wake = wake
         self._staging = asyncio.Semaphore(STAGED_AT_A_TIME)
@@ -107,22 +114,36 @@ class Replicas:
         self._errand(self._clear(one.id))
 
     def end_overdue(self, now: float) -> float | None:
-        """Ends replicas that do not come to an end of their start; returns when to look again."""
-        limit = self._start_timeout + OVERDUE
+        """Ends replicas that stay where none may stay; returns when to look again.
+
+        That is a start or a drain without an end, and a process that says that it failed and lives
+        on: what a replica says of itself is the author's to say.
+        """
         waits = []
+        # Not by the clock on the wall, which jumps when the machine wakes up.
+        moment = time.monotonic()
+        watched = {}
         for one in self._fleet.all():
-            if one.state is not ReplicaState.STARTING or not one.told:
+            limit = self._limits.get(one.state)
+            if limit is None or not one.told:
                 continue
-            # By the clock that nobody sets: after a jump, every start would be overdue.
-            left = one.begun + limit - time.monotonic()
-            if left > 0:
-                waits.append(now + left)
-                continue
-            sentence = f"the handler was not ready within {self._start_timeout:g} s"
-            logger.error("%s: %s", one.id, sentence)
-            self._fleet.failed(one.id, ReplicaExit(None, now, sentence, StartTimeout.__name__))
-            self._errand(self._stop(one.id, 0))
+            state, since = self._watched.get(one.id, (None, 0.0))
+            lasted = moment - since if state is one.state else 0.0
+            is_overdue = lasted >= limit
+            watched[one.id] = one.state, moment if is_overdue else moment - lasted
+            waits.append(now + (limit if is_overdue else limit - lasted))
+            if is_overdue:
+                self._end_overdue(one, limit, now)
+        self._watched = watched
         return min(waits, default=None)
+
+    def _end_overdue(self, one: Seen, limit: float, now: float) -> None:
+        sentence = f"it was {one.state} for {limit:g} s and is ended"
+        if one.state is ReplicaState.STARTING:
+            sentence = f"the handler was not ready within {self._start_timeout:g} s"
+            self._fleet.failed(one.id, ReplicaExit(None, now, sentence, StartTimeout.__name__))
+        logger.error("%s: %s", one.id, sentence)
+        self._errand(self._stop(one.id, 0))
 
     async def close(self) -> None:
         """Leaves what is under way undone; the engine's replicas stay as they are."""

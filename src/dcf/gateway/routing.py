@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Collection, Mapping
 
+from dcf.control.isolation import Isolation
 from dcf.control.view import Route
 from dcf.dataplane.discovery import Discovery
 from dcf.errors import RoutesLate, RoutesRejected
@@ -17,7 +19,7 @@ PATIENCE = 5.0
 """Seconds between two words in the log while Envoy does not take a change."""
 
 REJECTED_RETRY = 1.0
-"""Seconds before Envoy's answer is looked at again after it refused something."""
+"""Seconds before it is looked at again whether Envoy takes what it refused."""
 
 
 class Routing:
@@ -35,6 +37,8 @@ class Routing:
         self._confirmed: dict[str, Route | None] = {}
         self._told: dict[str, tuple[int, Route | None]] = {}
         self._unconfirmed = asyncio.Event()
+        self._refusing = Isolation("telling Envoy")
+        self._refused = discovery.passed_over
 
     def confirmed(self) -> dict[str, Route | None]:
         """Where Envoy is known to send a function's calls.
@@ -77,6 +81,7 @@ class Routing:
 
     def _tell(self, function: str, version: int, route: Route | None) -> None:
         self._told[function] = (version, route)
+        self._refused.discard(function)
         self._confirmed.pop(function, None)
         self._unconfirmed.set()
 
@@ -87,27 +92,53 @@ class Routing:
             on_change: Called whenever it has taken something.
         """
         while True:
-            await self._unconfirmed.wait()
+            await self._something_to_confirm()
             self._unconfirmed.clear()
             latest = max((version for version, _ in self._told.values()), default=0)
+            late: Collection[str] = self._refused
             try:
                 await self._discovery.wait_applied(latest, PATIENCE)
             except RoutesLate as error:
                 logger.info("%s", error)
+                late = self._discovery.unapplied()
                 self._unconfirmed.set()
-                continue
-            except RoutesRejected as error:
-                logger.warning("%s", error)
+            except RoutesRejected:
+                # The others are not kept waiting for what Envoy does not take.
+                late = self._discovery.unapplied()
+                for function, reason in self._discovery.unapplied().items():
+                    if reason:
+                        self._refused.add(function)
+                        self._refusing.failed(function, RoutesRejected(reason))
                 self._unconfirmed.set()
-                await asyncio.sleep(REJECTED_RETRY)
+            if self._confirm(latest, late):
+                on_change()
+
+    async def _something_to_confirm(self) -> None:
+        """Waits until Envoy has something new to take, or takes what it refused before."""
+        while not self._unconfirmed.is_set():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(REJECTED_RETRY if self._refused else None):
+                    await self._unconfirmed.wait()
+            unapplied = self._discovery.unapplied() if self._refused else {}
+            if taken := {one for one in self._refused if not unapplied.get(one)}:
+                self._refused -= taken
+                self._unconfirmed.set()
+
+    def _confirm(self, latest: int, late: Collection[str]) -> bool:
+        """Notes what Envoy has taken up to a version; tells whether that is anything."""
+        found = False
+        for function, (version, route) in tuple(self._told.items()):
+            if version > latest or function in late:
                 continue
-            for function, (version, route) in tuple(self._told.items()):
-                if version > latest:
-                    continue
-                self._confirmed[function] = route
-                if route is None:
-                    del self._told[function]
-            on_change()
+            found = found or self._confirmed.get(function, _UNKNOWN) != route
+            self._confirmed[function] = route
+            if route is None:
+                del self._told[function]
+        return found
+
+
+_UNKNOWN = object()
+"""Stands for a route of which nothing is known."""
 
 
 def _destinations(route: Route, revisions: Mapping[str, int]) -> list[Destination]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from dcf.control.autoscale import RULES, AutoscaleRules, Load, decide, target_of, worked
 from dcf.control.catalog import Catalog
+from dcf.control.isolation import Isolation
 from dcf.errors import FunctionNotFound, StorageError
 from dcf.gateway.counting import PERIOD, Counting
 from dcf.model.revision import FunctionRecord
@@ -70,6 +71,7 @@ class Autoscaler:
         self._clock = clock
         self._rules = rules
         self._watched: dict[str, _Watched] = {}
+        self._isolation = Isolation("scaling")
 
     async def run(self) -> None:
         """Watches until it is cancelled."""
@@ -79,6 +81,8 @@ class Autoscaler:
                 await self.look()
             except StorageError as error:
                 logger.warning("nothing was scaled: %s", error)
+            except Exception:
+                logger.exception("nothing was scaled, by a defect of the gateway")
 
     async def look(self) -> None:
         """Looks once, and decides.
@@ -90,15 +94,29 @@ class Autoscaler:
         records = await asyncio.to_thread(self._catalog.scalable)
         now, held = self._clock(), self._held()
         self._watched = {one.name: self._watched.get(one.name) or _Watched(now) for one in records}
+        self._isolation.keep_only(self._watched)
         for record in records:
-            watched = self._watched[record.name]
-            under_way = self._under_way(watched, traffic.get(record.name, Traffic()), now)
-            load = Load(now, under_way, held.get(record.name, 0))
-            self._remember(watched, load)
-            replicas = decide(
-                record.scaling, target_of(record), watched.loads, watched.busy_at, self._rules
-            )
-            await self._take(record, replicas, f"{load.under_way + load.held:.3g} calls under way")
+            if self._isolation.rests(record.name):
+                continue
+            # An error of the disk is everybody's.
+            with self._isolation.of(record.name, but=StorageError):
+                await self._decide(record, traffic.get(record.name), now, held)
+
+    async def _decide(
+        self,
+        record: FunctionRecord,
+        traffic: Traffic | None,
+        now: float,
+        held: Mapping[str, int],
+    ) -> None:
+        watched = self._watched[record.name]
+        under_way = self._under_way(watched, traffic or Traffic(), now)
+        load = Load(now, under_way, held.get(record.name, 0))
+        self._remember(watched, load)
+        replicas = decide(
+            record.scaling, target_of(record), watched.loads, watched.busy_at, self._rules
+        )
+        await self._take(record, replicas, f"{load.under_way + load.held:.3g} calls under way")
 
     async def wanted(self, name: str) -> None:
         """Somebody waits for a first replica.

@@ -65,12 +65,17 @@ def spec_from_members(members: object) -> FunctionSpec:
 
 @lru_cache(maxsize=4096)
 def spec_from_own_json(text: str) -> FunctionSpec:
-    """Reads what :func:`spec_to_json` wrote, without checking it once more.
+    """Reads what :func:`spec_to_json` wrote.
 
-    The same text gives the same value, so that listing a thousand functions again and again reads
-    each spec once.
+    The same text gives the same value, so that listing a thousand functions again and again reads,
+    and checks, each spec once.
+
+    Raises:
+        ValueError: If it is not JSON.
+        SpecInvalid: If a field is unknown, missing or does not fit.
     """
     members = json.loads(text)
+    spec_from_members(members)
     for name in members.keys() & _MADE.keys():
         members[name] = _MADE[name](members[name])
     return FunctionSpec(**members)

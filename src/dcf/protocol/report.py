@@ -7,11 +7,21 @@ The end of the channel is the end of the process.
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 
 from dcf import errors
-from dcf.model.replica import ReplicaState
-from dcf.protocol.text import whole_text
+from dcf.model.replica import ReplicaState, follows
+from dcf.protocol.json_text import read_json
+
+TEXT_LIMIT = 16_000
+"""Characters of a detail and of a traceback. A traceback keeps its end, which says what was raised.
+Both together fit one line of the supervisor's limit, whatever characters they have."""
+
+_ERROR = re.compile(r"[A-Za-z]{0,64}")
+_UNIX = re.compile(r"unix:[^\x00-\x1f\x7f]{1,200}")
+_TCP = re.compile(r"tcp:(?P<host>[A-Za-z0-9_.:%\[\]-]{1,255}):(?P<port>[0-9]{1,5})")
+_LARGEST_PORT = 65535
 
 _START_ERRORS = {
     kind.__name__: kind
@@ -50,29 +60,43 @@ class Report:
             "state": str(self.state),
             "endpoint": self.endpoint,
             "error": self.error,
-            "detail": self.detail,
-            "traceback": self.traceback,
+            "detail": self.detail[:TEXT_LIMIT],
+            "traceback": self.traceback[-TEXT_LIMIT:],
         }
         kept = {name: value for name, value in members.items() if value}
-        return json.dumps(kept).encode() + b"\n"
+        # A half surrogate becomes the escape that JSON has for it.
+        return json.dumps(kept, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
 
     @classmethod
-    def from_line(cls, line: bytes) -> Report:
-        """Reads what :meth:`to_line` wrote.
+    def from_line(cls, line: str | bytes) -> Report:
+        """Reads what :meth:`to_line` wrote, and accepts nothing else.
+
+        Members that are not known are ignored. Half surrogates in texts are escaped.
 
         Raises:
-            ValueError: When it is something else.
+            ValueError: If the line is not a report. The message says which member is wrong.
         """
-        members = json.loads(line)
+        members = read_json(line)
         if not isinstance(members, dict):
-            raise ValueError(f"{line!r:.80} is no report")  # noqa: TRY004  one error for all
-        texts = {
-            # The catalog cannot store half of a character, nor can a document hold it.
-            name: whole_text(value) if isinstance(value, str) else value
-            for name in ("endpoint", "error", "detail", "traceback")
-            if (value := members.get(name)) is not None
+            raise ValueError(f"expected a JSON object, got {line!r:.80}")  # noqa: TRY004  one error for all
+        given = {
+            name: _text(name, members.get(name, ""))
+            for name in ("state", "endpoint", "error", "detail", "traceback")
         }
-        return cls(state=ReplicaState(str(members.get("state"))), **texts)
+        if given["state"] not in _STATES:
+            raise ValueError(f"state: expected {' or '.join(_STATES)}, got {given['state']!r:.40}")
+        state = ReplicaState(given["state"])
+        if not _ERROR.fullmatch(given["error"]):
+            raise ValueError(f"error: expected the name of a class, got {given['error']!r:.80}")
+        if state is ReplicaState.READY or given["endpoint"]:
+            check_endpoint(given["endpoint"])
+        return cls(
+            state,
+            given["endpoint"],
+            given["error"],
+            given["detail"][:TEXT_LIMIT],
+            given["traceback"][-TEXT_LIMIT:],
+        )
 
     @classmethod
     def failed(cls, error: errors.StartError) -> Report:
@@ -88,3 +112,59 @@ class Report:
         """The error that a FAILED report carries."""
         kind = _START_ERRORS.get(self.error, errors.StartError)
         return kind(self.detail, self.traceback)
+
+
+_STATES = tuple(str(state) for state in ReplicaState)
+
+
+class ReportInvalid(ValueError):
+    """A replica has sent what is not a report, or a report that cannot follow the one before."""
+
+
+class ReportReader:
+    """Reads the reports of one replica in their order."""
+
+    def __init__(self) -> None:
+        """Creates a reader that has read nothing."""
+        self._state: ReplicaState | None = None
+
+    def read(self, line: str | bytes) -> Report | None:
+        """Read the next line.
+
+        Returns:
+            The report. None for a line that the interpreter printed while it started, before the
+            watcher took the channel over with its first report.
+
+        Raises:
+            ReportInvalid: If a line after the first report is not a report, or is out of order.
+        """
+        try:
+            report = Report.from_line(line)
+        except ValueError as error:
+            if self._state is None:
+                return None
+            raise ReportInvalid(str(error)) from error
+        if self._state is not None and not follows(self._state, report.state):
+            raise ReportInvalid(f"state {report.state} cannot follow {self._state}")
+        self._state = report.state
+        return report
+
+
+def check_endpoint(endpoint: str) -> None:
+    """Check that an endpoint is ``unix:PATH`` or ``tcp:HOST:PORT``.
+
+    Raises:
+        ValueError: If it is not.
+    """
+    if _UNIX.fullmatch(endpoint):
+        return
+    found = _TCP.fullmatch(endpoint)
+    if found is None or not 0 < int(found["port"]) <= _LARGEST_PORT:
+        raise ValueError(f"endpoint: expected unix:PATH or tcp:HOST:PORT, got {endpoint!r:.80}")
+
+
+def _text(name: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{name}: expected a text, got a {type(value).__name__}")  # noqa: TRY004  one error for all
+    # A traceback quotes what the author's code was given, half surrogates included.
+    return value.encode("utf-8", "backslashreplace").decode()

@@ -12,6 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+LINE_LIMIT = 256 * 1024
+"""Bytes of a line of standard output, which carries reports."""
+
 
 @dataclass(frozen=True, slots=True)
 class Exit:
@@ -100,12 +103,16 @@ class Child:
             timeout: Seconds to wait at most.
 
         Returns:
-            The line with its end; b"" at the end of the output; None when the time is up.
+            The line with its end, or the first :data:`LINE_LIMIT` bytes of a longer one; b"" at the
+            end of the output; None when the time is up.
         """
         stdout = self._process.stdout
         assert stdout is not None  # noqa: S101  asked for at the start
         until = time.monotonic() + timeout
         while b"\n" not in self._unread:
+            if len(self._unread) >= LINE_LIMIT:
+                piece, self._unread = self._unread[:LINE_LIMIT], self._unread[LINE_LIMIT:]
+                return piece
             readable, _, _ = select.select([stdout], [], [], max(0.0, until - time.monotonic()))
             if not readable:
                 return None

@@ -27,6 +27,7 @@ from dcf.supervision.protocol import (
     REPLY_LIMIT,
     event_of,
     exit_of,
+    log_line_of,
     read_reply,
     request_line,
     status_of,
@@ -63,8 +64,8 @@ class SupervisorClient:
         Raises:
             ProcessNotStarted: When the program cannot be started.
         """
-        (item,) = await self._ask(Start(process), self._timeout)
-        return status_of(item["status"])
+        items = await self._ask(Start(process), self._timeout)
+        return status_of(items[0].get("status") if items else None)
 
     async def stop(self, name: str, grace: float) -> ExitRecord | None:
         """Ends a process and forgets it; nothing happens when the name is not known.
@@ -77,12 +78,12 @@ class SupervisorClient:
             How its latest run ended.
         """
         items = await self._ask(Stop(name, grace), grace + self._timeout)
-        return exit_of(items[0]["exit"]) if items else None
+        return exit_of(items[0].get("exit")) if items else None
 
     async def list(self) -> tuple[ProcessStatus, ...]:
         """Every process."""
         items = await self._ask(List(), self._timeout)
-        return tuple(status_of(item["status"]) for item in items)
+        return tuple(status_of(item.get("status")) for item in items)
 
     async def observe(self) -> AsyncGenerator[tuple[ProcessStatus, ...] | Event, None]:
         """First the statuses of all processes, at once, then everything that happens to them.
@@ -119,7 +120,7 @@ class SupervisorClient:
         """
         async with contextlib.aclosing(self._reply(Logs(name, since, tail, follow))) as items:
             async for item in items:
-                yield LogLine(item["at"], item["text"])
+                yield log_line_of(item)
 
     async def shutdown(self, grace: float) -> None:
         """Ends every process, then the supervisor, and waits for it.

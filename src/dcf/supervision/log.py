@@ -52,21 +52,21 @@ class ProcessLog:
     def __init__(self, folder: Path, bound: LogBound) -> None:
         """Goes on with what is there.
 
+        A log that cannot be opened now, on a full disk, is opened when there is space: until then
+        its lines are lost, and the process runs.
+
         Args:
             folder: Folder of this log alone; made when missing.
             bound: How much is kept.
-
-        Raises:
-            OSError: When the folder or file cannot be made.
         """
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.folder = folder
         self.followers = Broadcast()
         self._bound = bound
         self._lines = Lines(LINE_LIMIT)
         self._failing = False
-        self._file: BinaryIO | None
-        self._file, self._size = self._open()
+        self._file: BinaryIO | None = None
+        self._size = 0
+        self._write([])
 
     def feed(self, data: bytes) -> None:
         """Stores what the process printed; never raises: a full disk must not stop a process."""
@@ -118,6 +118,7 @@ class ProcessLog:
             self._failing = False
 
     def _open(self) -> tuple[BinaryIO, int]:
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         path = file_of(self.folder, 0)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         file = os.fdopen(descriptor, "ab", buffering=0)
@@ -126,7 +127,7 @@ class ProcessLog:
     def _rotate(self) -> None:
         if self._file is not None:
             self._file.close()
-        self._file = None
+            self._file = None
         self._size = 0
         with contextlib.suppress(OSError):
             if self._bound.files == 1:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from dcf.supervision.liveness import Probe
 from dcf.supervision.policy import RestartPolicy
 from dcf.supervision.states import ProcessState
 
@@ -41,6 +42,7 @@ class ProcessSpec:
         stage: When the supervisor shuts down, lower stages end before higher ones.
         log: How much of its log is kept.
         note: Whatever a client wants to find again with the process; nothing secret.
+        probe: How it is asked whether it still does its work; None asks nothing.
     """
 
     name: str
@@ -54,6 +56,7 @@ class ProcessSpec:
     stage: int = 0
     log: LogBound = field(default_factory=LogBound)
     note: str = ""
+    probe: Probe | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +89,7 @@ class ProcessStatus:
         pid: Of its latest run; 0 when it has none.
         since: When that run was started, in seconds since 1970.
         runs: How often it was started.
-        reports: The latest lines of the latest run's reports, oldest first.
+        reports: The first and the latest lines of the latest run's reports, oldest first.
         exit: How the run before, or the latest if it has ended, went.
         note: The client's own, as it came with the start.
     """

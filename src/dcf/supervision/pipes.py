@@ -20,14 +20,15 @@ class Pipes:
     def __init__(self) -> None:
         """Starts with none."""
         self._loop = asyncio.get_running_loop()
-        self._feeds: dict[int, Callable[[bytes], None]] = {}
+        self._feeds: dict[int, Callable[[bytes], float | None]] = {}
+        self._paused: dict[int, asyncio.TimerHandle] = {}
 
-    def add(self, descriptor: int, feed: Callable[[bytes], None]) -> None:
+    def add(self, descriptor: int, feed: Callable[[bytes], float | None]) -> None:
         """Reads ``descriptor`` from now on, and closes it in the end.
 
         Args:
             descriptor: The reading end of a pipe.
-            feed: Called with what comes.
+            feed: Called with what comes; may return seconds for which nothing more is read.
         """
         os.set_blocking(descriptor, False)
         self._feeds[descriptor] = feed
@@ -39,6 +40,7 @@ class Pipes:
             for _ in range(LAST_READS):
                 if not self._read(descriptor):
                     break
+            self._cancel_pause(descriptor)
             self._loop.remove_reader(descriptor)
             os.close(descriptor)
         self._feeds.clear()
@@ -50,8 +52,20 @@ class Pipes:
         except BlockingIOError:
             return False
         if data:
-            self._feeds[descriptor](data)
-            return True
+            if pause := self._feeds[descriptor](data):
+                self._loop.remove_reader(descriptor)
+                self._cancel_pause(descriptor)
+                go_on = partial(self._go_on, descriptor)
+                self._paused[descriptor] = self._loop.call_later(pause, go_on)
+            return not pause
         # The process closed it; the process's own end may be yet to come.
         self._loop.remove_reader(descriptor)
         return False
+
+    def _cancel_pause(self, descriptor: int) -> None:
+        if (paused := self._paused.pop(descriptor, None)) is not None:
+            paused.cancel()
+
+    def _go_on(self, descriptor: int) -> None:
+        del self._paused[descriptor]
+        self._loop.add_reader(descriptor, partial(self._read, descriptor))

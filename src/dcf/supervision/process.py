@@ -15,19 +15,17 @@ from pathlib import Path
 
 from dcf.supervision.child import Exit
 from dcf.supervision.descent import Descent
-from dcf.supervision.lines import Lines
+from dcf.supervision.liveness import answered, until_silent
 from dcf.supervision.log import ProcessLog
 from dcf.supervision.messages import Event, EventKind, ExitRecord, ProcessSpec, ProcessStatus
 from dcf.supervision.pipes import Pipes
 from dcf.supervision.policy import Run, delay_after, remembered
 from dcf.supervision.record import MARK
+from dcf.supervision.reports import Reports
 from dcf.supervision.states import ProcessState, follows
 
-REPORT_LIMIT = 256 * 1024
-"""Bytes of a line of reports; the longest carry a traceback."""
-
-REPORTS_KEPT = 8
-"""Lines of reports that a status carries; a watcher writes four at most."""
+LAST_WORDS = 0.5
+"""Seconds for a run that stands still to write down where it does."""
 
 CANNOT_START = 127
 """Exit code of a run that could not begin, as in shells."""
@@ -67,8 +65,9 @@ class Process:
         self._loop = asyncio.get_running_loop()
         self._popen: subprocess.Popen[bytes] | None = None
         self._pipes = Pipes()
-        self._reports: deque[str] = deque(maxlen=REPORTS_KEPT)
-        self._report_lines = Lines(REPORT_LIMIT)
+        self._reports = Reports(self._report)
+        self._watch: asyncio.Task[None] | None = None
+        self._silence = ""
         policy = spec.restart
         self._history: deque[Run] = deque(maxlen=remembered(policy) if policy else 1)
         self._descent: Descent | None = None
@@ -110,12 +109,15 @@ class Process:
         self._to(ProcessState.RUNNING)
         self._popen = popen
         self._ended.clear()
-        self._reports.clear()
+        self._reports = Reports(self._report)
+        self._silence = ""
         self._runs += 1
         self._since, self._started = time.time(), self._loop.time()
         self._pipes.add(log_read, self.log.feed)
         if report_read is not None:
-            self._pipes.add(report_read, self._reported)
+            self._pipes.add(report_read, self._reports.feed)
+        if self.spec.probe is not None:
+            self._watch = self._loop.create_task(self._end_if_silent(popen))
         self._happened(EventKind.STARTED, pid=popen.pid, note=self.spec.note)
 
     def status(self) -> ProcessStatus:
@@ -126,7 +128,7 @@ class Process:
             pid=self.pid,
             since=self._since,
             runs=self._runs,
-            reports=tuple(self._reports),
+            reports=self._reports.lines,
             exit=self._exit,
             note=self.spec.note,
         )
@@ -160,9 +162,12 @@ class Process:
             popen.stdin.close()
         self._pipes.close()
         self.log.end_of_run()
-        if rest := self._report_lines.rest():
-            self._report(rest)
-        self._run_ended(code, str(Exit(code)))
+        self._reports.end()
+        if self._watch is not None:
+            self._watch.cancel()
+        self._run_ended(
+            code, f"{self._silence}: {Exit(code)}" if self._silence else str(Exit(code))
+        )
         return True
 
     async def stop(self, grace: float) -> ExitRecord | None:
@@ -209,7 +214,7 @@ class Process:
 
     def _run_ended(self, code: int, reason: str) -> None:
         asked = self.state is ProcessState.STOPPING
-        last = self._reports[-1] if self._reports else ""
+        last = self._reports.lines[-1] if self._reports.lines else ""
         self._exit = ExitRecord(code, time.time(), reason, last, asked)
         self._ended.set()
         self._happened(EventKind.EXITED, exit_=self._exit)
@@ -237,18 +242,27 @@ class Process:
         try:
             self.start()
         except (OSError, ValueError) as error:
-            self._reports.clear()
+            self._reports = Reports(self._report)
             self._started = self._loop.time()
             self._run_ended(CANNOT_START, f"it cannot be started: {error}")
 
-    def _reported(self, data: bytes) -> None:
-        for line in self._report_lines.feed(data):
-            self._report(line)
-
-    def _report(self, line: bytes) -> None:
-        text = line.decode(errors="replace")
-        self._reports.append(text)
+    def _report(self, text: str) -> None:
         self._happened(EventKind.REPORTED, report=text)
+
+    async def _end_if_silent(self, popen: subprocess.Popen[bytes]) -> None:
+        """Kills a run that exists and does nothing; how it ended then says why.
+
+        SIGABRT comes first: it has Python and Envoy write to the log where they stand.
+        """
+        probe = self.spec.probe
+        assert probe is not None  # noqa: S101  asked by the caller
+        reason = await until_silent(lambda: answered(probe), probe.rule)
+        if self._popen is popen and self.state is ProcessState.RUNNING:
+            self._silence = reason
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(popen.pid, signal.SIGABRT)
+            await asyncio.sleep(LAST_WORDS)
+            self.kill()
 
     def _happened(
         self,

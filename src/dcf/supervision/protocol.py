@@ -11,16 +11,19 @@ A reply that breaks off without either is a broken connection. Nothing here read
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, fields
 from typing import Any
 
 from dcf import errors
 from dcf.errors import RequestInvalid, SupervisorError
 from dcf.model.log import LogLine
+from dcf.protocol.json_text import read_json
+from dcf.supervision.liveness import LivenessRule, Probe
 from dcf.supervision.messages import (
     Event,
     EventKind,
@@ -165,6 +168,21 @@ def _process(members: _Members) -> ProcessSpec:
             files=max(1, log.count("files", bound.files)),
         ),
         note=members.get("note", str, ""),
+        probe=_probe(members.part("probe")) if members.has("probe") else None,
+    )
+
+
+def _probe(members: _Members) -> Probe:
+    usual = LivenessRule()
+    rule = members.part("rule") if members.has("rule") else _Members({})
+    numbers = {
+        each.name: rule.number(each.name, getattr(usual, each.name))
+        for each in fields(LivenessRule)
+    }
+    if not numbers["interval"]:
+        raise RequestInvalid("`interval` must be above 0")
+    return Probe(
+        members.get("socket", str), members.get("request", str, ""), LivenessRule(**numbers)
     )
 
 
@@ -232,31 +250,71 @@ def members_of(value: ProcessStatus | Event | ExitRecord) -> dict[str, Any]:
     return found
 
 
-def exit_of(members: dict[str, Any]) -> ExitRecord:
-    """Reads back what :func:`members_of` made of an exit."""
-    return ExitRecord(**members)
+def exit_of(members: object) -> ExitRecord:
+    """Reads back what :func:`members_of` made of an exit.
+
+    Raises:
+        SupervisorUnreachable: If it is something else. So do the functions below.
+    """
+    with _of_a_supervisor():
+        return _exit(_Members(members))
 
 
-def status_of(members: dict[str, Any]) -> ProcessStatus:
+def status_of(members: object) -> ProcessStatus:
     """Reads back what :func:`members_of` made of a status."""
-    given = _with_exit(members)
-    given["state"] = ProcessState(given["state"])
-    given["reports"] = tuple(given.get("reports", ()))
-    return ProcessStatus(**given)
+    with _of_a_supervisor():
+        given = _Members(members)
+        return ProcessStatus(
+            name=given.name(),
+            state=ProcessState(given.get("state", str)),
+            pid=given.count("pid", 0),
+            since=given.number("since", 0.0),
+            runs=given.count("runs", 0),
+            reports=given.texts("reports", []),
+            exit=_exit(given.part("exit")) if given.has("exit") else None,
+            note=given.get("note", str, ""),
+        )
 
 
-def event_of(members: dict[str, Any]) -> Event:
+def event_of(members: object) -> Event:
     """Reads back what :func:`members_of` made of an event."""
-    given = _with_exit(members)
-    given["kind"] = EventKind(given["kind"])
-    return Event(**given)
+    with _of_a_supervisor():
+        given = _Members(members)
+        return Event(
+            kind=EventKind(given.get("kind", str)),
+            name=given.name(),
+            at=given.number("at"),
+            pid=given.count("pid", 0),
+            report=given.get("report", str, ""),
+            exit=_exit(given.part("exit")) if given.has("exit") else None,
+            delay=given.number("delay", 0.0),
+            note=given.get("note", str, ""),
+        )
 
 
-def _with_exit(members: dict[str, Any]) -> dict[str, Any]:
-    given = dict(members)
-    if given.get("exit"):
-        given["exit"] = exit_of(given["exit"])
-    return given
+def log_line_of(members: object) -> LogLine:
+    """Reads back what :func:`log_line` wrote."""
+    with _of_a_supervisor():
+        given = _Members(members)
+        return LogLine(given.number("at"), given.get("text", str))
+
+
+def _exit(given: _Members) -> ExitRecord:
+    return ExitRecord(
+        code=given.get("code", int),
+        at=given.number("at"),
+        reason=given.get("reason", str),
+        report=given.get("report", str, ""),
+        asked=given.get("asked", bool, default=False),
+    )
+
+
+@contextlib.contextmanager
+def _of_a_supervisor() -> Iterator[None]:
+    try:
+        yield
+    except (RequestInvalid, ValueError) as error:
+        raise errors.SupervisorUnreachable(f"what answered is no supervisor: {error}") from error
 
 
 def _line(members: Mapping[str, object]) -> bytes:
@@ -265,6 +323,6 @@ def _line(members: Mapping[str, object]) -> bytes:
 
 def _json(line: bytes) -> Any:
     try:
-        return json.loads(line)
-    except (ValueError, RecursionError) as error:
+        return read_json(line)
+    except ValueError as error:
         raise RequestInvalid("no JSON object on a line of its own") from error

@@ -12,6 +12,7 @@ import time
 import uuid
 from pathlib import Path
 
+from dcf.protocol.json_text import read_json
 from dcf.supervision.descent import kill_descendants
 from dcf.supervision.identity import Identity, kill_group
 
@@ -44,12 +45,12 @@ class Record:
         self._living: dict[str, Identity] = {}
         self.mark = uuid.uuid4().hex
         try:
-            self.mark, self._living = _read(path.read_bytes())
+            self.mark, self._living = _read(path)
         except FileNotFoundError:
             pass
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
             # Torn by a power cut, after which nothing of it lives.
-            logger.warning("%s cannot be read and is begun anew", path)
+            logger.warning("%s cannot be read and is begun anew: %s", path, error)
 
     def end_leftovers(self) -> None:
         """Ends all that a killed supervisor left running, and waits until it is gone."""
@@ -95,15 +96,16 @@ class Record:
             logger.warning("%s cannot be written: %s", self._path, error.strerror)
 
 
-def _read(data: bytes) -> tuple[str, dict[str, Identity]]:
+def _read(path: Path) -> tuple[str, dict[str, Identity]]:
     """Return the mark and the processes of a record.
 
     Raises:
-        ValueError, KeyError, TypeError, AttributeError, RecursionError: When it is not a record.
+        OSError, ValueError, KeyError, TypeError, AttributeError: When it is not a record.
     """
-    members = json.loads(data)
+    members = read_json(path.read_bytes())
     mark = members["mark"]
     if not _MARK.fullmatch(mark):
+        # Processes are found, and killed, by it.
         raise ValueError("expected 32 lowercase hex digits as the mark")
     living = {}
     for name, (pid, started, boot) in members["processes"].items():

@@ -62,10 +62,7 @@ class Supervisor:
             await known.gone.wait()
         if self._closing:
             raise SupervisorError("the supervisor is shutting down")
-        try:
-            log = ProcessLog(self._logs / spec.name, spec.log)
-        except OSError as error:
-            raise ProcessNotStarted(f"{spec.name} has no log: {error}") from error
+        log = ProcessLog(self._logs / spec.name, spec.log)
         process = Process(spec, log, self._record.mark, self._tell)
         try:
             process.start()
@@ -118,7 +115,10 @@ class Supervisor:
         has_ended = self._killed_strays
         while True:
             for process in list(self._processes.values()):
-                has_ended |= process.reap()
+                try:
+                    has_ended |= process.reap()
+                except Exception:
+                    logger.exception("%s: a defect; the other processes go on", process.spec.name)
             ended = descent.ended_child()
             if ended is None:
                 break

@@ -61,6 +61,7 @@ def main() -> int:
     if settings.lifeline:
         _end_with_parent()
     _close_standard_input()
+    life.begin()
     try:
         if unconfined is not None:
             raise unconfined

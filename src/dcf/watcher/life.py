@@ -29,6 +29,10 @@ class Life:
         self.state = ReplicaState.STARTING
         self.channel = channel
 
+    def begin(self) -> None:
+        """Tell the parent that from now on this channel carries reports alone."""
+        self._write(Report(ReplicaState.STARTING))
+
     def ready(self, endpoint: str) -> None:
         """Calls are taken at ``endpoint``."""
         self._to(Report(ReplicaState.READY, endpoint=endpoint))
@@ -49,6 +53,9 @@ class Life:
         if not follows(self.state, report.state):
             return
         self.state = report.state
+        self._write(report)
+
+    def _write(self, report: Report) -> None:
         try:
             os.write(self.channel, report.to_line())
         except OSError:

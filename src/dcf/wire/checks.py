@@ -32,6 +32,7 @@ _MESSAGES = build(
         },
         "OkHttpResponse": {
             "headers": (2, "[HeaderValueOption]"),
+            "headers_to_remove": (5, "[string]"),
             "response_headers_to_add": (6, "[HeaderValueOption]"),
         },
         "CheckResponse": {

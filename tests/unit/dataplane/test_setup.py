@@ -31,6 +31,7 @@ def test_the_defaults():
         "headers_timeout": 10.0,
         "idle_connection": 300.0,
         "idle_stream": 86_400.0,
+        "management": 60.0,
         "open": True,
         "cors": "",
         "allowed_hosts": "*",
@@ -87,7 +88,7 @@ def filters(settings: DataplaneSettings, tmp_path: Path) -> dict[str, list[str]]
 
 
 def test_keys_and_origins_are_looked_at_only_where_they_matter(tmp_path):
-    inner = {"cold": ["hold", "router"], "ask": ["router"]}
+    inner = {"cold": ["deadline", "hold", "router"], "ask": ["router"]}
     grpc = ["whole", "invoke", "bridge", "reply"]
     opened = filters(DataplaneSettings(), tmp_path)
     assert opened == {

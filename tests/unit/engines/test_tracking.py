@@ -3,7 +3,7 @@
 import pytest
 
 from dcf.engines.local.confinement import Confinement
-from dcf.engines.local.tracking import Track
+from dcf.engines.local.tracking import Track, read_note, to_note
 from dcf.errors import HandlerInitFailed
 from dcf.model.replica import ReplicaExit, ReplicaId, ReplicaState
 from dcf.protocol.report import Report
@@ -90,3 +90,74 @@ def test_limits_are_told_and_explain_the_end():
     assert track.seen.exit is not None
     assert track.seen.exit.reason == "code -9: it went over its limit"
     assert track.seen.limits
+
+
+STARTING = Report(ReplicaState.STARTING).to_line().decode().strip()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "[" * 10_000,
+        '{"state": "failed", "error": {"a": 1}, "detail": 5}',
+        '{"state": "ready", "endpoint": 5}',
+        '{"state": "ready", "endpoint": "unix:/other"}',
+        '{"state": "ready", "endpoint": "tcp:10.0.0.1:80"}',
+        "",
+    ],
+)
+def test_a_bad_report_fails_a_replica_that_starts(line):
+    track = Track(ID, listen="unix:/x")
+    assert not track.reported(STARTING, 4.0)
+    assert track.reported(line, 5.0)
+    assert track.seen.state is ReplicaState.FAILED
+    assert track.seen.exit is not None
+    assert track.fault.startswith("it sent an invalid report: ")
+    assert track.seen.exit.reason == track.fault
+    assert not track.reported(READY, 6.0), "none of its further reports counts"
+    track.exited(_exited(-9))
+    assert track.seen.exit.reason == track.fault
+
+
+def test_a_bad_report_takes_a_ready_replica_out_of_service():
+    track = Track(ID, listen="unix:/x")
+    track.reported(STARTING, 4.0)
+    track.reported(READY, 5.0)
+    assert track.reported(READY, 6.0)
+    assert (track.seen.state, track.seen.endpoint) == (ReplicaState.DRAINING, "unix:/x")
+    track.exited(_exited(-9))
+    assert track.seen.exit is not None
+    assert "ready cannot follow ready" in track.seen.exit.reason
+    assert not track.seen.exit.asked
+
+
+@pytest.mark.parametrize(
+    ("listen", "endpoint", "own"),
+    [
+        ("unix:/x", "unix:/x", True),
+        ("unix:/x", "unix:/x/../y", False),
+        ("tcp:127.0.0.1:0", "tcp:127.0.0.1:4711", True),
+        ("tcp:127.0.0.1:0", "tcp:127.0.0.2:4711", False),
+        ("tcp:127.0.0.1:0", "unix:/x", False),
+        ("tcp:127.0.0.1:80", "tcp:127.0.0.1:80", True),
+        ("tcp:127.0.0.1:80", "tcp:127.0.0.1:81", False),
+    ],
+)
+def test_a_replica_takes_calls_only_where_it_was_told_to_listen(listen, endpoint, own):
+    track = Track(ID, listen=listen)
+    line = Report(ReplicaState.READY, endpoint=endpoint).to_line().decode()
+    assert track.reported(line, 5.0)
+    assert (track.seen.state is ReplicaState.READY) is own
+
+
+def test_what_lies_in_wait_is_found_when_the_past_is_read():
+    note = to_note(Confinement(), "unix:/x")
+    reports = (STARTING, READY, '{"state": "ready", "endpoint": 5}')
+    track = Track.of(ID, ProcessStatus("x", ProcessState.RUNNING, 7, reports=reports, note=note))
+    assert track.fault
+    assert track.seen.state is ReplicaState.DRAINING
+
+
+@pytest.mark.parametrize("note", ["[" * 10_000, "5", '{"cores": 5}', '{"memory": "x"}', "\0"])
+def test_a_note_that_cannot_be_read_is_none(note):
+    assert read_note(note) == (Confinement(), "")

@@ -1,14 +1,17 @@
 """The loop brings about what the catalog wants, and finds everything again after a restart."""
 
 import asyncio
+import contextlib
 import threading
 import time
 from functools import wraps
 
+import pytest
+
 from dcf.errors import BuildError, DiskFull, SupervisorUnreachable
 from dcf.model.event import EventKind
 from dcf.model.function import Resources
-from dcf.model.replica import ReplicaState
+from dcf.model.replica import ReplicaExit, ReplicaState
 from unit.gateway.kit import House, running
 
 
@@ -180,3 +183,112 @@ async def test_replicas_that_the_engine_lost_are_started_again_at_once():
         house.loop.wake()
         await house.until(lambda: house.living and routed(house, "a"))
         assert one.id not in house.living
+
+
+@scenario
+async def test_a_disk_that_stays_full_keeps_no_replica_from_starting_or_ending(monkeypatch):
+    async with running(House()) as house:
+        full = True
+
+        def record(event):
+            if full:
+                raise DiskFull("no space is left")
+            return kept(event)
+
+        kept = house.catalog.journal.record
+        monkeypatch.setattr(house.catalog.journal, "record", record)
+        for name in ("a", "b"):
+            house.deploy(name)
+            await house.until(lambda name=name: routed(house, name))
+        (first,) = [one for one in house.living if one.startswith("a")]
+        house.engine.crash(first)
+        await house.until(lambda: [one for one in house.living if one.startswith("a.1.0.2")])
+        await house.until(lambda: routed(house, "a"))
+        house.catalog.delete("b")
+        house.loop.wake()
+        await house.until(lambda: not [one for one in house.living if one.startswith("b")])
+        full = False
+        house.loop.wake()
+        await house.until(lambda: len(house.catalog.journal.events("a")) == 2)
+        assert house.catalog.journal.events("a")[0].replica.startswith("a.1.0.1")
+
+
+@scenario
+async def test_a_route_that_cannot_be_told_to_envoy_stops_no_other_function(monkeypatch, caplog):
+    house = House()
+    publish = house.envoy.set_function
+
+    def picky(name, destinations, limits):
+        if name == "bad":
+            raise TypeError("this is no endpoint")
+        return publish(name, destinations, limits)
+
+    monkeypatch.setattr(house.envoy, "set_function", picky)
+    async with running(house):
+        house.deploy("bad")
+        house.deploy("good")
+        await house.until(lambda: routed(house, "good"))
+        await house.loop.works()
+    told = [one.getMessage() for one in caplog.records if "of bad failed" in one.getMessage()]
+    assert len(told) == 1, "told once, not in each turn"
+
+
+@scenario
+async def test_a_turn_that_fails_by_a_defect_is_followed_by_another_one(monkeypatch):
+    house = House()
+    look = house.catalog.names
+    fails = True
+
+    def names():
+        if fails:
+            raise RuntimeError("a defect")
+        return look()
+
+    monkeypatch.setattr(house.catalog, "names", names)
+    async with running(house):
+        house.deploy("a")
+        await house.loop.works()
+        fails = False
+        house.loop.wake()
+        await house.until(lambda: routed(house, "a"))
+
+
+@scenario
+async def test_an_engine_that_tells_nonsense_is_looked_at_anew(monkeypatch):
+    house = House()
+    observe = house.engine.observe
+    nonsense = iter([True, False])
+
+    async def odd():
+        if next(nonsense, False):
+            yield "nonsense"
+        async with contextlib.aclosing(observe()) as seen:
+            async for item in seen:
+                yield item
+
+    monkeypatch.setattr(house.engine, "observe", odd)
+    async with running(house):
+        house.deploy("a")
+        await house.until(lambda: routed(house, "a"))
+
+
+@scenario
+async def test_a_replica_that_says_it_failed_and_lives_on_is_ended(monkeypatch):
+    monkeypatch.setattr("dcf.gateway.replicas.OVERDUE", 0.05)
+    async with running(House()) as house:
+        house.deploy("a")
+        await house.until(lambda: house.living)
+        (first,) = house.living
+        exit_ = ReplicaExit(None, 1.0, "it says so")
+        house.engine._to(house.engine._replicas[first], ReplicaState.FAILED, exit_=exit_)
+        await house.until(lambda: house.living and first not in house.living)
+
+
+@scenario
+async def test_whether_it_works_is_known_by_a_turn():
+    async with running(House()) as house:
+        await house.loop.began()
+        house.loop._turn = asyncio.Event().wait
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.2):
+                await house.loop.works()

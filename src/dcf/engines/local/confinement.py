@@ -6,6 +6,8 @@ import json
 import math
 from dataclasses import asdict, dataclass, fields
 
+from dcf.protocol.json_text import read_json
+
 MEMORY_UNITS = (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10))
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -69,7 +71,7 @@ class Confinement:
 
         The note may be another version's: what is not known is passed over.
         """
-        members = json.loads(note) if note else {}
+        members = read_json(note) if note else {}
         known = {field.name: members[field.name] for field in fields(cls) if field.name in members}
         lists = {name: tuple(known.get(name, ())) for name in ("cores", "gpus")}
         return cls(**known | lists)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import replace
@@ -19,7 +20,7 @@ from dcf.engines.local.gpu import GpuSource, Nvml
 from dcf.engines.local.limiter import Limiter
 from dcf.engines.local.memory import MemoryWatch
 from dcf.engines.local.replica import replica_environment, watcher_command
-from dcf.engines.local.tracking import Track
+from dcf.engines.local.tracking import Track, read_note, to_note
 from dcf.errors import ProcessNotStarted, ProcessUnknown, ReplicaExited, ReplicaUnknown
 from dcf.function.secrets import SECRETS_DIR
 from dcf.model.function import Resources
@@ -27,7 +28,7 @@ from dcf.model.log import LogLine
 from dcf.model.replica import Observation, ReplicaId
 from dcf.protocol.signals import LOG_STACKS
 from dcf.supervision.client import SupervisorClient
-from dcf.supervision.identity import is_stopped
+from dcf.supervision.identity import Identity, identify, is_stopped, kill_group
 from dcf.supervision.messages import (
     Event,
     EventKind,
@@ -37,6 +38,8 @@ from dcf.supervision.messages import (
     ProcessStatus,
 )
 from dcf.supervision.states import ENDED, ProcessState
+
+logger = logging.getLogger("dcf.engines")
 
 PREFIX = "replica."
 """What the names of replicas' processes begin with; the supervisor has others as well."""
@@ -74,6 +77,7 @@ class LocalEngine:
         self._gpus = gpus or Nvml()
         self._limiter = Limiter(supervisor.socket, base, self._gpus, cgroups)
         self._memory = MemoryWatch()
+        self._leaders: dict[str, Identity] = {}
         self._starting = asyncio.Lock()
         self._log = log or LogBound()
 
@@ -125,7 +129,7 @@ class LocalEngine:
             sockets=(listen.removeprefix("unix:"),) if listen.startswith("unix:") else (),
             stage=STAGE,
             log=self._log,
-            note=confinement.to_note(),
+            note=to_note(confinement, listen),
         )
 
     async def stop(self, replica: ReplicaId, grace: float) -> None:
@@ -158,32 +162,45 @@ class LocalEngine:
         if status.exit is not None:
             track.exited(status.exit, self._why(status.name, track.confinement, status.exit))
         else:
-            self._watch(status.name, status.pid, track.confinement)
+            self._watch(status.name, status.pid, track)
         return track
 
     def _follow(self, tracks: dict[str, Track], event: Event) -> bool:
         """Takes in what happened to a process; returns whether that changed a replica."""
         name = event.name
         if event.kind is EventKind.STARTED and name.startswith(PREFIX):
-            track = tracks[name] = Track(_id_of(name), Confinement.from_note(event.note))
-            self._watch(name, event.pid, track.confinement)
+            track = tracks[name] = Track(_id_of(name), *read_note(event.note))
+            self._watch(name, event.pid, track)
             return True
         known = tracks.get(name)
         if known is None:
             return False
         if event.kind is EventKind.REPORTED:
-            return known.reported(event.report, event.at)
+            has_changed = known.reported(event.report, event.at)
+            if known.fault:
+                self._end_faulty(name, known)
+            return has_changed
         if event.kind is EventKind.EXITED and event.exit is not None:
             self._memory.remove(name)
+            self._leaders.pop(name, None)
             return known.exited(event.exit, self._why(name, known.confinement, event.exit))
         if event.kind is EventKind.FORGOTTEN:
             self._memory.forget(name)
             del tracks[name]
         return False
 
-    def _watch(self, name: str, pid: int, confinement: Confinement) -> None:
-        if confinement.memory_by == WATCHED:
-            self._memory.add(name, pid, confinement.memory)
+    def _watch(self, name: str, pid: int, track: Track) -> None:
+        if (leader := identify(pid)) is not None:
+            self._leaders[name] = leader
+        if track.confinement.memory_by == WATCHED:
+            self._memory.add(name, pid, track.confinement.memory)
+        if track.fault:
+            self._end_faulty(name, track)
+
+    def _end_faulty(self, name: str, track: Track) -> None:
+        """Ends a replica whose reports cannot be trusted, once."""
+        if (leader := self._leaders.pop(name, None)) is not None and kill_group(leader):
+            logger.error("%s is ended: %s", _id_of(name), track.fault)
 
     def _why(self, name: str, confinement: Confinement, ended: ExitRecord) -> str:
         killed = self._memory.ended.get(name)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from dcf.errors import DcfError, ReplicaExited, StartTimeout
 from dcf.model.replica import ReplicaState
-from dcf.protocol.report import Report
+from dcf.protocol.report import Report, ReportReader
 from dcf.settings import RESERVED_PREFIX, WatcherSettings
 from dcf.supervision.child import Child, Exit
 
@@ -151,6 +151,7 @@ class LocalReplica:
         """
         env = replica_environment(launch.settings, launch.environment, launch.extra, base)
         fds = () if launch.listener is None else (launch.listener,)
+        self._reports = ReportReader()
         self._started = time.monotonic()
         self._start_timeout = launch.settings.start_timeout
         self._listen = launch.settings.listen
@@ -192,10 +193,8 @@ class LocalReplica:
             if not line:
                 exit_ = self._child.stop(grace=5.0)
                 raise ReplicaExited(f"the replica ended before it was ready: {_explain(exit_)}")
-            try:
-                report = Report.from_line(line)
-            except ValueError:
-                # Printed by the interpreter's own start, before the watcher took the channel.
+            report = self._read(line)
+            if report is None:
                 continue
             if report.state is ReplicaState.READY:
                 return report.endpoint
@@ -223,9 +222,26 @@ class LocalReplica:
     def drain(self) -> None:
         """Asks the replica to end after its calls, and waits until it accepts no more."""
         self._child.terminate()
-        while line := self._child.read_line(DRAIN_TIMEOUT):
-            if Report.from_line(line).state is ReplicaState.DRAINING:
+        until = time.monotonic() + DRAIN_TIMEOUT
+        while line := self._child.read_line(max(0.0, until - time.monotonic())):
+            try:
+                report = self._read(line)
+            except ReplicaExited:
+                return  # who tells nonsense is not waited for
+            if report is not None and report.state is ReplicaState.DRAINING:
                 return
+
+    def _read(self, line: bytes) -> Report | None:
+        """The report on a line; None for what the interpreter printed while it started.
+
+        Raises:
+            ReplicaExited: When it is none. The replica is ended.
+        """
+        try:
+            return self._reports.read(line)
+        except ValueError as error:
+            self._child.stop(grace=0)
+            raise ReplicaExited(f"the replica was ended: invalid report: {error}") from error
 
     def stop(self, grace: float) -> Exit:
         """Ends the replica and all its child processes for certain.

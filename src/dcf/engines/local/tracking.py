@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import signal
 from dataclasses import replace
 
 from dcf.engines.local.confinement import Confinement
 from dcf.model.replica import Observation, ReplicaExit, ReplicaId, ReplicaState, follows
-from dcf.protocol.report import Report
+from dcf.protocol.json_text import read_json
+from dcf.protocol.report import Report, ReportReader
 from dcf.supervision.messages import ExitRecord, ProcessStatus
+
+logger = logging.getLogger("dcf.engines")
 
 
 class Track:
@@ -17,16 +22,24 @@ class Track:
     Attributes:
         seen: The replica now.
         confinement: What holds it to its limits.
+        fault: What was wrong with its reports, as a sentence; "" while nothing is. Its process must
+            be ended then, and none of its further reports counts.
     """
 
-    def __init__(self, replica: ReplicaId, confinement: Confinement | None = None) -> None:
+    def __init__(
+        self, replica: ReplicaId, confinement: Confinement | None = None, listen: str = ""
+    ) -> None:
         """A replica whose process runs.
 
         Args:
             replica: Which.
             confinement: What holds it to its limits.
+            listen: Where it was told to listen; "" where that is not known.
         """
         self.confinement = confinement or Confinement()
+        self.fault = ""
+        self._listen = listen
+        self._reports = ReportReader()
         limits = self.confinement.describe()
         self.seen = Observation(replica, ReplicaState.STARTING, limits=limits)
         self._said: Report | None = None
@@ -37,17 +50,26 @@ class Track:
 
         Its end is not looked at: that is for :meth:`exited`.
         """
-        track = cls(replica, Confinement.from_note(status.note))
+        track = cls(replica, *read_note(status.note))
         for line in status.reports:
             track.reported(line, status.since)
         return track
 
     def reported(self, line: str, at: float) -> bool:
-        """Follows a line of the replica's reports, read at ``at``."""
+        """Follows a line of the replica's reports, read at ``at``.
+
+        A report that is not valid, or that names an endpoint which is not its own, fails the
+        replica and nothing else.
+        """
+        if self.fault:
+            return False
         try:
-            report = Report.from_line(line.encode())
-        except (ValueError, KeyError, TypeError):
-            # Printed by the interpreter's own start, before the watcher took the channel.
+            report = self._reports.read(line)
+            if report is not None and report.endpoint:
+                self._check(report.endpoint)
+        except ValueError as error:
+            return self._fail(f"it sent an invalid report: {error}", at)
+        if report is None:
             return False
         if report.error or report.detail:
             self._said = report
@@ -58,6 +80,26 @@ class Track:
         if report.state is ReplicaState.FAILED:
             exit_ = ReplicaExit(None, at, report.detail, report.error, report.traceback)
         return self._to(report.state, report.endpoint or self.seen.endpoint, exit_)
+
+    def _check(self, endpoint: str) -> None:
+        """Whether calls may be sent to an endpoint that the replica names.
+
+        Raises:
+            ValueError: If it is another one than the replica was told to listen on.
+        """
+        # A port that the system chose is not known beforehand.
+        known = self._listen.removesuffix(":0")
+        own = endpoint.rpartition(":")[0] if known != self._listen else endpoint
+        if self._listen and own != known:
+            raise ValueError(f"endpoint: expected {self._listen}, got {endpoint!r:.200}")
+
+    def _fail(self, sentence: str, at: float) -> bool:
+        self.fault = sentence
+        self._said = Report(ReplicaState.EXITED, detail=sentence)
+        state = ReplicaState.FAILED
+        if not follows(self.seen.state, state):
+            state = ReplicaState.DRAINING
+        return self._to(state, self.seen.endpoint, ReplicaExit(None, at, sentence))
 
     def exited(self, record: ExitRecord, why: str = "") -> bool:
         """Follows the end of the replica's process.
@@ -82,6 +124,27 @@ class Track:
             return False
         self.seen = replace(self.seen, state=state, endpoint=endpoint, exit=exit_)
         return True
+
+
+def to_note(confinement: Confinement, listen: str) -> str:
+    """What must be found again with a replica's process; :func:`read_note` reads it."""
+    return json.dumps({**json.loads(confinement.to_note()), "listen": listen})
+
+
+def read_note(note: str) -> tuple[Confinement, str]:
+    """What holds a replica to its limits, and where it was told to listen.
+
+    Both are unknown where there is no note, or one that cannot be read.
+    """
+    if not note:
+        return Confinement(), ""
+    try:
+        confinement = Confinement.from_note(note)
+        confinement.describe()
+        return confinement, str(read_json(note).get("listen", ""))
+    except (ValueError, TypeError, AttributeError) as error:
+        logger.warning("a replica's note cannot be read: %s", error)
+        return Confinement(), ""
 
 
 def _explain(record: ExitRecord, why: str) -> str:

@@ -1,0 +1,75 @@
+"""The reports of one run: cut into lines, and bounded in memory and in work."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+
+from dcf.supervision.lines import Lines
+
+LINE_LIMIT = 256 * 1024
+"""Bytes of a line. The longest carry a traceback. A longer line comes in pieces of that size."""
+
+FIRST_KEPT = LATEST_KEPT = 4
+"""Lines that a status carries from the start of a run, and from its end. A watcher writes five; a
+flood afterwards does not push the first ones out."""
+
+RATE = 1000
+"""Lines that are passed on in a second. Each costs the supervisor some 30 microseconds, so a flood
+takes 3 % of a core."""
+
+
+class Reports:
+    """What one run has reported."""
+
+    def __init__(
+        self, tell: Callable[[str], None], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Creates the reports of a run that has not reported anything.
+
+        Args:
+            tell: Called with each line.
+            clock: Seconds; goes only forward.
+        """
+        self._tell = tell
+        self._clock = clock
+        self._cut = Lines(LINE_LIMIT)
+        self._first: list[str] = []
+        self._latest: deque[str] = deque(maxlen=LATEST_KEPT)
+        self._window = 0.0
+        self._told = 0
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The first and the latest lines, oldest first."""
+        return (*self._first, *self._latest)
+
+    def feed(self, data: bytes) -> float:
+        """Take what the run wrote. Lines over the rate are dropped.
+
+        Returns:
+            Seconds for which nothing should be read from the run; the pipe makes it wait.
+        """
+        now = self._clock()
+        if now - self._window >= 1:
+            self._window, self._told = now, 0
+        for line in self._cut.feed(data):
+            if self._told >= RATE:
+                return self._window + 1 - now
+            self._take(line)
+        return 0.0
+
+    def end(self) -> None:
+        """Take a last line that has no end."""
+        if rest := self._cut.rest():
+            self._take(rest)
+
+    def _take(self, line: bytes) -> None:
+        self._told += 1
+        text = line.decode(errors="replace")
+        if len(self._first) < FIRST_KEPT:
+            self._first.append(text)
+        else:
+            self._latest.append(text)
+        self._tell(text)

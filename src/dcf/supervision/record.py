@@ -19,7 +19,7 @@ logger = logging.getLogger("dcf.supervision")
 MARK = "DCF_SUPERVISOR"
 """Variable that every process of a supervisor inherits: whose it is."""
 
-_MARK = re.compile(r"[0-9a-f]{32}")
+_MARK = re.compile(r"[0-9A-Za-z]{1,64}")
 
 PATIENCE = 10.0
 """Seconds that killed processes may take to be gone. A process that waits for a disk cannot end
@@ -103,7 +103,8 @@ def _read(data: bytes) -> tuple[str, dict[str, Identity]]:
     members = json.loads(data)
     mark = members["mark"]
     if not _MARK.fullmatch(mark):
-        raise ValueError("expected 32 lowercase hex digits as the mark")
+        # Processes are found, and killed, by it.
+        raise ValueError("expected letters and digits as the mark")
     living = {}
     for name, (pid, started, boot) in members["processes"].items():
         if type(pid) is not int or pid <= 0:

@@ -21,7 +21,7 @@ logger = logging.getLogger("dcf.supervision")
 MARK = "DCF_SUPERVISOR"
 """Variable that every process of a supervisor inherits: whose it is."""
 
-_MARK = re.compile(r"[0-9a-f]{32}")
+_MARK = re.compile(r"[0-9A-Za-z]{1,64}")
 
 PATIENCE = 10.0
 """Seconds that killed processes may take to be gone. A process that waits for a disk cannot end
@@ -106,7 +106,7 @@ def _read(path: Path) -> tuple[str, dict[str, Identity]]:
     mark = members["mark"]
     if not _MARK.fullmatch(mark):
         # Processes are found, and killed, by it.
-        raise ValueError("expected 32 lowercase hex digits as the mark")
+        raise ValueError("expected letters and digits as the mark")
     living = {}
     for name, (pid, started, boot) in members["processes"].items():
         if type(pid) is not int or pid <= 0:

@@ -109,10 +109,7 @@ class Locations:
 
     @property
     def calls(self) -> Path:
-        """The folder of the replicas' call tables, which has a folder for each function.
-
-        It is not on a disk, so that writes to the tables never wait.
-        """
+        """The folder of the call tables, in memory, so that writes to them never wait."""
         return self.gateway_runtime / "calls"
 
     def token(self, host: str, port: int) -> Path:
@@ -155,9 +152,8 @@ class BuildSettings:
 
     Attributes:
         timeout: Seconds that the installer may work for one build, including packages that it
-            builds and interpreters that it fetches. Waiting for another build does not count. 1800:
-            long enough to compile a C++ package on a slow machine, but a hung build does not block
-            others for ever. 0 sets no limit.
+            builds and interpreters that it fetches, but not waiting for another build. 1800: enough
+            to compile a C++ package on a slow machine. 0 sets no limit.
     """
 
     timeout: float = 1800.0
@@ -215,8 +211,7 @@ class WatcherSettings:
             separated by commas. ``*``, the default, allows all: a gateway checks it itself.
         ping: Seconds between two pings on a WebSocket, and in which its client must have answered
             the one before. 20: less than the minute after which routers forget a quiet connection.
-        preflight: Whether the handler answers CORS preflights itself. Otherwise the watcher refuses
-            them: a page of another origin that only asks for permission must not run a handler.
+        preflight: Whether the handler answers CORS preflights. Otherwise the watcher refuses them.
         log_level: Least level of the watcher's own lines in the log.
         request_ids: Whether replies carry their call's id. A gateway's Envoy writes it in any case,
             and has less work with a reply that does not.

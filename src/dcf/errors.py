@@ -20,7 +20,7 @@
     │   ├── InterpreterNotFound     no such Python here, and none could be fetched
     │   ├── IndexUnreachable        no network, and the cache does not have it
     │   ├── InstallFailed           a package that does not build or install
-    │   ├── BuildTimeout            the build takes longer than it may
+    │   ├── BuildTimeout            the build exceeded its time limit
     │   └── BundleInvalid           a file that cannot be part of a bundle
     ├── StorageError                the disk
     │   ├── DiskFull
@@ -58,10 +58,10 @@
         ├── BadRequest              a request that cannot be passed on
         │   ├── PathUnknown         there is nothing at this path
         │   ├── MethodNotAllowed    not with this method
-        │   ├── PreflightRefused    a browser asks whether a page of elsewhere may call
+        │   ├── PreflightRefused    a CORS preflight that the handler does not answer
         │   └── HostNotAllowed      a Host that is not allowed (DNS rebinding)
         ├── BodyTooLarge            a body over the limit
-        ├── BodyTooSlow             a body that arrives more slowly than it must
+        ├── BodyTooSlow             a body that arrives below the minimum rate
         ├── HandlerRaised           the handler raised
         ├── UnsupportedReply        the handler returned what cannot be sent
         ├── DeadlineExceeded        no reply in time
@@ -219,7 +219,7 @@ class InstallFailed(BuildError):
 
 
 class BuildTimeout(BuildError):
-    """The build took longer than it may, and was ended."""
+    """The build exceeded its time limit and was ended."""
 
 
 class BundleInvalid(BuildError):
@@ -409,7 +409,7 @@ class BodyTooLarge(CallError):
 
 
 class BodyTooSlow(CallError):
-    """The request's body arrives more slowly than it must."""
+    """The request's body arrives below the minimum rate."""
 
 
 class HandlerRaised(CallError):

@@ -109,10 +109,7 @@ class Locations:
 
     @property
     def calls(self) -> Path:
-        """The call tables of the gateway's replicas, a folder for each function.
-
-        Not on a disk: what is written there must not wait for one.
-        """
+        """The folder of the call tables, in memory, so that writes to them never wait."""
         return self.gateway_runtime / "calls"
 
     def token(self, host: str, port: int) -> Path:
@@ -151,23 +148,22 @@ class StoreSettings:
 
 @dataclass(frozen=True, slots=True)
 class BuildSettings:
-    """One build, here or on a gateway.
+    """One build, on this machine or on a gateway.
 
     Attributes:
-        timeout: Seconds that the installer may work for one build, packages that it builds and
-            interpreters that it fetches included. Waiting for another build does not count. 1800:
-            a package of C++ that compiles on a slow machine, and no hung build that blocks others
-            for ever. 0 sets no limit.
+        timeout: Seconds that the installer may work for one build, including packages that it
+            builds and interpreters that it fetches, but not waiting for another build. 1800: enough
+            to compile a C++ package on a slow machine. 0 sets no limit.
     """
 
     timeout: float = 1800.0
 
     @classmethod
     def from_mapping(cls, env: Mapping[str, str]) -> Self:
-        """Reads ``DCF_BUILD_TIMEOUT``, in seconds.
+        """Read ``DCF_BUILD_TIMEOUT``, in seconds.
 
         Raises:
-            ConfigError: When it is not a number, or is negative.
+            ConfigError: If it is not a number, or is negative.
         """
         return cls(**_read(cls, env, RESERVED_PREFIX + "BUILD_"))
 
@@ -203,30 +199,28 @@ class WatcherSettings:
         drain: Seconds that calls in flight may take after SIGTERM. 30, the usual grace period of
             orchestrators (Kubernetes: ``terminationGracePeriodSeconds``).
         max_body: Bytes of a request's body. 1 GiB: a long video, not the machine's memory.
-        waiting_bodies: Bytes of bodies that may be in memory before their handler begins. 256 MiB:
-            more uploads wait their turn at the client. One body alone may be larger.
-        body_rate: Bytes a second that a body must bring on average; 0 sets no bound. 1024: less
+        waiting_bodies: Bytes of bodies that may be in memory before their handlers begin. 256 MiB:
+            further uploads wait at the client. A single body may be larger.
+        body_rate: Minimum average rate of a body in bytes a second; 0 sets no limit. 1024: slower
             than any modem.
-        body_grace: Seconds for which a body may pause before ``body_rate`` counts. 10: a network
-            that recovers.
+        body_grace: Seconds for which a body may pause before ``body_rate`` counts. 10: long enough
+            for a network to recover.
         max_message: Bytes of one message of a stream. 64 MiB: any picture; a message is held
             whole, so that much memory is what one client can take.
         hosts: Names that the ``Host`` of a request may have besides ``localhost`` and IP addresses,
-            with commas between them. ``*``, the default, allows all: a gateway checks it itself.
+            separated by commas. ``*``, the default, allows all: a gateway checks it itself.
         ping: Seconds between two pings on a WebSocket, and in which its client must have answered
             the one before. 20: less than the minute after which routers forget a quiet connection.
-        preflight: Whether the handler answers CORS preflights itself. Otherwise the watcher refuses
-            them: a handler that answers every method alike must not run because a page of
-            elsewhere asks whether it may call.
+        preflight: Whether the handler answers CORS preflights. Otherwise the watcher refuses them.
         log_level: Least level of the watcher's own lines in the log.
         request_ids: Whether replies carry their call's id. A gateway's Envoy writes it in any case,
             and has less work with a reply that does not.
         log_failure: Whether a start that failed is told in the log as well, for a parent that keeps
             logs and shows nobody the report.
         call_table: File for the calls of this replica, in a folder that the function's replicas
-            share (``dcf.protocol.call_table``). A gateway sets it, and sends calls anew that have
-            not begun; "" keeps every call here.
-        replay: Bytes of a body up to which the gateway can send a call anew.
+            share (``dcf.protocol.call_table``). A gateway sets it, and retries calls that have not
+            begun; with "" no call moves.
+        replay: Largest body, in bytes, with which the gateway can retry a call.
         lifeline: Whether the end of standard input means that the parent is gone and the watcher
             must end as well.
         memory_limit: Bytes of data that the process may have (RLIMIT_DATA); 0 sets no limit.
@@ -235,7 +229,7 @@ class WatcherSettings:
         gpu_locks: Files to lock for as long as the process lives, one a line: those of the GPUs
             that it has to itself.
         late_variables: The author's variables that lead Python or the dynamic loader to code, such
-            as PYTHONPATH and LD_PRELOAD, as a JSON object. The watcher sets them once the limits
+            as PYTHONPATH and LD_PRELOAD, as a JSON object. The watcher sets them after the limits
             hold.
     """
 
@@ -301,33 +295,33 @@ class DataplaneSettings:
         threads: Envoy's worker threads; 0 takes half of the cores, at most four, because the
             replicas need the others and each thread keeps connections of its own to each of them.
         connections: Clients connected at a time. 10,000: some 100 KB each at the worst, 1 GB.
-        buffer: Bytes kept of one connection, or one stream of HTTP/2, in each direction before the
-            other side is made to wait. 256 KiB: as fast as 1 MiB, at a quarter of the memory.
+        buffer: Bytes buffered for a connection, or an HTTP/2 stream, in each direction before the
+            other side must wait. 256 KiB: as fast as 1 MiB, at a quarter of the memory.
         memory: Bytes that Envoy may allocate; 0 takes a quarter of the machine's memory, at least
-            256 MiB, at most 1 GiB. Before that is reached, it resets the streams that take most
-            and refuses calls and connections: better than to be killed with all calls.
-        streams: Streams that a connection of HTTP/2 may have at a time; each has ``buffer`` twice,
-            and up to 16 MiB of a gRPC message. 100: what browsers and gRPC clients expect.
-        message_timeout: Seconds until the message of a gRPC call of Invoke has arrived; Envoy has
-            it whole. 120: 16 MiB, the largest, at 1.1 Mbit/s.
-        unread: Seconds that a client may leave what it was sent unread. 300: as long as a stream
-            may rest in a replica.
+            256 MiB, at most 1 GiB. Near the limit Envoy resets the streams that hold most and
+            refuses calls and connections, which is better than being killed with all calls.
+        streams: Concurrent streams of an HTTP/2 connection. Each has ``buffer`` twice, and up to
+            16 MiB of a gRPC message. 100: what browsers and gRPC clients expect.
+        message_timeout: Seconds until the message of a gRPC call of Invoke must have arrived; Envoy
+            buffers it whole. 120: 16 MiB, the largest message, at 1.1 Mbit/s.
+        unread: Seconds that a client may leave sent data unread. 300: as long as a stream may be
+            idle in a replica.
         headers: KiB of a request's headers; more is answered with 431. 64: a cookie jar, no body.
         headers_timeout: Seconds until a request's headers are there. 10: no honest client dawdles.
         idle_connection: Seconds that a client's connection stays open without a call. 300.
         idle_stream: Seconds without a byte either way after which a request is ended that waits
             for a replica, or is none of a function. A day: longer than any deadline, so that who
             answers, and keeps the deadlines, always comes first.
-        management: Seconds for the answer to a management request, other than a deploy, an upload
-            or a log. 60: listing a thousand functions takes a tenth of one; a client whose gateway
-            does not answer should know.
+        management: Seconds for the answer to a management request other than a deploy, an upload or
+            a log. 60: listing a thousand functions takes 0.1 s, and a client should learn that its
+            gateway hangs.
         open: Whether calls need no key: on loopback. Otherwise Envoy lets nothing but the health
             check through without one.
         cors: Origins that browsers may call from, with commas between them; ``*`` is all, "" none.
         allowed_hosts: Names that the ``Host`` of a request may have besides ``localhost`` and IP
-            addresses, with commas between them; ``*``, the default, allows all. ``gateway start``
-            always sets it. Checked only where calls need no key: there a web page could call by a
-            name of its own (DNS rebinding).
+            addresses, separated by commas; ``*``, the default, allows all. ``gateway start`` always
+            sets it. Checked only if calls need no key: a web page could then call by its own name
+            (DNS rebinding).
         access_log: Whether each call is a line of JSON on standard output.
         log_level: Least level of Envoy's own lines on standard error.
     """
@@ -388,11 +382,10 @@ class ControlSettings:
         held_in_all: Calls that may wait in all. 4096: in Envoy each is three connections.
         health_interval: Seconds between two questions to a ready replica whether it answers, and
             for its answer; after two without one, calls go to the others.
-        health_silence: Seconds without an answer after which a replica is ended whose process is
-            stopped (SIGSTOP). 30: a machine that swaps may stand still for some seconds. Any other
-            replica is ended after its function's time-out and grace: a handler may keep the
-            interpreter to itself for that long. Both are the same where time-out and grace are
-            less.
+        health_silence: Seconds without an answer after which a replica whose process is stopped
+            (SIGSTOP) is ended. 30: a machine that swaps may pause for some seconds. Any other
+            replica is ended after its function's timeout plus grace, because a handler may hold the
+            interpreter's lock for that long. If timeout plus grace is less, it applies to both.
         log_level: Least level of its own lines in the log.
     """
 
@@ -437,9 +430,9 @@ class BridgeSettings:
         listen: Path of the Unix socket that it listens on.
         gateway: Path of the one where functions are called without a key.
         max_message: Bytes that a message may have, either way. 16 MiB, as in a call of Invoke.
-        idle: Seconds that a stream may take to name its first function, and its client to read the
-            end of a stream that is over. 300: as long as a stream may rest in a replica, which
-            ends all others.
+        idle: Seconds for a stream to name its first function, and for its client to read the end of
+            a finished stream. 300: as long as a stream may be idle in a replica, which ends all
+            other idle streams.
         drain: Seconds that streams under way may take after SIGTERM. 25: less than the supervisor
             waits, so that the last of them still get a status.
         log_level: Least level of its own lines in the log.

@@ -119,7 +119,7 @@ class Bridge:
 
 
 async def _works() -> None:
-    """All work is this loop's."""
+    """Return at once: answering at all shows that the loop works."""
 
 
 def _listening(path: Path) -> socket.socket:

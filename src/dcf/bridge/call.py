@@ -31,8 +31,8 @@ TIMEOUT = "grpc-timeout"
 PASSED_ON = (
     http.REQUEST_ID, "traceparent", "tracestate", http.DEADLINE_MS, http.KEY, http.REMOTE,
 )  # fmt: skip
-"""What the function's replica sees of a call. ``grpc-timeout`` is not among them: it is the whole
-call's, and a function's deadline is one reply's."""
+"""Metadata that the function's replica receives. ``grpc-timeout`` is not included: it limits the
+whole call, and a function's deadline limits one reply."""
 
 OK = 0
 CANCELLED = 1
@@ -79,8 +79,8 @@ class Call:
             metadata: Of the call.
             address: Where functions are called.
             most: Bytes that a message may have.
-            idle: Seconds that it may take to name a function. From then on the function's replica
-                ends what stands still.
+            idle: Seconds until the call must name a function. After that the function's replica
+                ends idle streams.
         """
         self.done = asyncio.Event()
         self._client = client

@@ -44,7 +44,7 @@ class Connection(asyncio.Protocol):
         Args:
             begin: Begins calls.
             connections: Has this one in it for as long as it lasts.
-            idle: Seconds that the client may take to read the end of a call that is over.
+            idle: Seconds until the client must have read the end of a finished call.
         """
         self.lost = asyncio.Event()
         self._begin = begin
@@ -199,9 +199,10 @@ class Connection(asyncio.Protocol):
             self._look_later()
 
     def _give_up(self) -> None:
-        """End the connection if its client still has not read the end of its call.
+        """End the connection if its client has not read the end of its call.
 
-        No other call can have begun on it: Envoy sends none before it has read all of this one.
+        The connection has no other call: Envoy sends the next one only after it has read all of
+        this one.
         """
         if self._transport is not None and self._transport.get_write_buffer_size():
             self._transport.abort()

@@ -70,7 +70,7 @@ class Blobs:
             descriptor, name = tempfile.mkstemp(dir=self._scratch)
         temporary = Path(name)
         try:
-            # Closing a file tries once more to write what was left.
+            # Closing a file tries again to write what is still buffered.
             with no_space(self._root), os.fdopen(descriptor, "wb") as file:
                 digest, size = self._copy(chunks, file)
             if not self.has(digest, size):

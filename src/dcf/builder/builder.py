@@ -76,7 +76,7 @@ class Builder:
         uv: Resolves, installs and fetches.
         listener: Hears of progress.
         settings: The store's bound.
-        slots: Bounds how many builds of artifacts work at a time; None sets no limit.
+        slots: Limits how many builds of artifacts run at a time; None sets no limit.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class Builder:
         Args:
             folder: The function's folder.
             spec: Its name and the Python that it asks for.
-            private: Files that stay out of the bundle, besides the function's environment files.
+            private: Files to exclude from the bundle, besides the function's environment files.
             nocache: Whether to read every file and make the environment again, changed or not. The
                 lock's pins stay: to have them made anew, delete requirements.lock.
             offline: Whether only what is on this machine may be used.

@@ -91,7 +91,7 @@ def read_folder(
         blobs: Where to put them.
         known: The stats of an earlier reading; empty to read everything.
         listener: Hears how much is read.
-        private: Files that stay out, as in :func:`find_files`.
+        private: Files to exclude, as in :func:`find_files`.
 
     Raises:
         BundleInvalid: When a file cannot be part of a bundle.
@@ -143,7 +143,7 @@ def find_files(folder: Path, private: Iterable[Path] = ()) -> Iterator[Found]:
 
     Args:
         folder: An existing folder.
-        private: Files that stay out, by whatever path or link they are found; they need not exist.
+        private: Files to exclude, whatever path or link leads to them; they need not exist.
 
     Raises:
         BundleInvalid: When something there cannot be part of a bundle.
@@ -159,7 +159,7 @@ def _inode(path: Path) -> tuple[int, int] | None:
     try:
         status = path.stat()
     except OSError:
-        return None  # missing, or not readable, which is told where it is read
+        return None  # missing or unreadable; the error is raised where the file is read
     return status.st_dev, status.st_ino
 
 

@@ -15,17 +15,17 @@ from dcf.errors import NO_SPACE, DiskFull, StorageError
 from dcf.settings import Locations
 
 OTHERS = stat.S_IRWXG | stat.S_IRWXO
-"""What a mode allows to users other than the owner."""
+"""Mode bits that give users other than the owner access."""
 
 READ_ONLY = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 """A place that is not ours to write to."""
 
 
 def keep_private(places: Locations) -> None:
-    """Lets nobody but their owner into the data directory and the folders of functions in it.
+    """Make the data directory, and the folders of functions in it, accessible only to the owner.
 
     Raises:
-        StorageError: When that fails.
+        StorageError: If that fails.
     """
     private_folder(places.data)
     for folder in (places.store, places.replicas, places.workspaces, places.gateway):
@@ -34,12 +34,12 @@ def keep_private(places: Locations) -> None:
 
 
 def private_folder(folder: Path) -> None:
-    """Makes a folder that only its owner can enter; one that older versions made becomes so.
+    """Create a folder that only its owner can enter, or make an existing folder private.
 
     The files in it keep their modes: those of environments are hard links into uv's cache.
 
     Raises:
-        StorageError: When it cannot be made.
+        StorageError: If it cannot be created.
     """
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -67,10 +67,12 @@ def writing(place: Path) -> Iterator[None]:
 
 @contextmanager
 def no_space(place: Path) -> Iterator[None]:
-    """Names a place when the block finds no space, in whatever it does; other errors pass.
+    """Turn an error for lack of space in the block into one that names the place.
+
+    Other errors pass unchanged.
 
     Raises:
-        DiskFull: When no space is left.
+        DiskFull: If no space is left.
     """
     try:
         yield
@@ -81,18 +83,18 @@ def no_space(place: Path) -> Iterator[None]:
 
 
 def temporary_file(text: str = "") -> IO[str]:
-    """A file that holds a text and is gone once it is closed.
+    """Create a file with a text. It is removed when it is closed.
 
     Raises:
-        DiskFull: When no space is left for it.
-        StorageError: When no folder for temporary files can be written.
+        DiskFull: If no space is left for it.
+        StorageError: If no temporary folder is writable.
     """
     try:
         place = tempfile.gettempdir()
-    except FileNotFoundError:  # none can be written; this one says why
+    except FileNotFoundError:  # no temporary folder is writable; this error says why
         place = os.environ.get("TMPDIR") or "/tmp"  # noqa: S108  only named
     with writing(Path(place)):
-        file = tempfile.TemporaryFile(  # noqa: SIM115  closed by whoever gets it
+        file = tempfile.TemporaryFile(  # noqa: SIM115  the caller closes it
             "w+", dir=place, encoding="utf-8", errors="replace"
         )
         try:
@@ -106,5 +108,5 @@ def temporary_file(text: str = "") -> IO[str]:
 
 
 def full(place: Path | str) -> DiskFull:
-    """The error for a place that has no space left."""
+    """Return the error for a place without space."""
     return DiskFull(f"{place}: no space left on device")

@@ -87,7 +87,7 @@ class Environments:
         store: Where they are kept.
         uv: Installs.
         listener: Hears of it.
-        slots: Bounds how many are made at a time; None sets no limit.
+        slots: Limits how many are made at a time; None sets no limit.
     """
 
     def __init__(
@@ -128,7 +128,7 @@ class Environments:
                 except BlockingIOError:
                     self._listener.notice("the environment is in use; it was not made again")
                     return environment, False
-            # Only now: whoever waits for the same environment keeps no others from theirs.
+            # Take a slot only now, so that builds waiting for this environment occupy no slots.
             alone.enter_context(self._slots.taken(self._listener, stop))
             try:
                 self._remove(environment)

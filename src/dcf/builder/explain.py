@@ -110,7 +110,7 @@ def _unsolved(text: str, output: str) -> BuildError:
 
 
 def _full_place(told: list[str]) -> str:
-    """The path in the line that says so, or else in the nearest one before it."""
+    """Return the path in the line that reports the full disk, or in the nearest line before it."""
     last = next(number for number, line in enumerate(told) if _NO_SPACE.search(line))
     for line in reversed(told[: last + 1]):
         if place := re.search(r"[`'\"](/[^`'\"]+)[`'\"]", line):

@@ -43,7 +43,7 @@ class FolderRecord:
 
     @classmethod
     def read(cls, path: Path) -> Self | None:
-        """Reads a record; None when it is none, or damaged."""
+        """Read a record; return None if it is missing or damaged."""
         try:
             record = cls(**read_json(path.read_bytes()))
         except (OSError, ValueError, TypeError):
@@ -69,12 +69,12 @@ class FolderRecord:
 
 
 def _is_name(value: object) -> bool:
-    """Whether it may be the name of something in the store."""
+    """Return whether a value may be the name of an item in the store."""
     return isinstance(value, str) and "/" not in value and "\0" not in value
 
 
 def _is_entry(entry: object) -> bool:
-    """Whether it is what is known of one file: seven items, the last one its digest."""
+    """Return whether a value is the entry of a file: seven items, the last one its digest."""
     if not isinstance(entry, list) or len(entry) != 7:  # noqa: PLR2004  see above
         return False
     return _is_name(entry[6]) and all(isinstance(number, int) for number in entry[:6])

@@ -1,8 +1,8 @@
-r"""The patterns of ``.gitignore`` files, with the meaning that git gives them.
+r"""Matches paths against the patterns of ``.gitignore`` files exactly as git does.
 
 Source: ``dir.c`` and ``wildmatch.c`` of git 2.39. Patterns and paths are bytes, as in git: ``?`` is
-one byte, and a file need not be UTF-8. Every line has a meaning; one that git accepts and that can
-match nothing, such as ``build\``, matches nothing.
+one byte, and a file need not be UTF-8. No line is an error. A line that git accepts but that cannot
+match any path, such as ``build\``, matches nothing.
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ _CLASSES = {
     b"upper": _ascii(bytes.isupper),
     b"xdigit": frozenset(b"0123456789abcdefABCDEF"),
 }
-"""Git's own tables, which do not depend on the locale."""
+"""Git's own character classes, which do not depend on the locale."""
 
 
 class Pattern:
     """One line of an ignore file.
 
     Attributes:
-        index: Its place among the others; of those that match, the last one decides.
+        index: Its position among the patterns; the last pattern that matches decides.
         takes_back: Whether it begins with ``!``.
         folders_only: Whether it ends with a slash.
-        by_name: Whether it is compared with the last part of a path; else with the whole path.
-        literal: The text to be equal to, if the pattern has no wildcards; else None.
+        by_name: Whether it is compared with the last part of a path, not with the whole path.
+        literal: The text that must be equal, if the pattern has no wildcards; otherwise None.
     """
 
     __slots__ = (
@@ -61,10 +61,10 @@ class Pattern:
     )
 
     def __init__(self, index: int, text: bytes) -> None:
-        """Reads a pattern.
+        """Read a pattern.
 
         Args:
-            index: Its place.
+            index: Its position.
             text: The line, without trailing spaces.
         """
         self.index = index
@@ -89,16 +89,16 @@ class Pattern:
 
     @property
     def can_match(self) -> bool:
-        """Whether there is any path that it matches."""
+        """Whether any path can match it."""
         return bool(self.literal) or self._suffix is not None or self._source is not None
 
     def matches(self, path: bytes, name: bytes, *, is_folder: bool) -> bool:
-        """Whether it matches this very path; folders around the path are not considered.
+        """Return whether it matches this path itself, without regard to the folders around it.
 
         Args:
             path: The path.
             name: Its last part.
-            is_folder: Whether it is one.
+            is_folder: Whether the path is a folder.
         """
         if self.folders_only and not is_folder:
             return False
@@ -113,11 +113,11 @@ class Pattern:
 
 
 class Patterns:
-    """The patterns of some lines, without those that can match nothing."""
+    """The patterns of an ignore file, without those that can match nothing."""
 
     def __init__(self, lines: Iterable[bytes]) -> None:
         self._others: list[Pattern] = []
-        # By what they are equal to: an ignore file may be a list of a hundred thousand names.
+        # Literal patterns are dictionary keys: an ignore file may list a hundred thousand names.
         self._names: dict[bytes, list[Pattern]] = {}
         self._paths: dict[bytes, list[Pattern]] = {}
         for index, line in enumerate(lines):
@@ -132,10 +132,10 @@ class Patterns:
             self.take_back = self.take_back or pattern.takes_back
 
     take_back = False
-    """Whether one of them begins with ``!``."""
+    """Whether any pattern begins with ``!``."""
 
     def last_match(self, path: bytes, *, is_folder: bool) -> Pattern | None:
-        """The last pattern that matches a path, which decides; None if none does."""
+        """Return the last pattern that matches a path, or None. That pattern decides."""
         name = path.rpartition(b"/")[2]
         last: Pattern | None = None
         for equal in (self._names.get(name, ()), self._paths.get(path, ())):
@@ -152,13 +152,13 @@ class Patterns:
 
 
 def lines_of(content: bytes) -> list[bytes]:
-    """The lines of an ignore file without line ends, comments and a byte order mark."""
+    """Return the lines of an ignore file without line ends, comments and a byte order mark."""
     lines = content.removeprefix(_BOM).split(b"\n")
     return [line.removesuffix(b"\r") for line in lines if line and not line.startswith(b"#")]
 
 
 def _trimmed(line: bytes) -> bytes:
-    """The line without trailing spaces, unless a backslash is before them."""
+    """Return the line without trailing spaces, unless a backslash precedes them."""
     end, place = 0, 0
     while place < len(line):
         if line[place : place + 1] == b"\\":
@@ -173,11 +173,11 @@ def _trimmed(line: bytes) -> bytes:
 
 
 def _translated(pattern: bytes) -> bytes | None:
-    """A regular expression that means the same; None where the pattern can match nothing.
+    """Return an equivalent regular expression; None if the pattern can match nothing.
 
-    What stands between two stars is matched where it occurs first, without coming back to it: a
-    later occurrence leaves less for the second star. So the time is bounded by the product of the
-    lengths of pattern and path.
+    The text between two stars is matched at its first occurrence, without backtracking: a later
+    occurrence would only leave less for the second star. So the time is bounded by the product of
+    the lengths of pattern and path.
     """
     deep = _Segments(rb"(?:[^/]*/)*")
     flat = _Segments(rb"[^/]*")
@@ -214,7 +214,10 @@ _STARS = re.compile(rb"\*+")
 
 
 def _item(pattern: bytes, place: int) -> tuple[bytes, int] | None:
-    """The expression for what is no star, and the place behind it; None if it matches nothing."""
+    """Return the expression for an item other than a star, and the position after it.
+
+    Return None if the item can match nothing.
+    """
     character = pattern[place : place + 1]
     if character == b"[":
         return _bracket(pattern, place + 1)
@@ -227,7 +230,7 @@ def _item(pattern: bytes, place: int) -> tuple[bytes, int] | None:
 
 
 class _Segments:
-    """What stands between stars of one kind.
+    """The texts between stars of one kind.
 
     Args:
         filler: What a star matches.
@@ -243,7 +246,7 @@ class _Segments:
         self._segment += expression
 
     def star(self) -> None:
-        """Begins a new segment, so that the one before it is matched where it occurs first."""
+        """Begin a new segment, so that the previous one is matched at its first occurrence."""
         if not self._stars:
             self._done = self._segment
         elif self._segment:
@@ -256,7 +259,7 @@ class _Segments:
 
 
 def _bracket(pattern: bytes, place: int) -> tuple[bytes, int] | None:
-    """The expression for a set, and the place behind it; None for a set that is not closed."""
+    """Return the expression for a set, and the position after it; None if it is not closed."""
     negated = pattern[place : place + 1] in {b"!", b"^"}
     place += negated
     members: set[int] = set()

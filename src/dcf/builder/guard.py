@@ -15,7 +15,7 @@ from pathlib import Path
 from dcf.builder.disk import writing
 
 LOOK = 0.1
-"""Seconds between two tries to take a lock, where the wait can be ended."""
+"""Seconds between two attempts to take a lock, if the wait can be cancelled."""
 
 
 @contextmanager
@@ -34,7 +34,8 @@ def locked(
         shared: Whether others may share it.
         wait: Whether to wait for it.
         on_wait: Called once before waiting.
-        pause: Waits for some seconds; what it raises ends the wait. None waits until the end.
+        pause: Waits for some seconds; an error that it raises ends the wait. None waits without
+            a way to cancel.
 
     Raises:
         StorageError: When the file cannot be made.

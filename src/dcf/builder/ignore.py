@@ -7,8 +7,8 @@ The first of these files that exists has the say: ``.dcfignore``, ``.dockerignor
 - ``.dockerignore`` means what Docker means: every pattern is anchored at the folder, the last one
   that matches decides, and ``!`` takes back even below an ignored folder.
 
-No line can stop a build (:mod:`dcf.builder.gitignore`). Whatever they say, version control, caches,
-virtual environments and the lock stay out.
+No line can stop a build (:mod:`dcf.builder.gitignore`). Version control, caches, virtual
+environments and the lock are always left out.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ ENVIRONMENT_MARK = "pyvenv.cfg"
 
 
 SIZE_LIMIT = 4 * 1024**2
-"""Bytes of an ignore file. A larger one is data under a wrong name."""
+"""Maximum bytes of an ignore file. A larger file is data with a misleading name."""
 
 
 class IgnoreRules:
@@ -93,12 +93,12 @@ class IgnoreRules:
         return known
 
     def _decides(self, path: bytes, *, is_folder: bool) -> bool:
-        """Whether the last pattern that matches a path leaves it out."""
+        """Return whether the last pattern that matches a path leaves it out."""
         pattern = self._patterns.last_match(path, is_folder=is_folder)
         return pattern is not None and not pattern.takes_back
 
     def _matches_as_docker(self, path: bytes, *, is_folder: bool) -> bool:
-        """Whether the last pattern that matches a path, or a folder around it, leaves it out."""
+        """Return whether the last pattern that matches a path or its folders leaves it out."""
         parts = path.split(b"/")
         above = (b"/".join(parts[:count]) for count in range(1, len(parts)))
         found = [self._patterns.last_match(folder, is_folder=True) for folder in above]
@@ -112,9 +112,9 @@ class IgnoreRules:
 
 
 def _content(path: Path) -> bytes | None:
-    """What an ignore file holds; None where there is none. A folder of that name is none."""
+    """Return the content of an ignore file; None if it is missing or is a folder."""
     try:
-        # A pipe of that name must not make the build wait for somebody who writes into it.
+        # If the file is a pipe, the build must not wait for a writer.
         with open(path, "rb", opener=_without_waiting) as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise BundleInvalid(f"{path} must be a file or a link to one")

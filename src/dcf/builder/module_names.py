@@ -1,4 +1,4 @@
-"""Files of a function whose names Python, or DCF, has given to modules already."""
+"""Finds files of a function that have the name of a module of Python or of DCF."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ _TAKEN = sys.stdlib_module_names | {"dcf"}
 
 
 def name_notices(bundle: Bundle, handler_dir: str, handler_file: str) -> Iterator[str]:
-    """Yields a sentence for each module in the handler's folder with the name of another one.
+    """Yield a sentence for each module in the handler's folder that has another module's name.
 
     Args:
         bundle: The function's files.
         handler_dir: The handler's folder, relative to the function's.
-        handler_file: The handler's file; it may have any name, because nothing imports it by name.
+        handler_file: The handler's file; it may have any name, because it is not imported by name.
     """
     folder = PurePosixPath(handler_dir)
     for file in bundle.files:

@@ -95,7 +95,7 @@ def _options(path: Path) -> dict[str, str]:
         for section in _SECTIONS
         if parser.has_section(section)
         for option, value in parser.items(section)
-        if "\0" not in value  # which no variable can have
+        if "\0" not in value  # an environment variable cannot hold NUL
     }
 
 
@@ -115,7 +115,7 @@ def _spaced(value: str) -> str:
 def _links(value: str) -> str:
     """Separated by commas; folders that are not there left out: pip warns of them, uv fails."""
     links = [re.sub(r"^~(?=/)", str(Path.home()), link) for link in value.split()]
-    return ",".join(link for link in links if "://" in link or os.path.exists(link))  # noqa: PTH110  False also for what cannot be a path
+    return ",".join(link for link in links if "://" in link or os.path.exists(link))  # noqa: PTH110  returns False for impossible paths
 
 
 _TRANSLATIONS: tuple[tuple[str, tuple[str, ...], str, Callable[[str], str]], ...] = (

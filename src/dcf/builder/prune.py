@@ -253,7 +253,7 @@ def _folder_item(path: Path, record: FolderRecord | None) -> Item:
 
 
 def _size(place: Path) -> int:
-    if not os.path.lexists(place):  # a marker whose environment somebody has removed
+    if not os.path.lexists(place):  # a marker whose environment was removed by hand
         return 0
     return sum(path.lstat().st_size for path in (place, *place.rglob("*")) if not path.is_dir())
 

@@ -31,13 +31,13 @@ from dcf.model.function import FunctionSpec
 class Rebuilder:
     """Makes environments of artifacts in one store.
 
-    It keeps in mind what does not change under a process that runs on: the watcher's files, as they
-    were at the first build, and the interpreters that it found.
+    It caches what does not change while the process runs: the watcher's files, as they were at the
+    first build, and the interpreters that it found.
 
     Args:
         store: Holds the artifacts and gets the environments.
         uv: Installs and fetches.
-        slots: Bounds how many builds work at a time.
+        slots: Limits how many builds run at a time.
     """
 
     def __init__(self, store: Store, uv: Uv, slots: Slots) -> None:

@@ -1,8 +1,8 @@
-"""The grammar of a requirements.txt: a requirement or one option on each line.
+"""Checks the grammar of a requirements.txt: one requirement or one option on each line.
 
-uv reads the file itself, and some options reach its command line. So every line is checked here
-first: a line that is neither a requirement nor an option known here is rejected, and so is a value
-that uv could take for an option. Messages say what was expected, what was found and what to do.
+uv reads the file itself, and some options reach its command line. So this module checks every line
+first. It rejects a line that is neither a requirement nor a known option, and a value that uv could
+take for an option.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from enum import Enum, auto
 
 
 class Kind(Enum):
-    """What an option is about."""
+    """What an option sets."""
 
     INCLUDE = auto()
     CONSTRAINTS = auto()
@@ -27,7 +27,7 @@ class Kind(Enum):
     PRERELEASE = auto()
     TRUSTED_HOST = auto()
     NO_EFFECT = auto()
-    """pip knows it. uv, which reads the file, passes over it."""
+    """pip supports it. uv, which reads the file, ignores it."""
 
 
 _OPTIONS = {
@@ -71,7 +71,7 @@ class Option:
     """An option with its value.
 
     Attributes:
-        kind: What it is about.
+        kind: What it sets.
         value: May be "".
     """
 
@@ -80,10 +80,10 @@ class Option:
 
 
 def logical_lines(text: str) -> Iterator[tuple[int, str]]:
-    """Lines with their numbers, joined where they end in a backslash, without comments.
+    """Yield lines with their numbers, joined where they end in a backslash, without comments.
 
     Raises:
-        LineInvalid: For what programs that read such files split into lines in different ways.
+        LineInvalid: If pip and uv could split the text into lines differently.
     """
     joined, first = "", 0
     for number, raw in enumerate(text.replace("\r\n", "\n").split("\n"), start=1):
@@ -103,7 +103,7 @@ def logical_lines(text: str) -> Iterator[tuple[int, str]]:
             continue
         if joined and _COMMENT.match(line):
             raise LineInvalid(
-                number, "expected the rest of the line before, got a comment; move the comment"
+                number, "expected the rest of the previous line, got a comment; move the comment"
             )
         whole = _COMMENT.sub("", joined + line).strip()
         joined = ""
@@ -117,7 +117,7 @@ class LineInvalid(Exception):
     """A line that breaks the grammar.
 
     Attributes:
-        line: Its number; 0 where the caller knows it.
+        line: Its number; 0 if only the caller knows it.
         reason: What was expected, what was found, and what to do.
     """
 
@@ -131,8 +131,8 @@ def read_option(line: str) -> Option | None:
     """Return the option of a line; None for a requirement.
 
     Raises:
-        LineInvalid: When the line begins like an option and is not one that is supported, or its
-            value does not fit.
+        LineInvalid: If the line begins like an option but is not a supported option, or its value
+            is invalid.
     """
     if not line.startswith("-"):
         return None
@@ -146,16 +146,16 @@ def read_option(line: str) -> Option | None:
 
 
 def check_requirement(text: str) -> None:
-    """Return if a text is one requirement with nothing behind it but hashes.
+    """Check that a text is one requirement, followed by nothing but hashes.
 
     Raises:
-        LineInvalid: If not.
+        LineInvalid: If it is not.
     """
     requirement, *options = re.split(r"\s+(?=-)", text)
     for option in options:
         if not _HASH.fullmatch(option):
             raise LineInvalid(
-                0, f"expected only --hash=ALGORITHM:DIGEST behind a requirement, got {option!r}"
+                0, f"expected only --hash=ALGORITHM:DIGEST after a requirement, got {option!r}"
             )
     if requirement.startswith("-"):
         raise LineInvalid(0, f"expected a requirement, got the option {requirement!r}")
@@ -168,7 +168,7 @@ def check_requirement(text: str) -> None:
         raise LineInvalid(0, f"expected a requirement such as numpy>=2, got {requirement!r}")
     if "${" in requirement.partition("://" if "://" in requirement else "/")[0]:
         raise LineInvalid(
-            0, f"expected variables in URLs only, got {requirement!r}; write what it stands for"
+            0, f"expected variables in URLs only, got {requirement!r}; write its value"
         )
     _check_url(requirement)
 
@@ -176,20 +176,20 @@ def check_requirement(text: str) -> None:
 def _check_value(kind: Kind, flag: str, value: str) -> None:
     if kind in _WITHOUT_VALUE:
         if value:
-            raise LineInvalid(0, f"expected nothing behind {flag}, got {value!r}; {_ONE_A_LINE}")
+            raise LineInvalid(0, f"expected nothing after {flag}, got {value!r}; {_ONE_A_LINE}")
         return
     if not value:
-        raise LineInvalid(0, f"expected a value behind {flag}, got nothing")
+        raise LineInvalid(0, f"expected a value after {flag}, got nothing")
     if value.startswith("-") or re.search(r"\s-", value):
-        raise LineInvalid(0, f"expected one value behind {flag}, got {value!r}; {_ONE_A_LINE}")
+        raise LineInvalid(0, f"expected one value after {flag}, got {value!r}; {_ONE_A_LINE}")
     if kind in _ONE_WORD and re.search(r"\s", value):
         raise LineInvalid(0, f"expected no spaces in the value of {flag}, got {value!r}")
     if "${" in value and kind not in _MAY_HAVE_VARIABLES:
         raise LineInvalid(0, f"expected no variable in the value of {flag}, got {value!r}")
     if kind is Kind.TRUSTED_HOST and not _HOST.fullmatch(value):
-        raise LineInvalid(0, f"expected HOST or HOST:PORT behind {flag}, got {value!r}")
+        raise LineInvalid(0, f"expected HOST or HOST:PORT after {flag}, got {value!r}")
     if kind is Kind.BUILD and not _PACKAGES.fullmatch(value):
-        raise LineInvalid(0, f"expected :all:, :none: or names behind {flag}, got {value!r}")
+        raise LineInvalid(0, f"expected :all:, :none: or names after {flag}, got {value!r}")
     _check_url(value)
 
 
@@ -209,5 +209,5 @@ def _unknown(line: str) -> str:
     meant = f" (did you mean {near[0]}?)" if near else ""
     return (
         f"expected a requirement or one of {', '.join(_OPTIONS)}, got {flag!r}{meant}; settings of"
-        " uv belong into uv.toml or into UV_ variables"
+        " uv belong in uv.toml or in UV_ variables"
     )

@@ -29,14 +29,14 @@ OWN_NAMES = frozenset({"dcframework", "dcf-runtime"})
 """The framework itself: the build brings it, in the one version that fits."""
 
 NESTED = 20
-"""Files that may include each other one below the other."""
+"""Maximum depth of nested includes."""
 
 LINES = 100_000
-"""Lines in all, those of included files counted each time. Two includes of the next file in each of
-30 files would be a thousand million."""
+"""Maximum number of lines. Included files count each time: 30 files, each of which includes the
+next one twice, would have a billion."""
 
 PATH_LIMIT = 1024
-"""Bytes of a path."""
+"""Maximum bytes of a path."""
 
 _ARCHIVE = re.compile(r"\.(whl|tar\.gz|tar\.bz2|tar\.xz|tgz|zip)$")
 _NAMED = re.compile(r"[A-Za-z0-9][-A-Za-z0-9._]*\s*(?:\[[^]]*\])?\s*@\s*")
@@ -116,14 +116,14 @@ def local_path(requirement: str) -> str | None:
 
 
 def check_lock(text: str, name: str) -> None:
-    """Return if every line of a lock is a requirement: uv takes the file as it is.
+    """Check that every line of a lock is a requirement, because uv reads the file as it is.
 
     Args:
         text: The lock.
         name: The file's name, for messages.
 
     Raises:
-        RequirementsInvalid: With the line that is not.
+        RequirementsInvalid: If a line is not; the error names it.
     """
     try:
         for number, line in logical_lines(text):
@@ -135,7 +135,7 @@ def check_lock(text: str, name: str) -> None:
 
 @contextmanager
 def _placed(place: Place) -> Iterator[None]:
-    """Says in which line something is wrong."""
+    """Add the line to an error in the block."""
     try:
         yield
     except LineInvalid as error:
@@ -258,9 +258,9 @@ class _Reader:
 
 
 def _check_path(path: str, place: Place) -> None:
-    """Checks that the operating system can be asked about a path."""
+    """Check that the operating system accepts a path."""
     data = os.fsencode(path)
-    if b"\0" in data or len(data) > PATH_LIMIT or any(len(part) > 255 for part in data.split(b"/")):  # noqa: PLR2004  what file systems take
+    if b"\0" in data or len(data) > PATH_LIMIT or any(len(part) > 255 for part in data.split(b"/")):  # noqa: PLR2004  limit of file systems
         raise RequirementsInvalid(f"{place}: {path[:80]!r} cannot be a path")
 
 

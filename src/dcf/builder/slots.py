@@ -1,4 +1,4 @@
-"""How many builds of one process work at a time."""
+"""Limits how many builds of one process run at a time."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from dcf.builder.progress import Listener
 from dcf.builder.uv import Stop
 
 LOOK = 0.2
-"""Seconds between two looks whether a waiting build was cancelled."""
+"""Seconds between two checks whether a waiting build was cancelled."""
 
 
 class Slots:
-    """Bounds the builds that work at a time. The others wait in the order in which they came.
+    """Limits the builds that run at a time. Further builds queue in the order of their arrival.
 
     Args:
         count: Builds at a time; 0 sets no limit.
@@ -27,14 +27,14 @@ class Slots:
 
     @contextmanager
     def taken(self, listener: Listener, stop: Stop) -> Iterator[None]:
-        """Holds a slot during the block.
+        """Hold a slot during the block.
 
         Args:
-            listener: Hears of the place in the queue, and of each change of it.
-            stop: Ends the wait.
+            listener: Receives the position in the queue whenever it changes.
+            stop: Cancels the wait.
 
         Raises:
-            BuildError: When the build was cancelled while it waited.
+            BuildError: If the build was cancelled while it waited.
         """
         ticket = object()
         with self._changed:
@@ -51,7 +51,7 @@ class Slots:
         told = 0
         while True:
             with self._changed:
-                # Those that work are at the head.
+                # The running builds are at the head of the queue.
                 position = self._queue.index(ticket) + 1 - self._count
                 if position <= 0 or not self._count:
                     return

@@ -42,7 +42,7 @@ GUARD_OF_STORE = "store"
 """Builds share it; pruning has it alone, so that it never removes what a build just found."""
 
 WAITING_FOR_PRUNING = "Waiting for a prune of the store"
-"""What a build tells meanwhile."""
+"""Notice of a build that waits for a prune."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class Marker:
 
 
 _MARKER = {"size": int, "created": int | float, "interpreter": str, "lock": str}
-"""The members of a marker on disk."""
+"""The members of a marker file."""
 
 
 class Store:
@@ -100,7 +100,7 @@ class Store:
 
     @classmethod
     def at(cls, places: Locations) -> Self:
-        """The store of a data directory, which only its owner can enter from now on."""
+        """Return the store of a data directory, and make the directory private to its owner."""
         keep_private(places)
         return cls(places.store)
 

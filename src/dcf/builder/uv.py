@@ -52,18 +52,18 @@ _CREDENTIALS = re.compile(r"(?<=://)[^/\s@`'\"]+@")
 
 _BEGUN = re.compile(r"\s*(?:Building|Downloading|DEBUG Preparing metadata for:) (\S+)")
 _DONE = re.compile(r"\s*(?:Built|Downloaded|Failed to build|DEBUG Prepared metadata for:) (\S+)")
-"""Lines in which uv says which package it works on, and which one is done."""
+"""Lines in which uv reports which package it works on and which one is done."""
 
 _LOG = {"RUST_LOG": "uv_distribution=debug"}
-"""Has uv say, while it resolves, whose metadata it builds. Such lines are not shown."""
+"""Makes uv log whose metadata it builds while it resolves. Such lines are not shown."""
 
 
 class Stop:
-    """Ends what uv does for one build: when another thread asks for it, or when its time is over.
+    """Ends uv's work for one build, when another thread cancels it or its time is used up.
 
     Args:
-        timeout: Seconds that uv may work in all; 0 sets no limit, None takes uv's own. What the
-            build waits for others does not count.
+        timeout: Seconds that uv may work in all; 0 sets no limit, None takes :attr:`Uv.timeout`.
+            Time spent waiting for other builds does not count.
     """
 
     def __init__(self, timeout: float | None = None) -> None:
@@ -74,7 +74,7 @@ class Stop:
         self._tree: ProcessTree | None = None
 
     def set(self) -> None:
-        """Ends uv and all that it has started, and keeps it from being started again."""
+        """End uv and every process it started, and do not start it again."""
         with self._lock:
             self._asked.set()
             if self._tree is not None:
@@ -86,13 +86,13 @@ class Stop:
             raise BuildError("the build was cancelled")
 
     def pause(self, seconds: float) -> None:
-        """Waits for so long; raises :class:`BuildError` once the end was asked for."""
+        """Wait for some seconds; raise :class:`BuildError` once the build was cancelled."""
         self._asked.wait(seconds)
         self.check()
 
     @contextmanager
     def covering(self, tree: ProcessTree) -> Iterator[float]:
-        """Ends a tree of processes, too, while the block lasts; gives the time of its end."""
+        """Also end a process tree, if that is needed during the block; yield its deadline."""
         with self._lock:
             self._tree = tree
             if self._asked.is_set():
@@ -115,10 +115,10 @@ class Uv:
     Attributes:
         environment: What uv is started with.
         index_arguments: Settings for ``uv pip`` that have no variable.
-        timeout: Seconds that it may work for one build; 0 sets no limit.
+        timeout: Seconds that uv may work for one build; 0 sets no limit.
 
     Raises:
-        ConfigError: When the environment's time limit is not a number.
+        ConfigError: If the time limit in the environment is not a number.
     """
 
     def __init__(self, env: Mapping[str, str]) -> None:
@@ -145,11 +145,11 @@ class Uv:
 
     @property
     def stop(self) -> Stop:
-        """What ends it."""
+        """Cancels the current build."""
         return self._stop
 
     def limited(self) -> Self:
-        """The same for one build, which has its whole time left."""
+        """Return a copy for one build, with the whole time limit left."""
         return self.stopped_by(Stop())
 
     def run(
@@ -164,7 +164,7 @@ class Uv:
     ) -> str:
         """Runs a command to its end and returns what it wrote to stdout.
 
-        Nothing that the command has started is left afterwards, nor once this process is killed.
+        No process that the command started outlives it, even if this process is killed.
 
         Args:
             arguments: The command and its arguments.
@@ -172,13 +172,13 @@ class Uv:
             folder: Working directory, to which paths in requirements are relative.
             stdin: What it reads.
             offline: Whether the network is forbidden.
-            inherited: Descriptors that stay open until all has ended, even if this process is
-                killed.
+            inherited: Descriptors that stay open until all processes have ended, even if this
+                process is killed.
 
         Raises:
             BuildError: Or a class below it, which says what went wrong.
-            BuildTimeout: When the build has no time left.
-            DiskFull: When uv found no space.
+            BuildTimeout: If the build has used up its time.
+            DiskFull: If uv found no space.
         """
         command = [self._binary, *arguments, "--project", NEUTRAL, "--color", "never"]
         command.append("--no-progress")
@@ -191,7 +191,7 @@ class Uv:
         return written
 
     def run_program(self, command: Sequence[str]) -> tuple[int, str]:
-        """Runs another program as part of the build.
+        """Run another program as part of the build.
 
         Args:
             command: The program and its arguments.
@@ -200,8 +200,8 @@ class Uv:
             Its exit code, and what it wrote to stdout.
 
         Raises:
-            BuildError: When the end was asked for.
-            BuildTimeout: When the build has no time left.
+            BuildError: If the build was cancelled.
+            BuildTimeout: If the build has used up its time.
         """
         return self._run(command, deque(maxlen=KEPT), SILENT, Path(NEUTRAL), "", ())
 
@@ -244,7 +244,7 @@ class Uv:
 
 
 def _note_work(line: str, at_work: dict[str, None]) -> None:
-    """Keeps in mind which packages uv works on."""
+    """Note which packages uv works on."""
     if begun := _BEGUN.match(line):
         at_work[begun[1]] = None
     elif done := _DONE.match(line):
@@ -267,8 +267,10 @@ def redacted(text: str) -> str:
 
 
 def _is_left_out(name: str) -> bool:
-    """Whether a variable is not for uv. The framework's own are not for the code of packages, which
-    runs while they are built: a gateway's token is among them.
+    """Return whether to hide a variable from uv.
+
+    DCF's own variables, such as a gateway's token, must not reach the code of packages, which runs
+    during a build.
     """
     return name in _LEFT_OUT or name.startswith(RESERVED_PREFIX)
 

@@ -21,7 +21,7 @@ _ADVICE: dict[type[errors.DcfError], str] = {
     " answers; what was built before runs without.",
     errors.InstallFailed: "-v shows the installer's own output.",
     errors.BuildTimeout: "-v shows the installer's own output. If the build needs longer, set"
-    " DCF_BUILD_TIMEOUT to more seconds; for a deploy, where the gateway is started.",
+    " DCF_BUILD_TIMEOUT to more seconds. For a deploy, set it where the gateway is started.",
     errors.DiskFull: "Make room, then try again: `dcf-cli prune` frees what nothing uses.",
     errors.GpuUnavailable: "Free a GPU, or lower `limits.gpu` in config.yaml.",
     errors.HandlerNotFound: "`handler` in config.yaml says where the handler is.",

@@ -43,7 +43,7 @@ gateway_key = LazyGroup(
     lazy={
         "create": Lazy("dcf.cli.gateway_key:create", "Make a key and print it, this once."),
         "list": Lazy("dcf.cli.gateway_key:list_", "List the keys."),
-        "revoke": Lazy("dcf.cli.gateway_key:revoke", "Make a key useless."),
+        "revoke": Lazy("dcf.cli.gateway_key:revoke", "Revoke a key."),
     },
 )
 

@@ -178,7 +178,7 @@ class Host:
                 await asyncio.gather(serving, ended, watching, return_exceptions=True)
 
     async def _end_if_silent(self) -> None:
-        """Kills a supervisor that exists and does nothing; another one follows it."""
+        """Kill a supervisor that does not respond; a new one replaces it."""
         probe = Probe(str(self._client.socket), request_line(List()).decode())
         reason = await until_silent(lambda: answered(probe), probe.rule)
         if self._asked_by is None:

@@ -51,7 +51,7 @@ def list_(*, gateway: str | None, data_dir: Path | None, as_json: bool) -> None:
 @gateway_options.gateway
 @gateway_options.data_dir
 def revoke(*, name: str, gateway: str | None, data_dir: Path | None) -> None:
-    """Make a key useless. Its open streams and calls end within about two seconds.
+    """Revoke a key. Its open streams and calls end within about two seconds.
 
     \b
     Example:

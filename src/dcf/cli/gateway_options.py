@@ -43,7 +43,7 @@ class StartOptions:
         cert: PEM file of a certificate chain; None speaks without TLS.
         key: PEM file of its private key.
         cors: Origins that browsers may call from, with commas between them.
-        allow_host: Names that requests may have as their ``Host``.
+        allow_host: Further names that the ``Host`` of a request may have.
     """
 
     host: str

@@ -1,4 +1,4 @@
-"""The option that allows further names as the ``Host`` of requests."""
+"""The option ``--allow-host``: further names that the ``Host`` of a request may have."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dcf.protocol.hosts import OPTION, VARIABLE, split_names
 
 
 def _read(_context: click.Context, _parameter: click.Parameter, given: Sequence[str]) -> list[str]:
-    """Return the names of the option and of the variable."""
+    """Return the names from the option and from the variable."""
     names: list[str] = []
     for source, texts in ((OPTION, given), (VARIABLE, (os.environ.get(VARIABLE, ""),))):
         for text in texts:
@@ -33,7 +33,7 @@ allow_host = click.option(
     metavar="NAME",
     callback=_read,
     help=f"Allow requests for this host name, besides localhost and IP addresses; * allows all."
-    f" Repeatable. {VARIABLE} has more, with commas between them.",
+    f" Repeatable. {VARIABLE} adds more names, separated by commas.",
 )
 
 
@@ -41,8 +41,8 @@ def own_names(*more: str) -> list[str]:
     """Return the machine's own name, with and without its domain.
 
     Args:
-        *more: Further names, such as the one to listen on. What cannot be a name is left out: no
-            client could ask for it.
+        *more: Further names, such as the one to listen on. Invalid names are left out, because no
+            client can send them.
     """
     name = socket.gethostname()
     found: list[str] = []

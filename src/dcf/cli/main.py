@@ -75,7 +75,7 @@ def _out_of_space(error: OSError) -> ExitCode:
 
 
 def _stdout_is_full() -> bool:
-    """Whether what was written to standard output waits for space; it is dropped then."""
+    """Return whether output is still buffered because the disk is full, and drop it."""
     try:
         sys.stdout.flush()
     except OSError:

@@ -31,7 +31,7 @@ _WORD = CONTROL.encode()
 _IN_PARTS = frozenset({Opcode.TEXT, Opcode.BINARY, Opcode.CONT})
 
 _PONG = bytes((0x80 | Opcode.PONG,))
-"""First byte of an answer to a ping."""
+"""First byte of a pong frame."""
 
 _CLOSED_BY = {
     CloseCode.TOO_LARGE: "BodyTooLarge",
@@ -92,11 +92,12 @@ class StreamExchange:
         return self._socket.close_rcvd is not None or self._socket.state is State.CLOSED
 
     def outgoing(self, *, is_read: bool = True) -> bytes:
-        """What is to be sent now.
+        """Return the bytes to send now.
 
         Args:
-            is_read: Whether the other side reads. If not, answers to its pings would pile up; the
-                newest waits, and stands for all before it (RFC 6455, 5.5.3).
+            is_read: Whether the other side reads. If it does not, answers to its pings would pile
+                up. Only the newest answer is kept then; it replaces all earlier ones (RFC 6455,
+                5.5.3).
         """
         hello, self._hello = self._hello, b""
         frames = self._socket.data_to_send()

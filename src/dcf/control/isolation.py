@@ -1,7 +1,7 @@
-"""What goes wrong with one function stays with that function.
+"""Keeps an error of one function from affecting other functions.
 
-Whoever does something for every function does it inside :meth:`Isolation.of`: an error of any kind
-is logged with the function's name, and the work goes on with the next function.
+Work that is done for every function runs inside :meth:`Isolation.of`. Any error in it is logged
+with the function's name, and the work continues with the next function.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from dcf.errors import DcfError
 logger = logging.getLogger("dcf.control")
 
 FIRST_DELAY = 1.0
-"""Seconds after an error before the function's turn comes again, and before the log tells of it
-again; each further error in a row doubles them."""
+"""Seconds after an error until the function is tried again and the error is logged again. Each
+further error in a row doubles them."""
 
 LONGEST_DELAY = 60.0
-"""Seconds. A function that was repaired is back within a minute."""
+"""Maximum delay in seconds: a function that was fixed is tried again within a minute."""
 
 
 @dataclass(slots=True)
@@ -31,21 +31,21 @@ class _Failures:
 
 
 class Isolation:
-    """Keeps the errors of each function apart, for one kind of work."""
+    """Isolates the errors of each function, for one kind of work."""
 
     def __init__(self, work: str, clock: Callable[[], float] = time.monotonic) -> None:
-        """Creates a boundary that no error has met yet.
+        """Create an error boundary.
 
         Args:
-            work: What is done for each function, for the log: ``scaling``.
-            clock: Seconds; goes only forward.
+            work: The work that is done for each function, for the log: ``scaling``.
+            clock: Monotonic seconds.
         """
         self._work = work
         self._clock = clock
         self._failures: dict[str, _Failures] = {}
 
     def rests(self, function: str) -> bool:
-        """Tell whether a function is to be left alone for now, because its last try failed."""
+        """Return whether to skip a function for now, because its last attempt failed."""
         failures = self._failures.get(function)
         return failures is not None and self._clock() < failures.until
 
@@ -55,19 +55,19 @@ class Isolation:
 
         Args:
             function: The name of the function that the block works for.
-            but: Errors that concern all functions, and leave the block.
+            but: Errors that concern all functions, so they leave the block.
         """
         try:
             yield
         except but:
             raise
-        except Exception as error:  # noqa: BLE001  that is the boundary
+        except Exception as error:  # noqa: BLE001  this is the error boundary
             self.failed(function, error)
         else:
             self._failures.pop(function, None)
 
     def failed(self, function: str, error: Exception) -> None:
-        """Note that the work for a function failed. The log tells of it once for each delay."""
+        """Note that the work for a function failed. It is logged once for each delay."""
         if self.rests(function):
             return
         failures = self._failures.setdefault(function, _Failures())
@@ -76,7 +76,7 @@ class Isolation:
         failures.until = self._clock() + delay
         told = None if isinstance(error, DcfError) else error
         logger.error(
-            "%s of %s failed and is tried again after %g s; other functions are not affected: %s",
+            "%s of %s failed, retrying after %g s; other functions are not affected: %s",
             self._work,
             function,
             delay,
@@ -85,6 +85,6 @@ class Isolation:
         )
 
     def keep_only(self, functions: Collection[str]) -> None:
-        """Forget the errors of functions that are no longer there."""
+        """Forget the errors of functions that no longer exist."""
         for name in self._failures.keys() - set(functions):
             del self._failures[name]

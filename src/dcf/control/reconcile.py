@@ -47,7 +47,7 @@ class Turn:
         actions: To be carried out in this order.
         due: When the next turn is due though nothing was seen to change, in seconds since the
             epoch; None when nothing waits for the clock.
-        errors: Functions for which nothing could be decided, and why. They stay as they are.
+        errors: Functions that could not be reconciled, and why. They stay unchanged.
     """
 
     actions: tuple[Action, ...]
@@ -69,8 +69,7 @@ def turn(
         view: What is seen.
         now: Seconds since the epoch.
         rules: The numbers to go by.
-        unknown: Functions that are deployed and of which it cannot be read what they are to be.
-            They stay as they are.
+        unknown: Deployed functions whose record cannot be read. They stay unchanged.
     """
     by_function: dict[str, list[Observed]] = {}
     for one in view.replicas:
@@ -91,7 +90,7 @@ def turn(
                 part.delete(name)
             else:
                 part.keep(own)
-        except Exception as error:  # noqa: BLE001  one function's defect is not the others'
+        except Exception as error:  # noqa: BLE001  one function's error must not affect others
             failed[name] = error
         else:
             parts.append(part)

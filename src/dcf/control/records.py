@@ -57,15 +57,15 @@ class Records:
         return self._unless_read(query, as_record)
 
     def wanted(self) -> list[Wanted]:
-        """What every function is to be, for :func:`dcf.control.reconcile.turn`.
+        """Return the desired state of every function, for :func:`dcf.control.reconcile.turn`.
 
-        Without those whose record cannot be read: compare :meth:`names`.
+        Functions whose record cannot be read are left out: compare :meth:`names`.
         """
         query = "SELECT name, current, replicas, canary, share FROM functions ORDER BY name"
         return self._unless_read(query, as_wanted)
 
     def names(self) -> frozenset[str]:
-        """Names of all functions, readable or not."""
+        """Return the names of all functions, readable or not."""
         return frozenset(self._unless_read("SELECT name FROM functions", itemgetter(0)))
 
     def _unless_read(self, query: str, make: Callable[[Any], T]) -> list[T]:
@@ -79,7 +79,7 @@ class Records:
         return list(found)
 
     def _readable(self, rows: Iterable[Any], make: Callable[[Any], T]) -> list[T]:
-        """What the rows hold; one that cannot be read is logged and left out."""
+        """Return the records in the rows. A row that cannot be read is logged and left out."""
         found = []
         for row in rows:
             with self._reading.of(row[0]):

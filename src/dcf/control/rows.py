@@ -218,10 +218,10 @@ def wanted_of(record: FunctionRecord) -> Wanted:
 
 
 def as_wanted(row: Row) -> Wanted:
-    """A row of name, current revision, replicas, canary and share.
+    """Read a row of name, current revision, replicas, canary and share.
 
     Raises:
-        CatalogUnusable: If it cannot be read. So do the functions below.
+        CatalogUnusable: If it cannot be read. The functions below raise the same.
     """
     name, current, replicas, canary, share = row
     with _readable(name):

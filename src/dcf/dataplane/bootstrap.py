@@ -24,14 +24,14 @@ DISCOVERY = "Discovery"
 """The discovery service's cluster."""
 
 TELLING = 5.0
-"""Seconds that the control plane may take to say why no function takes a call."""
+"""Seconds for the control plane to answer a call that cannot be routed to a function."""
 
 _TYPE = "type.googleapis.com/envoy."
 _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
 RUNTIME = {"re2.max_program_size.error_level": 100_000}
-"""Envoy rejects regular expressions of more than 100 instructions, of which a host's name has one
-or two for each letter. They come from the gateway's owner, not from a client."""
+"""By default Envoy rejects regular expressions of more than 100 instructions. A host name takes one
+or two for each letter. These expressions come from the gateway's owner, not from a client."""
 
 CLUSTER_STATISTICS = (
     "upstream_rq_total",
@@ -170,7 +170,10 @@ def _cluster(name: str, path: Path, protocol: dict[str, Any]) -> dict[str, Any]:
 
 
 def _calls(path: Path) -> dict[str, Any]:
-    """The control plane, for calls that no function takes; under its usual name for people."""
+    """Return the control plane's cluster for calls that cannot be routed to a function.
+
+    People see it under the control plane's usual name.
+    """
     found = {**_cluster(CALLS, path, {"http_protocol_options": {}}), "alt_stat_name": CONTROL}
     options = found["typed_extension_protocol_options"][_HTTP_OPTIONS]
     options["common_http_protocol_options"] = {"max_stream_duration": f"{TELLING:g}s"}

@@ -1,6 +1,6 @@
-"""The id of a request, made fit for use before Envoy does anything else with it.
+"""Replaces an unusable request id before Envoy does anything else with the request.
 
-Why here, and what it costs: docs/decisions/0027-call-ids.md.
+Reasons and cost: docs/decisions/0027-call-ids.md.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from dcf.protocol import http
 from dcf.telemetry.ids import LONGEST, USABLE
 
 _GIVEN = f"request.headers['{http.REQUEST_ID}']"
-# The length apart: as part of the pattern it would exceed Envoy's limit for patterns.
+# Check the length separately: as part of the pattern it would exceed Envoy's limit for patterns.
 _IS_USABLE = f"size({_GIVEN}) <= {LONGEST} && {_GIVEN}.matches('^{USABLE}$')"
-# The presence first: it costs a third of the rest, and most requests bring no id.
+# Check the presence first: it costs a third of the rest, and most requests have no id.
 _USABLE = f"'{http.REQUEST_ID}' in request.headers ? ({_IS_USABLE} ? {_GIVEN} : '') : ''"
 
 
 def usable_ids() -> dict[str, Any]:
-    """The extension of an HTTP connection manager that empties an id which is not usable.
+    """Return the extension of an HTTP connection manager that empties an unusable id.
 
-    Envoy makes an id for a request whose own is missing or empty. What is usable:
+    Envoy generates an id if a request's own is missing or empty. Usable ids:
     :func:`dcf.telemetry.ids.is_usable`.
     """
     mutation = {

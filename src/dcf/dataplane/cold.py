@@ -47,7 +47,8 @@ BACKLOG = 4096
 """Connections that may wait to be accepted: the calls of a burst come at one instant."""
 
 HEADERS = 120
-"""Headers of a held request. The listener in front takes 100, Envoy's default, and adds some."""
+"""Maximum number of headers of a held request. The public listener accepts 100, Envoy's default,
+and adds some."""
 
 RETRIES = 50
 """Times that Envoy asks again when the control plane does not answer: for a dozen seconds, longer
@@ -57,18 +58,18 @@ PAUSE = "0.5s"
 """The longest pause between two questions: a call whose control plane is back waits no longer."""
 
 TIMEOUT = "grpc-timeout"
-"""The header by which Envoy is told how long a single call may wait."""
+"""The header that tells Envoy how long a single call may wait."""
 
 LONGEST_MS = 86_400_000
-"""Milliseconds: as long as a call is held at the most, whatever its caller says."""
+"""Milliseconds that a call is held at most, whatever its deadline."""
 
 SPARE_MS = 500
-"""Milliseconds beyond a deadline for the control plane's own answer, which says more."""
+"""Milliseconds after a deadline in which the control plane can answer first, with more detail."""
 
 _LATE = (
     errors.DeadlineExceeded,
     "No reply in time",
-    "there was no ready replica before the deadline, and no word from the control plane",
+    "there was no ready replica before the deadline, and the control plane did not answer",
 )
 
 _TYPE = "type.googleapis.com/envoy."
@@ -99,8 +100,8 @@ def cold_listener(settings: DataplaneSettings, path: Path) -> dict[str, Any]:
         "stream_idle_timeout": f"{settings.idle_stream:.0f}s",
         "delayed_close_timeout": LINGER,
         "original_ip_detection_extensions": [_original_ip()],
-        # What the other listener adds fits too. A request that is refused for its headers alone
-        # has neither its path nor its client's address in the log.
+        # Leave room for headers that the public listener adds. If this listener refused a request
+        # for its headers, the log would have neither its path nor its client's address.
         "max_request_headers_kb": settings.headers + 8,
         "common_http_protocol_options": {"max_headers_count": HEADERS},
         **request_ids(),
@@ -122,17 +123,17 @@ def cold_listener(settings: DataplaneSettings, path: Path) -> dict[str, Any]:
 
 def _route() -> dict[str, Any]:
     route = calls_route(pick(CALLS))
-    # Without a bound of Envoy's own: that of each call stands in its header.
+    # No timeout on the route: each call has its own in a header.
     route["route"]["max_stream_duration"] = {"grpc_timeout_header_max": "0s"}
     return route
 
 
 def _deadline() -> dict[str, Any]:
-    """Has Envoy itself end the wait of a call whose caller waits no longer.
+    """Return the filter by which Envoy enforces the caller's deadline of a held call.
 
-    The control plane keeps that deadline; this is for when it stands still. Envoy has a clock for a
-    single call only where a header of gRPC's tells it. It runs until the service has decided, which
-    takes the header away.
+    The control plane enforces that deadline; Envoy does so in case the control plane hangs. Envoy
+    times a single call only by a gRPC header. The timer runs until the service has decided and
+    removes the header.
     """
     source = f"""
 function envoy_on_request(handle)
@@ -234,10 +235,10 @@ def _check(settings: DataplaneSettings) -> dict[str, Any]:
 
 
 def _replies() -> dict[str, Any]:
-    # The service has said it all.
+    # The service's reply is complete.
     refused = {"filter": {"response_flag_filter": {"flags": ["UAEX"]}}}
     told = {"header_filter": {"header": {"name": TIMEOUT, "present_match": True}}}
-    # The one while a body still comes, the other behind it.
+    # Envoy reports the first while a body is still arriving, the second after it.
     in_time = {"or_filter": {"filters": [status_is(408), status_is(504)]}}
     late = mapper({"and_filter": {"filters": [told, in_time]}}, *_LATE)
     return {"mappers": [refused, late, *local_replies(moves=True)["mappers"]]}

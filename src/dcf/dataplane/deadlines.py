@@ -1,9 +1,9 @@
-"""A caller's deadline in Envoy, for when whoever should keep it stands still.
+"""Enforces a caller's deadline in Envoy, in case the process that should enforce it hangs.
 
-The watcher enforces a deadline, and the control plane does so for calls that are held. Envoy ends
-the call a second later. Only calls with a deadline pay for this: they have a route of their own,
-which switches on a few lines of Lua. Envoy can take a duration from one header alone, gRPC's, so
-the Lua writes that one and has the route looked up anew.
+The watcher enforces a deadline, and the control plane does so for held calls. Envoy ends the call a
+second later. Only calls with a deadline pay for this: they have a separate route, which enables a
+short Lua filter. Envoy can read a duration only from gRPC's header, so the Lua sets that header and
+makes Envoy select the route again.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from typing import Any
 from dcf.protocol import http
 
 FILTER = "deadline"
-"""The filter's name; switched off but on the routes of calls with a deadline."""
+"""The filter's name. It is enabled only on the routes of calls with a deadline."""
 
 GRPC_TIMEOUT = "grpc-timeout"
-"""gRPC's header for a deadline (grpc/grpc, doc/PROTOCOL-HTTP2.md): at most eight digits, a unit."""
+"""gRPC's deadline header (grpc/grpc, doc/PROTOCOL-HTTP2.md): up to eight digits and a unit."""
 
 EXTRA_MS = 1000
-"""Milliseconds beyond the deadline: the watcher's reply, which says more, comes first."""
+"""Milliseconds after the deadline, so that the watcher's more detailed reply comes first."""
 
 DURATION_OVER = "response.code_details == 'max_duration_timeout'"
-"""CEL (Envoy's manual: attributes): whether a local reply is due to this."""
+"""CEL expression (Envoy's manual: attributes): whether a local reply is due to this deadline."""
 
 _TYPE = "type.googleapis.com/envoy."
 
@@ -44,17 +44,17 @@ end
 
 
 def deadline_filter() -> dict[str, Any]:
-    """Return the filter, switched off."""
+    """Return the filter, disabled."""
     lua = {"default_source_code": {"inline_string": _LUA}}
     typed = {"@type": f"{_TYPE}extensions.filters.http.lua.v3.Lua", **lua}
     return {"name": FILTER, "typed_config": typed, "disabled": True}
 
 
 def with_deadline(route: dict[str, Any]) -> dict[str, Any]:
-    """Return a copy of the calls' route for those that have a deadline.
+    """Return a copy of the calls' route, for calls that have a deadline.
 
     Args:
-        route: As of :func:`dcf.dataplane.listener.calls_route`.
+        route: A route from :func:`dcf.dataplane.listener.calls_route`.
     """
     has_deadline = {"name": http.DEADLINE_MS, "present_match": True}
     switch = {"@type": f"{_TYPE}config.route.v3.FilterConfig", "config": {}}

@@ -50,7 +50,7 @@ class Discovery:
             cold: Where Envoy holds calls that meet no replica; None for one that holds none.
         """
         self.passed_over: set[str] = set()
-        """Functions that nobody waits for any more, because Envoy has refused them."""
+        """Functions that are no longer waited for, because Envoy has rejected them."""
         self._cold = None if cold is None else Destination(f"unix:{cold}")
         self._going: dict[str, asyncio.TimerHandle] = {}
         self._resources: dict[str, dict[str, Packed]] = {envoy.CLUSTER: {}, envoy.ASSIGNMENT: {}}
@@ -194,9 +194,9 @@ class Discovery:
         return self._version
 
     def unapplied(self) -> dict[str, str]:
-        """Functions of which Envoy has not taken the latest change, and why it refused it.
+        """Return the functions whose latest change Envoy has not applied, and why.
 
-        The reason is "" where it has not answered yet.
+        The reason is "" if Envoy has not answered yet.
         """
         found: dict[str, str] = {}
         for key in self._changed:

@@ -43,7 +43,7 @@ RETRY_BUFFER = 64 * 1024
 INVOKE = f"/{SERVICE}/Invoke"
 INVOKES = f"/{SERVICE}/Invokes"
 DEPLOYS = f"/{SERVICE}/(Deploy|Update)"
-"""Expression for the methods that take as long as a start does."""
+"""Regular expression for the methods that may take as long as a replica's start."""
 
 LARGEST = 16 * 1024**2
 """Bytes of Input, and of a reply. Envoy has such a message whole, several times while it is turned
@@ -89,8 +89,8 @@ def routes(bounds: dict[str, str], timed: dict[str, str]) -> list[dict[str, Any]
     """The routes of all that is gRPC.
 
     Args:
-        bounds: Of time, as a route has them, of calls, streams and deploys.
-        timed: Those of all else, which the control plane answers soon.
+        bounds: Time limits of calls, streams and deploys, as members of a route.
+        timed: Time limits of all other methods, which the control plane answers quickly.
     """
     is_grpc = match()
     # Where Invoke goes stands in its message: the bridge has its route looked up anew.
@@ -121,12 +121,12 @@ def routes(bounds: dict[str, str], timed: dict[str, str]) -> list[dict[str, Any]
 
 
 def match() -> dict[str, Any]:
-    """The part of a route's match that is true for gRPC."""
+    """Return the part of a route's match that selects gRPC."""
     return {"grpc": {}, "headers": [_TE]}
 
 
 def replying() -> dict[str, Any]:
-    """The part of a route that makes gRPC statuses of problem documents."""
+    """Return the part of a route that turns problem documents into gRPC statuses."""
     return _on("reply")
 
 

@@ -1,7 +1,7 @@
-"""What Envoy does with a request before anything else looks at it.
+"""The first checks of a request in Envoy.
 
-It removes the headers that only a gateway's parts may set, rejects a path that a proxy in front
-could read differently, and rejects a ``Host`` that is not allowed. Why so:
+Envoy removes the headers that only the gateway's own processes may set. It rejects a path that a
+proxy in front could read differently, and a ``Host`` that is not allowed. Reasons:
 docs/decisions/0033-inbound.md.
 """
 
@@ -19,13 +19,13 @@ from dcf.settings import DataplaneSettings
 _TYPE = "type.googleapis.com/envoy."
 
 _TRACE_ID = "x-client-trace-id"
-"""Envoy makes decisions about tracing from it, as from its own headers."""
+"""Envoy decides about tracing by this header, as by its own headers."""
 
 _AMBIGUOUS = r".*(\\.*|%00.*|/(\.|%2[Ee]){1,2}(/.*)?)"
-"""A path with a backslash, with a NUL, or with a segment ``.`` or ``..``, percent-encoded or not.
-One proxy resolves it or cuts it off there and the next one does not, so it could pass a rule about
-paths in front of the gateway. Behind a function's name all else is the function's own; elsewhere
-the control plane looks more closely."""
+"""Matches a path with a backslash, a NUL, or a segment ``.`` or ``..``, percent-encoded or not.
+Some proxies resolve or truncate such a path and others do not, so it could pass a rule about paths
+in front of the gateway. Everything else after a function's name is left to the function. Elsewhere
+the control plane checks more strictly."""
 
 LOCAL = "local"
 OTHER = "other"
@@ -34,12 +34,12 @@ OTHER = "other"
 def header_removal(*, public: bool) -> dict[str, Any]:
     """Return the extension that removes internal headers.
 
-    It runs before the filters and the access log. Headers of Envoy's own (retries, time-outs,
-    tracing) go as well: from an address that Envoy takes for internal it would obey them.
+    It runs before the filters and the access log. It also removes Envoy's own headers (retries,
+    timeouts, tracing), because Envoy obeys them from addresses that it considers internal.
 
     Args:
-        public: Whether clients connect. The bridge, which connects to the other listener, passes
-            on for whom it calls; a replica that sets that header gets fewer tracebacks, not more.
+        public: Whether the listener is for clients. On the private listener the bridge passes on
+            whose call it makes. A replica that sets that header gets fewer tracebacks, not more.
     """
     removed = [
         name for name in http.INTERNAL_HEADERS if public or name not in {http.REMOTE, http.KEY}
@@ -61,13 +61,13 @@ def virtual_hosts(
 ) -> list[dict[str, Any]]:
     """Return the virtual hosts of a listener.
 
-    The usual names are looked up in Envoy's table of domains, which every request passes anyway. A
+    Envoy looks up the usual names in its table of domains, which every request passes anyway. A
     regular expression decides about all others: other ports, IP addresses, ``*.localhost``.
 
     Args:
-        settings: What is allowed.
-        host: All that the virtual hosts have in common.
-        public: Whether clients connect.
+        settings: The allowed names.
+        host: The members that all virtual hosts share.
+        public: Whether the listener is for clients.
     """
     host = {**host, "routes": [_ambiguous_route(), *host["routes"]]}
     names = hosts.split_names(settings.allowed_hosts)
@@ -90,7 +90,7 @@ def _ambiguous_route() -> dict[str, Any]:
 
 
 def _host_routes(patterns: list[str], *, cors: bool) -> list[dict[str, Any]]:
-    """Routes that reject a ``Host`` that matches no pattern."""
+    """Return the routes that reject a ``Host`` that matches no pattern."""
     unknown = [
         {
             "name": ":authority",
@@ -100,7 +100,7 @@ def _host_routes(patterns: list[str], *, cors: bool) -> list[dict[str, Any]]:
         for pattern in patterns
     ]
     status = status_of(errors.HostNotAllowed).http
-    # A preflight would be answered before its route is looked at.
+    # Otherwise the CORS filter would answer a preflight before its route is selected.
     silent = {"@type": f"{_TYPE}config.route.v3.FilterConfig", "disabled": True}
     off = {"cors": silent} if cors else {}
     refused = {"direct_response": {"status": status}}

@@ -22,7 +22,7 @@ _PROVIDER = "gateway"
 _HEADER = "key"
 
 KEY_ID = f"%DYNAMIC_METADATA(envoy.filters.http.jwt_authn:{_HEADER}:kid)%"
-"""The id of the caller's key, as Envoy's formatter fills it in; empty where there was none."""
+"""Envoy format string for the id of the caller's key; empty without a key."""
 
 
 def key_filter() -> dict[str, Any]:
@@ -53,9 +53,9 @@ def key_filter() -> dict[str, Any]:
 
 
 def key_header() -> dict[str, Any]:
-    """The header that tells a replica the id of its caller's key: :data:`dcf.protocol.http.KEY`.
+    """Return the header :data:`dcf.protocol.http.KEY`, which carries the id of the caller's key.
 
-    Envoy checks a key once, when a call begins. Its replica ends it when the key is revoked.
+    Envoy checks a key only when a call begins. The replica ends the call when its key is revoked.
     """
     return {
         "header": {"key": http.KEY, "value": KEY_ID},

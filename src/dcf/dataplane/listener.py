@@ -25,17 +25,17 @@ NO_REVISION = "-"
 """In the log's place of a revision, of what is no replica."""
 
 ALIVE = "/-/alive"
-"""On the private listener, answered by Envoy itself: whether it still does its work."""
+"""Path on the private listener that Envoy answers itself, to show that it still works."""
 
 ATTEMPTS = 100
-"""Times that a call is sent anew whose handler has not begun, all within some 2.5 s: until the
-control plane has said where else, even if that was just killed as well."""
+"""Maximum number of retries of a call whose handler has not begun. They take some 2.5 s in all, so
+the control plane can update the routes even if it was just killed as well."""
 
 WINDOW = 4
-"""Streams of a connection of HTTP/2 that may send as much as each of them may at the same time."""
+"""Number of streams' worth of data that one HTTP/2 connection may send at the same time."""
 
 REPLAYED = 1024**2
-"""Bytes of a call's body that are kept in case that it has to be sent to another replica."""
+"""Bytes of a call's body that Envoy keeps in case it must send the call to another replica."""
 
 _TYPE = "type.googleapis.com/envoy."
 
@@ -90,11 +90,11 @@ def public_listener(settings: DataplaneSettings) -> dict[str, Any]:
 
 
 def _socket_options(unread: float) -> list[dict[str, int]]:
-    """What the system looks after, so that no clock in Envoy has to."""
-    # A client whose machine vanished is noticed by the system's own probes.
+    """Return the socket options by which the kernel, not Envoy, ends dead connections."""
+    # The kernel's probes detect a client whose machine vanished.
     options = [{"level": socket.SOL_SOCKET, "name": socket.SO_KEEPALIVE, "int_value": 1}]
     if hasattr(socket, "TCP_USER_TIMEOUT"):
-        # A connection ends on which nothing that was sent is taken for so long (tcp(7)).
+        # The kernel ends a connection if sent data is not acknowledged for this long (tcp(7)).
         milliseconds = math.ceil(unread * 1000)
         name = socket.TCP_USER_TIMEOUT
         options.append({"level": socket.IPPROTO_TCP, "name": name, "int_value": milliseconds})
@@ -112,11 +112,11 @@ def private_listener(settings: DataplaneSettings, path: Path) -> dict[str, Any]:
 
 
 def _chain(settings: DataplaneSettings, *, remote: bool) -> dict[str, Any]:
-    """What becomes of a connection to the public port.
+    """Return the filter chain for connections to the public port.
 
     Args:
-        settings: Bounds.
-        remote: Whether it comes from another machine.
+        settings: Limits.
+        remote: Whether the connections come from other machines.
     """
     chain: dict[str, Any] = {"filters": [_http(settings, public=True, remote=remote)]}
     if settings.certificate:
@@ -172,8 +172,8 @@ def _http(settings: DataplaneSettings, *, public: bool, remote: bool = False) ->
         },
         "common_http_protocol_options": {
             "idle_timeout": f"{settings.idle_connection:g}s",
-            # Until Invoke's message is there: all other routes have no such bound. On the route it
-            # would replace the client's ``grpc-timeout``.
+            # Limits the time until Invoke's message has arrived; other routes disable it. Set on
+            # the route, it would replace the client's ``grpc-timeout``.
             "max_stream_duration": f"{settings.message_timeout:g}s",
         },
         "delayed_close_timeout": LINGER,
@@ -243,8 +243,8 @@ def calls_route(source: str) -> dict[str, Any]:
         "inline_cluster_specifier_plugin": {"extension": specifier},
         "timeout": UNLIMITED,
         "retry_policy": {
-            # Whether the handler had begun is known to the replica that gets the call next: it
-            # refuses a call that had (dcf.watcher.attempts).
+            # Retrying is safe: the next replica knows whether the handler had begun, and then
+            # refuses the call (dcf.watcher.attempts).
             "retry_on": "connect-failure,refused-stream,reset,retriable-headers",
             "retriable_headers": [{"name": http.MOVE, "present_match": True}],
             "num_retries": ATTEMPTS,
@@ -288,14 +288,14 @@ def _routes(settings: DataplaneSettings, *, public: bool, remote: bool) -> dict[
     rest = _management(settings)
     if not public:
         rest.insert(0, {"match": {"path": ALIVE}, "direct_response": {"status": 200}})
-    # On the private listener the bridge says whose key it is.
+    # On the private listener the bridge sets the key's id itself.
     added = [key_header()] if public and not settings.open else []
     if remote:
         added.append(set_header(http.REMOTE, KEY_ID))
     host = {
         "include_request_attempt_count": True,
         "request_body_buffer_limit": REPLAYED,
-        # Set by Envoy itself.
+        # Envoy sets it itself.
         "request_headers_to_remove": ["x-envoy-external-address"],
         "request_headers_to_add": added,
         "routes": [_unbounded(route) for route in (*calls, *rest)],
@@ -309,9 +309,10 @@ def _routes(settings: DataplaneSettings, *, public: bool, remote: bool) -> dict[
 
 
 def _unbounded(route: dict[str, Any]) -> dict[str, Any]:
-    """Free a route from the listener's ``max_stream_duration``, unless it has one of its own.
+    """Disable the listener's ``max_stream_duration`` on a route, unless the route sets its own.
 
-    It holds for Invoke alone, whose route is looked up anew when its message is there.
+    The listener's limit is for Invoke alone. Envoy selects that route again once the message has
+    arrived.
     """
     if "route" not in route or route["match"].get("path") == grpc.INVOKE:
         return route
@@ -324,22 +325,22 @@ def _grpc(settings: DataplaneSettings) -> list[dict[str, Any]]:
 
 
 def timed(settings: DataplaneSettings) -> dict[str, str]:
-    """Bounds of what the control plane answers soon; see ``DataplaneSettings.management``."""
+    """Return the time limits of quick management requests; see ``DataplaneSettings.management``."""
     limit = f"{settings.management:g}s"
     return {"timeout": limit, "idle_timeout": limit}
 
 
 def _alive() -> list[dict[str, Any]]:
-    """Leaves the answer at :data:`ALIVE` as it is."""
+    """Return the mapper that leaves the reply at :data:`ALIVE` unchanged."""
     path = {"name": ":path", "string_match": {"exact": ALIVE}}
     return [{"filter": {"header_filter": {"header": path}}}]
 
 
 def _management(settings: DataplaneSettings) -> list[dict[str, Any]]:
-    """The routes of all that is no call: quick, but for deploys, uploads and logs.
+    """Return the routes of all requests that are not calls.
 
-    These take the time they take, and are ended with a control plane that stands still. The lines
-    of a deploy never pause for as long as a quick answer may take.
+    They are quick, except deploys, uploads and logs. Those have no time limit; they end when a hung
+    control plane is restarted. A deploy sends lines more often than the limit of a quick request.
     """
     lines = {"name": "accept", "string_match": {"contains": gateway.JSON_LINES}}
     get = {"name": ":method", "string_match": {"exact": "GET"}, "invert_match": True}
@@ -371,7 +372,7 @@ def request_ids() -> dict[str, Any]:
 
 
 def _unless_cold() -> dict[str, Any]:
-    # The other listener was told the client's address.
+    # The public listener knows the client's address and passes it on.
     header = {"name": http.CLIENT, "present_match": True, "invert_match": True}
     return {"header_filter": {"header": header}}
 

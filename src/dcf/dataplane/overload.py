@@ -1,9 +1,10 @@
-"""What Envoy does before it runs out of memory or connections (its overload manager).
+"""Configures Envoy's overload manager, which sheds load before Envoy runs out of memory.
 
-Each connection is bounded, but the bounds of all connections together are more memory than a
-machine has. From :data:`FIRST` of its memory on, Envoy takes back what clients leave unused: it
-shortens time-outs and resets the streams that hold most. Near the end it refuses new calls, then
-new connections. Calls under way that hold little go on. Why so: docs/decisions/0031-clients.md.
+Each connection is bounded, but the bounds of all connections together exceed a machine's memory.
+When :data:`FIRST` of its memory is used, Envoy begins to reclaim what clients leave unused: it
+shortens timeouts and resets the streams that hold most. Near the limit it refuses new calls, then
+new connections. Calls in progress that hold little continue. Reasons:
+docs/decisions/0031-clients.md.
 """
 
 from __future__ import annotations
@@ -15,28 +16,28 @@ from typing import Any
 from dcf.settings import DataplaneSettings
 
 LEAST = 256 * 1024**2
-"""Bytes that Envoy has on the smallest machine: some 60 MiB with nothing to do, and what one call
-of gRPC with 16 MiB takes while it is turned into a call of a function."""
+"""Bytes for Envoy on the smallest machine: some 60 MiB when idle, and what one gRPC call of 16 MiB
+takes while Envoy turns it into a call of a function."""
 
 MOST = 1024**3
-"""Bytes that Envoy has on a large machine; the replicas need the memory more."""
+"""Bytes for Envoy on a large machine; the replicas need the rest more."""
 
 SHARE = 4
-"""Envoy has the fourth part of the machine's memory."""
+"""Envoy gets a quarter of the machine's memory."""
 
 REFRESH = "0.25s"
-"""How often Envoy looks at its memory: a client of a 1 Gbit/s network sends 30 MB meanwhile."""
+"""How often Envoy checks its memory. A client on a 1 Gbit/s network sends 30 MB in between."""
 
 FIRST = 0.7
-"""Part of its memory from which on Envoy takes back what clients hold."""
+"""Fraction of its memory at which Envoy begins to reclaim what clients hold."""
 FULL = 0.9
-"""From here on all of it is taken back, and unused memory goes to the system."""
+"""Fraction at which Envoy reclaims all of it and returns unused memory to the system."""
 REFUSING = 0.95
-"""From here on calls are refused with 503, and new connections are closed."""
+"""Fraction at which Envoy refuses calls with 503 and closes new connections."""
 
 TRACKED = 18
-"""Power of two: streams of HTTP/2 that hold at least 256 KiB may be reset. Envoy has eight classes,
-each twice the one before, and begins with the last: 32 MiB and more."""
+"""Exponent of two: HTTP/2 streams that hold at least 256 KiB may be reset. Envoy has eight classes,
+each twice the size of the previous one, and begins with the last: 32 MiB and more."""
 
 _TYPE = "type.googleapis.com/envoy."
 _HEAP = "envoy.resource_monitors.fixed_heap"
@@ -44,7 +45,7 @@ _CONNECTIONS = "envoy.resource_monitors.global_downstream_max_connections"
 
 
 def overload_manager(settings: DataplaneSettings) -> dict[str, Any]:
-    """The ``OverloadManager`` message, in JSON form."""
+    """Return the ``OverloadManager`` message, in JSON form."""
     monitors = f"{_TYPE}extensions.resource_monitors"
     timers = [
         {"timer": "HTTP_DOWNSTREAM_CONNECTION_IDLE", "min_timeout": "1s"},
@@ -93,18 +94,18 @@ def _action(name: str, trigger: dict[str, Any]) -> dict[str, Any]:
 
 
 def memory_for(machine: int) -> int:
-    """Bytes that Envoy may allocate on a machine with so many."""
+    """Return how many bytes Envoy may allocate on a machine with this much memory."""
     return min(max(machine // SHARE, LEAST), MOST)
 
 
 def machine_memory(group: Path = Path("/sys/fs/cgroup/memory.max")) -> int:
-    """Bytes of memory that the machine has, or the container that this process is in.
+    """Return the memory of the machine, or of this process's container, in bytes.
 
     Args:
-        group: Where a container's limit stands (cgroup v2).
+        group: File with the container's limit (cgroup v2).
     """
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     try:
         return min(memory, int(group.read_text()))
-    except (OSError, ValueError):  # there is none, or no limit: "max"
+    except (OSError, ValueError):  # the file is missing, or says "max": no limit
         return memory

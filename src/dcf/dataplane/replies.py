@@ -81,8 +81,8 @@ _BY_STATUS: dict[int, tuple[type[errors.DcfError], str, str]] = {
 
 
 AMBIGUOUS_PATH = 460
-"""The status by which a route rejects a path; its callers get 400. Of Envoy's other replies with
-400 it could not be told apart."""
+"""The status by which a route rejects a path; callers get 400. A 400 here could not be told apart
+from Envoy's other replies with 400."""
 
 _AMBIGUOUS = (
     errors.BadRequest,
@@ -121,11 +121,11 @@ _TOO_LATE = (
 
 
 def local_replies(*, moves: bool = False) -> dict[str, Any]:
-    """The ``local_reply_config`` of Envoy's HTTP connection manager.
+    """Return the ``local_reply_config`` of Envoy's HTTP connection manager.
 
     Args:
-        moves: Whether another listener in front can send a call anew which this one cannot, because
-            it keeps less of its body.
+        moves: Whether another listener in front can retry a call that this one cannot, because this
+            one keeps less of its body.
     """
     nowhere = [
         {"response_flag_filter": {"flags": ["NC"]}},
@@ -152,10 +152,10 @@ def local_replies(*, moves: bool = False) -> dict[str, Any]:
 
 
 def _ended(*, moves: bool) -> list[dict[str, Any]]:
-    """Replies for calls whose replica ended, and which cannot be sent anew.
+    """Return the replies for calls whose replica ended and that cannot be retried.
 
-    A watcher sends an interim response when the handler begins such a call, and Envoy says of what
-    follows that the response had started.
+    A watcher sends an interim response when the handler begins such a call. Envoy then reports that
+    the response had started.
     """
     call = {
         "header_filter": {
@@ -182,7 +182,7 @@ def _cel(expression: str) -> dict[str, Any]:
 def mapper(
     condition: dict[str, Any], error: type[errors.DcfError], title: str, detail: str
 ) -> dict[str, Any]:
-    """What becomes of Envoy's own replies that meet a condition: an error's status and document."""
+    """Return the mapper that gives Envoy's replies that meet a condition an error's document."""
     return {**_mapper(condition, error, title, detail), "status_code": status_of(error).http}
 
 
@@ -197,12 +197,12 @@ def timing(milliseconds: str, action: str) -> dict[str, Any]:
 
 
 def set_header(name: str, value: str) -> dict[str, Any]:
-    """What gives a message a header, in place of one that it has."""
+    """Return the option that sets a header of a message and replaces an existing one."""
     return _header(name, value, _REPLACE)
 
 
 def status_is(number: int) -> dict[str, Any]:
-    """The condition that a reply has this status."""
+    """Return the condition that a reply has this status."""
     return _status("EQ", number)
 
 

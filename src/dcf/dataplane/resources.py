@@ -25,8 +25,8 @@ IDLE = 60
 its end, so that it never closes a connection that a call is just being sent on."""
 
 BUFFER = 256 * 1024
-"""Bytes kept of a connection to a replica in each direction: the default of clients' connections.
-Envoy reads up to this much of a reply before it knows whether its client takes it."""
+"""Bytes buffered for a connection to a replica in each direction, as for clients' connections by
+default. Envoy reads up to this much of a reply before it knows whether its client reads it."""
 
 _WEIGHT = 1000
 """Envoy's weights are whole numbers: a share is told to a thousandth of a percent."""

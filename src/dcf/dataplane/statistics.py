@@ -71,12 +71,12 @@ def _traffic(counted: Mapping[str, int], latency: Latency | None) -> Traffic:
         return sum(counted.get(f"upstream_{name}", 0) for name in names)
 
     return Traffic(
-        # A retry after a failed connection follows an attempt that was not counted either.
+        # An attempt whose connection failed is not counted, so its retry must not be subtracted.
         calls=max(0, of("rq_total") - of("rq_retry") + of("rq_pending_failure_eject")),
         attempts=of("rq_total"),
         in_flight=of("rq_active"),
         waiting=of("rq_pending_active"),
-        # 100 is the mark of a watcher that a call begins, and not a reply.
+        # 100 is a watcher's mark that a call begins, not a reply.
         succeeded=of("rq_1xx", "rq_2xx", "rq_3xx") - of("rq_100"),
         client_errors=of("rq_4xx"),
         server_errors=of("rq_5xx"),

@@ -101,17 +101,16 @@ class Engine(Protocol):
         """
 
     async def is_suspended(self, replica: ReplicaId) -> bool:
-        """Whether a replica's process is stopped from outside (SIGSTOP), so that none of it runs.
+        """Return whether a replica's process is stopped from outside (SIGSTOP).
 
-        False where the engine cannot tell, and for a replica that is not known.
+        False if the engine cannot tell, and for an unknown replica.
         """
 
     async def log_stacks(self, replica: ReplicaId) -> None:
-        """Has a replica write to its log where each of its threads is, as far as the engine can.
+        """Make a replica log the stack of each of its threads, if the engine can.
 
-        It works where the watcher itself cannot answer, because the handler never lets the
-        interpreter go. Returns when the lines have had time to be written. Nothing happens when the
-        id is not known.
+        This works even if the watcher cannot answer because the handler holds the interpreter's
+        lock. Return after the lines have had time to be written. Do nothing for an unknown id.
         """
 
     async def capacity(self) -> Resources:

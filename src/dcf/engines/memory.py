@@ -122,11 +122,11 @@ class MemoryEngine:
             log.followers.discard(news)
 
     async def is_suspended(self, replica: ReplicaId) -> bool:
-        """What :meth:`suspend` has set."""
+        """Return whether :meth:`suspend` was called for the replica."""
         return replica in self._suspended
 
     async def log_stacks(self, replica: ReplicaId) -> None:
-        """Lets a replica print a line."""
+        """Make a replica print one line of a stack."""
         if replica in self._replicas:
             self.say(replica, "Thread (most recent call first):")
 
@@ -165,7 +165,7 @@ class MemoryEngine:
         self._end(self._replicas[replica], ReplicaExit(code, self._clock(), reason))
 
     def suspend(self, replica: ReplicaId) -> None:
-        """Stops a replica from outside, as ``kill -STOP`` does."""
+        """Stop a replica from outside, as ``kill -STOP`` does."""
         self._suspended.add(replica)
 
     def say(self, replica: ReplicaId, text: str) -> None:

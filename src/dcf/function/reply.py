@@ -95,7 +95,7 @@ def encode(value: Any) -> Encoded:
         body, content_type = _encode_body(value)
     except UnsupportedReply:
         raise
-    except Exception as error:  # the author's objects may raise anything
+    except Exception as error:  # user objects may raise anything
         raise _not_encoded(error) from error
     return Encoded(body, content_type.encode())
 
@@ -141,7 +141,7 @@ def encode_message(value: Any) -> tuple[bytes, Kind]:
 
 
 def _not_encoded(error: Exception) -> UnsupportedReply:
-    """Return what the caller is told when a value could not even be looked at."""
+    """Return the error for a value that raised while it was being encoded."""
     try:
         reason = f"{_name(error)}: {error}"
     except Exception:  # noqa: BLE001  as in encode
@@ -156,8 +156,8 @@ def _encode_reply(reply: Reply) -> Encoded:
         raise UnsupportedReply(f"the status of a Reply is {status!r}, not 200 to 599")
     content_type = _header("content-type", reply.content_type or fitting)[1]
     headers = tuple(_header(name, value) for name, value in reply.headers.items())
-    # A call has one id, the caller's or the server's: a handler that passes on another server's
-    # headers does not change it.
+    # A call has one id, the caller's or the server's. A handler that forwards another server's
+    # headers must not change it.
     headers = tuple(header for header in headers if header[0] != _REQUEST_ID)
     return Encoded(body, content_type, int(status), headers)
 
@@ -220,7 +220,7 @@ def _encode_body(value: Any) -> tuple[bytes | Iterator[Any] | AsyncIterator[Any]
 
 def _text(value: str) -> bytes:
     try:
-        # What os.fsdecode made of bytes that are not UTF-8 becomes these bytes again.
+        # os.fsdecode maps bytes that are not UTF-8 to surrogates; restore the bytes.
         return value.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
         return _in_utf8(value, "the reply")

@@ -185,7 +185,7 @@ class Request:
     def headers(self) -> Headers:
         """The request's headers."""
         if self._headers is None:
-            # How often a gateway has sent the call is the watcher's business.
+            # The attempt number is only for the watcher.
             self._headers = Headers(pair for pair in self._raw_headers if pair[0] != _ATTEMPT)
         return self._headers
 

@@ -217,7 +217,7 @@ async def _run(settings: ControlSettings, places: Locations, env: Mapping[str, s
                 for server in servers:
                     await server.start()
                 logger.info("in charge of %d functions", len(catalog.names()))
-                # Asked through the loop that decides, and the disk that it depends on.
+                # The liveness check runs a turn of the control loop, so it also covers the disk.
                 async with answering(alive_socket(sockets.control), parts.loop.works):
                     await _asked_to_end()
             finally:

@@ -24,11 +24,11 @@ def prepare(settings: ControlSettings, places: Locations, keys: Keys) -> Tokens:
         places: Its folders.
         keys: The keys that were given out.
 
-    A full disk is no reason not to serve: what is in place already is not written again, and what
-    is not comes with the next start.
+    A full disk does not keep the gateway from serving: files that are up to date are not written
+    again, and missing files are written at the next start.
 
     Raises:
-        StorageError: When a file cannot be written for another reason.
+        StorageError: If a file cannot be written for another reason.
     """
     tokens = Tokens(load_secret(places.gateway / "secret"), keys)
     for path in (places.gateway / "token", places.token(settings.host, settings.port)):
@@ -38,12 +38,12 @@ def prepare(settings: ControlSettings, places: Locations, keys: Keys) -> Tokens:
         try:
             _write_private(path, text)
         except DiskFull as error:
-            logger.warning("the management token is not in its place: %s", error)
+            logger.warning("the management token could not be written: %s", error)
     return tokens
 
 
 def _is(path: Path, text: str) -> bool:
-    """Whether a file is there, private, and says this."""
+    """Return whether a file exists, is private and has this content."""
     try:
         return path.stat().st_mode & 0o077 == 0 and path.read_bytes() == text.encode()
     except OSError:

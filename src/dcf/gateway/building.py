@@ -31,7 +31,7 @@ async def build(
     queue: asyncio.Queue[Progress | None] = asyncio.Queue()
     loop = asyncio.get_running_loop()
     listener, stop = _Teller(loop, queue), Stop()
-    # A thread of its own: it may wait for long, and all else that blocks shares the others.
+    # A build may wait long, so it gets its own thread and does not occupy the shared pool.
     executor = ThreadPoolExecutor(1, thread_name_prefix="build")
     work = loop.run_in_executor(
         executor, partial(builder.build_artifact, artifact, spec, listener=listener, stop=stop)

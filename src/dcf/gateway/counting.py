@@ -49,12 +49,12 @@ class Counting:
         """Counts until it is cancelled."""
         while True:
             await asyncio.sleep(PERIOD)
-            # One number that does not fit must not end the counting, nor flood the log.
+            # One invalid number must neither end the counting nor flood the log.
             with self._isolation.of("all functions"):
                 await self.look()
 
     def latest(self) -> Mapping[str, Traffic]:
-        """Return what Envoy had counted at the last look, by function."""
+        """Return what Envoy had counted at the last poll, by function."""
         return self._traffic
 
     async def look(self) -> Mapping[str, Traffic]:
@@ -99,14 +99,14 @@ class Counting:
             self._catalog.count_invocations(more)
         except StorageError:
             raise
-        except Exception:  # noqa: BLE001  one of them is at fault: each by itself, then
+        except Exception:  # noqa: BLE001  retry each alone to find the faulty one
             for name, count in more.items():
                 with self._isolation.of(name):
                     self._catalog.count_invocations({name: count})
 
 
 def _steady(before: Traffic | None, now: Traffic) -> Traffic:
-    """Keep the number of calls from going back while Envoy is the same process."""
+    """Keep the number of calls from decreasing while Envoy is the same process."""
     if before is None or now.attempts < before.attempts or now.calls >= before.calls:
         return now
     return replace(now, calls=before.calls)

@@ -1,4 +1,4 @@
-"""A deploy: built, entered into the catalog, waited for."""
+"""Deploys functions: builds them, enters them into the catalog, waits for their replicas."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ from dcf.protocol.progress import Progress, ProgressKind
 from dcf.settings import ControlSettings
 
 MOST = 100
-"""Deploys at a time that are not in the catalog yet. Each has a thread."""
+"""Maximum number of deploys that are not in the catalog yet. Each has a thread."""
 
 RETRY_AFTER = 10
-"""Seconds after which a client may try again when there are too many."""
+"""Seconds after which a client may retry when there are too many deploys."""
 
 
 class Deploys:
-    """Takes deploys, several at a time."""
+    """Runs deploys, several at a time."""
 
     def __init__(
         self,
@@ -79,22 +79,22 @@ class Deploys:
         self._turns = Turns()
 
     async def deploy(self, wanted: Deployment) -> AsyncGenerator[Progress, None]:
-        """Builds, enters into the catalog, and waits for the replicas.
+        """Build a function, enter it into the catalog, and wait for its replicas.
 
-        A deploy whose environment exists waits for no build; what the others wait for is told.
-        Deploys of one function enter in the order in which they came, unless an earlier one still
-        builds another environment; that one fails. Closed before its REVISION, it has changed
-        nothing.
+        A deploy whose environment exists does not wait for a build. Other deploys report what they
+        wait for. Deploys of one function enter in the order of their arrival, unless an earlier one
+        still builds another environment; that one fails. If the generator is closed before
+        REVISION, nothing has changed.
 
         Raises:
             BlobsMissing: When not all was uploaded.
             BuildError: When the environment cannot be made.
             Overloaded: When too many deploys are waiting.
-            RolloutInvalid: When a later deploy of the function has entered meanwhile.
+            RolloutInvalid: When a later deploy of the function has entered first.
             SecretNotFound: When a secret is missing on the gateway's machine.
             SpecInvalid: When the bounds of the number of replicas do not fit.
-            StartError: When the new revision cannot be started. It stays deployed, and what served
-                before goes on.
+            StartError: When the new revision cannot be started. It stays deployed, and the previous
+                revision keeps serving.
             StartTimeout: When it is not ready in time. It stays deployed.
             StorageError: When the disk does not take it.
         """

@@ -30,7 +30,7 @@ class Seen:
         answers: Whether it answered when it was asked of late.
         told: Whether the engine knows it. One that is still being laid out it does not know yet,
             and one whose laying out failed it never will.
-        begun: When it was first seen, in seconds of ``time.monotonic()``.
+        begun: When it was first seen (``time.monotonic()``).
     """
 
     key: ReplicaKey

@@ -1,9 +1,9 @@
 """Asks ready replicas whether they still answer.
 
-A handler that hangs is found by its watcher, which ends it. This is for a watcher that cannot: code
-that never lets the interpreter go, a process that was stopped. Such a replica gets no calls while
-others answer, and is taken back when it answers again. It is ended when it cannot answer any more:
-a stopped process after the health limit, any other one once the longest of its calls is overdue.
+A watcher detects a handler that hangs and ends it. These checks are for a watcher that cannot do
+so, because code holds the interpreter's lock or the process is stopped. Such a replica gets no
+calls while others answer, and gets calls again once it answers. It is ended if it stays silent: a
+stopped process after ``silence``, any other one once its longest call is overdue.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _REQUEST = f"GET {http.HEALTH} HTTP/1.1\r\nHost: replica\r\nConnection: close\r\
 
 
 class Health:
-    """Asks each of them again and again. None waits for the answer of another."""
+    """Polls every ready replica, each in a separate task."""
 
     def __init__(
         self,
@@ -45,7 +45,7 @@ class Health:
         longest_call: Callable[[ReplicaKey], float],
         wake: Callable[[], None],
     ) -> None:
-        """Has asked nobody yet.
+        """Create health checks that have not polled any replica.
 
         Args:
             fleet: Knows who is ready, and is told who answers.
@@ -53,8 +53,8 @@ class Health:
             interval: Seconds between two questions, and for each answer.
             silence: Seconds without an answer after which a stopped process is ended.
             longest_call: Seconds after which a replica's own watcher would end it because of one
-                call. Any other replica is ended after these; a stopped one too if they are less
-                than ``silence``, because its callers wait no longer.
+                call. A process that is not stopped is ended after this time. So is a stopped one,
+                if this is less than ``silence``, because its callers do not wait longer.
             wake: Called when one has stopped or begun to answer.
         """
         self._fleet = fleet
@@ -83,13 +83,13 @@ class Health:
             if watch.done():
                 del self._watches[replica]
                 with self._isolation.of(replica.partition(".")[0]):
-                    watch.result()  # of one that is still ready, another begins
+                    watch.result()  # if the replica is still ready, a new task is started for it
         for replica, one in ready.items():
             if replica not in self._watches:
                 self._watches[replica] = asyncio.create_task(self._watch(one))
 
     async def _watch(self, one: Seen) -> None:
-        """Asks one replica for as long as it is ready."""
+        """Poll one replica while it is ready."""
         heard, missed = time.monotonic(), 0
         while one.state is ReplicaState.READY:
             asked = time.monotonic()
@@ -99,7 +99,7 @@ class Health:
                 missed += 1
             late = time.monotonic() - asked - self._interval
             if late > self._interval:
-                # This process itself stood still; the replica is not to blame.
+                # This process itself was stopped or delayed; the replica is not at fault.
                 heard += late
             if one.state is ReplicaState.READY:
                 await self._judge(one, time.monotonic() - heard, missed)
@@ -147,5 +147,5 @@ async def answers_at(endpoint: str, patience: float) -> bool:
                 return bool(await reader.readline())
             finally:
                 writer.transport.abort()
-    except (OSError, ValueError, OverflowError):  # a line without end, a port that is none
+    except (OSError, ValueError, OverflowError):  # an endless line, an invalid port
         return False

@@ -113,7 +113,7 @@ class ControlLoop:
         await self._news.wait()
 
     async def works(self) -> None:
-        """Has a turn taken and waits for it: for whoever asks whether this process still works."""
+        """Wait for a turn of the loop, to show that this process still works."""
         self.wake()
         if self.fleet.is_known:
             await self.news()
@@ -132,7 +132,7 @@ class ControlLoop:
 
         Args:
             interval: Seconds between two questions.
-            silence: Seconds without an answer after which a stopped process is ended.
+            silence: Seconds without an answer until a stopped process is ended.
         """
         return Health(
             self.fleet,
@@ -166,7 +166,7 @@ class ControlLoop:
                         if isinstance(item, tuple):
                             self.fleet.begin(item)
                             alive = {one.id for one in self.fleet.all()}
-                            with contextlib.suppress(OSError):  # they are swept another time
+                            with contextlib.suppress(OSError):  # a later sweep removes them
                                 await asyncio.to_thread(self._stager.sweep, alive)
                         else:
                             self.fleet.take(item)
@@ -174,8 +174,8 @@ class ControlLoop:
             except SupervisorError as error:
                 logger.warning("replicas cannot be observed: %s", error)
             except Exception:
-                # All are told anew, and what cannot be understood of one is left out by the engine.
-                logger.exception("replicas cannot be observed; they are looked up anew")
+                # The engine reports all replicas again, without what cannot be understood.
+                logger.exception("replicas cannot be observed; starting a new observation")
                 await asyncio.sleep(CATALOG_RETRY)
             await asyncio.sleep(ENGINE_RETRY)
 
@@ -197,7 +197,7 @@ class ControlLoop:
                 logger.warning("a turn failed: %s", error)
                 due = self._clock() + CATALOG_RETRY
             except Exception:
-                logger.exception("a turn failed by a defect of the gateway; the next one follows")
+                logger.exception("a turn failed, by a defect of the gateway; the next turn follows")
                 due = self._clock() + CATALOG_RETRY
             self._news.set()
             self._news = asyncio.Event()
@@ -231,10 +231,10 @@ class ControlLoop:
         return min((wait for wait in waits if wait is not None), default=None)
 
     def _look_up(self) -> tuple[list[Wanted], frozenset[str]]:
-        """What the catalog wants, with what each function's spec says about it.
+        """Read the desired state of all functions from the catalog and their specs.
 
         Returns:
-            What can be read, and the names of the functions of which that cannot.
+            The readable functions, and the names of those that cannot be read.
         """
         rows = self._catalog.wanted()
         unknown = self._catalog.names() - {one.function for one in rows}

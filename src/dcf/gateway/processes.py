@@ -29,11 +29,11 @@ RESTARTS = RestartPolicy(first=0.05, ceiling=5.0, limit=None)
 start again follows before most clients notice."""
 
 CONTROL_RULE = BRIDGE_RULE = LivenessRule(silence=10.0, start=60.0)
-"""When control plane and bridge count as standing still. Each turn of the one and each message of
-the other takes milliseconds."""
+"""When control plane and bridge count as hung. A turn of the one and a message of the other take
+milliseconds."""
 
 ENVOY_RULE = LivenessRule(silence=20.0, start=60.0)
-"""When Envoy does. 20: all calls under way are lost with it."""
+"""When Envoy counts as hung. 20: a restart loses all calls in progress."""
 
 CONTROL_STAGE = 0
 """Ends first, so that nothing is decided any more while the rest ends."""

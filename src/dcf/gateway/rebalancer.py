@@ -1,8 +1,8 @@
-"""Moves calls from busy replicas to idle ones, as long as their handlers have not begun.
+"""Moves calls whose handlers have not begun from busy replicas to idle ones.
 
-Envoy sends a call to the least busy replica that there is at that moment. A replica that becomes
-ready later, or that is done sooner than expected, would stand idle beside a queue. The watcher of
-the busy replica hands calls back then, and Envoy sends each of them to the least busy replica.
+Envoy sends a call to the replica that is least busy at that moment. A replica that becomes ready
+later, or finishes sooner than expected, would be idle beside a queue. Then the watcher of the busy
+replica hands calls back, and Envoy sends each of them to the least busy replica.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from dcf.gateway.replica_api import ReplicaLoad, load
 from dcf.model.replica import ReplicaState
 
 INTERVAL = 0.5
-"""Seconds between two comparisons of a function's replicas. Functions without calls, and with one
-replica, cost nothing."""
+"""Seconds between two comparisons of a function's replicas. Functions without calls, or with a
+single replica, cost nothing."""
 
 
 class Rebalancer:
     """Compares the replicas of each function that is called."""
 
     def __init__(self, fleet: Fleet, counting: Counting) -> None:
-        """Compare nothing yet.
+        """Create a rebalancer.
 
         Args:
             fleet: Knows the ready replicas.
-            counting: Knows which functions are called now.
+            counting: Knows which functions have calls in progress.
         """
         self._fleet = fleet
         self._counting = counting
@@ -41,13 +41,13 @@ class Rebalancer:
             await self.rebalance()
 
     async def rebalance(self) -> None:
-        """Compare once, and move what can be moved."""
+        """Compare all replicas once, and move the calls that can move."""
         called = {name for name, traffic in self._counting.latest().items() if traffic.in_flight}
         groups: dict[tuple[str, int], list[Seen]] = defaultdict(list)
         for replica in self._fleet.all():
             key = replica.key
             if key.function in called and replica.state is ReplicaState.READY and replica.answers:
-                # Revisions share the calls as their owner says, not by what they have to do.
+                # Balance within a revision only: the owner sets the share of each revision.
                 groups[key.function, key.revision].append(replica)
         await asyncio.gather(*(_level(group) for group in groups.values() if len(group) > 1))
 
@@ -68,10 +68,10 @@ async def _level(replicas: Sequence[Seen]) -> None:
 def surpluses(loads: Sequence[ReplicaLoad]) -> list[int]:
     """Return how many waiting calls each replica should hand back.
 
-    No replica falls below its share of all calls, so that calls are not moved to and fro.
+    No replica falls below its share of all calls, so that calls do not move back and forth.
 
     Args:
-        loads: Of all replicas of one revision.
+        loads: The loads of all replicas of one revision.
     """
     total = sum(one.calls for one in loads)
     capacity = sum(one.concurrency for one in loads) or 1

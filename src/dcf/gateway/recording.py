@@ -1,4 +1,4 @@
-"""Events on their way to the catalog. No turn depends on the disk that takes them."""
+"""Writes events to the catalog, so that turns of the control loop do not depend on the disk."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from dcf.model.event import Event
 logger = logging.getLogger("dcf.gateway")
 
 WAITING = 1000
-"""Events that may wait for a disk that is full. Each is at most some 30 KB, most are far smaller;
-beyond that the oldest are dropped, and counted."""
+"""Maximum number of events that wait while the disk is full. An event has at most some 30 KB, most
+are far smaller. Above this number, the oldest events are dropped and counted."""
 
 PATIENCE = 0.5
-"""Seconds that a turn waits for its events to be written: enough for any disk that is well, so that
-an event is there before what it explains has changed again."""
+"""Seconds that a turn waits for its events to be written. That is enough for any healthy disk, so
+that an event is recorded before the state that it explains changes again."""
 
 
 class Recorder:
-    """Writes events, in their order, when the disk takes them."""
+    """Writes events in order, as soon as the disk accepts them."""
 
     def __init__(self, journal: Journal, waiting: int = WAITING) -> None:
-        """Creates a recorder that has nothing to write.
+        """Create a recorder without waiting events.
 
         Args:
-            journal: Where events are kept.
-            waiting: Events that may wait.
+            journal: Stores events.
+            waiting: Maximum number of events that wait.
         """
         self._journal = journal
         self._waiting: deque[Event] = deque(maxlen=waiting)
@@ -44,7 +44,7 @@ class Recorder:
         return bool(self._waiting)
 
     async def record(self, events: Iterable[Event]) -> None:
-        """Write events, and those that wait. Never raises, and never waits for long."""
+        """Write events, after those that wait. Never raise, and never wait long."""
         for event in events:
             if len(self._waiting) == self._waiting.maxlen:
                 self._dropped += 1
@@ -56,7 +56,7 @@ class Recorder:
             await asyncio.wait({self._writing}, timeout=PATIENCE)
 
     async def close(self) -> None:
-        """Waits for what is being written."""
+        """Wait for the write in progress."""
         if self._writing is not None:
             await asyncio.wait({self._writing})
 

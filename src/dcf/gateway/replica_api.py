@@ -1,4 +1,4 @@
-"""Requests of the control plane to a replica's watcher."""
+"""Sends the control plane's requests to a replica's watcher."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from typing import Any, Self
 from dcf.protocol import http
 
 TIMEOUT = 2.0
-"""Seconds for an answer."""
+"""Timeout of a request in seconds."""
 
 LARGEST = 4096
-"""Bytes of a reply that are read."""
+"""Maximum bytes of a reply that are read."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReplicaLoad:
-    """What a replica works on.
+    """The calls of a replica.
 
     Attributes:
         concurrency: Calls that its handler takes at a time.
         running: Calls in the handler.
-        waiting: Calls that wait for it and can be handed back, or must stay.
+        waiting: Calls that wait for the handler, whether they can be handed back or not.
     """
 
     concurrency: int
@@ -32,7 +32,7 @@ class ReplicaLoad:
 
     @property
     def calls(self) -> int:
-        """All of them."""
+        """The number of all calls."""
         return self.running + self.waiting
 
     @classmethod
@@ -52,14 +52,14 @@ class ReplicaLoad:
 
 
 async def load(endpoint: str, *, hand_back: int = 0) -> ReplicaLoad | None:
-    """Ask a replica for its load, and for calls that its handler has not begun.
+    """Return the load of a replica, after it has handed waiting calls back.
 
     Args:
         endpoint: ``unix:PATH`` or ``tcp:HOST:PORT``.
-        hand_back: Waiting calls that it is to hand back to the gateway first.
+        hand_back: How many waiting calls it must hand back to the gateway first.
 
     Returns:
-        None when it does not answer, or not as expected.
+        None if it does not answer, or sends an invalid answer.
     """
     line = f"POST {http.LOAD}?hand-back={hand_back}" if hand_back else f"GET {http.LOAD}"
     head = f"{line} HTTP/1.1\r\nHost: replica\r\nConnection: close\r\n\r\n"
@@ -79,7 +79,7 @@ async def load(endpoint: str, *, hand_back: int = 0) -> ReplicaLoad | None:
         if not status.startswith(b"HTTP/1.1 200 "):
             return None
         return ReplicaLoad.read(json.loads(body))
-    except (OSError, ValueError, RecursionError):  # a time-out is an OSError
+    except (OSError, ValueError, RecursionError):  # a timeout is an OSError
         return None
 
 

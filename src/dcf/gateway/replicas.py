@@ -28,8 +28,9 @@ RETRY = 0.1
 """Seconds before a start is tried again that the supervisor did not take."""
 
 OVERDUE = 15.0
-"""Seconds beyond a replica's own limit for its start or its drain, and for the end of one that has
-failed. A handler that never lets the interpreter go keeps the watcher from noticing a limit."""
+"""Seconds after a replica's own limit for its start or drain, or after its failure, until the
+gateway ends it. A handler that holds the interpreter's lock keeps the watcher from enforcing a
+limit."""
 
 
 class Replicas:
@@ -91,18 +92,18 @@ class Replicas:
         self._errand(self._stop(one.id, grace))
 
     async def is_suspended(self, one: Seen) -> bool:
-        """Whether its process is stopped, as by SIGSTOP."""
+        """Return whether a replica's process is stopped, as by SIGSTOP."""
         with contextlib.suppress(SupervisorError):
             return await self._engine.is_suspended(one.id)
         return False
 
     def end_silent(self, one: Seen, reason: str, *, is_suspended: bool) -> None:
-        """Ends a replica that does not answer any more, at once; that counts as a crash.
+        """End a replica that no longer answers, at once. This counts as a crash.
 
         Args:
-            one: Which.
-            reason: Why, for people.
-            is_suspended: Whether its process is stopped; any other one first logs where it is.
+            one: The replica.
+            reason: The reason, for people.
+            is_suspended: Whether its process is stopped. Any other process first logs its stacks.
         """
         self._fleet.draining(one.id)
         one.exit = ReplicaExit(None, self._clock(), reason)
@@ -114,13 +115,13 @@ class Replicas:
         self._errand(self._clear(one.id))
 
     def end_overdue(self, now: float) -> float | None:
-        """Ends replicas that stay where none may stay; returns when to look again.
+        """End replicas that stay in a state for too long; return when to check again.
 
-        That is a start or a drain without an end, and a process that says that it failed and lives
-        on: what a replica says of itself is the author's to say.
+        This covers a start or a drain that does not end, and a process that reports a failure but
+        does not exit. The author's code could send such a report itself.
         """
         waits = []
-        # Not by the clock on the wall, which jumps when the machine wakes up.
+        # Do not use the wall clock, which jumps when the machine wakes up.
         moment = time.monotonic()
         watched = {}
         for one in self._fleet.all():

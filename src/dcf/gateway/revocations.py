@@ -1,7 +1,7 @@
 """Ends the calls of revoked keys.
 
-Envoy checks a key when a call begins, and never again. It tells the key's id to the call's replica,
-in a header. Here each ready replica is told which keys are revoked, and ends their calls.
+Envoy checks a key only when a call begins. It sends the key's id to the call's replica in a header.
+This module sends the list of revoked keys to each ready replica, which ends their calls.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ from dcf.protocol import http
 logger = logging.getLogger("dcf.gateway")
 
 PAUSE = 0.5
-"""Seconds between two looks for replicas that have not been told."""
+"""Seconds between two checks for replicas that have not confirmed the list."""
 
 PATIENCE = 2.0
-"""Seconds that a replica has for its answer; without one it is told again."""
+"""Seconds for a replica to confirm; without a confirmation the list is sent again."""
 
 MOST = 20_000
-"""Ids that are told, the newest: a replica takes 1 MiB."""
+"""Maximum number of ids to send, the newest ones: a replica accepts 1 MiB."""
 
 
 class Revocations:
-    """Tells every replica, and each again until it has confirmed. On one event loop.
+    """Sends the list to every replica until the replica confirms it. On one event loop.
 
-    What was confirmed is not kept beyond this process: a new one tells all replicas.
+    Confirmations are not stored: a new process sends the list to all replicas again.
     """
 
     def __init__(self, tokens: Tokens, fleet: Fleet) -> None:
-        """Has told nobody yet.
+        """Create this without any confirmation.
 
         Args:
             tokens: Knows which keys are revoked.
@@ -51,11 +51,11 @@ class Revocations:
         self._telling: set[ReplicaId] = set()
 
     def wake(self) -> None:
-        """Look at once: a key was revoked."""
+        """Check at once, because a key was revoked."""
         self._news.set()
 
     async def run(self) -> None:
-        """Tell whoever has to be told until this is cancelled."""
+        """Send the list to replicas that lack it, until cancelled."""
         self._news.set()
         async with asyncio.TaskGroup() as tasks:
             while True:
@@ -75,13 +75,13 @@ class Revocations:
             revoked = await asyncio.to_thread(self._tokens.revoked)
             self._count, self._body = len(revoked), json.dumps(revoked[-MOST:]).encode()
         except StorageError as error:
-            logger.warning("cannot read which keys are revoked, trying again: %s", error)
+            logger.warning("the revoked keys could not be read, retrying: %s", error)
             asyncio.get_running_loop().call_later(PAUSE, self._news.set)
 
     def _behind(self) -> dict[ReplicaId, str]:
-        """Return the endpoints of ready replicas that have confirmed less than is known.
+        """Return the endpoints of ready replicas that have not confirmed the current list.
 
-        A revoked key is never in force again, so the number of them names a state.
+        A key stays revoked for good, so the number of revoked keys identifies a list.
         """
         ready = {
             one.id: one.endpoint for one in self._fleet.all() if one.state is ReplicaState.READY
@@ -105,7 +105,7 @@ class Revocations:
 
 
 async def tell(endpoint: str, body: bytes, patience: float = PATIENCE) -> bool:
-    """Tell one replica; return whether it has confirmed.
+    """Send the list to one replica; return whether it confirmed.
 
     Args:
         endpoint: ``unix:PATH`` or ``tcp:HOST:PORT``.
@@ -129,5 +129,5 @@ async def tell(endpoint: str, body: bytes, patience: float = PATIENCE) -> bool:
                 return (await reader.readline()).startswith(b"HTTP/1.1 204 ")
             finally:
                 writer.transport.abort()
-    except (OSError, ValueError):  # a line without end included
+    except (OSError, ValueError):  # ValueError: an endless line
         return False

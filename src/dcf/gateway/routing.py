@@ -19,7 +19,7 @@ PATIENCE = 5.0
 """Seconds between two words in the log while Envoy does not take a change."""
 
 REJECTED_RETRY = 1.0
-"""Seconds before it is looked at again whether Envoy takes what it refused."""
+"""Seconds until the gateway checks again whether Envoy applies a change that it rejected."""
 
 
 class Routing:
@@ -103,7 +103,7 @@ class Routing:
                 late = self._discovery.unapplied()
                 self._unconfirmed.set()
             except RoutesRejected:
-                # The others are not kept waiting for what Envoy does not take.
+                # A change that Envoy rejects must not delay other functions.
                 late = self._discovery.unapplied()
                 for function, reason in self._discovery.unapplied().items():
                     if reason:
@@ -114,7 +114,7 @@ class Routing:
                 on_change()
 
     async def _something_to_confirm(self) -> None:
-        """Waits until Envoy has something new to take, or takes what it refused before."""
+        """Wait until there is a new change, or Envoy applies one that it rejected before."""
         while not self._unconfirmed.is_set():
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(REJECTED_RETRY if self._refused else None):
@@ -125,7 +125,7 @@ class Routing:
                 self._unconfirmed.set()
 
     def _confirm(self, latest: int, late: Collection[str]) -> bool:
-        """Notes what Envoy has taken up to a version; tells whether that is anything."""
+        """Note what Envoy has applied up to a version; return whether anything was new."""
         found = False
         for function, (version, route) in tuple(self._told.items()):
             if version > latest or function in late:
@@ -138,7 +138,7 @@ class Routing:
 
 
 _UNKNOWN = object()
-"""Stands for a route of which nothing is known."""
+"""Placeholder for an unknown route."""
 
 
 def _destinations(route: Route, revisions: Mapping[str, int]) -> list[Destination]:

@@ -98,7 +98,7 @@ class Autoscaler:
         for record in records:
             if self._isolation.rests(record.name):
                 continue
-            # An error of the disk is everybody's.
+            # A disk error concerns all functions.
             with self._isolation.of(record.name, but=StorageError):
                 await self._decide(record, traffic.get(record.name), now, held)
 

@@ -45,7 +45,7 @@ class Stager:
                 files can be links.
             sockets: Private folder for their sockets.
             secrets: Folder of secret files.
-            calls: Folder of the replicas' call tables.
+            calls: Folder of the call tables of all replicas.
             settings: How every watcher is to behave, as far as its function does not say.
             extra: Variables of the framework's own that every replica gets.
         """

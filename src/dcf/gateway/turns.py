@@ -1,4 +1,4 @@
-"""In which order the deploys of one function enter the catalog."""
+"""Orders the deploys of one function on their way to the catalog."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ class Turn:
     """One deploy.
 
     Attributes:
-        environment: What decides on its environment: deploys with an equal one wait for the same
+        environment: The recipe of its environment. Deploys with an equal recipe wait for the same
             build.
-        is_building: Whether it builds, or waits for builds.
-        overtaken_by: The revision of a later deploy that is in the catalog already; 0 for none.
+        is_building: Whether it builds, or waits for other builds.
+        overtaken_by: The revision of a later deploy that is already in the catalog; 0 for none.
     """
 
     environment: Hashable
@@ -26,8 +26,9 @@ class Turn:
 
 
 class Turns:
-    """Deploys of a function enter in the order in which they came, but never wait for a build of
-    another environment.
+    """Lets the deploys of a function enter in the order of their arrival.
+
+    A deploy never waits for the build of another environment.
     """
 
     def __init__(self) -> None:
@@ -36,7 +37,7 @@ class Turns:
 
     @contextlib.contextmanager
     def joined(self, function: str, environment: Hashable) -> Iterator[Turn]:
-        """A deploy, from its arrival until it is in the catalog or has failed."""
+        """Yield the turn of a deploy, which lasts until it is in the catalog or has failed."""
         turn = Turn(environment)
         turns = self._turns[function]
         turns.append(turn)
@@ -50,29 +51,29 @@ class Turns:
 
     @property
     def count(self) -> int:
-        """How many deploys there are."""
+        """The number of deploys that have not entered yet."""
         return sum(map(len, self._turns.values()))
 
     def builds(self, turn: Turn, *, builds: bool) -> None:
-        """Notes that a deploy begins to build, or that it has built."""
+        """Note that a deploy begins or ends its build."""
         if turn.is_building != builds:
             turn.is_building = builds
             self._change()
 
     def is_next(self, function: str, turn: Turn) -> bool:
-        """Whether a deploy need not wait for an earlier one."""
+        """Return whether a deploy need not wait for an earlier one."""
         return all(
             earlier.is_building and earlier.environment != turn.environment
             for earlier in self._earlier(function, turn)
         )
 
     async def come(self, function: str, turn: Turn) -> None:
-        """Waits until a deploy may enter."""
+        """Wait until a deploy may enter."""
         while not self.is_next(function, turn):
             await self._changed.wait()
 
     def entered(self, function: str, turn: Turn, revision: int) -> None:
-        """Notes that a deploy is in the catalog, as a revision. Earlier ones are overtaken."""
+        """Note that a deploy is in the catalog, as a revision. It overtakes earlier deploys."""
         for earlier in self._earlier(function, turn):
             earlier.overtaken_by = revision
 

@@ -80,8 +80,8 @@ class Observation:
         id: Which.
         state: Its state.
         endpoint: Where it takes calls (``dcf.client``); "" before it is READY.
-        exit: What went wrong or how it ended; with FAILED and EXITED, and with a DRAINING that the
-            engine itself brought about.
+        exit: What went wrong or how it ended; set with FAILED and EXITED, and with a DRAINING that
+            the engine itself started.
         limits: What holds it to each limit, for people: ``memory: 512 MiB (RLIMIT_DATA)``.
     """
 

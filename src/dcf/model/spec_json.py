@@ -65,14 +65,13 @@ def spec_from_members(members: object) -> FunctionSpec:
 
 @lru_cache(maxsize=4096)
 def spec_from_own_json(text: str) -> FunctionSpec:
-    """Reads what :func:`spec_to_json` wrote.
+    """Read the output of :func:`spec_to_json`.
 
-    The same text gives the same value, so that listing a thousand functions again and again reads,
-    and checks, each spec once.
+    Results are cached by text, so that repeated lists of a thousand functions parse each spec once.
 
     Raises:
         ValueError: If it is not JSON.
-        SpecInvalid: If a field is unknown, missing or does not fit.
+        SpecInvalid: If a field is unknown, missing or invalid.
     """
     members = json.loads(text)
     spec_from_members(members)

@@ -30,10 +30,9 @@ class Traffic:
     """One function's calls, counted since the data plane started.
 
     Attributes:
-        calls: Calls that were sent to a replica; one that was sent several times counts once.
-        attempts: How often a call was sent to a replica. Only this number never goes back while
-            Envoy runs: a call that is about to be sent anew counts neither as the old nor as the
-            new attempt for a moment.
+        calls: Calls that were sent to a replica; a retried call counts once.
+        attempts: How often calls were sent to a replica. Only this number never decreases while
+            Envoy runs: ``calls`` may drop for a moment while a call is being retried.
         in_flight: Calls under way now.
         waiting: Calls that wait for a connection to a replica now.
         succeeded: Replies with a status below 400.

@@ -37,10 +37,10 @@ class Located:
     spec: FunctionSpec
 
     def private_files(self, secrets: Path | None) -> list[Path]:
-        """The environment files and the secrets of all functions of the config file.
+        """Return the environment files and the secrets of all functions of the config file.
 
         Args:
-            secrets: The folder with the secrets; None where there is none.
+            secrets: The folder with the secrets; None without one.
         """
         specs = self.config.functions.values()
         files = [self.folder / name for spec in specs for name in spec.environment_file]

@@ -1,11 +1,11 @@
-"""The calls of one replica, in a file that outlives its process.
+"""Records the calls of one replica in a file that outlives its process.
 
-A watcher maps the file into memory. It enters each call when the call takes its place in the queue,
-and marks the entry when the handler begins, before the first instruction of the author's code. Both
-are writes to memory, without a system call. When the process dies, the kernel keeps the pages: the
-replica that gets the call next reads there whether the call had begun, and when it first arrived.
+A watcher maps the file into memory. It enters each call when the call joins the queue, and marks
+the entry right before the handler begins. Both are writes to memory, without a system call. When
+the process dies, the kernel keeps the pages. The replica that gets the call next reads there
+whether the call had begun, and when it first arrived.
 
-The files of a function's replicas lie in one folder. The layout is private to this module and may
+The files of a function's replicas are in one folder. The layout is private to this module and may
 change with each release, because a replica never outlives its gateway's version of DCF.
 """
 
@@ -31,9 +31,9 @@ _LENGTH = 17
 _LONGEST_ID = 128
 
 ENDED = ".ended"
-"""Suffix of the file of a replica that was seen to be dead."""
+"""Suffix of the file of a replica that was found dead."""
 KEPT = 600.0
-"""Seconds for which the file of a dead replica is kept. A call is sent anew within seconds; one
+"""Seconds for which the file of a dead replica is kept. Most retries come within seconds; a call
 that is held until another replica is ready may come minutes later."""
 
 
@@ -45,13 +45,13 @@ class _State(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class EarlierAttempt:
-    """What the tables say about a call that was sent to a replica before.
+    """What the tables record about earlier attempts of a call.
 
     Attributes:
-        begun: Whether the handler had begun.
-        arrived: When the call first took its place in a queue (``time.monotonic()``, which all
-            processes of a machine share).
-        ends: When its caller stops waiting; infinite where the caller set no deadline.
+        begun: Whether a handler had begun the call.
+        arrived: When the call first joined a queue (``time.monotonic()``, which all processes of a
+            machine share).
+        ends: When its caller stops waiting; infinite without a deadline.
     """
 
     begun: bool
@@ -60,14 +60,14 @@ class EarlierAttempt:
 
 
 class CallTable:
-    """The table of this process's own calls."""
+    """The table of this process's calls."""
 
     def __init__(self, memory: mmap.mmap, descriptor: int) -> None:
         """Use :meth:`create`.
 
         Args:
             memory: The mapped file.
-            descriptor: The file; its lock says that the process lives.
+            descriptor: The file; its lock shows that the process lives.
         """
         self._memory = memory
         self._descriptor = descriptor
@@ -78,12 +78,12 @@ class CallTable:
         """Create the file and map it.
 
         Args:
-            path: The file; its folder is made where it is missing.
-            entries: Calls that fit at the same time.
+            path: The file; its folder is created if it is missing.
+            entries: Maximum number of calls at the same time.
 
         Raises:
-            OSError: When the file cannot be created, or the disk has no room for all of it. Its
-                blocks are allocated at once: a page that cannot be stored later would end the
+            OSError: If the file cannot be created, or the disk has no space for all of it. All
+                blocks are allocated now, because a page that cannot be stored later would kill the
                 process (SIGBUS).
         """
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -110,7 +110,7 @@ class CallTable:
             ends: When its caller stops waiting.
 
         Returns:
-            The entry, for the other methods; None when there is no room.
+            The entry, for the other methods; None if the table is full.
         """
         try:
             entry = self._free.popleft()
@@ -122,11 +122,11 @@ class CallTable:
         return entry
 
     def begin(self, entry: int) -> None:
-        """Mark that the handler begins. From any thread."""
+        """Mark that the handler begins. Any thread may call this."""
         self._memory[entry + _STATE] = _State.BEGUN
 
     def release(self, entry: int) -> None:
-        """Let the entry be used again; what it says stays until then, and it is used last."""
+        """Free an entry. It stays readable until it is reused, as late as possible."""
         self._free.append(entry)
 
 
@@ -134,12 +134,12 @@ def find(folder: Path, request_id: bytes) -> EarlierAttempt | None:
     """Search all tables of a function for a call.
 
     Args:
-        folder: Where the function's tables lie.
+        folder: Folder of the function's tables.
         request_id: The call's id.
 
     Returns:
-        None when no replica ever queued the call. Where several did, the call counts as begun if
-        one of them began it, and its times are the earliest.
+        None if no replica ever queued the call. If several did, the call counts as begun if any of
+        them began it, and its times are the earliest.
     """
     attempts = [entry for table in _tables(folder) for entry in _entries(table, request_id)]
     if not attempts:
@@ -152,7 +152,7 @@ def find(folder: Path, request_id: bytes) -> EarlierAttempt | None:
 
 
 def clean(folder: Path) -> None:
-    """Remove the tables of replicas that died long ago, and the folder when nothing is left."""
+    """Remove the tables of replicas that died long ago, and the folder once it is empty."""
     with contextlib.suppress(OSError):
         _remove_old(folder)
         folder.rmdir()
@@ -164,8 +164,8 @@ def _tables(folder: Path) -> Iterator[bytes]:
     except OSError:
         return
     for path in paths:
-        # A file that was renamed meanwhile has its other name; one that was removed belongs to a
-        # replica that died long ago.
+        # Another process may have renamed the file, which is then found under its new name, or
+        # removed it, which happens only long after the replica's death.
         for name in (path.name, path.name + ENDED):
             with contextlib.suppress(OSError):
                 yield path.with_name(name).read_bytes()
@@ -185,7 +185,7 @@ def _entries(table: bytes, request_id: bytes) -> Iterator[EarlierAttempt]:
 
 
 def _remove_old(folder: Path) -> None:
-    """Remove the files of replicas that died long ago, and rename those of the others that died."""
+    """Remove the files of replicas that died long ago, and rename those of other dead replicas."""
     now = time.time()
     for path in folder.iterdir():
         with contextlib.suppress(OSError):

@@ -17,6 +17,6 @@ class WatcherExit(IntEnum):
     ADDRESS = 73
     """It could not listen where it was told to."""
     LOST = 74
-    """The handler's thread or event loop, or the server's, ended; the reason was reported."""
+    """The thread or event loop of the handler or the server ended; the reason was reported."""
     STUCK = 75
     """A handler went on past its deadline and the grace after it; another start is worth a try."""

@@ -1,8 +1,8 @@
-"""Which names the ``Host`` of a request may have where callers need no key.
+"""Decides which names the ``Host`` of a request may have if callers need no key.
 
-A web page can have a name of its own resolve to 127.0.0.1 (DNS rebinding) and then read what a
-server on this machine answers. Its requests still carry that name as their ``Host``. An IP address
-cannot be used so: rebinding needs a name.
+A web page can make its own name resolve to 127.0.0.1 (DNS rebinding) and then read the replies of a
+server on this machine. Its requests still carry that name as their ``Host``. IP addresses are safe,
+because rebinding needs a name.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ _ADDRESSES = (rf"({_OCTET}\.){{3}}{_OCTET}", r"\[[0-9a-f:.]+(%[-a-z0-9._~%]*)?\]
 
 
 def split_names(text: str) -> list[str]:
-    """Return the names in a list with commas, in lower case.
+    """Return the names in a comma-separated list, in lower case.
 
     Raises:
-        ValueError: With the name that is neither a host name, ``*.NAME`` nor ``*``.
+        ValueError: If a name is neither a host name, ``*.NAME`` nor ``*``; the message is the name.
     """
     names = [name for part in text.split(",") if (name := part.strip().lower().removesuffix("."))]
     for name in names:
@@ -39,13 +39,13 @@ def split_names(text: str) -> list[str]:
 
 
 def patterns(names: Iterable[str]) -> list[str]:
-    """Return regular expressions, one of which a whole ``Host`` must match.
+    """Return regular expressions, one of which must match the whole ``Host``.
 
-    RE2, which Envoy has, and Python read them alike.
+    They mean the same in Python and in RE2, which Envoy uses.
 
     Args:
-        names: Allowed beside ``localhost``, ``*.localhost``, IP addresses and an empty host; each
-            with every port. ``*.NAME`` allows the names below ``NAME``.
+        names: Names to allow besides ``localhost``, ``*.localhost``, IP addresses and an empty
+            host, each with every port. ``*.NAME`` allows the names below ``NAME``.
     """
     allowed = [f"({_PREFIX})?localhost", *_ADDRESSES]
     for name in names:
@@ -55,24 +55,24 @@ def patterns(names: Iterable[str]) -> list[str]:
 
 
 class AllowedHosts:
-    """Tells a request that may pass from one that may not."""
+    """Checks the ``Host`` of requests."""
 
     def __init__(self, names: Iterable[str]) -> None:
-        """Allow what :func:`patterns` allows."""
+        """Allow the names that :func:`patterns` allows."""
         self._patterns = [re.compile(one.encode()) for one in patterns(names)]
 
     def check(self, host: bytes) -> None:
-        """Return if a request with this ``Host`` may pass.
+        """Check that a request with this ``Host`` is allowed.
 
         Raises:
-            HostNotAllowed: If not.
+            HostNotAllowed: If it is not.
         """
         if not any(one.fullmatch(host) for one in self._patterns):
             raise HostNotAllowed(detail(host.decode("latin-1")[:200]))
 
 
 def detail(host: str) -> str:
-    """Return the sentence about a ``Host`` that may not pass."""
+    """Return the error message for a ``Host`` that is not allowed."""
     return (
         f"expected localhost, an IP address or an allowed name as the Host, got {host};"
         f" to allow a name, start with {OPTION} NAME or set {VARIABLE}"

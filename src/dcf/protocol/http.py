@@ -5,11 +5,11 @@ HEALTH = "/-/health"
 READY = "/-/ready"
 """200 when calls are taken, else 503."""
 LOAD = "/-/load"
-"""How many calls the handler of a gateway's replica works on, and how many wait for it. A POST with
-the query ``hand-back=N`` first gives N of those back that wait."""
+"""Returns how many calls run in the handler of a gateway's replica, and how many wait. A POST with
+the query ``hand-back=N`` first hands N of the waiting calls back."""
 REVOKED = "/-/revoked"
-"""Takes the ids of revoked keys, a JSON array of strings, in place of those that came before, and
-ends their calls. For a gateway, which sends it to each of its replicas."""
+"""Replaces the list of revoked keys with a JSON array of their ids, and ends the calls of these
+keys. A gateway sends it to each of its replicas."""
 OWN_PREFIX = "/-/"
 """Paths that are the watcher's; every other path is a call."""
 FUNCTION_PREFIX = "/function/"
@@ -25,39 +25,39 @@ HELD_MS = "x-dcf-held-ms"
 """Milliseconds that a gateway has held a call until there was a replica, which takes it beyond its
 queue then: how many are held is bounded there. Only a gateway says so, and drops a caller's own."""
 ATTEMPT = "x-envoy-attempt-count"
-"""How many times Envoy has sent a call by now. Envoy sets it itself, whatever a client says."""
+"""How many times Envoy has sent a call so far. Envoy overwrites a client's own value."""
 BEGUN = "x-dcf-begun"
-"""On a reply that says that a replica could not finish a call: ``true`` when the handler had begun,
-``false`` when it had not, so that the call can be repeated without doing anything twice."""
+"""On a reply for a call that a replica could not finish: ``true`` if the handler had begun,
+``false`` if it had not, so that the call can be repeated safely."""
 MOVE = "x-dcf-move"
-"""On a watcher's reply to its gateway: the call has not begun, send it to another replica. A client
-sees it only when every replica said so."""
+"""On a watcher's reply to its gateway: the call has not begun, so send it to another replica. A
+client sees it only if every replica replied so."""
 OWN_HEADERS = "x-dcf-"
-"""What the names of headers begin with that a handler's reply must not set."""
+"""Prefix of headers that a handler's reply must not set."""
 KEY = "x-dcf-key"
-"""Id of the key that a call came with, so that the call can be ended when the key is revoked. Only
-a gateway that needs keys says so, and drops a caller's own. No handler sees it."""
+"""Id of a call's key, so that the call can be ended when the key is revoked. Only a gateway that
+requires keys sets it, and it removes a caller's own. Handlers do not see it."""
 CLIENT = "x-dcf-client"
-"""The address of a call's client, from one of Envoy's listeners to the other. For the log."""
+"""The address of a call's client, which one listener of Envoy passes to the other for the log."""
 REMOTE = "x-dcf-remote"
-"""A gateway that listens beyond loopback sets this for a caller that is not on this machine, to the
-id of the caller's key. Such a caller gets no tracebacks, unless the id is :data:`MANAGEMENT`."""
+"""Id of the key of a caller on another machine, set by a gateway that listens beyond loopback. Such
+a caller gets no tracebacks, unless the id is :data:`MANAGEMENT`."""
 MANAGEMENT = "management"
-"""The id (``kid``) of a gateway's management token, among those of its keys."""
+"""The key id (``kid``) of a gateway's management token."""
 
 
 def may_see_tracebacks(remote: str | None) -> bool:
-    """Whether a caller is shown tracebacks.
+    """Return whether a caller may see tracebacks.
 
     Args:
-        remote: The value of :data:`REMOTE` in its request; None where there is none.
+        remote: The value of :data:`REMOTE` in its request; None without that header.
     """
     return remote is None or remote == MANAGEMENT
 
 
 INTERNAL_HEADERS = (HELD_MS, CLIENT, REMOTE, KEY)
-"""Headers that only the parts of a gateway may set. Envoy removes a client's own before anything,
-its access log included, looks at them."""
+"""Headers that only the gateway's own processes may set. Envoy removes a client's own first, even
+before the access log."""
 SERVER_TIMING = "server-timing"
 """Where the time went: ``queue`` and ``handler`` in milliseconds (W3C Server Timing), and behind a
 gateway ``gateway``: from the request's first byte to the reply's, and ``hold``: the part of it

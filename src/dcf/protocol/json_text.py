@@ -1,4 +1,4 @@
-"""JSON from outside: parsed so that only one kind of error can come of it."""
+"""Parses untrusted JSON with a single kind of error."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 
 def read_json(text: str | bytes) -> Any:
-    """Parse one JSON value that anybody may have written.
+    """Parse one untrusted JSON value.
 
     Raises:
         ValueError: If the text is not valid JSON or UTF-8, is nested too deeply, or has a number

@@ -115,7 +115,7 @@ def problem_members(error: errors.DcfError, request_id: str = "") -> dict[str, A
 
 
 def without_traceback(error: errors.DcfError) -> errors.DcfError:
-    """The error as callers on other machines are told it: with no paths and no code of the author.
+    """Return the error for callers on other machines, without the author's paths and code.
 
     Its class and its message stay.
     """

@@ -15,8 +15,8 @@ from dcf.model.replica import ReplicaState, follows
 from dcf.protocol.json_text import read_json
 
 TEXT_LIMIT = 16_000
-"""Characters of a detail and of a traceback. A traceback keeps its end, which says what was raised.
-Both together fit one line of the supervisor's limit, whatever characters they have."""
+"""Maximum characters of a detail and of a traceback. A traceback keeps its end, which names the
+exception. Both together fit in the supervisor's line limit, whatever characters they have."""
 
 _ERROR = re.compile(r"[A-Za-z]{0,64}")
 _UNIX = re.compile(r"unix:[^\x00-\x1f\x7f]{1,200}")
@@ -64,14 +64,14 @@ class Report:
             "traceback": self.traceback[-TEXT_LIMIT:],
         }
         kept = {name: value for name, value in members.items() if value}
-        # A half surrogate becomes the escape that JSON has for it.
+        # JSON escapes lone surrogates.
         return json.dumps(kept, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
 
     @classmethod
     def from_line(cls, line: str | bytes) -> Report:
-        """Reads what :meth:`to_line` wrote, and accepts nothing else.
+        """Read a line that :meth:`to_line` wrote; reject anything else.
 
-        Members that are not known are ignored. Half surrogates in texts are escaped.
+        Unknown members are ignored. Lone surrogates in texts are escaped.
 
         Raises:
             ValueError: If the line is not a report. The message says which member is wrong.
@@ -118,22 +118,22 @@ _STATES = tuple(str(state) for state in ReplicaState)
 
 
 class ReportInvalid(ValueError):
-    """A replica has sent what is not a report, or a report that cannot follow the one before."""
+    """A replica sent a line that is not a report, or a report that is out of order."""
 
 
 class ReportReader:
-    """Reads the reports of one replica in their order."""
+    """Reads the reports of one replica and checks their order."""
 
     def __init__(self) -> None:
-        """Creates a reader that has read nothing."""
+        """Create a reader."""
         self._state: ReplicaState | None = None
 
     def read(self, line: str | bytes) -> Report | None:
         """Read the next line.
 
         Returns:
-            The report. None for a line that the interpreter printed while it started, before the
-            watcher took the channel over with its first report.
+            The report; None for a line that the interpreter printed during its start, before the
+            watcher's first report.
 
         Raises:
             ReportInvalid: If a line after the first report is not a report, or is out of order.
@@ -166,5 +166,5 @@ def check_endpoint(endpoint: str) -> None:
 def _text(name: str, value: object) -> str:
     if not isinstance(value, str):
         raise ValueError(f"{name}: expected a text, got a {type(value).__name__}")  # noqa: TRY004  one error for all
-    # A traceback quotes what the author's code was given, half surrogates included.
+    # A traceback may quote texts with lone surrogates.
     return value.encode("utf-8", "backslashreplace").decode()

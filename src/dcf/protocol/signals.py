@@ -1,7 +1,7 @@
-"""Signals between a watcher and the process that looks after it, beside SIGTERM and SIGKILL."""
+"""Signals that a watcher's engine sends to it, besides SIGTERM and SIGKILL."""
 
 import signal
 
 LOG_STACKS: int | None = signal.SIGRTMAX - 3 if hasattr(signal, "SIGRTMAX") else None
-"""Has a watcher write to its log where each of its threads is. Real-time signals have no meaning of
-their own, so programs leave this one to others; None where the system has none."""
+"""Makes a watcher log the stack of each of its threads. Programs rarely use real-time signals,
+because they have no predefined meaning. None if the system has no such signals."""

@@ -1,8 +1,8 @@
-"""Texts that may hold half of a character: a lone surrogate, which UTF-8 cannot hold.
+"""Encodes texts that may contain a lone surrogate (half of a character), which UTF-8 cannot encode.
 
-Python programs have them: ``os.fsdecode`` makes them of file names that are not UTF-8, and
-``json.loads`` of the escape of one half. Whoever writes bytes or stores a text goes through
-this module, so that a text never ends what it passes through.
+Python programs produce them: ``os.fsdecode`` from file names that are not UTF-8, ``json.loads``
+from the escape of one half. Code that encodes or stores such a text uses this module, so that the
+text cannot crash it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def json_bytes(value: Any, *, compact: bool = False) -> bytes:
 
 
 def has_half_characters(value: Any) -> bool:
-    """Return whether a text anywhere in ``value``, which was read from JSON, is not whole."""
+    """Return whether any text in ``value``, which was read from JSON, has a lone surrogate."""
     try:
         json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError:

@@ -72,7 +72,7 @@ def package(
         located: The function.
         builder: Builds into ``store``.
         store: Keeps the contents.
-        secrets: The folder with the secrets. None of them travels.
+        secrets: The folder with the secrets. They are not sent.
         nocache: Whether to read every file again, changed or not.
         offline: Whether only what is on this machine may be used.
 

@@ -57,7 +57,7 @@ class Backlog:
             tail: At most this many, the last ones; None is all.
         """
         first, offset = (0, 0) if tail is None else self._tail_start(tail)
-        # A line that a power cut has torn may begin with zero bytes, which come before any time.
+        # After a power cut a torn line may begin with zero bytes, which sort before any time.
         begin = stamp(since) if since else b""
         for part in self._parts[first:]:
             for lines in _blocks(part, offset):

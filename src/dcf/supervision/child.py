@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 LINE_LIMIT = 256 * 1024
-"""Bytes of a line of standard output, which carries reports."""
+"""Maximum bytes of a line of standard output, which carries reports."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +103,8 @@ class Child:
             timeout: Seconds to wait at most.
 
         Returns:
-            The line with its end, or the first :data:`LINE_LIMIT` bytes of a longer one; b"" at the
-            end of the output; None when the time is up.
+            The line with its end, or the first :data:`LINE_LIMIT` bytes of a longer line; b"" at
+            the end of the output; None after the timeout.
         """
         stdout = self._process.stdout
         assert stdout is not None  # noqa: S101  asked for at the start

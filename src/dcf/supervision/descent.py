@@ -1,10 +1,10 @@
-"""Which processes descend from a run, whatever they have changed since: for Linux.
+"""Finds and kills the processes that descend from a run. Linux only.
 
 A process may leave its group and session, close its files and empty its environment, and its parent
-may be gone. What it keeps is its resource limits: a fork copies them and an exec keeps them. One of
+may be gone. But it keeps its resource limits: a fork copies them and an exec keeps them. One of
 them, RLIMIT_LOCKS, has had no effect since Linux 2.4.25 (``getrlimit(2)``), so its soft value can
-carry a number. ``/proc/PID/limits`` tells it. Where the kernel does not take it, the variables that
-a run was started with must do.
+carry a number, which ``/proc/PID/limits`` shows. If the kernel rejects it, this module uses the
+variables that the run was started with.
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ from collections.abc import Callable
 from pathlib import Path
 
 RUN_MARK = "DCF_RUN"
-"""Variable that everything descended from one run inherits."""
+"""Variable that all descendants of one run inherit."""
 
 _PROC = Path("/proc")
 _RLIMIT_LOCKS = 10
 _RUN_BITS = 31
 _ROUNDS = 20
-"""How often all processes are looked at, at most: one may fork while others are killed."""
+"""Maximum number of passes over all processes: a process may fork while others are killed."""
 
 
 class Descent:
     """One run and all that descends from it.
 
     Attributes:
-        variables: What the run must have among its variables.
+        variables: Variables to add to the run's environment.
     """
 
     def __init__(self, supervisor: str) -> None:
-        """A run that is about to be started.
+        """Create the mark of a run that is about to be started.
 
         Args:
             supervisor: The supervisor's mark.
@@ -47,7 +47,7 @@ class Descent:
         self._number = _family(supervisor) << _RUN_BITS | int(run[:8], 16) >> 1
 
     def begin(self, pid: int) -> None:
-        """Marks the run's first process. Call it right after the start, before it can fork."""
+        """Mark the run's first process. Call this right after the start, before it can fork."""
         if sys.platform == "linux":
             import resource  # noqa: PLC0415  not on every system
 
@@ -56,16 +56,16 @@ class Descent:
                 resource.prlimit(pid, _RLIMIT_LOCKS, (self._number, hard))
 
     def includes(self, pid: int) -> bool:
-        """Whether a process descends from the run."""
+        """Return whether a process descends from the run."""
         return _number_of(pid) == self._number or _has_variable(pid, self._mark)
 
     def kill(self) -> int:
-        """Kills all that descends from the run; returns how many processes that were."""
+        """Kill all descendants of the run; return how many processes that were."""
         return kill_all(self.includes)
 
 
 def kill_descendants(variable: bytes, supervisor: str) -> int:
-    """Kills all that descends from any run of a supervisor.
+    """Kill all descendants of any run of a supervisor.
 
     Args:
         variable: Name and value of the variable that all of them inherit.
@@ -90,7 +90,7 @@ def kill_marked(variable: bytes) -> int:
 
 
 def kill_all(wanted: Callable[[int], bool]) -> int:
-    """Kills every process that is ``wanted``, this one excepted; returns how many."""
+    """Kill every process that is ``wanted``, except this one; return how many."""
     if sys.platform != "linux":
         return 0
     killed: set[int] = set()
@@ -104,7 +104,7 @@ def kill_all(wanted: Callable[[int], bool]) -> int:
 
 
 def children() -> list[int]:
-    """Ids of this process's children, adopted ones included."""
+    """Return the ids of this process's children, including adopted ones."""
     parent, found = str(os.getpid()), []
     for pid in _pids():
         with contextlib.suppress(OSError, IndexError):
@@ -115,7 +115,7 @@ def children() -> list[int]:
 
 
 def ended_child() -> int | None:
-    """The id of a child that has ended and is not reaped yet; None without one."""
+    """Return the id of a child that has ended but is not reaped yet, or None."""
     if not hasattr(os, "waitid"):
         return None
     try:
@@ -126,7 +126,7 @@ def ended_child() -> int | None:
 
 
 def adopt_orphans() -> None:
-    """Becomes the parent of all descendants whose own parent ends (``PR_SET_CHILD_SUBREAPER``)."""
+    """Become the parent of all descendants whose own parent ends (``PR_SET_CHILD_SUBREAPER``)."""
     if sys.platform == "linux":
         import ctypes  # noqa: PLC0415  not needed elsewhere
 
@@ -168,7 +168,7 @@ def _has_variable(pid: int, variable: bytes) -> bool:
 if sys.platform == "linux":
 
     def _kill_if(pid: int, wanted: Callable[[int], bool]) -> bool:
-        """Kills through a descriptor, which stays with the process that was looked at."""
+        """Kill by a descriptor, which cannot refer to a later process with the same id."""
         try:
             descriptor = os.pidfd_open(pid)
         except OSError:

@@ -42,7 +42,7 @@ def identify(pid: int) -> Identity | None:
 
 
 def is_stopped(pid: int) -> bool:
-    """Whether a process is stopped by a signal, as by SIGSTOP; only Linux tells that."""
+    """Return whether a process is stopped by a signal such as SIGSTOP. Only known on Linux."""
     if sys.platform != "linux":
         return False
     try:

@@ -1,7 +1,7 @@
-"""Whether a process still does its work: asked again and again, answered by its own loop.
+"""Liveness probes: a process is polled, and the loop that does its work answers.
 
-A process that was stopped, a deadlock, a disk that does not answer: the process exists, and nothing
-happens. Whoever owns it asks through the loop that does the work and ends it after a silence.
+A process may exist but do nothing, because it is stopped, deadlocked or waits for a disk. Its owner
+polls it through the loop that does its work, and ends it after a period without an answer.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 LATE = 2.0
-"""Intervals after which the one who asks must have stood still itself: its machine was suspended,
-or it was stopped. What it asked meanwhile says nothing about the other."""
+"""If a probe takes more than this many intervals, the prober itself was stopped or its machine was
+suspended. Such a probe says nothing about the process."""
 
 
 @dataclass(frozen=True, slots=True)
 class LivenessRule:
-    """When a process counts as standing still.
+    """When a process counts as hung.
 
     Attributes:
-        interval: Seconds between two questions, and for each answer. 2: five in a row are missed
-            within 10 s.
-        silence: Seconds of questions in a row without an answer after which the process is ended.
-            10: longer than any pause of a machine that is merely busy.
-        start: Seconds that a run may take to its first answer. 60: a cold disk.
+        interval: Seconds between two probes, and the timeout of each. 2: a process misses five in a
+            row within 10 s.
+        silence: Seconds of unanswered probes in a row after which the process is ended. 10: longer
+            than any pause of a machine that is merely busy.
+        start: Seconds from the start of a run to its first answer. 60: a cold disk.
     """
 
     interval: float = 2.0
@@ -37,12 +37,12 @@ class LivenessRule:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """How a process is asked.
+    """How to probe a process.
 
     Attributes:
-        socket: Path of a Unix socket on which it answers.
-        request: What is sent once connected; "" sends nothing.
-        rule: When it counts as standing still.
+        socket: Path of the Unix socket on which it answers.
+        request: Text to send after connecting; "" sends nothing.
+        rule: When it counts as hung.
     """
 
     socket: str
@@ -51,15 +51,17 @@ class Probe:
 
 
 def alive_socket(socket: Path) -> Path:
-    """Where a process that serves on ``socket`` is asked whether it works."""
+    """Return the path of the liveness socket of a process that serves on ``socket``."""
     return socket.with_suffix(".alive")
 
 
 async def answered(probe: Probe) -> None:
-    """Ask once. Any byte is an answer, and so is an orderly end: both need the process's loop.
+    """Probe a process once.
+
+    Any byte is an answer, and so is an orderly close: both need the process's loop.
 
     Raises:
-        OSError: If nobody listens, or the connection breaks.
+        OSError: If no process listens, or the connection breaks.
     """
     reader, writer = await asyncio.open_unix_connection(probe.socket)
     try:
@@ -74,15 +76,14 @@ async def until_silent(
     rule: LivenessRule,
     clock: Callable[[], float] = time.monotonic,
 ) -> str:
-    """Ask until the process counts as standing still.
+    """Probe a process until it counts as hung.
 
-    Questions are counted, not seconds: a machine that was suspended, or an asker that was stopped,
-    adds at most one miss.
+    Probes are counted, not seconds: a suspended machine or a stopped prober adds at most one miss.
 
     Args:
-        ask: Returns when the process has answered; raises OSError when it cannot.
-        rule: When it counts so.
-        clock: Seconds; goes only forward.
+        ask: Returns when the process has answered; raises OSError if it cannot.
+        rule: When it counts as hung.
+        clock: Monotonic seconds.
 
     Returns:
         The reason, as a part of a sentence.
@@ -93,7 +94,7 @@ async def until_silent(
         try:
             async with asyncio.timeout(rule.interval):
                 await ask()
-        except OSError:  # a timeout included
+        except OSError:  # includes a timeout
             if clock() - asked < LATE * rule.interval:
                 missed += 1
         else:
@@ -106,14 +107,14 @@ async def until_silent(
 
 @contextlib.asynccontextmanager
 async def answering(path: Path, check: Callable[[], Awaitable[None]]) -> AsyncGenerator[None, None]:
-    """Answer those who ask whether this process does its work, while the context is open.
+    """Answer liveness probes of this process while the context is open.
 
     Args:
-        path: The socket's, in a private folder; what lies there is replaced.
+        path: Path of the socket, in a private folder; an existing file is replaced.
         check: Returns when the process has just done a piece of its work.
 
     Raises:
-        OSError: If the socket cannot be made.
+        OSError: If the socket cannot be created.
     """
 
     async def answer(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

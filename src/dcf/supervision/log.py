@@ -52,8 +52,8 @@ class ProcessLog:
     def __init__(self, folder: Path, bound: LogBound) -> None:
         """Goes on with what is there.
 
-        A log that cannot be opened now, on a full disk, is opened when there is space: until then
-        its lines are lost, and the process runs.
+        If a full disk keeps the log from being opened, it is opened once there is space. Until then
+        its lines are lost, but the process runs.
 
         Args:
             folder: Folder of this log alone; made when missing.

@@ -42,7 +42,7 @@ class ProcessSpec:
         stage: When the supervisor shuts down, lower stages end before higher ones.
         log: How much of its log is kept.
         note: Whatever a client wants to find again with the process; nothing secret.
-        probe: How it is asked whether it still does its work; None asks nothing.
+        probe: How to check that it still does its work; None disables the check.
     """
 
     name: str
@@ -89,7 +89,7 @@ class ProcessStatus:
         pid: Of its latest run; 0 when it has none.
         since: When that run was started, in seconds since 1970.
         runs: How often it was started.
-        reports: The first and the latest lines of the latest run's reports, oldest first.
+        reports: The first and the latest report lines of the latest run, oldest first.
         exit: How the run before, or the latest if it has ended, went.
         note: The client's own, as it came with the start.
     """

@@ -28,7 +28,7 @@ class Pipes:
 
         Args:
             descriptor: The reading end of a pipe.
-            feed: Called with what comes; may return seconds for which nothing more is read.
+            feed: Called with the data; may return seconds for which reading must pause.
         """
         os.set_blocking(descriptor, False)
         self._feeds[descriptor] = feed

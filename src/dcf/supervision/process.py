@@ -25,7 +25,7 @@ from dcf.supervision.reports import Reports
 from dcf.supervision.states import ProcessState, follows
 
 LAST_WORDS = 0.5
-"""Seconds for a run that stands still to write down where it does."""
+"""Seconds for a hung run to log its stacks."""
 
 CANNOT_START = 127
 """Exit code of a run that could not begin, as in shells."""
@@ -135,11 +135,11 @@ class Process:
 
     @property
     def pid(self) -> int:
-        """Of its run; 0 when it has none."""
+        """The process id of the current run; 0 without one."""
         return self._popen.pid if self._popen else 0
 
     def owns(self, pid: int) -> bool:
-        """Whether a process descends from the run that goes on."""
+        """Return whether a process descends from the current run."""
         return self._popen is not None and self._descent is not None and self._descent.includes(pid)
 
     def reap(self) -> bool:
@@ -250,12 +250,12 @@ class Process:
         self._happened(EventKind.REPORTED, report=text)
 
     async def _end_if_silent(self, popen: subprocess.Popen[bytes]) -> None:
-        """Kills a run that exists and does nothing; how it ended then says why.
+        """Kill a run that hangs, and record the reason in its exit.
 
-        SIGABRT comes first: it has Python and Envoy write to the log where they stand.
+        SIGABRT comes first: it makes Python and Envoy log their stacks.
         """
         probe = self.spec.probe
-        assert probe is not None  # noqa: S101  asked by the caller
+        assert probe is not None  # noqa: S101  the caller has checked it
         reason = await until_silent(lambda: answered(probe), probe.rule)
         if self._popen is popen and self.state is ProcessState.RUNNING:
             self._silence = reason

@@ -1,8 +1,8 @@
-"""A program and all processes that descend from it, which end together.
+"""Runs a program so that all its descendants end with it.
 
-They end with the program, with :meth:`ProcessTree.end`, and with this process, however it ends:
-:mod:`dcf.supervision.tree_guard`, a process between this one and the program, sees to it. If the
-guard itself is killed, what it leaves is found by a variable in its environment.
+They also end with :meth:`ProcessTree.end` and with this process, however it ends. A guard process
+between this process and the program ensures that (:mod:`dcf.supervision.tree_guard`). If the guard
+itself is killed, its descendants are found by a variable in their environment.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ from dcf.supervision.lines import Lines
 from dcf.supervision.tree_guard import GRACE, guarded
 
 MARK = "DCF_PROCESS_TREE"
-"""Variable that everything in one tree inherits."""
+"""Variable that all processes of one tree inherit."""
 
 PATIENCE = GRACE + 10.0
 """Seconds for a tree to end. A process that waits for a disk cannot be killed, and is left."""
 
 LINE_LIMIT = 64 * 1024
-"""Bytes of a line of output; a longer one comes in pieces."""
+"""Maximum bytes of a line of output; a longer line comes in pieces."""
 
 _LOOK = 1.0
-"""Seconds between two looks whether ``PATIENCE`` is over."""
+"""Seconds between two checks whether ``PATIENCE`` is over."""
 
 
 class ProcessTree:
-    """A program under a guard. A context manager: after the block nothing of the tree is left."""
+    """A program under a guard. As a context manager it ends the whole tree after the block."""
 
     def __init__(
         self,
@@ -50,19 +50,19 @@ class ProcessTree:
         stdout: IO[str] | int,
         pass_fds: Sequence[int] = (),
     ) -> None:
-        """Starts the program.
+        """Start the program.
 
         Args:
             command: The program and its arguments.
-            env: Its whole environment, but for what marks the tree.
+            env: Its whole environment, except for the variable that marks the tree.
             cwd: Its working directory.
-            stdin: What it reads.
-            stdout: Where it writes to.
-            pass_fds: Further descriptors that stay open in it, and in the guard, under the same
+            stdin: Its standard input.
+            stdout: Its standard output.
+            pass_fds: Further descriptors that stay open in it and in the guard, with the same
                 numbers.
 
         Raises:
-            OSError: When no process can be started.
+            OSError: If no process can be started.
         """
         mark = uuid.uuid4().hex
         self._mark = f"{MARK}={mark}".encode()
@@ -88,20 +88,20 @@ class ProcessTree:
 
     @property
     def returncode(self) -> int:
-        """The program's exit code, as in shells: 128 and its number for a signal. After the end."""
+        """The program's exit code after its end; as in shells, 128 plus the number of a signal."""
         code = self._guard.returncode
         return code if code >= 0 else 128 - code
 
     def lines(self, until: float = math.inf) -> Iterator[str]:
-        """The lines of standard error, until the whole tree has ended.
+        """Yield the lines of standard error until the whole tree has ended.
 
         Args:
             until: When to stop waiting, on the monotonic clock.
 
         Raises:
-            TimeoutError: When that time has come.
+            TimeoutError: After that time.
         """
-        assert self._guard.stderr is not None  # noqa: S101  asked for at the start
+        assert self._guard.stderr is not None  # noqa: S101  requested at the start
         descriptor = self._guard.stderr.fileno()
         poll = select.poll()
         poll.register(descriptor, select.POLLIN)
@@ -121,7 +121,7 @@ class ProcessTree:
             self._guard.wait(PATIENCE)
 
     def end(self) -> None:
-        """Asks the tree to end, and does not wait. Safe to call again, and from any thread."""
+        """Ask the tree to end; do not wait. May be called again, and from any thread."""
         with self._lock:
             if self._lifeline >= 0:
                 os.close(self._lifeline)
@@ -129,7 +129,7 @@ class ProcessTree:
                 self._ended_at = time.monotonic()
 
     def __enter__(self) -> Self:
-        """The tree."""
+        """Return the tree."""
         return self
 
     def __exit__(
@@ -138,7 +138,7 @@ class ProcessTree:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Ends the tree, and waits until it has ended."""
+        """End the tree, and wait until it has ended."""
         self.end()
         try:
             self._guard.wait(PATIENCE)

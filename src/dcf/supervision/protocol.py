@@ -251,17 +251,17 @@ def members_of(value: ProcessStatus | Event | ExitRecord) -> dict[str, Any]:
 
 
 def exit_of(members: object) -> ExitRecord:
-    """Reads back what :func:`members_of` made of an exit.
+    """Read an exit that :func:`members_of` wrote.
 
     Raises:
-        SupervisorUnreachable: If it is something else. So do the functions below.
+        SupervisorUnreachable: If it is not an exit. The functions below raise the same.
     """
     with _of_a_supervisor():
         return _exit(_Members(members))
 
 
 def status_of(members: object) -> ProcessStatus:
-    """Reads back what :func:`members_of` made of a status."""
+    """Read a status that :func:`members_of` wrote."""
     with _of_a_supervisor():
         given = _Members(members)
         return ProcessStatus(
@@ -293,7 +293,7 @@ def event_of(members: object) -> Event:
 
 
 def log_line_of(members: object) -> LogLine:
-    """Reads back what :func:`log_line` wrote."""
+    """Read a line that :func:`log_line` wrote."""
     with _of_a_supervisor():
         given = _Members(members)
         return LogLine(given.number("at"), given.get("text", str))

@@ -100,12 +100,12 @@ def _read(path: Path) -> tuple[str, dict[str, Identity]]:
     """Return the mark and the processes of a record.
 
     Raises:
-        OSError, ValueError, KeyError, TypeError, AttributeError: When it is not a record.
+        OSError, ValueError, KeyError, TypeError, AttributeError: If it is not a record.
     """
     members = read_json(path.read_bytes())
     mark = members["mark"]
     if not _MARK.fullmatch(mark):
-        # Processes are found, and killed, by it.
+        # Validate it: processes are found and killed by the mark.
         raise ValueError("expected letters and digits as the mark")
     living = {}
     for name, (pid, started, boot) in members["processes"].items():

@@ -1,4 +1,4 @@
-"""The reports of one run: cut into lines, and bounded in memory and in work."""
+"""Splits the reports of one run into lines, and limits their memory and rate."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from collections.abc import Callable
 from dcf.supervision.lines import Lines
 
 LINE_LIMIT = 256 * 1024
-"""Bytes of a line. The longest carry a traceback. A longer line comes in pieces of that size."""
+"""Maximum bytes of a line; the longest carry a traceback. A longer line comes in pieces."""
 
 FIRST_KEPT = LATEST_KEPT = 4
-"""Lines that a status carries from the start of a run, and from its end. A watcher writes five; a
-flood afterwards does not push the first ones out."""
+"""Number of lines that a status keeps from the start of a run, and from its end. A watcher writes
+five; a flood afterwards does not evict the first ones."""
 
 RATE = 1000
-"""Lines that are passed on in a second. Each costs the supervisor some 30 microseconds, so a flood
+"""Maximum lines passed on in a second. Each costs the supervisor some 30 microseconds, so a flood
 takes 3 % of a core."""
 
 
 class Reports:
-    """What one run has reported."""
+    """The reports of one run."""
 
     def __init__(
         self, tell: Callable[[str], None], clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """Creates the reports of a run that has not reported anything.
+        """Create the empty reports of a run.
 
         Args:
             tell: Called with each line.
-            clock: Seconds; goes only forward.
+            clock: Monotonic seconds.
         """
         self._tell = tell
         self._clock = clock
@@ -46,10 +46,10 @@ class Reports:
         return (*self._first, *self._latest)
 
     def feed(self, data: bytes) -> float:
-        """Take what the run wrote. Lines over the rate are dropped.
+        """Accept data that the run wrote. Lines over the rate are dropped.
 
         Returns:
-            Seconds for which nothing should be read from the run; the pipe makes it wait.
+            Seconds for which the caller should not read from the run; the pipe makes the run wait.
         """
         now = self._clock()
         if now - self._window >= 1:
@@ -61,7 +61,7 @@ class Reports:
         return 0.0
 
     def end(self) -> None:
-        """Take a last line that has no end."""
+        """Accept a last line that has no line end."""
         if rest := self._cut.rest():
             self._take(rest)
 

@@ -106,19 +106,19 @@ class Supervisor:
         return folder, process.log.followers if process is not None and lives else None
 
     def reap(self) -> None:
-        """Notices every process that has ended; to be called at SIGCHLD.
+        """Reap every process that has ended. Call this at SIGCHLD.
 
-        A child that is no process of the supervisor's is an orphan: its parent has ended, and the
-        supervisor has adopted it. One that descends from no living run is killed.
+        A child that the supervisor did not start is an orphan: its parent has ended, and the
+        supervisor has adopted it. An orphan that does not descend from a living run is killed.
         """
-        # A stray's children become this process's own when it ends.
+        # When an orphan ends, its children become children of this process.
         has_ended = self._killed_strays
         while True:
             for process in list(self._processes.values()):
                 try:
                     has_ended |= process.reap()
                 except Exception:
-                    logger.exception("%s: a defect; the other processes go on", process.spec.name)
+                    logger.exception("%s: a defect; other processes continue", process.spec.name)
             ended = descent.ended_child()
             if ended is None:
                 break

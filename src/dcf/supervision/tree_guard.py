@@ -1,18 +1,18 @@
-"""``python tree_guard.py LIFELINE PROGRAM ARGUMENTS...``: runs a program and ends all it started.
+"""``python tree_guard.py LIFELINE PROGRAM ARGUMENTS...``: run a program and end all it started.
 
-The guard is the program's parent. Once the program has ended, or is to end, nothing that descends
-from it lives on. On Linux orphans become the guard's children (``PR_SET_CHILD_SUBREAPER``), in
-whatever session, group or environment they are. Elsewhere, only processes whose parents live are
-found.
+The guard is the program's parent. When the program has ended or must end, the guard kills all its
+descendants. On Linux orphans become the guard's children (``PR_SET_CHILD_SUBREAPER``), whatever
+session, group or environment they have. On other systems the guard finds only processes whose
+parents live.
 
-The program is to end when the pipe LIFELINE ends, which happens with the last process that holds
-its other end, or at SIGTERM. It gets SIGTERM then, and all are killed ``GRACE`` seconds later.
+The program must end when the pipe LIFELINE is closed by the last process that holds its other end,
+or at SIGTERM. The guard then sends it SIGTERM, and kills all processes ``GRACE`` seconds later.
 
-The program stays in the caller's session and process group, so that Ctrl-C reaches it and a
-password can be asked for. The guard leaves them, so that what kills the group does not stop it.
+The program stays in the caller's session and process group, so that Ctrl-C reaches it and it can
+ask for a password. The guard leaves both, so that killing the group does not stop the guard.
 
-It is started by its path, by an interpreter that looks for no packages, and imports next to
-nothing: every start of the program waits for it.
+An interpreter without ``site`` runs this file by its path, and the file imports very little:
+every start of the program waits for it.
 """
 
 import os
@@ -22,17 +22,17 @@ import sys
 import time
 
 GRACE = 1.0
-"""Seconds between asking the program to end and killing all. Nothing that it makes is of use."""
+"""Seconds from SIGTERM to SIGKILL. The output of a cancelled program is not used."""
 
 _PAUSE = 0.02
-"""Seconds between two looks for processes that a killed one has left."""
+"""Seconds between two searches for processes that a killed process has left behind."""
 
 _PARENT_DEATH_SIGNAL, _CHILD_SUBREAPER = 1, 36
 """``PR_SET_PDEATHSIG`` and ``PR_SET_CHILD_SUBREAPER`` of ``prctl(2)``."""
 
 
 def guarded(lifeline: int, command: list[str]) -> list[str]:
-    """The command line that runs ``command`` under a guard.
+    """Return the command line that runs ``command`` under a guard.
 
     Args:
         lifeline: Descriptor of a pipe's reading end, which the guard must inherit.
@@ -43,7 +43,7 @@ def guarded(lifeline: int, command: list[str]) -> list[str]:
 
 def _set(option: int, value: int) -> None:
     if sys.platform == "linux":
-        import ctypes  # noqa: PLC0415  who imports this module does not need it
+        import ctypes  # noqa: PLC0415  importers of this module do not need it
 
         ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
 
@@ -64,7 +64,7 @@ class _Guard:
         _set(_PARENT_DEATH_SIGNAL, signal.SIGTERM)
 
     def run(self, command: list[str]) -> int:
-        """Runs the program to its end, or to that of its time; returns its exit code."""
+        """Run the program until it ends or must end; return its exit code."""
         guard = os.getpid()
         program = os.fork()
         if not program:
@@ -88,7 +88,7 @@ class _Guard:
         self._asked = True
 
     def _become(self, command: list[str], guard: int) -> None:
-        """In the new process: becomes the program."""
+        """Replace the new process with the program."""
         try:
             signal.set_wakeup_fd(-1)
             for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGPIPE, signal.SIGXFSZ):
@@ -98,14 +98,14 @@ class _Guard:
             os.close(self._lifeline)
             _set(_PARENT_DEATH_SIGNAL, signal.SIGKILL)
             if os.getppid() == guard:
-                os.execvp(command[0], command)  # noqa: S606  that is what it is for
+                os.execvp(command[0], command)  # noqa: S606  running a program is its purpose
         except OSError as error:
             os.write(2, f"{command[0]} cannot be started: {error.strerror}\n".encode())
         finally:
             os._exit(127)
 
     def _wait(self, timeout: float | None) -> None:
-        """Waits until a signal has come or the lifeline has ended."""
+        """Wait until a signal has come or the lifeline has ended."""
         poll = select.poll()
         poll.register(self._woken, select.POLLIN)
         if not self._asked:
@@ -117,7 +117,7 @@ class _Guard:
                 os.read(self._woken, 4096)
 
     def _reap(self) -> bool:
-        """Takes the exit codes of what has ended. Returns whether any child is left."""
+        """Reap the children that have ended; return whether any child is left."""
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
@@ -128,7 +128,7 @@ class _Guard:
             self._codes[pid] = os.waitstatus_to_exitcode(status)
 
     def _kill_all(self) -> None:
-        """Kills all that descends from the program, until nothing is left."""
+        """Kill all descendants of the program until none is left."""
         while self._reap():
             for pid in _children():
                 try:
@@ -139,9 +139,10 @@ class _Guard:
 
 
 def _children() -> list[int]:
-    """Processes to kill: children, whose ids stay theirs until they are reaped here.
+    """Return the ids of processes to kill.
 
-    Where orphans do not come here, what descends from them as well.
+    These are the guard's children, whose ids cannot be reused before the guard reaps them. On
+    systems where orphans do not become its children, they include all descendants.
     """
     found = {os.getpid()}
     table = _process_table()
@@ -155,9 +156,9 @@ def _children() -> list[int]:
 
 
 def _process_table() -> list[tuple[int, int]]:
-    """Ids of all processes and of their parents."""
+    """Return the ids of all processes and of their parents."""
     if sys.platform != "linux":
-        import subprocess  # noqa: PLC0415  who is on Linux does not need it
+        import subprocess  # noqa: PLC0415  not needed on Linux
 
         listed = subprocess.run(
             ["/bin/ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=False
@@ -169,7 +170,7 @@ def _process_table() -> list[tuple[int, int]]:
         if name.isdigit():
             try:
                 with open(f"/proc/{name}/stat", "rb") as file:  # noqa: PTH123  likewise
-                    # The name, in brackets, may hold brackets and spaces itself (proc_pid_stat(5)).
+                    # The name in brackets may contain brackets and spaces (proc_pid_stat(5)).
                     parent = file.read().rpartition(b")")[2].split()[1]
             except OSError:
                 continue

@@ -5,10 +5,10 @@ import os
 import re
 
 LONGEST = 128
-"""Characters of an id that a caller may give."""
+"""Maximum length of a caller's id."""
 
 USABLE = "[!-~]+"
-"""The characters of such an id: visible ASCII, which is the same text in a header, in a log and in
+"""The characters of a caller's id: visible ASCII, which needs no escapes in headers, logs and
 JSON."""
 
 _USABLE = re.compile(USABLE.encode())
@@ -18,7 +18,7 @@ _COUNT = itertools.count(1)
 
 
 def is_usable(given: bytes) -> bool:
-    """Return whether an id that a caller gave becomes the call's."""
+    """Return whether a caller's id can be used as the call's id."""
     return len(given) <= LONGEST and _USABLE.fullmatch(given) is not None
 
 

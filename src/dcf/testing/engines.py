@@ -292,7 +292,7 @@ class EngineContract:
 
     @_scenario
     async def test_a_replica_that_runs_is_not_suspended(self, bench: Bench) -> None:
-        """Nor is one that is not known; both can be asked to log their stacks."""
+        """Nor is an unknown replica. ``log_stacks`` accepts both."""
         async with _watching(bench) as watch:
             await bench.engine.start(bench.spec(A))
             await watch.until(A, ReplicaState.READY)

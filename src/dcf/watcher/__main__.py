@@ -3,9 +3,9 @@
 Settings are ``DCF_`` variables (``dcf.settings.WatcherSettings``). Standard output carries reports
 (``dcf.protocol.report``); everything that the handler prints goes to standard error, the log.
 
-The order matters. Nothing of the author's runs before the limits hold, and nothing of the author's
-can be imported before the watcher has imported what it needs. So this module imports only what it
-takes to set the limits.
+The order matters. The author's code must not run before the limits hold, and the author's modules
+must not be importable before the watcher has imported its own. So this module imports only what it
+needs to set the limits.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def main() -> int:
     except ConfinementFailed as error:
         unconfined = error
     life = Life(_take_standard_output())
-    # Of a crash in C, the thread that crashed is the one worth reading.
+    # After a crash in C, only the thread that crashed is worth reading.
     faulthandler.enable(all_threads=False)
     if LOG_STACKS is not None:
         faulthandler.register(LOG_STACKS, all_threads=True)
@@ -65,7 +65,7 @@ def main() -> int:
     try:
         if unconfined is not None:
             raise unconfined
-        from dcf.watcher import serving  # noqa: PLC0415  the limits hold for what it imports
+        from dcf.watcher import serving  # noqa: PLC0415  its imports must run within the limits
 
         require_room(settings)
     except ConfinementFailed as error:

@@ -29,10 +29,10 @@ _MOVE = http.MOVE.encode()
 _OWN = http.OWN_HEADERS.encode()
 ATTEMPT = http.ATTEMPT.encode()
 _DIGITS = 6
-"""Of the largest number of attempts that is read at all."""
+"""Digits of the largest attempt number that is accepted."""
 OVERLOADS = 3
-"""Replicas that are tried for a call while each refuses it because its queue is full: Envoy picks
-the least busy one first, so further tries would only add load."""
+"""Maximum number of replicas that a call is offered to while their queues are full. Envoy picks the
+least busy replica first, so further attempts would only add load."""
 
 logger = logging.getLogger("dcf.watcher")
 
@@ -43,7 +43,7 @@ def headers_of(call: Call, outcome: Encoded) -> Headers:
     if call.request_id:
         headers.append((_REQUEST_ID, call.request_id))
     if outcome.headers:
-        # The gateway acts on headers of its own.
+        # The gateway would act on these headers.
         headers += [one for one in outcome.headers if not one[0].lower().startswith(_OWN)]
     return headers
 
@@ -92,7 +92,7 @@ def _repeatable(error: DcfError, call: Call | None, headers: Headers) -> Headers
 
 
 def told(error: DcfError, call: Call) -> DcfError:
-    """The error as the call's caller is told it."""
+    """Return the error in the form that this caller may see."""
     if not getattr(error, "traceback", ""):
         return error
     may_see = http.may_see_tracebacks(call.request.headers.get(http.REMOTE))

@@ -42,7 +42,7 @@ class App:
     Attributes:
         desk: Lets calls in.
         settings: Bounds.
-        unread: Ends connections whose clients do not read.
+        unread: Disconnects clients that do not read.
     """
 
     def __init__(
@@ -255,9 +255,9 @@ async def _until_gone(call: Call, receive: Receive) -> None:
 
 
 async def _send_whole(status: int, headers: Headers, body: bytes | None, send: Send) -> None:
-    """Sends a reply with all that its handler gave; :class:`ReplyCycle` knows what of it goes out.
+    """Send a whole reply; :class:`ReplyCycle` leaves out what must not be sent.
 
-    None stands for a generator that was closed unsent, of which no length is known.
+    A body of None stands for a generator that was closed unsent, so its length is unknown.
     """
     if body is not None:
         headers.append((b"content-length", b"%d" % len(body)))

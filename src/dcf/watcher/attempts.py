@@ -1,13 +1,13 @@
 """Calls that a gateway can send to another replica when their handler has not begun.
 
-A gateway repeats a call whose connection broke, or which a watcher handed back. Whether the handler
-had begun is known by a mark that is made right before it begins:
+A gateway retries a call if its connection broke or a watcher handed it back. The watcher marks each
+call right before the handler begins, in one of two ways:
 
 - in the replica's call table (:mod:`dcf.protocol.call_table`), which the next replica reads. This
   costs no system call.
-- by an interim response (100 Continue) to the gateway, which repeats nothing after it. This is for
-  calls that the gateway cannot repeat anyway, and tells it whether they had begun; and for calls
-  that have no entry in the table.
+- by an interim response (100 Continue), after which the gateway does not retry. This is for calls
+  without an entry in the table, and for calls that the gateway cannot retry anyway: it then knows
+  whether they had begun.
 
 Figures and the alternatives: docs/decisions/0036-calls-move.md.
 """
@@ -26,18 +26,18 @@ from dcf.settings import WatcherSettings
 from dcf.watcher.call import Call
 
 SPARE = 256
-"""Entries beyond the calls that run or wait: what a call that has ended says stays readable until
-so many others have come."""
+"""Entries beyond the calls that run or wait. The entry of an ended call stays readable until this
+many newer calls have come."""
 
 REMEMBERED = 5.0
-"""Seconds for which the entry of a call that was handed back is not used again: the gateway sends
-it to another replica within that time."""
+"""Seconds before the entry of a handed-back call is reused. The gateway sends the call to another
+replica within that time."""
 
 logger = logging.getLogger("dcf.watcher")
 
 
 class Attempts:
-    """What the gateway and other replicas are told about this replica's calls."""
+    """Tells the gateway and other replicas which of this replica's calls have begun."""
 
     def __init__(
         self, table: CallTable | None, folder: Path, replay: int, loop: asyncio.AbstractEventLoop
@@ -45,10 +45,10 @@ class Attempts:
         """Use :meth:`of`.
 
         Args:
-            table: Of this replica; None where none could be made: then every call is marked by an
-                interim response.
-            folder: Where the tables of the function's replicas lie.
-            replay: Bytes of a body up to which the gateway can repeat a call.
+            table: This replica's table; None if it could not be created. Then every call is marked
+                by an interim response.
+            folder: Folder of the call tables of the function's replicas.
+            replay: Largest body, in bytes, with which the gateway can retry a call.
             loop: The server's.
         """
         self._table = table
@@ -60,10 +60,10 @@ class Attempts:
     def of(
         cls, settings: WatcherSettings, concurrency: int, loop: asyncio.AbstractEventLoop
     ) -> Self | None:
-        """Prepare for a replica behind a gateway; None where no gateway asks for it.
+        """Create this for a replica behind a gateway; return None without a gateway.
 
         Args:
-            settings: Where the table lies.
+            settings: Path of the table.
             concurrency: Calls that the handler takes at a time.
             loop: The server's.
         """
@@ -78,11 +78,11 @@ class Attempts:
         return cls(table, path.parent, settings.replay, loop)
 
     def earlier(self, request_id: bytes) -> EarlierAttempt | None:
-        """Return what other replicas did with a call that the gateway sends again."""
+        """Return what other replicas recorded about a call that the gateway retries."""
         return call_table.find(self._folder, request_id)
 
     def enter(self, call: Call) -> None:
-        """Enter a call that takes its place in the queue."""
+        """Enter a call that joins the queue."""
         size = len(call.request.input)
         whole = not call.unread
         call.movable = whole and size <= self._replay
@@ -94,7 +94,7 @@ class Attempts:
             call.announce = lambda: self._announce(call)
 
     def leave(self, call: Call) -> None:
-        """Give back the entry of a call that is over or was handed back."""
+        """Release the entry of a call that is over or was handed back."""
         if self._table is None or call.entry < 0:
             return
         entry, call.entry = call.entry, -1

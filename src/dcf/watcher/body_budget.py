@@ -1,8 +1,8 @@
-"""How many bytes of bodies a replica holds in memory before their handlers begin.
+"""Limits the bytes of request bodies that a replica holds in memory before their handlers begin.
 
-A body that does not fit waits at its client: nothing is read from that connection meanwhile. The
-limit never stops everything: when no complete body waits for the handler, the oldest body that is
-being read can exceed it, up to the largest body that is allowed at all.
+A body that does not fit waits at its client: the watcher stops reading from that connection. The
+limit cannot block all progress: if no complete body waits for the handler, the oldest body that is
+being read may exceed the limit, up to ``max_body``.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class BodyBudget:
     async def room(self, call: Call) -> None:
         """Wait until more of the body of ``call`` can be read.
 
-        The time counts as the watcher's own, not as the client's.
+        This wait does not count against the client's minimum body rate.
         """
         if self._has_room(call):
             return
@@ -56,14 +56,14 @@ class BodyBudget:
         self._total += size
 
     def complete(self, call: Call) -> None:
-        """Note that the whole body of ``call`` is there: it waits for the handler now."""
+        """Note that the body of ``call`` has arrived completely and waits for the handler."""
         self._readers.pop(call, None)
         self._complete += call.received
         call.counted = True
         self._changed.set()
 
     def release(self, call: Call) -> None:
-        """Count the body of ``call`` no more: its handler has begun, or the call is over."""
+        """Stop counting the body of ``call``: its handler has begun, or the call is over."""
         self._readers.pop(call, None)
         self._total -= call.received
         if call.counted:

@@ -75,24 +75,24 @@ class Call:
         moved: When it last began to, or a message came or went meanwhile.
         chunked: Whether the body comes without its length.
         lines: Whether the body has a line for each message of a stream.
-        admitted: Whether it takes a place beyond the queue: it has had its turn in another one.
-        placed: Whether it has its place in the queue or in the handler.
+        admitted: Whether a full queue must accept it, because another replica's queue already had.
+        placed: Whether it has a place in the queue or in the handler.
         movable: Whether the gateway can send it to another replica.
-        moved_on: Whether the handler was kept from it, so that it can begin elsewhere.
-        given_id: The id that it came with, which stays when it moves; empty where it had none.
-        attempt: How many times the gateway has sent it by now; 0 where no gateway did.
-        table: Where a mark is made when the handler begins; None where no gateway needs one.
-        entry: Its entry there; negative without one.
-        interim: Writes an interim response to the gateway; on the loop. None where a reply's head
-            was sent already.
+        moved_on: Whether it was taken from the handler before it began, to begin elsewhere.
+        given_id: The id that it came with, which it keeps when it moves; empty without one.
+        attempt: How many times the gateway has sent it so far; 0 without a gateway.
+        table: Call table in which the begin is marked; None without a gateway.
+        entry: Its entry in the table; negative without one.
+        interim: Writes an interim response to the gateway; on the loop. None after the head of a
+            reply was sent.
         announce: Called in the handler's thread before it begins a call that the gateway cannot
-            send anew; says whether the call can begin. None for the others.
-        received: Bytes of the body that are in memory and count towards the limit.
-        counted: Whether they count as a whole body, which waits for the handler.
-        reads: Whether the watcher reads the body at all; not while the limit is reached.
-        slack: Seconds for which it did not.
+            retry; returns whether the call may begin. None for other calls.
+        received: Bytes of the body in memory that count towards the limit.
+        counted: Whether they count as a complete body that waits for the handler.
+        reads: Whether the watcher is reading the body; false while the limit is reached.
+        slack: Seconds during which it did not read.
         started: When the handler began; 0 before.
-        renewed: When the time that the handler has began to count; 0 before it began.
+        renewed: When the handler's current time limit began to count; 0 before the handler began.
         finished: When the handler had ended, a streamed reply included; 0 before.
         answered: When the reply, or its first chunk, was there; 0 before.
         outcome: The handler's reply or error.
@@ -104,7 +104,7 @@ class Call:
         state: Where the call is.
         unread: Whether part of the body may still be on its way.
         receive: The server's way to tell that the client is gone; None where it tells otherwise.
-        key: Id of the key that it came with; "" where none is needed.
+        key: Id of the key that it came with; "" if no key is needed.
         last: Whether the client wants its connection closed after the reply.
         waiter: The task to cancel when the call is given up: while it waits for the body, or for a
             reader of the reply who stands still.
@@ -203,14 +203,14 @@ class Call:
 
     @property
     def may_begin_elsewhere(self) -> bool:
-        """Whether the handler has not begun and will not: nothing is done twice elsewhere."""
+        """Whether the handler did not begin and never will, so that another replica may."""
         return not self.placed or self.moved_on
 
     def begin(self) -> bool:
-        """Mark that the handler begins. In its thread, right before it does.
+        """Mark that the handler begins. Call this in its thread, right before it begins.
 
         Returns:
-            False when it must not begin, because the gateway could not be told.
+            False if it must not begin, because the gateway could not be notified.
         """
         if self.announce is not None and not self.announce():
             return False
@@ -221,10 +221,9 @@ class Call:
 
     @property
     def hangs_at(self) -> float:
-        """When the handler has had all its time for this call, or for this message of a stream.
+        """When the handler's time for this call, or for this message of a stream, is used up.
 
-        A caller's deadline does not count here: a caller who stops waiting must not end a process
-        that serves others.
+        The caller's deadline does not count here: it must not end a process that serves others.
         """
         return math.inf if self.resting else self.renewed + self.limit
 

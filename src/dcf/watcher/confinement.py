@@ -49,10 +49,10 @@ def _run_on(cpus: str) -> None:
 
 
 def require_room(settings: WatcherSettings) -> None:
-    """Checks that the memory limit leaves room for a handler, now that the watcher is there.
+    """Check that the memory limit leaves room for a handler beside the watcher itself.
 
     Raises:
-        ConfinementFailed: When it does not.
+        ConfinementFailed: If it does not.
     """
     if settings.memory_limit:
         _require_room(settings.memory_limit)
@@ -68,7 +68,7 @@ def _require_room(limit: int) -> None:
 
 
 def _limit_data(limit: int) -> None:
-    # More than the watcher's own modules take: they are imported within the limit.
+    # The watcher's own modules are imported within the limit, so it must exceed what they need.
     _require_room(limit)
     try:
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))

@@ -12,22 +12,23 @@ _END = object()
 
 
 class Contexts:
-    """Makes contexts that begin as copies of the one in which this was made.
+    """Creates contexts that are copies of the context in which this object was created.
 
-    A handler's import and constructor set variables for all calls; no call sets them for the next.
+    What the handler's import and constructor set is visible in all calls. What a call sets is not
+    visible in the next call.
     """
 
     def __init__(self) -> None:
         self._base = copy_context()
         decimal: Any = sys.modules.get("decimal")
         kind = decimal.Context if decimal else ()
-        # Its value is an object that calls change in place.
+        # Its value is mutable, so a copied context would still share it.
         self._decimal: list[tuple[ContextVar[Any], Any]] = [
             (variable, value) for variable, value in self._base.items() if isinstance(value, kind)
         ]
 
     def new(self) -> Context:
-        """A context for one call."""
+        """Return a context for one call."""
         context = self._base.copy()
         for variable, value in self._decimal:
             context.run(variable.set, value.copy())
@@ -35,7 +36,7 @@ class Contexts:
 
 
 def steps(context: Context, values: Iterator[Any]) -> Iterator[Any]:
-    """Yields the items of ``values``. Each step runs within ``context``, a generator's end too."""
+    """Yield the items of ``values``. Each step, and closing a generator, runs in ``context``."""
     try:
         while (value := context.run(next, values, _END)) is not _END:
             yield value
@@ -45,7 +46,7 @@ def steps(context: Context, values: Iterator[Any]) -> Iterator[Any]:
 
 
 async def async_steps(context: Context, values: AsyncIterator[Any]) -> AsyncGenerator[Any, None]:
-    """As :func:`steps`, of an async iterator."""
+    """Yield the items of an async iterator, as :func:`steps` does."""
     try:
         while True:
             try:
@@ -63,13 +64,13 @@ async def _given(awaitable: Awaitable[Any]) -> Any:
 
 
 class Within:
-    """Awaits something within a context, in the task that awaits this.
+    """Awaits something within a context, in the task that awaits this object.
 
-    A task of its own would do that as well, at the price of a turn of the loop for each message.
+    A separate task would do the same, but would cost an iteration of the loop for each message.
     """
 
     def __init__(self, context: Context, awaitable: Awaitable[Any]) -> None:
-        """Nothing is awaited yet."""
+        """Wrap an awaitable."""
         self._context = context
         self._awaitable = awaitable
 
@@ -87,5 +88,5 @@ class Within:
             except GeneratorExit:
                 run(awaited.close)
                 raise
-            except BaseException as error:  # noqa: BLE001  a cancellation, for what is awaited
+            except BaseException as error:  # noqa: BLE001  cancellations must reach the awaitable
                 step = (awaited.throw, error)

@@ -59,7 +59,7 @@ class Desk:
         lane: Where the handler runs; None until it is ready.
         closing: Whether each reply also ends its connection, because the replica drains.
         max_body: Bytes of the largest body.
-        bodies: Bounds what waits in memory.
+        bodies: Limits the bytes of bodies that wait in memory.
     """
 
     def __init__(
@@ -132,12 +132,12 @@ class Desk:
         Raises:
             BodyTooLarge: By its ``Content-Length``.
             FunctionNotFound: When it is for another function.
-            HostNotAllowed: When it is for another host.
-            MethodNotAllowed, PreflightRefused: When its method keeps it from the handler.
-            NotReady: When there is no handler yet, or the replica drains and another one takes the
-                call.
+            HostNotAllowed: When its ``Host`` is not allowed.
+            MethodNotAllowed, PreflightRefused: When requests of this kind never reach a handler.
+            NotReady: When the handler has not started yet, or the replica drains and another
+                replica takes the call.
             Overloaded: When the queue is full.
-            ReplicaLost: When the call had begun in a replica that is lost.
+            ReplicaLost: When the call had begun in a replica that has ended.
         """
         self.check_host(headers)
         now, settings = time.monotonic(), self._settings
@@ -184,7 +184,7 @@ class Desk:
             raise self._overloaded()
         if key:
             self._revoked.check(key.decode("latin-1"))
-            headers[:] = [each for each in headers if each[0] != _KEY]  # for no handler
+            headers[:] = [each for each in headers if each[0] != _KEY]  # handlers must not see it
         request_id = request_id or new_request_id()
         request = Request(
             method=method,
@@ -219,11 +219,11 @@ class Desk:
         return call
 
     def _earlier(self, attempts: Attempts, request_id: bytes) -> EarlierAttempt | None:
-        """Return where a call stood in another replica before it came here.
+        """Return what another replica recorded about a call before it came here.
 
         Raises:
-            NotReady: When it must go on to yet another one.
-            ReplicaLost: When it had begun.
+            NotReady: If this replica drains, so that the call must move again.
+            ReplicaLost: If the call had begun.
         """
         if self.closing:
             raise NotReady(f"{self._settings.function} is {self._life.state}")
@@ -238,10 +238,10 @@ class Desk:
         return Overloaded(f"{self._settings.function} has {waiting} calls already")
 
     def check_host(self, headers: Headers) -> None:
-        """Looks at the ``Host`` of a request, where not every one is allowed.
+        """Check the ``Host`` of a request, unless every host is allowed.
 
         Raises:
-            HostNotAllowed: When it is not allowed.
+            HostNotAllowed: If it is not allowed.
         """
         if self._hosts is not None:
             for name, value in headers:
@@ -263,7 +263,7 @@ class Desk:
     def submit(self, call: Call) -> None:
         """Hands a call whose body is there, or the first message of it, to the handler.
 
-        It takes its place in the queue only now: a body that is still on its way takes none. Not at
+        It joins the queue only now: a body that is still arriving takes no place. Not at
         once, but with all others of this turn of the loop: woken for the first, the handler
         would take the interpreter between any two, and each would cost two changes of thread.
         """
@@ -338,11 +338,11 @@ class Desk:
         self._sweeper.discard(call)
 
     def hand_back(self, reason: str, most: int = sys.maxsize) -> None:
-        """Give calls that the handler has not begun back to the gateway, newest first.
+        """Hand calls that the handler has not begun back to the gateway, newest first.
 
         Args:
-            reason: Why; a caller reads it where no other replica takes the call.
-            most: How many at most. Calls that the gateway cannot send anew stay.
+            reason: Why. The caller sees it if no other replica takes the call.
+            most: Maximum number of calls. Calls that the gateway cannot retry stay.
         """
         if self._attempts is None or self.lane is None:
             return
@@ -368,11 +368,11 @@ class Desk:
             call.pipe.abandon()
 
     def revoke(self, body: bytes) -> None:
-        """End the calls of revoked keys; arguments and errors as for :meth:`Revoked.take`."""
+        """End the calls of revoked keys. Arguments and errors: see :meth:`Revoked.take`."""
         self._revoked.take(body, self._sweeper)
 
     def end_all(self, error: DcfError) -> None:
-        """Gives up every call that is under way; those that can begin elsewhere are handed back."""
+        """End every call in progress; hand those back that can begin elsewhere."""
         if self.lane is not None:
             self._hand_over(self.lane)
             for call in self.lane.reclaim(sys.maxsize, lambda _: True):

@@ -35,8 +35,9 @@ logger = logging.getLogger("dcf.watcher")
 
 
 PIPELINED = 256
-"""Requests that a client may send on a connection before they are answered. One that sends more is
-disconnected: thousands of them fit what is read at once, and each takes a hundred times that."""
+"""Requests that a client may pipeline on a connection before they are answered. A client that sends
+more is disconnected: one read can hold thousands of requests, and each takes a hundred times its
+size in memory."""
 
 
 def _nothing() -> None:
@@ -100,7 +101,7 @@ class DirectProtocol(HttpToolsProtocol):
         """Of the body, while nothing speaks against the direct way; else None."""
         self._ignores_upgrade = False
         self._due: Exchange | ReplyCycle | None = None
-        """The request whose reply comes next on the connection; others may be behind it."""
+        """The request whose reply is next on the connection; further ones may be pipelined."""
         self._is_flooded = False
         self._quiet_since = 0.0
         self._clock: asyncio.TimerHandle | None = None
@@ -123,7 +124,7 @@ class DirectProtocol(HttpToolsProtocol):
             return
         if parser.should_upgrade() and parser.get_method() != b"CONNECT":
             self._ignores_upgrade = not self._should_upgrade()
-            return  # the parser stops behind the head: see :meth:`_feed`
+            return  # the parser stops after the head: see :meth:`_feed`
         if (
             (before is None or before.response_complete)
             and not self.expect_100_continue
@@ -176,9 +177,10 @@ class DirectProtocol(HttpToolsProtocol):
             self.send_400_response("expected a request of HTTP/1.1, got something else")
 
     def _feed_without_upgrade(self, rest: bytes) -> None:
-        """Takes a request that offers another protocol as if it did not (RFC 9110, 7.8).
+        """Parse a request that offers an upgrade as if it did not (RFC 9110, 7.8).
 
-        The parser takes its body for that protocol. Clients that would like HTTP/2 send one.
+        The parser would take its body for the other protocol. Clients that offer HTTP/2 do send a
+        body.
         """
         parser, dropped = self.parser, {b"upgrade", b"connection"}
         lines = [b"%b %b HTTP/1.1" % (parser.get_method(), self.url)]
@@ -204,9 +206,10 @@ class DirectProtocol(HttpToolsProtocol):
             due.call.end(CallError("the client went away"))
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse what is not HTTP, and close the connection.
+        """Reject input that is not HTTP, and close the connection.
 
-        Behind a request whose reply is still to come the refusal would be taken for that reply.
+        If an earlier request still waits for its reply, send nothing: the client would take the
+        rejection for that reply.
         """
         due = self._due
         if isinstance(due, ReplyCycle) and due is self.cycle and due.more_body:
@@ -219,12 +222,12 @@ class DirectProtocol(HttpToolsProtocol):
         self.transport.close()
 
     def pause_writing(self) -> None:
-        """The client reads more slowly than is written."""
+        """Note that the client reads more slowly than the watcher writes."""
         super().pause_writing()
         self._app.unread.add(self.transport)
 
     def resume_writing(self) -> None:
-        """The client has read."""
+        """Note that the client has caught up."""
         super().resume_writing()
         self._app.unread.discard(self.transport)
 
@@ -289,7 +292,7 @@ class DirectProtocol(HttpToolsProtocol):
         self.cycle = self._cycle(
             scope,
             expects=self.expect_100_continue,
-            # What comes behind a request for a tunnel is not HTTP.
+            # After a request for a tunnel, the bytes that follow are not HTTP.
             keep_alive=version == "1.1" and parser.should_keep_alive() and method != "CONNECT",
         )
         if before is None or before.response_complete:
@@ -346,7 +349,7 @@ class DirectProtocol(HttpToolsProtocol):
             self._desk.submit(call)
 
     def _interim(self) -> None:
-        """Tell the gateway that the handler begins: it does not repeat the call from here on."""
+        """Tell the gateway that the handler begins, so that it no longer retries the call."""
         if not self.transport.is_closing():
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
@@ -404,11 +407,11 @@ class DirectProtocol(HttpToolsProtocol):
             finally:
                 self._desk.release(call)
 
-        # All that it looks at.
+        # uvicorn's cycle reads only these members.
         scope = {"type": "http", "method": call.request.method, "http_version": "1.1"}
         cycle = self._cycle(scope, expects=False, keep_alive=exchange.keep_alive)
         if self.cycle is exchange:
-            self.cycle = cycle  # else the body of a request behind it is still on its way
+            self.cycle = cycle  # otherwise the body of a pipelined request is still arriving
         self._start_asgi_task(cycle, go_on)
 
 

@@ -1,8 +1,8 @@
-"""What a child process that the handler forks must not share with its replica.
+"""Resets the processes that a handler forks, so that they share nothing with the watcher.
 
-A fork copies the watcher: its signal handlers, the descriptor that wakes its server at a signal,
-its sockets and the way to its parent. A child that kept them would drain the replica at its own
-SIGTERM, and would hold open every connection that the replica closes.
+A fork copies the watcher's signal handlers, wake-up descriptor, sockets and report channel. A child
+that kept them would drain the replica on its own SIGTERM, and would keep every connection open that
+the replica closes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from types import FrameType
 from typing import NoReturn
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
-"""What asks the replica to end."""
+"""Signals that drain the replica."""
 
 _DESCRIPTORS = "/proc/self/fd" if sys.platform == "linux" else "/dev/fd"
 
@@ -30,10 +30,10 @@ _children: list[int] = []
 
 
 def reset_in_children(listener: socket.socket, channel: int) -> None:
-    """From now on, children that are forked start without what is the replica's.
+    """Make every child that is forked from now on start without the replica's resources.
 
     Args:
-        listener: Where calls come in.
+        listener: The listening socket.
         channel: File descriptor for the reports.
     """
     original = {number: signal.getsignal(number) for number in SIGNALS}
@@ -41,14 +41,14 @@ def reset_in_children(listener: socket.socket, channel: int) -> None:
     masks: dict[int, set[int]] = {}
 
     def block() -> None:
-        # A child may be told to end before it is reset; that must wait, and must not be lost.
+        # A signal that arrives before the child is reset must wait, and must not be lost.
         masks[threading.get_ident()] = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
 
     def unblock() -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, masks.pop(threading.get_ident()))
 
     def reset() -> None:
-        # The numbers may belong to other files in a child of a child.
+        # In a child of a child, these numbers may belong to other files.
         if not _children:
             _children.append(os.getpid())
             signal.set_wakeup_fd(-1)
@@ -64,25 +64,25 @@ def reset_in_children(listener: socket.socket, channel: int) -> None:
 
 
 class EndAsked:
-    """The watcher's signal handler. Its kind tells it from one that the author has set."""
+    """The watcher's signal handler. Its type tells it apart from the author's own handlers."""
 
     def __init__(self, drain: Callable[[], object]) -> None:
-        """Calls ``drain`` at each signal."""
+        """Create a handler that calls ``drain`` at each signal."""
         self._drain = drain
 
     def __call__(self, _number: int, _frame: FrameType | None) -> None:
-        """A signal came."""
+        """Handle a signal."""
         self._drain()
 
 
 def leave_children(error: BaseException | None = None) -> None:
-    """Ends this process if the handler forked it; nothing happens in the replica itself.
+    """End this process if the handler forked it; do nothing in the replica itself.
 
-    A child that comes back out of the handler must not go on as a second watcher that takes the
-    replica's calls. It ends as a program ends that has come to its last line.
+    A child that returns from the handler must not continue as a second watcher that takes the
+    replica's calls. It exits like a program that has reached its last line.
 
     Args:
-        error: What it came back with.
+        error: The exception that left the handler, if any.
     """
     if _children:
         _end(error)
@@ -98,8 +98,8 @@ def _end(error: BaseException | None) -> NoReturn:
     if not isinstance(code, int):
         sys.stderr.write(f"{code}\n")
         code = 1
-    # os._exit alone runs none of these, and a return would unwind the replica's own frames.
-    atexit._run_exitfuncs()  # noqa: SLF001  there is no public name for it
+    # os._exit alone would skip these, and a return would unwind the watcher's own frames.
+    atexit._run_exitfuncs()  # noqa: SLF001  it has no public name
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(Exception):
             stream.flush()
@@ -107,7 +107,7 @@ def _end(error: BaseException | None) -> NoReturn:
 
 
 def _close_sockets_of(address: object) -> None:
-    """Closes the listening socket at ``address`` and every connection that came through it."""
+    """Close the listening socket at ``address`` and every connection it accepted."""
     place = _place(address)
     for name in os.listdir(_DESCRIPTORS):  # noqa: PTH208  a path object for each would cost more
         descriptor = int(name)
@@ -124,5 +124,5 @@ def _close_sockets_of(address: object) -> None:
 
 
 def _place(address: object) -> object:
-    """What all sockets of one listener have in common: a path, or the port."""
+    """Return what all sockets of one listener share: a path or the port."""
     return address[1] if isinstance(address, tuple) else address

@@ -1,9 +1,9 @@
 """WebSocket frames (RFC 6455, 5.2), as far as they are plain: whole data messages.
 
 The library that knows the protocol takes 12 µs to read a small frame, a tenth of it is enough for
-a plain one. What is not plain is left to the library, one whole frame at a time: a close,
-fragments, and all that breaks a rule (figures: docs/decisions/0024-streams.md). Pings and pongs are
-read here as well: a client may send nothing else, as fast as it can.
+a plain one. All other frames go to the library, one whole frame at a time: a close, fragments, and
+frames that break a rule (figures: docs/decisions/0024-streams.md). This module also reads pings and
+pongs, because a client may send nothing else, as fast as it can.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _SHORT = {
 
 
 def pong(data: bytes) -> bytes:
-    """Return the frame that answers a ping with ``data``, without a mask."""
+    """Return the unmasked pong frame for a ping with ``data``."""
     return bytes((PONG, len(data))) + data
 
 
@@ -66,7 +66,7 @@ class FrameReader:
         self._protocol = protocol
         self._largest = largest
         self._left = bytearray()
-        # One buffer, not a list: fragments may have one byte each, or none.
+        # One buffer, not a list: fragments may have one byte each, or be empty.
         self._parts = bytearray()
         self._in_parts = False
         self._text = False
@@ -75,7 +75,7 @@ class FrameReader:
     def feed(self, data: bytes) -> list[tuple[bool, bytes]]:
         """Takes what has come.
 
-        Bytes behind a close frame, or behind a frame that breaks the rules, are ignored
+        Bytes after a close frame, or after a frame that breaks the rules, are ignored
         (RFC 6455, 5.5.1 and 7.1.7).
 
         Returns:
@@ -128,11 +128,11 @@ class FrameReader:
         return position
 
     def _room(self, first: int) -> int:
-        """Bytes that a frame may have, in addition to the message's parts before it."""
+        """Return how many bytes a frame may add to the fragments that came before it."""
         return self._largest - (0 if first & _CONTROL else len(self._parts))
 
     def _takes_control(self, length: int) -> bool:
-        """Whether a ping or pong keeps the rules, and comes before any close."""
+        """Return whether a ping or pong follows the rules and comes before any close."""
         return length <= _LONGEST_CONTROL and self._protocol.state is State.OPEN
 
     def _by_library(self, data: bytes, found: list[tuple[bool, bytes]]) -> None:

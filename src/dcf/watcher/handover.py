@@ -48,11 +48,11 @@ class Handover(Generic[Item]):
                 os.read(self._waits, 1)
 
     def reclaim(self, most: int, wanted: Callable[[Item], bool]) -> list[Item]:
-        """Take items back that no thread has taken, newest first.
+        """Take back items that no thread has taken, newest first.
 
         Args:
-            most: How many at most.
-            wanted: Whether an item can be taken back; the others stay, in their order.
+            most: Maximum number of items.
+            wanted: Returns whether an item can be taken back. Other items stay, in their order.
         """
         reclaimed: list[Item] = []
         kept = deque[Item]()
@@ -70,7 +70,7 @@ class Handover(Generic[Item]):
         return reclaimed
 
     def __len__(self) -> int:
-        """Items that no thread has taken."""
+        """Return the number of items that no thread has taken."""
         return len(self._items)
 
     def close(self) -> None:

@@ -1,7 +1,7 @@
-"""One replica's process: the handler in the main thread, the server's loop in one of its own.
+"""Runs one replica: the handler in the main thread, the server's loop in a separate thread.
 
-Python lets only the main thread set signal handlers, and runs them there. A handler that sets an
-alarm, or that imports a library which does, works as it does in a program of its own.
+Python sets and runs signal handlers only in the main thread. So a handler that sets an alarm, or
+imports a library that does, works as it does in a script.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ LINGER = 0.2
 before it is accepted here, and before its first byte is here; closing it then would lose a call."""
 
 FAREWELL = 1.0
-"""Seconds that the handler's threads may take to end once the server has. A handler that does not
-end keeps nobody waiting."""
+"""Seconds that the handler's threads may take to end after the server has. After that the process
+ends without them."""
 
 PLAIN_CONCURRENCY = 1
 ASYNC_CONCURRENCY = 1000
@@ -51,7 +51,7 @@ ASYNC_CONCURRENCY = 1000
 
 
 class Host:
-    """Joins loop, server and handler, and decides how the process ends."""
+    """Connects loop, server and handler, and decides how the process ends."""
 
     def __init__(self, settings: WatcherSettings, life: Life) -> None:
         """A host at rest.
@@ -77,17 +77,17 @@ class Host:
             drain=self._settings.drain,
             on_started=self._accepting.set,
         )
-        # It imports modules by name: now, before files of the author's can be found by these.
+        # uvicorn imports modules by name. Load them before the author's files are importable.
         self._server.config.load()
 
     def run(self, listener: socket.socket) -> WatcherExit:
-        """Serves on ``listener`` until told to end. For the main thread.
+        """Serve on ``listener`` until the replica is asked to end. Call this in the main thread.
 
         Returns:
-            How the process is to end.
+            The process's exit code.
         """
         self._main = threading.get_ident()
-        # Before the threads part: the handler may be ready before the loop has begun.
+        # Set this before the thread starts: the handler may be ready before the loop runs.
         self._starting = self._loop.call_later(self._settings.start_timeout, self._too_late)
         serving = threading.Thread(target=self._serve_thread, args=(listener,), name="server")
         heard, wakes = socket.socketpair()
@@ -95,8 +95,8 @@ class Host:
             for end in (heard, wakes):
                 end.settimeout(0)
             self._loop.add_reader(heard, self._hear, heard)
-            # By the descriptor at once, whatever the main thread is at; by the handler also where
-            # an event loop of the author's has taken the descriptor.
+            # The descriptor wakes the server at once, whatever the main thread does. The signal
+            # handler still works after the author's event loop has replaced the descriptor.
             signal.set_wakeup_fd(wakes.fileno(), warn_on_full_buffer=False)
             asked = EndAsked(partial(self._on_loop, self.drain))
             for number in SIGNALS:
@@ -111,7 +111,7 @@ class Host:
         return self._exit
 
     def _hear(self, heard: socket.socket) -> None:
-        """Signals have come, whose numbers these bytes are."""
+        """Read the numbers of the signals that have arrived."""
         if set(heard.recv(4096)) & set(SIGNALS):
             self.drain()
 
@@ -203,7 +203,7 @@ class Host:
         except StartError:
             raise
         except BaseException as error:
-            # Told before the loop is closed: that waits for every task of the author's.
+            # Report it before the loop is closed: closing waits for all of the author's tasks.
             self._on_loop(self._failed_or_lost, error)
         finally:
             runner.close()
@@ -242,13 +242,13 @@ class Host:
         self._server.finish()
 
     def _failed_or_lost(self, error: BaseException) -> None:
-        """The handler's thread or loop has ended because of ``error``, before it was told to."""
+        """End the replica because its handler's thread or loop ended with ``error``."""
         if self._life.state is ReplicaState.STARTING:
             message = f"the handler cannot be started: {tracebacks.summary(error)}"
             self._failed(HandlerInitFailed(message, tracebacks.author_traceback(error)))
             return
         if self._desk.lane is None:
-            return  # it has failed to start, and that was told
+            return  # it failed to start, which was reported already
         where = "event loop" if isinstance(self._desk.lane, LoopLane) else "thread"
         detail = f"the handler's {where} ended: {tracebacks.summary(error)}"
         logger.error("%s", f"{detail}\n{tracebacks.author_traceback(error)}".rstrip())

@@ -1,11 +1,12 @@
-"""The interpreter of a replica: isolated until the limits hold, then set up as its author wants it.
+"""Sets up the interpreter of a replica once the limits hold.
 
-An engine starts the interpreter with ``-S`` and ``-P``: no ``sitecustomize``, no ``.pth`` file, no
-folder of the author's on the import path. Variables that lead Python to code (``PYTHONPATH``) come
-as a setting. Once the limits hold, this module does what the interpreter would have done.
+An engine starts the interpreter isolated, with ``-S`` and ``-P``: without ``sitecustomize``,
+``.pth`` files and the author's folder on the import path. Variables that lead Python to code
+(``PYTHONPATH``) come as a setting. Once the limits hold, this module does what the interpreter
+would have done at its start.
 
-Variables of the dynamic loader (``LD_PRELOAD``) and of libraries act only where a program begins.
-Where there are any, the interpreter is started once more, in the same process, which keeps its
+Variables of the dynamic loader (``LD_PRELOAD``) and of libraries act only when a program starts. If
+the author has set any, this module starts the interpreter again with an exec. The process keeps its
 limits.
 """
 
@@ -25,13 +26,13 @@ _STRUCTURE = frozenset({"n_fields", "n_sequence_fields", "n_unnamed_fields"})
 
 
 LIBRARIES = ("LD_", "DYLD_", "GCONV_PATH", "LOCPATH", "OPENSSL_")
-"""How the names of variables begin that the dynamic loader, libc and OpenSSL read only once."""
+"""Prefixes of variables that the dynamic loader, libc and OpenSSL read only once."""
 
 
 def begin_again(settings: WatcherSettings) -> None:
-    """Starts the interpreter anew if the author has variables for the libraries that it has loaded.
+    """Start the interpreter again if the author's variables affect libraries it has loaded.
 
-    It returns if there are none. Call it once the limits hold, and before anything else.
+    Return if there are no such variables. Call this first once the limits hold.
     """
     late = json.loads(settings.late_variables or "{}")
     early = {name: value for name, value in late.items() if name.startswith(LIBRARIES)}
@@ -44,7 +45,7 @@ def begin_again(settings: WatcherSettings) -> None:
 
 
 def open_to_author(variables: str) -> None:
-    """Sets the author's variables, then runs ``site`` if the interpreter was started without it.
+    """Set the author's variables, then run ``site`` if the interpreter was started without it.
 
     Args:
         variables: ``WatcherSettings.late_variables``.
@@ -52,10 +53,10 @@ def open_to_author(variables: str) -> None:
     os.environ.update(json.loads(variables or "{}"))
     path = os.environ.get("PYTHONPATH", "").split(os.pathsep) if variables else []
     if not sys.flags.no_site:
-        # Started as ``python -m dcf.watcher``: the first entry is the working directory.
+        # With ``python -m dcf.watcher`` the first entry is the working directory.
         sys.path[:1] = path
         return
-    # The engine's entries: ``site`` adds the environment's folder again, in its own place.
+    # Remove the engine's entries: ``site`` adds the environment's folder in its usual place.
     packages = sys.argv[3:]
     sys.argv[:] = [str(Path(__file__).with_name("__main__.py"))]
     sys.path[:] = [*filter(None, path), *(entry for entry in sys.path if entry not in packages)]
@@ -63,16 +64,16 @@ def open_to_author(variables: str) -> None:
     site.main()
 
 
-class _Flags(tuple[Any, ...]):  # noqa: SLOT001  its attributes are those of the original
+class _Flags(tuple[Any, ...]):  # noqa: SLOT001  it needs the attributes of the original
     """``sys.flags`` with other values; Python's own type cannot be instantiated.
 
-    ``multiprocessing`` passes the options in ``sys.flags`` on to every interpreter that it starts.
-    With ``-S`` these would have no packages.
+    ``multiprocessing`` passes the options in ``sys.flags`` to every interpreter that it starts.
+    With ``-S`` those interpreters would have no packages.
     """
 
     @classmethod
     def of_default_start(cls) -> _Flags:
-        """The flags of an interpreter that was started without ``-S`` and ``-P``."""
+        """Return the flags of an interpreter that was started without ``-S`` and ``-P``."""
         names = [name for name in dir(sys.flags) if name[0] != "_" and name not in _STRUCTURE]
         fields = {name: getattr(sys.flags, name) for name in names}
         values = {name: value for name, value in fields.items() if not callable(value)}

@@ -45,11 +45,11 @@ class Lane(Protocol):
         """Runs the handler on each of ``calls`` when its turn comes."""
 
     def reclaim(self, most: int, wanted: Callable[[Call], bool]) -> list[Call]:
-        """Take calls back that the handler has not begun, newest first.
+        """Take back calls that the handler has not begun, newest first.
 
         Args:
-            most: How many at most.
-            wanted: Whether a call can be taken back; the others stay.
+            most: Maximum number of calls.
+            wanted: Returns whether a call can be taken back. Other calls stay.
         """
 
     def waiting(self) -> int:
@@ -74,14 +74,14 @@ class ThreadLane:
         generator: bool,
         lost: Callable[[BaseException | None], None],
     ) -> None:
-        """A lane at rest. Make it where the constructor ran: calls begin in copies of its context.
+        """Create a lane in the constructor's thread: calls run in copies of its context.
 
         Args:
             answered: Takes each call back.
             loop: The server's.
             concurrency: Calls at a time.
             generator: Whether one call of the handler answers a whole stream.
-            lost: Called when a thread of the lane ends before the lane is closed.
+            lost: Called if a thread of the lane ends before the lane is closed.
         """
         self.concurrency = concurrency
         self.generator = generator
@@ -96,7 +96,7 @@ class ThreadLane:
         self._calls.give(calls)
 
     def reclaim(self, most: int, wanted: Callable[[Call], bool]) -> list[Call]:
-        """Take calls back that no thread has taken, newest first."""
+        """Take back calls that no thread has taken, newest first."""
         reclaimed = self._calls.reclaim(most, lambda call: call is not None and wanted(call))
         return [call for call in reclaimed if call is not None]
 
@@ -210,8 +210,8 @@ class LoopLane:
             self._calls.post(call)
 
     def reclaim(self, most: int, wanted: Callable[[Call], bool]) -> list[Call]:
-        """Take calls back for which there is no task, newest first. On the server's loop."""
-        # First those that have not reached the handler's loop, which may have ended.
+        """Take back calls that have no task yet, newest first. On the server's loop."""
+        # Begin with calls that have not reached the handler's loop: it may have ended.
         newest_first = self._calls.take_back()[::-1]
         reclaimed: list[Call] = []
         kept = deque[Call]()
@@ -232,7 +232,7 @@ class LoopLane:
         return reclaimed
 
     def waiting(self) -> int:
-        """Count the calls for which there is no task."""
+        """Count the calls that have no task yet."""
         return len(self._waiting)
 
     def cancel(self, call: Call) -> None:
@@ -273,7 +273,7 @@ class LoopLane:
 
     async def _serve(self, call: Call) -> None:
         try:
-            # It may have ended since its task was made: nothing interrupts it any more.
+            # The call may have ended since its task was created. It cannot be interrupted then.
             if not call.request.cancelled and call.begin():
                 CURRENT.set(call.request)
                 await self._answer(call)

@@ -30,7 +30,7 @@ class Life:
         self.channel = channel
 
     def begin(self) -> None:
-        """Tell the parent that from now on this channel carries reports alone."""
+        """Tell the parent that this channel carries only reports from now on."""
         self._write(Report(ReplicaState.STARTING))
 
     def ready(self, endpoint: str) -> None:

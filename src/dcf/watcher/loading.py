@@ -42,11 +42,11 @@ def enter(root: Path, handler_dir: str, handler_file: str) -> Path:
 
 
 def warn_of_names(folder: Path, handler_file: str) -> None:
-    """Writes to the log which modules in ``folder`` have the name of another module.
+    """Log which modules in ``folder`` have the same name as another module.
 
-    What the watcher has imported stays what it is, for the author's code as well: a process has one
-    module of a name. Any other name is looked up in the author's folder first, as Python does. The
-    handler's own file may have any name: nothing imports it by that.
+    A process has one module per name, so the author's code gets the modules that the watcher has
+    imported already. Python looks up any other name in the author's folder first. The handler's own
+    file may have any name, because it is not imported by name.
     """
     for entry in sorted(folder.iterdir()):
         is_package = (entry / "__init__.py").is_file()
@@ -146,7 +146,7 @@ def _called(target: Any) -> Any:
 
 
 def _import(path: Path) -> ModuleType:
-    # A module of this name that is there already belongs to others.
+    # If a module of this name is loaded already, other code uses it.
     name = f"handler_{path.stem}" if path.stem in sys.modules else path.stem
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:

@@ -33,7 +33,7 @@ class Mailbox(Generic[Item]):
                 self._items.clear()
 
     def take_back(self) -> list[Item]:
-        """Take back what the loop has not handled, in its order. From any thread."""
+        """Take back the items that the loop has not handled, in order. From any thread."""
         items = []
         while self._items:
             try:

@@ -21,7 +21,7 @@ def check(method: str, headers: Headers, *, preflight: bool) -> None:
 
     Raises:
         MethodNotAllowed: When the method is CONNECT.
-        PreflightRefused: When a browser asks for leave to call (Fetch standard, CORS-preflight).
+        PreflightRefused: When the request is a CORS preflight (Fetch standard).
     """
     if method == "CONNECT":
         raise MethodNotAllowed("CONNECT asks for a tunnel, and a function is not a proxy")

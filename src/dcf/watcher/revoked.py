@@ -1,4 +1,4 @@
-"""Which keys are revoked: a gateway tells it, and the calls of such keys end."""
+"""Ends the calls of revoked keys. The gateway sends the list of them."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from dcf.errors import AccessDenied, BadRequest
 from dcf.watcher.call import Call
 
 LARGEST = 1024**2
-"""Bytes of the list."""
+"""Maximum size of the list in bytes."""
 
 
 class Revoked:
-    """The ids of revoked keys, as far as they are known here."""
+    """The ids of revoked keys that the gateway has sent."""
 
     def __init__(self) -> None:
-        """None is known."""
+        """Create an empty list."""
         self._ids: frozenset[str] = frozenset()
 
     def check(self, key: str) -> None:
-        """Return if a key is not known to be revoked.
+        """Check that a key is not revoked.
 
         Raises:
             AccessDenied: If it is.
@@ -29,14 +29,14 @@ class Revoked:
             raise AccessDenied("the key was revoked")
 
     def take(self, body: bytes, calls: Iterable[Call]) -> None:
-        """Take the list of all revoked keys, and end their calls.
+        """Replace the list of revoked keys, and end the calls of these keys.
 
         Args:
             body: A JSON array of ids.
-            calls: Those under way.
+            calls: The calls in progress.
 
         Raises:
-            BadRequest: If it is something else.
+            BadRequest: If the body is not such an array.
         """
         try:
             ids = json.loads(body)

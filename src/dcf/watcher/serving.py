@@ -1,4 +1,4 @@
-"""Joins what serves: the socket, the host and the process's end."""
+"""Connects the listening socket and the host, and decides how the process ends."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from dcf.watcher.server import listen
 
 
 def serve(settings: WatcherSettings, life: Life) -> WatcherExit:
-    """Serves until the replica is asked to end.
+    """Serve until the replica is asked to end.
 
     Args:
         settings: What to serve, and where.
         life: The replica's state.
 
     Returns:
-        How the process is to end.
+        The process's exit code.
     """
     sys.meta_path.append(OldNames())
     try:

@@ -48,10 +48,10 @@ class StreamedReply:
 
     @property
     def abandoned(self) -> bool:
-        """Whether nobody reads any more.
+        """Whether the rest of the reply will not be read.
 
-        So it is after the first message where the reply has no content: it tells whether the reply
-        is an error, and then the generator is closed, with nothing sent.
+        A reply without content is abandoned after its first message. That message shows whether the
+        reply is an error; then the generator is closed and nothing is sent.
         """
         return not self._has_content or self._pipe.abandoned or self._call.request.cancelled
 

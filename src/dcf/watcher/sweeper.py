@@ -36,12 +36,12 @@ class Sweeper:
 
         Args:
             loop: The server's loop.
-            settings: The time that a handler has after its time-out, and how slow a body can be.
-            bodies: Is told when a handler has begun, so that its body counts no more.
+            settings: The grace after a time-out, and the minimum rate of a body.
+            bodies: Stops counting a body once its handler has begun.
             on_slow: Called once for a call that takes longer than an interval.
             on_expired: Called for a call whose deadline has passed while its handler is at work.
             on_stuck: Called when a handler works on one call for longer than the function's
-                time-out and grace.
+                time-out plus grace.
         """
         self._loop = loop
         self._settings = settings
@@ -97,11 +97,11 @@ class Sweeper:
             self._on_slow(call)
 
     def _look_at_ended(self, call: Call, now: float) -> None:
-        """Watch a handler that works on although its caller has an answer, or is gone."""
+        """Watch a handler that keeps working after its caller got a reply or disconnected."""
         if not call.busy:
             self._calls.discard(call)
         elif now >= call.deadline and not call.interrupted:
-            # Its client went away before; now its time is up as well.
+            # The client had disconnected before; now the deadline has passed as well.
             self._interrupt(call)
         elif now >= call.hangs_at + self._settings.grace:
             self._calls.discard(call)

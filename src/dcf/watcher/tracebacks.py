@@ -27,7 +27,7 @@ def name_files_as(ran: str, written: str) -> None:
 
 
 def in_authors_words(text: str) -> str:
-    """``text`` with the author's paths instead of those of the copy, and whole characters."""
+    """Return ``text`` with the author's paths instead of the copy's, and whole characters."""
     ran, written = _names[0]
     return whole_text(text.replace(ran, written) if ran else text)
 

@@ -1,7 +1,7 @@
-"""Replies that are not read: bounded in time, and in bytes for all of them together.
+"""Limits unread replies: each one in time, and all of them together in bytes.
 
-A whole reply is written at once, and its call is over: what its client has not read yet waits in
-the connection. Replies in chunks are bounded by their pipe and by ``idle_timeout``.
+The watcher writes a whole reply at once, and its call is over. What the client has not read yet
+waits in the connection. Replies in chunks are limited by their pipe and by ``idle_timeout``.
 """
 
 from __future__ import annotations
@@ -9,21 +9,21 @@ from __future__ import annotations
 import asyncio
 
 MOST = 1024**3
-"""Bytes of unread replies that a replica keeps: as much as the largest body. Beyond it the client
-that has been behind for longest is disconnected."""
+"""Bytes of unread replies that a replica keeps: as much as the largest body. Above it, the client
+that has been behind for the longest time is disconnected."""
 
 
 class Unread:
     """The connections whose clients are behind. On the server's loop."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, patience: float, most: int = MOST) -> None:
-        """Nobody is behind.
+        """Create an empty set of connections.
 
         Args:
             loop: The server's.
-            patience: Seconds after which a client that has read nothing is disconnected; up to
-                twice as many.
-            most: Bytes that may wait in all.
+            patience: A client that reads nothing is disconnected after once to twice this many
+                seconds.
+            most: Maximum number of unread bytes in all.
         """
         self._loop = loop
         self._patience = patience
@@ -32,7 +32,7 @@ class Unread:
         self._timer: asyncio.TimerHandle | None = None
 
     def add(self, transport: asyncio.Transport) -> None:
-        """Look after a connection on which more waits than should."""
+        """Watch a connection whose client is behind."""
         self._left[transport] = transport.get_write_buffer_size()
         if len(self._left) > 1:
             self._make_room()
@@ -40,7 +40,7 @@ class Unread:
             self._timer = self._loop.call_later(self._patience, self._look)
 
     def discard(self, transport: asyncio.Transport) -> None:
-        """Its client has read, or is gone."""
+        """Stop watching a connection: its client has caught up or disconnected."""
         self._left.pop(transport, None)
 
     def _make_room(self) -> None:

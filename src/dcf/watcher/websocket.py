@@ -279,7 +279,7 @@ class WebSocket(asyncio.Protocol):
             if data:
                 if not self._writes and data[0] == PONG:
                     # The client does not read, so answers to its pings would pile up. The newest
-                    # answer stands for all before it (RFC 6455, 5.5.3).
+                    # answer replaces all earlier ones (RFC 6455, 5.5.3).
                     self._pong = data
                 else:
                     self._transport.write(data)
@@ -293,7 +293,7 @@ class WebSocket(asyncio.Protocol):
                 self._transport.close()
 
     def _answer_ping(self) -> None:
-        """Send the answer that waited until the client reads."""
+        """Send the answer that was kept while the client did not read."""
         answer, self._pong = self._pong, b""
         if answer and self._protocol.state is State.OPEN and not self._transport.is_closing():
             self._transport.write(answer)

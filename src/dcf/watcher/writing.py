@@ -1,4 +1,4 @@
-"""Replies as bytes on a connection of HTTP/1.x: whole ones, and those that ASGI sends in parts."""
+"""Writes replies to an HTTP/1.x connection: whole ones, and those that ASGI sends in parts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dcf.protocol.content import framing
 from dcf.watcher.answer import Headers
 
 WORTH_JOINING = 64 * 1024
-"""Bytes of a body up to which copying it behind its head is cheaper than a second write."""
+"""Up to this many bytes, joining a body to its head is cheaper than a second write."""
 
 
 def whole_reply(
@@ -20,7 +20,7 @@ def whole_reply(
 
     Args:
         status: The reply's status.
-        headers: Checked, without those about length and connection.
+        headers: Valid headers, without those about length and connection.
         body: The content; None when the reply has none and its length is unknown.
         head: Whether the request's method is HEAD.
         last: Whether the connection closes after the reply.
@@ -42,9 +42,9 @@ def whole_reply(
 
 
 class ReplyCycle(RequestResponseCycle):
-    """A request and its reply by ASGI, as in uvicorn, but for how the reply is framed.
+    """uvicorn's ASGI cycle, except that it frames replies by :func:`framing`.
 
-    uvicorn sends whatever length the application names, and sends chunks to HTTP/1.0 as well.
+    uvicorn sends any length that the application names, and sends chunks even to HTTP/1.0.
     """
 
     _has_content = True
@@ -69,7 +69,7 @@ class ReplyCycle(RequestResponseCycle):
             if name == b"content-length":
                 size = int(value)
             elif name == b"connection":
-                self.keep_alive = False  # the application says nothing but close
+                self.keep_alive = False  # the application sends no value but close
             else:
                 parts.append(b"%b: %b\r\n" % (name, value))
         length, self._has_content = framing(status, size, head=self.scope["method"] == "HEAD")

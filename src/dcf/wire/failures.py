@@ -12,7 +12,7 @@ LONGEST_MESSAGE = 5000
 _DEAR = re.compile(rb"[^ -$&-~]")
 """A byte that takes three in a header."""
 _COST = [3 if _DEAR.match(bytes((byte,))) else 1 for byte in range(256)]
-"""Bytes that each byte takes in a header."""
+"""How many bytes each byte takes in a header."""
 
 
 def message_of(error: DcfError) -> str:
@@ -38,7 +38,7 @@ def bounded(text: str) -> str:
 
 
 def _affordable(data: bytes, most: int) -> int:
-    """Return how many of the first bytes take at most ``most`` bytes in a header."""
+    """Return how many of the first bytes fit in ``most`` bytes of a header."""
     size = 0
     for place, byte in enumerate(data[:most]):
         size += _COST[byte]

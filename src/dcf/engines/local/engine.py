@@ -48,7 +48,7 @@ STAGE = 100
 """Replicas end last when the supervisor shuts down: after those who send them calls."""
 
 STACKS_TAKE = 0.5
-"""Seconds for a watcher to write where its threads are: its log is a pipe, and its reader quick."""
+"""Seconds for a watcher to write its stacks: its log is a pipe with a fast reader."""
 
 
 class LocalEngine:
@@ -198,7 +198,7 @@ class LocalEngine:
             self._end_faulty(name, track)
 
     def _end_faulty(self, name: str, track: Track) -> None:
-        """Ends a replica whose reports cannot be trusted, once."""
+        """End a replica whose reports are invalid; do nothing the second time."""
         if (leader := self._leaders.pop(name, None)) is not None and kill_group(leader):
             logger.error("%s is ended: %s", _id_of(name), track.fault)
 
@@ -219,12 +219,12 @@ class LocalEngine:
                 raise ReplicaUnknown(f"there is no replica {replica!r}") from error
 
     async def is_suspended(self, replica: ReplicaId) -> bool:
-        """Whether the watcher's process is stopped; only Linux tells that."""
+        """Return whether the watcher's process is stopped. Only known on Linux."""
         pid = await self._pid(replica)
         return pid > 0 and is_stopped(pid)
 
     async def log_stacks(self, replica: ReplicaId) -> None:
-        """Sends the watcher a signal that the interpreter answers without its lock."""
+        """Send the watcher a signal that the interpreter handles without its lock."""
         pid = await self._pid(replica)
         if pid > 0 and LOG_STACKS is not None:
             with contextlib.suppress(ProcessLookupError):
@@ -232,7 +232,7 @@ class LocalEngine:
             await asyncio.sleep(STACKS_TAKE)
 
     async def _pid(self, replica: ReplicaId) -> int:
-        """The process of a replica; 0 without one."""
+        """Return the process id of a replica; 0 if it has no process."""
         statuses = await self._supervisor.list()
         return next((one.pid for one in statuses if one.name == PREFIX + replica), 0)
 

@@ -26,17 +26,16 @@ EARLY = frozenset({
     "PYTHONTRACEMALLOC", "PYTHONUNBUFFERED", "PYTHONUTF8", "PYTHONVERBOSE", "PYTHONWARNINGS",
     "PYTHON_COLORS", "PYTHON_CPU_COUNT", "PYTHON_GIL",
 })  # fmt: skip
-"""Variables of the author's that Python reads when it starts, and that lead it to no code. All
-other ``PYTHON`` variables wait until the replica is held to its limits."""
+"""The author's variables that Python reads at its start and that do not lead it to code. All other
+``PYTHON`` variables are set only once the limits hold."""
 
 LATE = ("PYTHON", "LD_", "DYLD_", "GCONV_PATH", "LOCPATH", "OPENSSL_")
-"""How the names of variables begin that lead Python, or the libraries that it starts with, to
-code."""
+"""Prefixes of variables that lead Python, or the libraries it starts with, to code."""
 
 START = (
     "import sys; sys.path += sys.argv[3:]; from dcf.watcher.__main__ import main; sys.exit(main())"
 )
-"""Runs the watcher in an interpreter that has looked for no packages: they are in these folders."""
+"""Runs the watcher in an interpreter without ``site``. The arguments are the package folders."""
 
 KEPT = 64 * 1024**2
 """Bytes of free memory that glibc keeps for the next body instead of giving them back. Left to
@@ -78,11 +77,11 @@ class Launch:
 
 
 def watcher_command(python: Path) -> list[str]:
-    """The command line of a watcher.
+    """Return the command line of a watcher.
 
-    The interpreter starts without ``site`` (``-S``) and without a folder of the function's on its
-    import path (``-P``): both could run code of the author's before the limits hold. The last
-    arguments say where the packages are.
+    The interpreter starts without ``site`` (``-S``) and without the function's folder on its import
+    path (``-P``): both could run the author's code before the limits hold. The last arguments are
+    the folders of the packages.
 
     Args:
         python: The interpreter of an environment.
@@ -93,7 +92,7 @@ def watcher_command(python: Path) -> list[str]:
         return [str(python), "-m", "dcf.watcher"]
     folders = [packages]
     if not (packages / "dcf").exists():
-        # An environment for development, in which DCF is not a copy.
+        # In a development environment DCF is installed as a link, not as a copy.
         folders.append(Path(__file__).parents[3])
     return [str(python), "-S", "-P", "-c", START, "-m", "dcf.watcher", *map(str, folders)]
 
@@ -227,15 +226,15 @@ class LocalReplica:
             try:
                 report = self._read(line)
             except ReplicaExited:
-                return  # who tells nonsense is not waited for
+                return  # do not wait for a process that sends invalid reports
             if report is not None and report.state is ReplicaState.DRAINING:
                 return
 
     def _read(self, line: bytes) -> Report | None:
-        """The report on a line; None for what the interpreter printed while it started.
+        """Return the report on a line; None for output of the interpreter during its start.
 
         Raises:
-            ReplicaExited: When it is none. The replica is ended.
+            ReplicaExited: If the line is not a report. The replica is ended.
         """
         try:
             return self._reports.read(line)

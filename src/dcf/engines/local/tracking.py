@@ -22,8 +22,8 @@ class Track:
     Attributes:
         seen: The replica now.
         confinement: What holds it to its limits.
-        fault: What was wrong with its reports, as a sentence; "" while nothing is. Its process must
-            be ended then, and none of its further reports counts.
+        fault: What was wrong with its reports, as a sentence; "" if they are valid. If it is set,
+            the process must be ended, and its further reports are ignored.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class Track:
         Args:
             replica: Which.
             confinement: What holds it to its limits.
-            listen: Where it was told to listen; "" where that is not known.
+            listen: The endpoint it was told to listen on; "" if that is unknown.
         """
         self.confinement = confinement or Confinement()
         self.fault = ""
@@ -56,10 +56,9 @@ class Track:
         return track
 
     def reported(self, line: str, at: float) -> bool:
-        """Follows a line of the replica's reports, read at ``at``.
+        """Apply a line of the replica's reports, read at ``at``.
 
-        A report that is not valid, or that names an endpoint which is not its own, fails the
-        replica and nothing else.
+        A report that is invalid, or that names another endpoint, fails only this replica.
         """
         if self.fault:
             return False
@@ -82,12 +81,12 @@ class Track:
         return self._to(report.state, report.endpoint or self.seen.endpoint, exit_)
 
     def _check(self, endpoint: str) -> None:
-        """Whether calls may be sent to an endpoint that the replica names.
+        """Check that calls may be sent to an endpoint that the replica names.
 
         Raises:
-            ValueError: If it is another one than the replica was told to listen on.
+            ValueError: If the replica was told to listen on another endpoint.
         """
-        # A port that the system chose is not known beforehand.
+        # If the system chooses the port, it is not known in advance.
         known = self._listen.removesuffix(":0")
         own = endpoint.rpartition(":")[0] if known != self._listen else endpoint
         if self._listen and own != known:
@@ -127,14 +126,14 @@ class Track:
 
 
 def to_note(confinement: Confinement, listen: str) -> str:
-    """What must be found again with a replica's process; :func:`read_note` reads it."""
+    """Return the note to store with a replica's process; :func:`read_note` reads it."""
     return json.dumps({**json.loads(confinement.to_note()), "listen": listen})
 
 
 def read_note(note: str) -> tuple[Confinement, str]:
-    """What holds a replica to its limits, and where it was told to listen.
+    """Return a replica's confinement, and the endpoint it was told to listen on.
 
-    Both are unknown where there is no note, or one that cannot be read.
+    Both are unknown if the note is missing or cannot be read.
     """
     if not note:
         return Confinement(), ""

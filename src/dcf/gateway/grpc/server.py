@@ -38,7 +38,7 @@ GRACE = 2.0
 """Seconds that requests under way may take once the server is to end."""
 
 PATIENCE = 10.0
-"""Seconds until a client has sent its whole request: names and settings."""
+"""Seconds for a client to send its whole request, which holds names and settings."""
 
 UNHURRIED = 86_400.0
 """Seconds that a client waits that sets no deadline."""
@@ -81,7 +81,7 @@ class GrpcServer:
             plane: Does what is asked.
             door: Knows who may ask.
             path: Its socket, in a private folder; what a killed server left there is replaced.
-            patience: Seconds until a client has sent its whole request.
+            patience: Seconds for a client to send its whole request.
         """
         self._handler = _Handler(Service(plane).methods, door, patience)
         self._path = path
@@ -118,10 +118,10 @@ class _Handler(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpcio has no t
         self._patience = patience
 
     def service(self, call: Any) -> Any:
-        # Exactly: a proxy in front that has rules about methods must see the same one.
+        # Match exactly: a proxy in front that has rules about methods must see the same method.
         name = call.method.removeprefix(f"/{SERVICE}/")
         if name != call.method and name in self._methods:
-            # As a stream: grpcio never answers a unary method whose client sends no message.
+            # Read it as a stream: grpcio never answers a unary call without a message.
             return grpc.stream_unary_rpc_method_handler(partial(self._answer, name))
         return grpc.stream_stream_rpc_method_handler(partial(self._refuse, call.method))
 
@@ -159,14 +159,14 @@ class _Handler(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpcio has no t
 
 
 async def _whole(requests: AsyncIterator[bytes], patience: float) -> bytes:
-    """Return the request's one message.
+    """Return the request's only message.
 
     Args:
         requests: The messages that the client sends.
-        patience: Seconds until the client has sent all of them.
+        patience: Seconds for the client to send all of them.
 
     Raises:
-        BadRequest: If there is not exactly one, or the client does not end its request in time.
+        BadRequest: If there is not exactly one message, or the request does not end in time.
     """
     found: list[bytes] = []
     try:

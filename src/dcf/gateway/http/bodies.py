@@ -14,7 +14,7 @@ from dcf.errors import BadRequest, BodyTooLarge
 from dcf.protocol.text import has_half_characters
 
 _HALF_ESCAPED = re.compile(rb"\\u[dD][89a-fA-F]")
-"""Of half of a character, alone or with its other half."""
+"""Matches the JSON escape of a surrogate, alone or in a pair."""
 
 JSON_PATIENCE = 10.0
 """Seconds without a byte of a JSON body: it is sent in one go."""

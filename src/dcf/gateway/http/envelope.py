@@ -86,7 +86,7 @@ class _Exchange:
         await self._send(message)
 
     def _framed(self, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-        """The headers with the length that this reply may announce."""
+        """Return the headers with the ``Content-Length`` that this reply may have."""
         size = dict(headers).get(b"content-length")
         head = self._scope["method"] == "HEAD"
         given = None if size is None else int(size)

@@ -143,7 +143,7 @@ def name_of(request: Request) -> str:
 
 
 def _as_told(found: FunctionStatus, request: Request) -> FunctionStatus:
-    """A function's status without the author's traceback, where a key alone was shown for it."""
+    """Return a function's status, without the traceback for callers that may not see it."""
     if found.failure is None or may_see_tracebacks(request.scope):
         return found
     return replace(found, failure=replace(found.failure, traceback=""))

@@ -37,7 +37,7 @@ class Holds:
 
         Args:
             holding: Knows how long a call is to wait.
-            calls: Folder of the replicas' call tables.
+            calls: Folder of the call tables of all replicas.
             clock: Seconds since the epoch.
         """
         self._holding = holding
@@ -72,10 +72,10 @@ class Holds:
         return Verdict(request=request, reply={http.SERVER_TIMING: f"hold;dur={waited:.1f}"})
 
     async def _check_not_begun(self, asked: Asked, name: str) -> None:
-        """Check that a call which is sent anew had not begun in a replica that ended.
+        """Check that a retried call had not begun in a replica that ended.
 
         Raises:
-            Refused: When it had: there is nothing to wait for.
+            Refused: If it had begun, so that it must not wait for another replica.
         """
         request_id = asked.headers.get(http.REQUEST_ID, "").encode("latin-1", "replace")
         is_repeated = asked.headers.get(http.ATTEMPT, "1") != "1"

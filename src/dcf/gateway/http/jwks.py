@@ -33,7 +33,7 @@ class KeySet:
 
         Args:
             tokens: Knows the keys.
-            changed: Called when a key was made or revoked.
+            changed: Called after a key was created or revoked.
         """
         self._changed = changed
         self.app = Router([Route(PATH, self._tell)])

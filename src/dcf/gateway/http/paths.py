@@ -1,8 +1,8 @@
-"""Paths that have one form only.
+"""Rejects paths that could be written in more than one way.
 
-A proxy in front of the gateway may have rules about paths. One that compares the path as it came
-would let ``/%73ystem/functions`` or ``//system/functions`` pass a rule about ``/system/``. So a
-path is refused that another program could take for a different one.
+A proxy in front of the gateway may have rules about paths. A proxy that compares the raw path would
+let ``/%73ystem/functions`` or ``//system/functions`` pass a rule about ``/system/``. So the gateway
+rejects a path that another program could read differently.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from dcf.errors import BadRequest
 from dcf.protocol import http
 
 _PLAIN = re.compile(r"[-A-Za-z0-9._~/!$&'()*+,=:@]*")
-"""What a path may have as it is (RFC 3986, 3.3), but for a semicolon: some servers cut there."""
+"""Characters that a path may have unencoded (RFC 3986, 3.3), except ``;``, where some servers
+truncate it."""
 
 _ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})")
 _UNRESERVED = re.compile(r"[-A-Za-z0-9._~]")
@@ -26,13 +27,13 @@ _SHOWN = 200
 
 
 def check_path(raw: str) -> None:
-    """Return if a request's path has its one form. Behind a function's name it may have any.
+    """Check that a request's path is in its plain form. After a function's name, any form passes.
 
     Args:
-        raw: The path as it came, without the query.
+        raw: The raw path, without the query.
 
     Raises:
-        BadRequest: If not, with what is wrong.
+        BadRequest: If it is not; the error says what is wrong.
     """
     own = raw
     if raw.startswith(http.FUNCTION_PREFIX):

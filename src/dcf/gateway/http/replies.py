@@ -28,7 +28,7 @@ def as_json(value: object, status: int = 200) -> Response:
 
 
 def encoded(value: object) -> bytes:
-    """Return JSON without needless spaces."""
+    """Return compact JSON."""
     return json_bytes(value, compact=True)
 
 
@@ -46,7 +46,7 @@ def as_problem(error: DcfError, request_id: str, headers: dict[str, str] | None 
 
 
 def may_see_tracebacks(scope: Scope) -> bool:
-    """Whether whoever sent a request is shown tracebacks."""
+    """Return whether the sender of a request may see tracebacks."""
     remote = dict(scope["headers"]).get(http.REMOTE.encode())
     return http.may_see_tracebacks(None if remote is None else remote.decode("latin-1"))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import select
 import socket
 import time
 
@@ -46,7 +47,10 @@ class SlowBody(Way):
                 size = len(body) // self._pieces + 1
                 for start in range(0, len(body), size):
                     connection.send(body[start : start + size])
-                    time.sleep(self._pause)
+                    # A reply that comes before the end of the body is the last one of the
+                    # connection (RFC 9112, 9.3): a client that sends on may not get to read it.
+                    if select.select([connection.sock], [], [], self._pause)[0]:
+                        break
                 response = connection.getresponse()
                 began = True
                 return of_response(response.status, response.read())

@@ -28,11 +28,11 @@ RESTARTS = RestartPolicy(first=0.05, ceiling=5.0, limit=None)
 """Without them there is no gateway, or none for streams of gRPC: never given up, and the first
 start again follows before most clients notice."""
 
-CONTROL_RULE = BRIDGE_RULE = LivenessRule(silence=10.0, start=60.0)
+CONTROL_RULE = BRIDGE_RULE = LivenessRule(silence=10.0, start=30.0)
 """When control plane and bridge count as hung. A turn of the one and a message of the other take
 milliseconds."""
 
-ENVOY_RULE = LivenessRule(silence=20.0, start=60.0)
+ENVOY_RULE = LivenessRule(silence=20.0, start=30.0)
 """When Envoy counts as hung. 20: a restart loses all calls in progress."""
 
 CONTROL_STAGE = 0

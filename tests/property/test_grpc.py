@@ -208,6 +208,9 @@ class Written:
 
     def resume_reading(self) -> None: ...
 
+    def get_write_buffer_size(self) -> int:
+        return 0
+
 
 class Heard:
     """A call that records its messages, and is answered at its end."""

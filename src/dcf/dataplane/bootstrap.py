@@ -15,14 +15,9 @@ from typing import Any
 from dcf.dataplane.cold import asking_listener, cold_clusters, cold_listener
 from dcf.dataplane.grpc import BRIDGE, GRPC, STREAMS
 from dcf.dataplane.keys import KEYS
-from dcf.dataplane.listener import (
-    CALLS,
-    CONTROL,
-    NO_REVISION,
-    private_listener,
-    public_listener,
-)
+from dcf.dataplane.listener import CONTROL, NO_REVISION, private_listener, public_listener
 from dcf.dataplane.overload import overload_manager
+from dcf.dataplane.replies import CALLS
 from dcf.settings import DataplaneSettings
 
 DISCOVERY = "Discovery"
@@ -182,7 +177,8 @@ def _calls(path: Path) -> dict[str, Any]:
     found = {**_cluster(CALLS, path, {"http_protocol_options": {}}), "alt_stat_name": CONTROL}
     options = found["typed_extension_protocol_options"][_HTTP_OPTIONS]
     options["common_http_protocol_options"] = {"max_stream_duration": f"{TELLING:g}s"}
-    return found
+    # The route is that of all calls, which tries again. An answer that is late once is late again.
+    return {**found, "circuit_breakers": {"thresholds": [{"max_retries": 0}]}}
 
 
 def _bridge(path: Path) -> dict[str, Any]:

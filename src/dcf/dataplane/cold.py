@@ -16,7 +16,6 @@ from typing import Any
 
 from dcf import errors
 from dcf.dataplane.listener import (
-    CALLS,
     COLD,
     LINGER,
     NO_REVISION,
@@ -27,7 +26,7 @@ from dcf.dataplane.listener import (
     router,
     unhurried,
 )
-from dcf.dataplane.replies import local_replies, mapper, status_is
+from dcf.dataplane.replies import CALLS, local_replies, mapper, status_is
 from dcf.protocol import http
 from dcf.settings import DataplaneSettings
 
@@ -67,11 +66,6 @@ LONGEST_MS = 86_400_000
 SPARE_MS = 500
 """Milliseconds after a deadline in which the control plane can answer first, with more detail."""
 
-_STANDS_STILL = (
-    errors.NotReady,
-    "Nobody takes calls",
-    "the gateway's control plane does not answer",
-)
 _LATE = (
     errors.DeadlineExceeded,
     "No reply in time",
@@ -247,9 +241,7 @@ def _replies() -> dict[str, Any]:
     # Envoy reports the first while a body is still arriving, the second after it.
     in_time = {"or_filter": {"filters": [status_is(408), status_is(504)]}}
     late = mapper({"and_filter": {"filters": [told, in_time]}}, *_LATE)
-    # Only the control plane's cluster has such a limit; clusters of functions do not.
-    silent = mapper({"response_flag_filter": {"flags": ["UMSDR"]}}, *_STANDS_STILL)
-    return {"mappers": [refused, late, silent, *local_replies(moves=True)["mappers"]]}
+    return {"mappers": [refused, late, *local_replies(moves=True)["mappers"]]}
 
 
 def _tell_client() -> dict[str, Any]:

@@ -13,15 +13,12 @@ from dcf.dataplane.cors import allowed_origins, cors_filter, cors_policies, fore
 from dcf.dataplane.deadlines import deadline_filter, with_deadline
 from dcf.dataplane.inbound import header_removal, virtual_hosts
 from dcf.dataplane.keys import KEY_ID, key_filter, key_header
-from dcf.dataplane.replies import local_replies, set_header, timing
+from dcf.dataplane.replies import CALLS, local_replies, set_header, timing
 from dcf.protocol import gateway, http
 from dcf.settings import DataplaneSettings
 
 CONTROL = "Control-plane"
 """The control plane's cluster. No function has a capital in its name, so none is called so."""
-CALLS = "Control-plane-calls"
-"""A second cluster of the control plane, for calls that cannot be routed to a function. It has a
-short time limit, in case the control plane hangs."""
 COLD = "Cold"
 """The cluster of the listener that holds calls (:mod:`dcf.dataplane.cold`)."""
 NO_REVISION = "-"

@@ -10,6 +10,10 @@ from dcf.dataplane.deadlines import DURATION_OVER
 from dcf.protocol import hosts, http
 from dcf.protocol.status import status_of
 
+CALLS = "Control-plane-calls"
+"""The control plane's cluster for calls that no function takes. Its answers are short and have a
+time limit, for when the control plane stands still."""
+
 _REPLACE = "OVERWRITE_IF_EXISTS_OR_ADD"
 
 _BY_FLAG: dict[str, tuple[type[errors.DcfError], str, str]] = {
@@ -94,6 +98,11 @@ _FOREIGN_PAGE = (
 """What becomes of a WebSocket that :func:`dcf.dataplane.cors.foreign_page` sends nowhere."""
 
 
+_NO_CONTROL_PLANE = (
+    errors.NotReady,
+    "No function takes calls",
+    "the gateway's control plane does not answer",
+)
 _ENDED_DURING = (
     errors.ReplicaLost,
     "The replica ended during the call",
@@ -123,12 +132,15 @@ def local_replies(*, moves: bool = False) -> dict[str, Any]:
         {"header_filter": {"header": {"name": "upgrade", "present_match": True}}},
         {"header_filter": {"header": {"name": "origin", "present_match": True}}},
     ]
+    silent = {"response_flag_filter": {"flags": ["UF", "UO", "UC", "UMSDR"]}}
+    to_control = _cel(f"xds.cluster_name == '{CALLS}'")
+    has_deadline = {"header_filter": {"header": {"name": http.DEADLINE_MS, "present_match": True}}}
     mappers = [
         mapper({"and_filter": {"filters": nowhere}}, *_FOREIGN_PAGE),
         mapper(status_is(AMBIGUOUS_PATH), *_AMBIGUOUS),
         *_ended(moves=moves),
-        # Envoy had to enforce the deadline.
-        mapper(_cel(DURATION_OVER), *_TOO_LATE),
+        mapper({"and_filter": {"filters": [silent, to_control]}}, *_NO_CONTROL_PLANE),
+        mapper({"and_filter": {"filters": [has_deadline, _cel(DURATION_OVER)]}}, *_TOO_LATE),
     ]
     for flag, row in _BY_FLAG.items():
         mappers.append(mapper({"response_flag_filter": {"flags": [flag]}}, *row))

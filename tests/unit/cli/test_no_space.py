@@ -65,6 +65,6 @@ def test_a_blob_that_finds_no_space_says_so_also_when_its_file_is_closed(tmp_pat
             self.flush()
 
     monkeypatch.setattr("dcf.builder.blobs.os.fdopen", lambda *_: Full())
-    with pytest.raises(DiskFull, match="no space is left for"):
+    with pytest.raises(DiskFull, match="no space left on device"):
         Blobs(tmp_path / "blobs", scratch).add([b"x"])
     assert list(scratch.iterdir()) == []

@@ -14,6 +14,7 @@ import pytest
 from dcf.control.view import Route
 from dcf.gateway.health import answers_at
 from dcf.model.replica import ReplicaState
+from dcf.settings import WatcherSettings
 from unit.gateway.kit import House, running
 
 
@@ -117,17 +118,17 @@ def test_who_does_not_answer_is_passed_over_taken_back_and_ended_at_last(monkeyp
     ("timeout", "is_suspended", "after"),
     [
         (100.0, True, 0.4),
-        (0.0, False, 5.0),
-        (0.0, True, 0.4),
-        (-4.9, False, 0.2),
-        (-4.9, True, 0.2),
+        (4.95, False, 5.0),
+        (4.95, True, 0.4),
+        (0.05, False, 0.2),
+        (0.05, True, 0.2),
     ],
 )
 def test_the_calls_of_a_function_decide_how_long_a_replica_may_be_silent(
     monkeypatch, timeout, is_suspended, after
 ):
-    """The grace is 5 s, so that a time-out below 0 makes a short one in all."""
     silence = Silence(monkeypatch)
+    monkeypatch.setattr("dcf.gateway.loop.WatcherSettings", lambda: WatcherSettings(grace=0.05))
 
     async def check() -> None:
         async with running(House()) as house, watched(house, 0.4):

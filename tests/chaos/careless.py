@@ -1,4 +1,4 @@
-"""Callers that do not do what a caller must: slow and unfinished bodies, replies that nobody reads."""
+"""Careless callers: slow and unfinished bodies, and replies that they do not read."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class SlowBody(Way):
 
 
 class Unfinished(Way):
-    """Many bodies of which one byte comes, and no more.
+    """Sends one byte of many bodies, and no more.
 
     Args:
         port: The gateway's.
@@ -96,7 +96,7 @@ class Unfinished(Way):
 
 
 class Unread(Way):
-    """A reply of which nobody reads more than the beginning.
+    """Reads only the beginning of a reply.
 
     Args:
         port: The gateway's.

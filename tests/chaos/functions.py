@@ -104,7 +104,7 @@ def body_of(call: str, order: str, payload: str) -> bytes:
     Args:
         call: Its id.
         order: A word of the handler's, and maybe a number.
-        payload: What is to be echoed.
+        payload: The bytes to echo.
     """
     word, _, number = order.partition(" ")
     return f"{call} {word} {number or 0}\n{payload}".encode()

@@ -40,7 +40,7 @@ ENDS = frozenset({EventKind.START_FAILED, EventKind.CRASHED})
 """Events that are the end of a replica."""
 
 REPLICAS = "replicas"
-"""What they are called among the parts of the gateway whose memory is looked at."""
+"""Their name among the parts of the gateway whose memory is measured."""
 
 
 @dataclass(slots=True)
@@ -197,7 +197,7 @@ class Inspector:
         return f"{call.way} call of {call.function}, {times}: {why} ({call.ending}: {call.detail})"
 
     def _look_at_ends(self) -> None:
-        """Looks why replicas have ended that nobody had asked to."""
+        """Report replicas that ended without a cause."""
         facts, offset = self._history.facts(), time.time() - time.monotonic()
         for event in self._world.events(shape.name for shape in ALL):
             if event.kind not in ENDS or event.key in self._told:

@@ -23,8 +23,8 @@ LOOK = 0.05
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.2, 3.0
 """Seconds between two deeds."""
 SHORTEST_STOP, LONGEST_STOP = 0.2, 7.0
-"""Seconds for which a process stands still: a replica more than the gateway lets it, at the
-longest."""
+"""Seconds for which a process is stopped. The longest exceed the time after which the gateway ends a
+stopped replica."""
 BACK = 40.0
 """Seconds within which the control plane and Envoy must answer again: after several kills in a row
 the supervisor waits for up to 5, the rest is a busy machine's."""
@@ -41,7 +41,7 @@ FREEZES = {
     "stop supervisor for a while": 30.0,
     "stop first process for a while": 30.0,
 }
-"""Seconds between two of each, on average. While Envoy stands still, no call says anything."""
+"""Average seconds between two actions of each kind. While Envoy is stopped, calls prove nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,7 @@ class Killer:
                 one.timer.join()
         self._wait_until_back()
         for pid in self._frozen:
-            # None is left, unless nobody has replaced it.
+            # No old process is left, unless it has not been replaced.
             _signal(pid, signal.SIGCONT)
 
     def _wait_until_back(self) -> None:
@@ -194,7 +194,7 @@ class Killer:
         self._stop(f"replica {name}", pid, seconds, span)
 
     def _stop_process(self, name: str, pid: int, kind: Kind) -> None:
-        """Stops one that nobody replaces, for a while."""
+        """Stop a process that is not replaced, for a while."""
         if pid and pid not in self._stopped:
             seconds = self._rare.drawn.uniform(SHORTEST_STOP, LONGEST_STOP)
             self._stop(name, pid, seconds, self._history.begin(kind))
@@ -276,7 +276,7 @@ class Rare:
         self._due = {name: now + self._pause(name) for name in self._means}
 
     def due(self, now: float) -> list[str]:
-        """Return what is to be done now."""
+        """Return the actions that are due now."""
         found = [name for name, due in self._due.items() if due <= now]
         for name in found:
             self._due[name] = now + self._pause(name)

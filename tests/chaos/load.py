@@ -26,10 +26,10 @@ BUFFER = 1024 * 1024
 """Bytes of a body that the gateway keeps to send it again."""
 
 BEHIND = 0.1
-"""Seconds between a call and those that are to wait behind it."""
+"""Seconds between a call and the calls that must queue behind it."""
 
 GRACE = 5.0
-"""Seconds that a handler may go on after its function's time for a call, before it is ended."""
+"""Seconds that a handler may keep working after its function's `timeout`, before it is ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +146,7 @@ class Load:
         port: The gateway's.
         client: For those who stream.
         seed: Of what they draw.
-        history: Hears when a handler is told to end its replica.
+        history: Records when a handler is asked to end its replica.
         without: Parts of chaos to leave out.
     """
 

@@ -1,4 +1,4 @@
-"""The parts of chaos that can be left out, to look at the others alone."""
+"""The parts of chaos that can be left out, to study the others."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Part(StrEnum):
     DEADLINES = "deadlines"
     """Callers stop waiting before their handler is done."""
     OVERDUE = "overdue"
-    """Handlers go on for longer than their caller's deadline and the grace together."""
+    """Handlers keep working for longer than their caller's deadline plus the grace."""
     CRASHES = "crashes"
     """Handlers end their process, with calls that wait behind them."""
     HANGS = "hangs"

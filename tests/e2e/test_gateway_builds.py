@@ -1,4 +1,4 @@
-"""Builds of a gateway that hang: they end with whoever asked for them, and block no others."""
+"""Hung builds of a gateway end with their client, and do not block other builds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""No function and no disk ends what serves the others; what stands still is started again."""
+"""Bad functions and full disks do not affect other functions; hung processes are restarted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Clients of this machine's that a gateway takes for those of another one."""
+"""Clients on this machine that look to a gateway like clients on another machine."""
 
 import contextlib
 import socket
@@ -20,7 +20,7 @@ def address() -> str:
 
 @contextlib.contextmanager
 def relay(port: int) -> Iterator[int]:
-    """A port of loopback whose connections go on to another one, from :func:`address`."""
+    """Yield a loopback port that forwards connections to ``port``, from :func:`address`."""
     source = address()
     sockets: list[socket.socket] = []
     threads: list[threading.Thread] = []

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from process.raw_http import Answer
 
 EVIL = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nEVIL!"
-"""A body that is a reply of its own to whoever reads it as one."""
+"""A body that a client would take for another reply, if it read it as one."""
 
 SOURCE = f"""
 import asyncio

@@ -93,7 +93,7 @@ class Bench:
         self.env |= {"DCF_DATA_DIR": str(place / "data"), "DCF_RUNTIME_DIR": str(place / "run")}
 
     def make_dynamic(self) -> None:
-        """Has the lock need a build as well."""
+        """Make the lock need a build as well."""
         package = self.folder / "hangs"
         (package / "pyproject.toml").write_text(PROJECT.format(version='dynamic = ["version"]'))
         with (package / "backend.py").open("a") as file:

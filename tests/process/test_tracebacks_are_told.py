@@ -1,4 +1,4 @@
-"""Who is told a traceback: callers on this machine and whoever has the management token."""
+"""Who gets tracebacks: callers on this machine and callers with the management token."""
 
 import contextlib
 import http.client
@@ -163,7 +163,7 @@ def over_http(port: int, token: str, path: str) -> dict[str, Any]:
 
 
 def over_grpc(port: int, token: str, method: str) -> str:
-    """All that a caller of gRPC is told."""
+    """Everything that a gRPC caller gets to see."""
     options = [("grpc.use_local_subchannel_pool", 1)]
     with grpc.insecure_channel(f"127.0.0.1:{port}", options) as channel:
         stub = Stub(channel, token)
@@ -176,7 +176,7 @@ def over_grpc(port: int, token: str, method: str) -> str:
 
 
 def told(port: int, token: str) -> set[bool]:
-    """Whether tracebacks are told, however the call goes."""
+    """Return whether the caller gets tracebacks, for every kind of call."""
     held = over_http(port, token, "/function/none")
     assert (held["error"], held["detail"]) == ("HandlerImportFailed", "handler.py does not import")
     found = {shows(over_http(port, token, "/function/each")), "traceback" in held}

@@ -1,4 +1,4 @@
-"""A replica that is told which keys are revoked ends their calls, and takes no more of them."""
+"""A replica that gets the list of revoked keys ends their calls and refuses new ones."""
 
 import json
 

@@ -6,7 +6,7 @@
 from hypothesis import HealthCheck, settings
 
 BUSY = [HealthCheck.too_slow]
-"""A busy machine is no reason to fail."""
+"""Do not fail because the machine is busy."""
 
 settings.register_profile(
     "bounded",

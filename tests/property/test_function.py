@@ -91,7 +91,7 @@ def test_every_header_can_be_read_by_any_spelling_of_its_name(pairs):
 
 
 class Odd:
-    """A value that raises whenever it is looked at."""
+    """A value that raises on every attribute access."""
 
     def __getattr__(self, name: str) -> Any:
         if name in {"_repr_pretty_", "__sympy__"}:  # hypothesis asks, to show a failing example

@@ -213,7 +213,7 @@ class Written:
 
 
 class Heard:
-    """A call that writes down what it is told, and is answered at its end."""
+    """A call that records its messages, and is answered at its end."""
 
     def __init__(self, client: Any, metadata: Mapping[str, str]) -> None:
         self.client = client

@@ -1,4 +1,4 @@
-"""Everything of ``dcf.protocol`` that reads what somebody else has written."""
+"""Every function of ``dcf.protocol`` that reads untrusted input."""
 
 from __future__ import annotations
 

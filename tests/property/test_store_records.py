@@ -1,4 +1,4 @@
-"""What the store has written down is read, or taken as missing, whatever became of the file."""
+"""A record of the store is read, or counts as missing, however the file was damaged."""
 
 import json
 from dataclasses import asdict

@@ -126,9 +126,9 @@ async def answering(path: Path, check: Callable[[], Awaitable[None]]) -> AsyncGe
 
     path.unlink(missing_ok=True)  # noqa: ASYNC240  a socket's name, in memory
     server = await asyncio.start_unix_server(answer, path)
-    path.chmod(0o600)  # noqa: ASYNC240  likewise
+    path.chmod(0o600)  # noqa: ASYNC240  as above
     try:
         yield
     finally:
         server.close()
-        path.unlink(missing_ok=True)  # noqa: ASYNC240  likewise
+        path.unlink(missing_ok=True)  # noqa: ASYNC240  as above

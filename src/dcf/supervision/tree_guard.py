@@ -169,7 +169,7 @@ def _process_table() -> list[tuple[int, int]]:
     for name in os.listdir("/proc"):  # noqa: PTH208  pathlib is slow to import
         if name.isdigit():
             try:
-                with open(f"/proc/{name}/stat", "rb") as file:  # noqa: PTH123  likewise
+                with open(f"/proc/{name}/stat", "rb") as file:  # noqa: PTH123  as above
                     # The name in brackets may contain brackets and spaces (proc_pid_stat(5)).
                     parent = file.read().rpartition(b")")[2].split()[1]
             except OSError:

@@ -1,4 +1,4 @@
-"""Every replica is told which keys are revoked, over real sockets."""
+"""Every replica gets the list of revoked keys, over real sockets."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PATIENCE = 5
 
 
 class Replica:
-    """Confirms what it is told, or not."""
+    """Confirms the list it gets, or does not."""
 
     def __init__(self, folder: Path, name: str, state: ReplicaState = ReplicaState.READY) -> None:
         self.seen = SimpleNamespace(id=name, state=state, endpoint=f"unix:{folder}/{name}")

@@ -50,6 +50,29 @@ def test_every_ping_of_a_client_that_reads_is_answered(launch):
             assert bare.frames(2) == [(0x8A, b"%d" % number)] * 2
 
 
+def test_messages_that_do_not_arrive_whole_are_bounded_together(launch):
+    running = launch(ECHO, waiting_bodies=8_000_000, concurrency=20)
+    frame = masked(0x82, b"x" * 7_000_000)
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(Bare(running)) for _ in range(8)]
+        for client in clients:
+            assert client.upgrade().startswith(b"HTTP/1.1 101 ")
+        before = resident(running)
+        unsent = []
+        for client in clients:
+            client.socket.settimeout(0.3)
+            sent = 0
+            with contextlib.suppress(TimeoutError):
+                while sent < 6_000_000:
+                    sent += client.socket.send(frame[sent : sent + 100_000])
+            unsent.append(frame[sent:])
+        assert resident(running) - before < 30_000_000  # 48 MB were offered
+        for client, rest in zip(clients, unsent, strict=True):
+            client.socket.settimeout(20)
+            client.socket.sendall(rest)
+            assert client.frames(1)[0][0] == 0x82  # the head of its echo
+
+
 LARGE = """
     import os
     def Handler(req):

@@ -37,13 +37,13 @@ class BodyBudget:
 
         This wait does not count against the client's minimum body rate.
         """
-        if self._has_room(call):
+        if self.has_room(call):
             return
         loop = asyncio.get_running_loop()
         since = loop.time()
         call.reads = False
         try:
-            while not self._has_room(call):
+            while not self.has_room(call):
                 self._changed.clear()
                 await self._changed.wait()
         finally:
@@ -71,7 +71,8 @@ class BodyBudget:
         call.received, call.counted = 0, False
         self._changed.set()
 
-    def _has_room(self, call: Call) -> bool:
+    def has_room(self, call: Call) -> bool:
+        """Return whether more of the body of ``call`` can be read now."""
         if self._total < self._limit:
             return True
         return not self._complete and next(iter(self._readers)) is call

@@ -72,6 +72,11 @@ class FrameReader:
         self._text = False
         self._through = False
 
+    @property
+    def pending(self) -> int:
+        """Bytes of a message that has not arrived completely."""
+        return len(self._left) + len(self._parts)
+
     def feed(self, data: bytes) -> list[tuple[bool, bytes]]:
         """Takes what has come.
 

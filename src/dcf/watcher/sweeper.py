@@ -80,7 +80,7 @@ class Sweeper:
                 self._loop.call_later(INTERVAL, self._sweep)
 
     def _look_at(self, call: Call, now: float) -> None:
-        if call.received and call.started:
+        if call.counted and call.started:
             self._bodies.release(call)
         if call.state is CallState.ENDED:
             self._look_at_ended(call, now)

@@ -41,6 +41,9 @@ if TYPE_CHECKING:
 PATIENCE = 5.0
 """Seconds that a client may take to close a connection after it was told that all is over."""
 
+UNCOUNTED = 64 * 1024
+"""Bytes of an incomplete message that do not count towards the limit of bodies in memory."""
+
 _CONTROL = CONTROL.encode()
 
 logger = logging.getLogger("dcf.watcher.websocket")
@@ -82,6 +85,7 @@ class WebSocket(asyncio.Protocol):
         self._said_all = False
         self._heard = True
         self._reads = True
+        self._waits: asyncio.Task[None] | None = None
         self._writes = True
         self._pong = b""
         self._timer: asyncio.TimerHandle | None = None
@@ -133,6 +137,7 @@ class WebSocket(asyncio.Protocol):
             return  # read only so that the client's connection lasts until it has read the reason
         try:
             self._take(self._frames.feed(data))
+            self._count_pending()
         except DcfError as error:
             self._end(error)
         except Exception:
@@ -215,6 +220,29 @@ class WebSocket(asyncio.Protocol):
     def _on_room(self) -> None:
         if not self._reads and not self._transport.is_closing():
             self._reads = True
+            if self._waits is None:
+                self._transport.resume_reading()
+
+    def _count_pending(self) -> None:
+        """Count a message that is still arriving with the other bodies, and wait for room."""
+        call, pending = self._call, self._frames.pending
+        if call is None or self._over or (pending <= UNCOUNTED and not call.received):
+            return
+        bodies = self._desk.bodies
+        if pending <= UNCOUNTED:
+            bodies.release(call)
+            return
+        if not call.received:
+            bodies.begin(call)
+        bodies.add(call, pending - call.received)
+        if self._waits is None and not bodies.has_room(call):
+            self._transport.pause_reading()
+            self._waits = self._loop.create_task(self._wait_for_room(call))
+
+    async def _wait_for_room(self, call: Call) -> None:
+        await self._desk.bodies.room(call)
+        self._waits = None
+        if self._reads and not self._transport.is_closing():
             self._transport.resume_reading()
 
     # Out
@@ -252,6 +280,12 @@ class WebSocket(asyncio.Protocol):
             return
         self._over = True
         self._desk.release(call)
+        if self._waits is not None:
+            # The connection is read on, so that its client gets to read the end.
+            self._waits.cancel()
+            self._waits = None
+            if not self._transport.is_closing():
+                self._transport.resume_reading()
         if error is not None:
             log_failure(error, call)
         if self._protocol.state is State.OPEN and not self._transport.is_closing():

@@ -19,9 +19,10 @@ check: $(BIN)/ruff  ## Linters, types and floors: what CI runs beside the tests
 
 test: $(BIN)/ruff  ## Every test
 	$(BIN)/pytest
+	$(BIN)/pytest -m slow
 
 e2e: $(BIN)/ruff  ## The examples and the README's commands alone
-	$(BIN)/pytest tests/e2e
+	$(BIN)/pytest -m "slow or not slow" tests/e2e
 
 bench: $(BIN)/ruff  ## Speed, as ratios of medians within one run
 	$(BIN)/python bench/run.py

@@ -14,6 +14,8 @@ import pytest
 from e2e.house import CLI, House, running
 from process.test_builder_trees import BACKEND, PROJECT, is_alive
 
+pytestmark = pytest.mark.slow
+
 HANDLER = """
 class Handler:
     def __call__(self, req):

@@ -17,6 +17,8 @@ import pytest
 
 from e2e.house import House, running
 
+pytestmark = pytest.mark.slow
+
 WORK = """
 import json, os, time
 

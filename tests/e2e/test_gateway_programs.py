@@ -10,6 +10,8 @@ import pytest
 
 from e2e.house import House, running
 
+pytestmark = pytest.mark.slow
+
 HASTY = ("DCF_CONTROL_HEALTH_INTERVAL=0.2", "DCF_CONTROL_HEALTH_SILENCE=2")
 
 PROGRAM = """

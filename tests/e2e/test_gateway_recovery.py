@@ -22,6 +22,8 @@ from e2e.house import CLI, House, running
 from process.stub import connected
 from process.supervised import alive
 
+pytestmark = pytest.mark.slow
+
 ECHO = """
 import os
 

@@ -18,6 +18,8 @@ from dcf.client.gateway import Client
 from e2e.house import House, running
 from process.mounts import mounted, needs_mounts
 
+pytestmark = pytest.mark.slow
+
 ECHO = """
 class Handler:
     def __call__(self, req):
@@ -124,7 +126,8 @@ def test_a_control_plane_that_stands_still_is_started_again(house: House) -> Non
     # Held by Envoy, and asked about again when there is somebody to be asked.
     status, _, body = house.request("POST", "/function/nobody", b"x")
     assert (status, json.loads(body)["error"]) == (404, "FunctionNotFound")
-    assert time.monotonic() - began < 25
+    # 12 s to find that it stands still; the rest is for a start on a busy machine.
+    assert time.monotonic() - began < 45
     house.until(lambda: house.get("/healthz")[0] == 200)
     assert house.pid("gateway.control") != control
     exit_ = house.statuses()["gateway.control"].exit
@@ -234,7 +237,7 @@ def test_a_full_disk_stops_nothing_is_named_and_heals(tmp_path: Path) -> None:
             assert house.call("other", b"x") == (200, b"x")
             failure = client.function("echo").failure
             assert failure is not None
-            assert "no space is left" in failure.detail
+            assert "no space left on device" in failure.detail
 
             disk.free()
             house.until(lambda: _echoes(house), 90)

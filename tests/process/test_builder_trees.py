@@ -24,6 +24,8 @@ from unit.builder.kit import (
     wait_until,
 )
 
+pytestmark = pytest.mark.slow
+
 BACKEND = """
 import os, signal, subprocess, sys, time
 from pathlib import Path

@@ -10,6 +10,8 @@ import pytest
 from process.http2 import GRPC, INITIAL_WINDOW, MAX_STREAMS, Http2
 from process.plane import PATIENCE, running
 
+pytestmark = pytest.mark.slow
+
 LARGE = bytes(1_000_000)
 MB = 1_000_000
 

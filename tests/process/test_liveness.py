@@ -9,6 +9,8 @@ import pytest
 
 from dcf.supervision.liveness import LivenessRule, Probe, answered, answering, until_silent
 
+pytestmark = pytest.mark.slow
+
 RULE = LivenessRule(interval=0.05, silence=0.25, start=0.5)
 
 

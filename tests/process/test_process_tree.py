@@ -15,9 +15,10 @@ import pytest
 from dcf.supervision.process_tree import MARK, ProcessTree
 from unit.builder.kit import wait_until
 
-pytestmark = pytest.mark.skipif(
-    sys.platform != "linux", reason="only Linux hands orphans to the guard"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform != "linux", reason="only Linux hands orphans to the guard"),
+]
 
 FAMILY = """
 import os, signal, subprocess, sys, time

@@ -22,7 +22,7 @@ from process.replies import HANDLERS, KINDS, STATUSES, WHOLE, Wanted, all_wanted
 from process.stub import connected as grpc_connected
 from process.stub import failure
 
-pytestmark = pytest.mark.usefixtures("_shared")
+pytestmark = [pytest.mark.usefixtures("_shared"), pytest.mark.slow]
 
 Address = str | tuple[str, int]
 

@@ -12,6 +12,8 @@ from dcf.supervision.messages import EventKind
 from dcf.supervision.policy import RestartPolicy
 from process.supervised import Watch, alive, booted, python, sleeper, status, until
 
+pytestmark = pytest.mark.slow
+
 ANSWERS = """
 import socket, sys, time
 with socket.socket(socket.AF_UNIX) as listener:

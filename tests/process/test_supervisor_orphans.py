@@ -13,6 +13,8 @@ import pytest
 from dcf.supervision.messages import EventKind, ProcessSpec
 from process.supervised import Watch, alive, booted, gone, until
 
+pytestmark = pytest.mark.slow
+
 DETACH = """
 import os, subprocess, sys, time
 

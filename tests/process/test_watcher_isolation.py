@@ -19,6 +19,8 @@ from dcf.protocol.exits import WatcherExit
 from dcf.settings import WatcherSettings
 from process.conftest import Running
 
+pytestmark = pytest.mark.slow
+
 ECHO = "def Handler(req): return req.input"
 
 ALL_WAYS = """

@@ -12,6 +12,8 @@ import pytest
 from dcf import errors
 from dcf.protocol.exits import WatcherExit
 
+pytestmark = pytest.mark.slow
+
 PROCESSES = """
 import concurrent.futures, ctypes, multiprocessing, os, signal, subprocess, sys, threading, time
 

@@ -139,7 +139,8 @@ class Desk:
             Overloaded: When the queue is full.
             ReplicaLost: When the call had begun in a replica that has ended.
         """
-        self.check_host(headers)
+        if self._hosts is not None:
+            self.check_host(headers)
         now, settings = time.monotonic(), self._settings
         if method in methods.SPECIAL:
             methods.check(method, headers, preflight=settings.preflight)

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dcf.control.isolation import Isolation
 from dcf.control.view import ReplicaKey
 from dcf.gateway.fleet import Fleet, Seen
+from dcf.gateway.replica_api import UNREACHABLE, connected
 from dcf.gateway.replicas import Replicas
 from dcf.model.replica import ReplicaId, ReplicaState
 from dcf.protocol import http
@@ -135,17 +136,8 @@ async def answers_at(endpoint: str, patience: float) -> bool:
         patience: Seconds for the answer.
     """
     try:
-        async with asyncio.timeout(patience):
-            kind, _, rest = endpoint.partition(":")
-            if kind == "unix":
-                reader, writer = await asyncio.open_unix_connection(rest)
-            else:
-                host, _, port = rest.rpartition(":")
-                reader, writer = await asyncio.open_connection(host.strip("[]"), int(port))
-            try:
-                writer.write(_REQUEST)
-                return bool(await reader.readline())
-            finally:
-                writer.transport.abort()
-    except (OSError, ValueError, OverflowError):  # an endless line, an invalid port
+        async with connected(endpoint, patience) as (reader, writer):
+            writer.write(_REQUEST)
+            return bool(await reader.readline())
+    except UNREACHABLE:
         return False

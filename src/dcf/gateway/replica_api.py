@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -51,6 +53,37 @@ class ReplicaLoad:
         return cls(*numbers)
 
 
+UNREACHABLE = (OSError, ValueError, OverflowError)
+"""Errors of :func:`connected` and of reading: a time-out, an endless line, an invalid port."""
+
+
+@asynccontextmanager
+async def connected(
+    endpoint: str, seconds: float
+) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """Connect to a replica. The connection is aborted at the end of the block.
+
+    Args:
+        endpoint: ``unix:PATH`` or ``tcp:HOST:PORT``.
+        seconds: Time limit for the whole block.
+
+    Raises:
+        OSError: When the replica does not respond in time, or not at all.
+        ValueError, OverflowError: When the endpoint is not valid.
+    """
+    async with asyncio.timeout(seconds):
+        kind, _, rest = endpoint.partition(":")
+        if kind == "unix":
+            reader, writer = await asyncio.open_unix_connection(rest)
+        else:
+            host, _, port = rest.rpartition(":")
+            reader, writer = await asyncio.open_connection(host.strip("[]"), int(port))
+        try:
+            yield reader, writer
+        finally:
+            writer.transport.abort()
+
+
 async def load(endpoint: str, *, hand_back: int = 0) -> ReplicaLoad | None:
     """Return the load of a replica, after it has handed waiting calls back.
 
@@ -64,28 +97,16 @@ async def load(endpoint: str, *, hand_back: int = 0) -> ReplicaLoad | None:
     line = f"POST {http.LOAD}?hand-back={hand_back}" if hand_back else f"GET {http.LOAD}"
     head = f"{line} HTTP/1.1\r\nHost: replica\r\nConnection: close\r\n\r\n"
     try:
-        async with asyncio.timeout(TIMEOUT):
-            reader, writer = await _connect(endpoint)
-            try:
-                writer.write(head.encode())
-                reply = await reader.read(LARGEST)
-                while not reply.endswith(b"}") and (more := await reader.read(LARGEST)):
-                    reply += more
-                    if len(reply) > LARGEST:
-                        return None
-            finally:
-                writer.transport.abort()
+        async with connected(endpoint, TIMEOUT) as (reader, writer):
+            writer.write(head.encode())
+            reply = await reader.read(LARGEST)
+            while not reply.endswith(b"}") and (more := await reader.read(LARGEST)):
+                reply += more
+                if len(reply) > LARGEST:
+                    return None
         status, _, body = reply.partition(b"\r\n\r\n")
         if not status.startswith(b"HTTP/1.1 200 "):
             return None
         return ReplicaLoad.read(json.loads(body))
-    except (OSError, ValueError, RecursionError):  # a timeout is an OSError
+    except (*UNREACHABLE, RecursionError):
         return None
-
-
-async def _connect(endpoint: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    kind, _, rest = endpoint.partition(":")
-    if kind == "unix":
-        return await asyncio.open_unix_connection(rest)
-    host, _, port = rest.rpartition(":")
-    return await asyncio.open_connection(host.strip("[]"), int(port))

@@ -13,6 +13,7 @@ import logging
 
 from dcf.errors import StorageError
 from dcf.gateway.fleet import Fleet
+from dcf.gateway.replica_api import UNREACHABLE, connected
 from dcf.gateway.tokens import Tokens
 from dcf.model.replica import ReplicaId, ReplicaState
 from dcf.protocol import http
@@ -116,18 +117,9 @@ async def tell(endpoint: str, body: bytes, patience: float = PATIENCE) -> bool:
         f"POST {http.REVOKED} HTTP/1.1\r\nHost: replica\r\nConnection: close\r\n"
         f"Content-Type: {http.JSON}\r\nContent-Length: {len(body)}\r\n\r\n"
     )
-    kind, _, rest = endpoint.partition(":")
     try:
-        async with asyncio.timeout(patience):
-            if kind == "unix":
-                reader, writer = await asyncio.open_unix_connection(rest)
-            else:
-                host, _, port = rest.rpartition(":")
-                reader, writer = await asyncio.open_connection(host.strip("[]"), int(port))
-            try:
-                writer.write(head.encode() + body)
-                return (await reader.readline()).startswith(b"HTTP/1.1 204 ")
-            finally:
-                writer.transport.abort()
-    except (OSError, ValueError):  # ValueError: an endless line
+        async with connected(endpoint, patience) as (reader, writer):
+            writer.write(head.encode() + body)
+            return (await reader.readline()).startswith(b"HTTP/1.1 204 ")
+    except UNREACHABLE:
         return False

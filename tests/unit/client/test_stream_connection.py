@@ -81,7 +81,8 @@ def test_answers_to_pings_that_are_not_read_do_not_pile_up(server):
         assert await stream.receive() == [b"sent"]
         assert await stream.receive() == []
         await stream.close()
-        assert 0 < max(unsent) < 1_000_000
+        # How much the system itself takes differs: nothing may be left here at all.
+        assert max(unsent) < 1_000_000
 
     server.play(conversation)
     asyncio.run(ask())

@@ -18,6 +18,10 @@ LATE = 2.0
 suspended. Such a probe says nothing about the process."""
 
 
+EARLY = 0.25
+"""Seconds between two probes before the first answer of a run."""
+
+
 @dataclass(frozen=True, slots=True)
 class LivenessRule:
     """When a process counts as hung.
@@ -78,7 +82,8 @@ async def until_silent(
 ) -> str:
     """Probe a process until it counts as hung.
 
-    Probes are counted, not seconds: a suspended machine or a stopped prober adds at most one miss.
+    A probe counts for its interval at most, however long a suspended machine or prober stood still.
+    Probes are frequent until the first answer, because the longer limit of a start ends with it.
 
     Args:
         ask: Returns when the process has answered; raises OSError if it cannot.
@@ -88,21 +93,23 @@ async def until_silent(
     Returns:
         The reason, as a part of a sentence.
     """
-    missed, began = 0, False
+    silent, began = 0.0, False
     while True:
         asked = clock()
+        pause = rule.interval if began else min(EARLY, rule.interval)
         try:
             async with asyncio.timeout(rule.interval):
                 await ask()
         except OSError:  # includes a timeout
-            if clock() - asked < LATE * rule.interval:
-                missed += 1
+            took = clock() - asked
+            if took < LATE * rule.interval:
+                silent += max(pause, min(took, rule.interval))
         else:
-            missed, began = 0, True
+            silent, began, pause = 0.0, True, rule.interval
         limit = rule.silence if began else rule.start
-        if missed * rule.interval >= limit:
+        if round(silent, 6) >= limit:  # a sum of fractions
             return f"it {'did not answer' if began else 'has not begun to answer'} for {limit:g} s"
-        await asyncio.sleep(max(0.0, asked + rule.interval - clock()))
+        await asyncio.sleep(max(0.0, asked + pause - clock()))
 
 
 @contextlib.asynccontextmanager

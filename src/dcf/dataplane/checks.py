@@ -14,7 +14,7 @@ from typing import Any
 import grpc
 import grpc.aio
 
-from dcf.dataplane.cold import TIMEOUT
+from dcf.dataplane.deadlines import GRPC_TIMEOUT
 from dcf.wire import checks
 from dcf.wire.serving import start_on
 
@@ -111,7 +111,7 @@ def _answer(verdict: Verdict) -> Any:
         return checks.CheckResponse(
             ok_response={
                 "headers": _headers(verdict.request, checks.OVERWRITE),
-                "headers_to_remove": [TIMEOUT],  # the wait is over
+                "headers_to_remove": [GRPC_TIMEOUT],  # the wait is over
                 "response_headers_to_add": _headers(verdict.reply, checks.APPEND),
             }
         )

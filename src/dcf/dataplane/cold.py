@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from dcf import errors
+from dcf.dataplane.deadlines import GRPC_TIMEOUT
 from dcf.dataplane.listener import (
     COLD,
     LINGER,
@@ -57,9 +58,6 @@ than it takes to be started again after it was killed several times."""
 PAUSE = "0.5s"
 """The longest pause between two questions: a call whose control plane is back waits no longer."""
 
-TIMEOUT = "grpc-timeout"
-"""The header that tells Envoy how long a single call may wait."""
-
 LONGEST_MS = 86_400_000
 """Milliseconds that a call is held at most, whatever its deadline."""
 
@@ -88,7 +86,7 @@ def cold_listener(settings: DataplaneSettings, path: Path) -> dict[str, Any]:
                     "name": "cold",
                     "domains": ["*"],
                     "include_request_attempt_count": True,
-                    "request_headers_to_remove": [http.CLIENT, TIMEOUT],
+                    "request_headers_to_remove": [http.CLIENT, GRPC_TIMEOUT],
                     # A name that is still no cluster is one of whose calls nobody could say
                     # anything; the control plane tells what it knows.
                     "routes": [_route()],
@@ -141,7 +139,7 @@ function envoy_on_request(handle)
   local given = headers:get("{http.DEADLINE_MS}")
   if given and #given <= 12 and string.match(given, "^%d+$") then
     local wait = math.min(tonumber(given), {LONGEST_MS}) + {SPARE_MS}
-    headers:replace("{TIMEOUT}", string.format("%.0fm", wait))
+    headers:replace("{GRPC_TIMEOUT}", string.format("%.0fm", wait))
     handle:clearRouteCache()
   end
 end
@@ -237,7 +235,7 @@ def _check(settings: DataplaneSettings) -> dict[str, Any]:
 def _replies() -> dict[str, Any]:
     # The service's reply is complete.
     refused = {"filter": {"response_flag_filter": {"flags": ["UAEX"]}}}
-    told = {"header_filter": {"header": {"name": TIMEOUT, "present_match": True}}}
+    told = {"header_filter": {"header": {"name": GRPC_TIMEOUT, "present_match": True}}}
     # Envoy reports the first while a body is still arriving, the second after it.
     in_time = {"or_filter": {"filters": [status_is(408), status_is(504)]}}
     late = mapper({"and_filter": {"filters": [told, in_time]}}, *_LATE)

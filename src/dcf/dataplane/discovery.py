@@ -50,7 +50,7 @@ class Discovery:
             cold: Where Envoy holds calls that meet no replica; None for one that holds none.
         """
         self.passed_over: set[str] = set()
-        """Functions that are no longer waited for, because Envoy has rejected them."""
+        """Functions whose routes Envoy has rejected; confirmation does not wait for them."""
         self._cold = None if cold is None else Destination(f"unix:{cold}")
         self._going: dict[str, asyncio.TimerHandle] = {}
         self._resources: dict[str, dict[str, Packed]] = {envoy.CLUSTER: {}, envoy.ASSIGNMENT: {}}

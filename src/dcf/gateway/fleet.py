@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from dcf.control.view import Observed, ReplicaKey
 from dcf.model.replica import Observation, ReplicaExit, ReplicaId, ReplicaState, follows
@@ -30,7 +29,6 @@ class Seen:
         answers: Whether it answered when it was asked of late.
         told: Whether the engine knows it. One that is still being laid out it does not know yet,
             and one whose laying out failed it never will.
-        begun: When it was first seen (``time.monotonic()``).
     """
 
     key: ReplicaKey
@@ -43,7 +41,6 @@ class Seen:
     limits: tuple[str, ...] = ()
     answers: bool = True
     told: bool = False
-    begun: float = field(default_factory=time.monotonic)
 
     def observed(self) -> Observed:
         """The replica as a turn looks at it."""

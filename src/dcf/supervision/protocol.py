@@ -229,7 +229,9 @@ def read_reply(line: bytes) -> dict[str, Any] | None:
     try:
         members = _json(line)
     except RequestInvalid as error:
-        raise errors.SupervisorUnreachable("what answered is no supervisor") from error
+        raise errors.SupervisorUnreachable(
+            "expected the reply of a supervisor, got something else"
+        ) from error
     if isinstance(members, dict):
         if isinstance(item := members.get("item"), dict):
             return item
@@ -237,7 +239,7 @@ def read_reply(line: bytes) -> dict[str, Any] | None:
             return None
         if kind := _ERRORS.get(str(members.get("error"))):
             raise kind(str(members.get("detail", "")))
-    raise errors.SupervisorUnreachable("what answered is no supervisor")
+    raise errors.SupervisorUnreachable("expected the reply of a supervisor, got something else")
 
 
 def members_of(value: ProcessStatus | Event | ExitRecord) -> dict[str, Any]:
@@ -314,7 +316,9 @@ def _of_a_supervisor() -> Iterator[None]:
     try:
         yield
     except (RequestInvalid, ValueError) as error:
-        raise errors.SupervisorUnreachable(f"what answered is no supervisor: {error}") from error
+        raise errors.SupervisorUnreachable(
+            f"expected the reply of a supervisor, got something else: {error}"
+        ) from error
 
 
 def _line(members: Mapping[str, object]) -> bytes:

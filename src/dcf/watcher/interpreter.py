@@ -32,7 +32,7 @@ LIBRARIES = ("LD_", "DYLD_", "GCONV_PATH", "LOCPATH", "OPENSSL_")
 def begin_again(settings: WatcherSettings) -> None:
     """Start the interpreter again if the author's variables affect libraries it has loaded.
 
-    Return if there are no such variables. Call this first once the limits hold.
+    Do nothing if no such variable is set. Call this right after the limits are in force.
     """
     late = json.loads(settings.late_variables or "{}")
     early = {name: value for name, value in late.items() if name.startswith(LIBRARIES)}

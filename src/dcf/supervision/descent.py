@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import sys
+import time
 import uuid
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 RUN_MARK = "DCF_RUN"
@@ -84,22 +86,43 @@ def kill_descendants(variable: bytes, supervisor: str) -> int:
     return kill_all(descends)
 
 
-def kill_marked(variable: bytes) -> int:
-    """Kill all processes that inherited a variable, ``NAME=value``; return how many."""
-    return kill_all(lambda pid: _has_variable(pid, variable))
+def kill_marked(variable: bytes, patience: float) -> int:
+    """Kill all processes that inherited a variable, and wait until they have ended.
+
+    Args:
+        variable: The variable's name and value, ``NAME=value``.
+        patience: Seconds to wait. A process that waits for a disk ends later.
+
+    Returns:
+        How many processes that were.
+    """
+    return kill_all(lambda pid: _has_variable(pid, variable), patience)
 
 
-def kill_all(wanted: Callable[[int], bool]) -> int:
-    """Kill every process that is ``wanted``, except this one; return how many."""
+def kill_all(wanted: Callable[[int], bool], patience: float = 0.0) -> int:
+    """Kill every process that is ``wanted``, except this one.
+
+    Args:
+        wanted: Whether to kill the process with an id.
+        patience: Seconds to wait until the killed processes have ended.
+
+    Returns:
+        How many processes were killed.
+    """
     if sys.platform != "linux":
         return 0
-    killed: set[int] = set()
-    for _ in range(_ROUNDS):
-        found = {pid for pid in _pids() if pid not in killed and wanted(pid)}
-        found = {pid for pid in found if _kill_if(pid, wanted)}
-        if not found:
-            break
-        killed |= found
+    killed: dict[int, int] = {}
+    try:
+        for _ in range(_ROUNDS):
+            selected = [pid for pid in _pids() if pid not in killed and wanted(pid)]
+            handles = {pid: _kill_if(pid, wanted) for pid in selected}
+            if all(handle is None for handle in handles.values()):
+                break
+            killed |= {pid: handle for pid, handle in handles.items() if handle is not None}
+        _wait(killed.values(), patience)
+    finally:
+        for handle in killed.values():
+            os.close(handle)
     return len(killed)
 
 
@@ -167,18 +190,29 @@ def _has_variable(pid: int, variable: bytes) -> bool:
 
 if sys.platform == "linux":
 
-    def _kill_if(pid: int, wanted: Callable[[int], bool]) -> bool:
-        """Kill by a descriptor, which cannot refer to a later process with the same id."""
+    def _kill_if(pid: int, wanted: Callable[[int], bool]) -> int | None:
+        """Kill a process that is ``wanted``; return its open descriptor, or None if it is not.
+
+        A process descriptor cannot refer to a later process with the same id.
+        """
         try:
-            descriptor = os.pidfd_open(pid)
+            handle = os.pidfd_open(pid)
         except OSError:
-            return False
+            return None
         try:
-            if not wanted(pid):
-                return False
-            signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+            if wanted(pid):
+                signal.pidfd_send_signal(handle, signal.SIGKILL)
+                return handle
         except OSError:
-            return False
-        finally:
-            os.close(descriptor)
-        return True
+            pass
+        os.close(handle)
+        return None
+
+
+def _wait(handles: Iterable[int], patience: float) -> None:
+    """Wait until all processes have ended, or ``patience`` seconds have passed."""
+    deadline = time.monotonic() + patience
+    for handle in handles:
+        poll = select.poll()
+        poll.register(handle, select.POLLIN)
+        poll.poll(1000 * max(0.0, deadline - time.monotonic()))

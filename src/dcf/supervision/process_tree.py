@@ -147,7 +147,7 @@ class ProcessTree:
             self._guard.wait()
         finally:
             if self._guard.poll() is None or self._guard.returncode < 0:
-                kill_marked(self._mark)
+                kill_marked(self._mark, PATIENCE)
             if self._guard.stderr is not None:
                 self._guard.stderr.close()
 

@@ -20,7 +20,7 @@ from bench.servers import APPS, Server, free_port, started
 from dcf.builder.builder import Builder
 from dcf.builder.store import Store
 from dcf.builder.uv import Uv
-from dcf.client.gateway import Client
+from dcf.client.client import Client
 from dcf.control.catalog import Catalog
 from dcf.errors import DcfError, IndexUnreachable, NotReady
 from dcf.gateway.processes import CONTROL, supervisor_socket

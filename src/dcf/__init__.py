@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dcf import errors as errors
-    from dcf.client.async_gateway import AsyncClient as AsyncClient
-    from dcf.client.gateway import Client as Client
+    from dcf.client.async_client import AsyncClient as AsyncClient
+    from dcf.client.client import Client as Client
     from dcf.errors import BadRequest as BadRequest
     from dcf.function.calls import call as call
     from dcf.function.calls import call_async as call_async
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from dcf.version import __version__ as __version__
 
 _HOMES = {
-    "AsyncClient": "dcf.client.async_gateway",
+    "AsyncClient": "dcf.client.async_client",
     "BadRequest": "dcf.errors",
-    "Client": "dcf.client.gateway",
+    "Client": "dcf.client.client",
     "Reply": "dcf.function.reply",
     "Request": "dcf.function.request",
     "__version__": "dcf.version",

@@ -12,7 +12,7 @@ from typing import TypeVar
 from chaos.functions import ALL, Packages, Shape
 from chaos.judge import AFTERMATH, CRASHES_REMEMBERED
 from chaos.spans import Facts, History, Kind
-from dcf.client.gateway import Client
+from dcf.client.client import Client
 from dcf.errors import (
     AnswerInvalid,
     CallError,

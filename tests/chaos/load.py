@@ -17,7 +17,7 @@ from chaos.judge import AFTERMATH, Call, Ending
 from chaos.parts import Part
 from chaos.spans import History, Kind
 from chaos.ways import Grpc, Http, Invokes, Way, WebSocket
-from dcf.client.gateway import Client
+from dcf.client.client import Client
 
 REST = 0.2
 """Seconds before another call after one that met nobody, so that few calls are spent so."""

@@ -13,7 +13,7 @@ from typing import Any
 import grpc
 
 from chaos.judge import SLACK, Ending
-from dcf.client.gateway import Client
+from dcf.client.client import Client
 from dcf.errors import DcfError, GatewayUnreachable, ReplicaLost
 from dcf.protocol import http as wire
 from process.stub import Stub, connected

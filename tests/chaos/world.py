@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from dcf.client.gateway import Client
+from dcf.client.client import Client
 from dcf.dataplane.bootstrap import Sockets
 from dcf.engines.local.cgroups import Cgroups
 from dcf.engines.local.engine import PREFIX

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dcf.client.gateway import Client
+from dcf.client.client import Client
 from dcf.gateway import processes
 from dcf.settings import Locations
 from dcf.supervision.client import SupervisorClient

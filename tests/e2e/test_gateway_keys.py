@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import grpc
 import pytest
 
-from dcf.client.gateway import Client
+from dcf.client.client import Client
 from dcf.errors import AccessDenied
 from e2e.house import House, running
 from process.stub import connected, failure

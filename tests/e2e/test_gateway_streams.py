@@ -13,8 +13,8 @@ import pytest
 
 import dcf
 from dcf.cli.exits import ExitCode
-from dcf.client.async_gateway import AsyncClient
-from dcf.client.gateway import Client
+from dcf.client.async_client import AsyncClient
+from dcf.client.client import Client
 from dcf.errors import BadRequest, FunctionNotFound, HandlerRaised, ReplicaLost
 from e2e.house import House, running
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from dcf.client.gateway import Client
+from dcf.client.client import Client
 from e2e.house import House, running
 from process.mounts import mounted, needs_mounts
 

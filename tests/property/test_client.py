@@ -19,13 +19,13 @@ from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
 from dcf.client.address import Address, parse
-from dcf.client.answer import async_lines_of, lines_of
 from dcf.client.async_connection import AsyncConnection
+from dcf.client.async_websocket import AsyncWebSocket
 from dcf.client.connection import Connection
-from dcf.client.exchange import MAX_HEAD, Exchange, Patience, head_of
-from dcf.client.stream_connection import StreamConnection
-from dcf.client.stream_exchange import Item, StreamExchange
-from dcf.client.stream_socket import StreamSocket
+from dcf.client.http11 import MAX_HEAD, Http11Protocol, Timeout, head_of
+from dcf.client.response import async_lines_of, lines_of
+from dcf.client.sync_websocket import SyncWebSocket
+from dcf.client.ws_protocol import Item, StreamProtocol
 from dcf.errors import AnswerInvalid, BadRequest, DcfError, GatewayUnreachable
 from dcf.protocol.stream import END, SUBPROTOCOL, Failure, failure_word
 from property.kit import DEEP, JSON, PLACES, TEXTS, split
@@ -61,7 +61,7 @@ def test_lines_are_the_same_however_they_come_for_both_faces(pieces):
     st.lists(st.tuples(st.sampled_from(["x-a", "content-length"]) | TEXTS, TEXTS), max_size=3),
 )
 def test_a_request_is_written_or_refused(method, target, headers):
-    exchange = Exchange()
+    exchange = Http11Protocol()
     try:
         data = exchange.head(method, target, [("host", "x"), *headers])
     except BadRequest:
@@ -140,7 +140,7 @@ ANSWERS = (
 
 def exchanged(pieces: list[bytes]) -> tuple[object, ...]:
     """Status, headers, body, and with what it ended."""
-    exchange, body, head = Exchange(), b"", None
+    exchange, body, head = Http11Protocol(), b"", None
     exchange.head("GET", "/", [("host", "x")])
     exchange.end()
     left = iter([*filter(None, pieces), b""])
@@ -174,7 +174,7 @@ def test_a_reply_is_the_same_however_it_is_split(data, places):
 # Streams
 
 
-def hello(exchange: StreamExchange) -> bytes:
+def hello(exchange: StreamProtocol) -> bytes:
     """The server's answer to a handshake."""
     server = ServerProtocol(subprotocols=[Subprotocol(SUBPROTOCOL)])
     server.receive_data(exchange.outgoing())
@@ -237,7 +237,7 @@ def shown(items: list[Item]) -> list[object]:
 
 def spoken(data: bytes, places: list[int], *, opened: bool = True) -> tuple[object, ...]:
     """The replies, whether it is over and why, what was raised."""
-    exchange, items = StreamExchange("/function/f", [("host", "x")], most=MOST), list[Item]()
+    exchange, items = StreamProtocol("/function/f", [("host", "x")], most=MOST), list[Item]()
     answer = hello(exchange) if opened else b""
     raised: object = None
     try:
@@ -319,11 +319,11 @@ def server() -> Iterator[Server]:
 
 
 def asked(address: Address) -> tuple[object, ...]:
-    patience, head, body = Patience(total=20), None, b""
-    connection = Connection(address, patience)
+    timeout, head, body = Timeout(total=20), None, b""
+    connection = Connection(address, timeout)
     try:
-        head = connection.ask("GET", "/", [("host", "x")], b"", patience)
-        while chunk := connection.chunk(patience):
+        head = connection.ask("GET", "/", [("host", "x")], b"", timeout)
+        while chunk := connection.chunk(timeout):
             body += chunk
     except (AnswerInvalid, ConnectionResetError) as error:
         return head, type(error)
@@ -333,11 +333,11 @@ def asked(address: Address) -> tuple[object, ...]:
 
 
 async def awaited(address: Address) -> tuple[object, ...]:
-    patience, head, body = Patience(total=20), None, b""
-    connection = await AsyncConnection.opened(address, patience)
+    timeout, head, body = Timeout(total=20), None, b""
+    connection = await AsyncConnection.opened(address, timeout)
     try:
-        head = await connection.ask("GET", "/", [("host", "x")], b"", patience)
-        while chunk := await connection.chunk(patience):
+        head = await connection.ask("GET", "/", [("host", "x")], b"", timeout)
+        while chunk := await connection.chunk(timeout):
             body += chunk
     except (AnswerInvalid, ConnectionResetError) as error:
         return head, type(error)
@@ -367,9 +367,9 @@ def answered(request: bytes) -> bytes:
 
 def listened(address: Address) -> tuple[object, ...]:
     items: list[Item] = []
-    stream = StreamSocket(address, "/function/f", [("host", "x")], Patience(total=20))
+    stream = SyncWebSocket(address, "/function/f", [("host", "x")], Timeout(total=20))
     try:
-        while found := stream.receive(Patience(total=20)):
+        while found := stream.receive(Timeout(total=20)):
             items += found
     except DcfError as error:
         return shown(items), type(error), str(error)
@@ -380,11 +380,9 @@ def listened(address: Address) -> tuple[object, ...]:
 
 async def heard(address: Address) -> tuple[object, ...]:
     items: list[Item] = []
-    stream = await StreamConnection.open(
-        address, "/function/f", [("host", "x")], Patience(total=20)
-    )
+    stream = await AsyncWebSocket.open(address, "/function/f", [("host", "x")], Timeout(total=20))
     try:
-        while found := await stream.receive(Patience(total=20)):
+        while found := await stream.receive(Timeout(total=20)):
             items += found
     except DcfError as error:
         return shown(items), type(error), str(error)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from dcf.bridge.connection import Connection
 from dcf.bridge.link import BACKLOG, Link
 from dcf.client.address import parse
-from dcf.client.stream_connection import StreamConnection
+from dcf.client.async_websocket import AsyncWebSocket
 from dcf.errors import (
     BadRequest,
     BodyTooLarge,
@@ -365,7 +365,7 @@ def test_a_link_sends_all_in_order_and_knows_how_much_waits(batches, early):
         for message in (message for batch in batches[:early] for message in batch):
             link.put(message)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(StreamConnection, "open", opened)
+            patch.setattr(AsyncWebSocket, "open", opened)
             running = asyncio.create_task(link.run(parse("unix:/x"), []))
             for batch in batches[early:]:
                 for message in batch:

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from dcf.bridge.link import Link
 from dcf.client.address import Address
-from dcf.client.stream_exchange import Item
+from dcf.client.ws_protocol import Item
 from dcf.errors import BadRequest, BodyTooLarge, DcfError, DeadlineExceeded
 from dcf.protocol import http
 from dcf.protocol.problem import to_problem

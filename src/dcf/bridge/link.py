@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from dcf.client.address import Address
-from dcf.client.stream_connection import StreamConnection
-from dcf.client.stream_exchange import Item
+from dcf.client.async_websocket import AsyncWebSocket
+from dcf.client.ws_protocol import Item
 from dcf.errors import DcfError
 from dcf.protocol import http
 
@@ -84,7 +84,7 @@ class Link:
         """
         try:
             target = f"{http.FUNCTION_PREFIX}{self.name}"
-            stream = await StreamConnection.open(address, target, headers, most=self._most)
+            stream = await AsyncWebSocket.open(address, target, headers, most=self._most)
             try:
                 await self._pass_on(stream)
                 self._owner.ended(self)
@@ -94,7 +94,7 @@ class Link:
         except DcfError as error:
             self._owner.failed(error)
 
-    async def _pass_on(self, stream: StreamConnection) -> None:
+    async def _pass_on(self, stream: AsyncWebSocket) -> None:
         sending = asyncio.create_task(self._send(stream))
         try:
             while items := await stream.receive():
@@ -103,7 +103,7 @@ class Link:
             sending.cancel()
             await asyncio.gather(sending, return_exceptions=True)
 
-    async def _send(self, stream: StreamConnection) -> None:
+    async def _send(self, stream: AsyncWebSocket) -> None:
         while True:
             while not self._waiting:
                 if self._has_ended:

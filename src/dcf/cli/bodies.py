@@ -17,7 +17,7 @@ import click
 from dcf.cli.console import Console
 from dcf.cli.exits import ExitCode
 from dcf.cli.options import Option
-from dcf.client.answer import Answer
+from dcf.client.response import Response
 from dcf.errors import NO_SPACE, DiskFull, StorageError
 
 SHOWN = 2000
@@ -143,7 +143,7 @@ def preview(body: bytes) -> str:
     return text if len(text) <= SHOWN else f"{text[:SHOWN]} ... <{len(body)} bytes in all>"
 
 
-def deliver(answer: Answer, reply: Path | None, console: Console, *, show: bool) -> None:
+def deliver(answer: Response, reply: Path | None, console: Console, *, show: bool) -> None:
     """Passes a reply on, as it comes.
 
     Args:
@@ -177,7 +177,7 @@ def deliver(answer: Answer, reply: Path | None, console: Console, *, show: bool)
         raise kind(f"the reply cannot be written to {place}: {error.strerror}") from error
 
 
-def exit_code_of(answer: Answer, console: Console) -> ExitCode:
+def exit_code_of(answer: Response, console: Console) -> ExitCode:
     """The exit code for a reply that was delivered; an error's status is told."""
     if answer.status < 400:  # noqa: PLR2004  the first status that is an error
         return ExitCode.OK
@@ -185,7 +185,7 @@ def exit_code_of(answer: Answer, console: Console) -> ExitCode:
     return ExitCode.CALL
 
 
-def _show(answer: Answer, console: Console) -> None:
+def _show(answer: Response, console: Console) -> None:
     body = answer.read()
     console.say("Handler reply:")
     kind = answer.headers.get("content-type", "")
@@ -197,20 +197,20 @@ def _show(answer: Answer, console: Console) -> None:
         click.echo(text)
 
 
-def _write_stdout(answer: Answer) -> None:
+def _write_stdout(answer: Response) -> None:
     if sys.stdout is None:
         raise StorageError("the reply cannot be written: standard output is closed")
     _write(answer, sys.stdout.buffer)
 
 
-def _write(answer: Answer, file: BinaryIO) -> None:
+def _write(answer: Response, file: BinaryIO) -> None:
     """Writes each part at once: somebody may be waiting for it."""
     for chunk in answer.chunks:
         file.write(chunk)
         file.flush()
 
 
-def _write_file(answer: Answer, path: Path) -> None:
+def _write_file(answer: Response, path: Path) -> None:
     """Writes the reply beside ``path`` first."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.{time.monotonic_ns()}")
     try:

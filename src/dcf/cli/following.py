@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from dcf.cli.console import Console
-from dcf.client.gateway import Client
+from dcf.client.client import Client
 from dcf.errors import DeadlineExceeded, GatewayUnreachable, NotReady, Overloaded, ReplicaLost
 from dcf.model.status import ReplicaLine
 

@@ -15,7 +15,7 @@ from dcf.cli.function_list import status_text
 from dcf.cli.function_revisions import TITLES, revision_row
 from dcf.cli.table import table_lines
 from dcf.cli.times import age_text, time_text
-from dcf.client.gateway import Client
+from dcf.client.client import Client
 from dcf.errors import AccessDenied
 from dcf.model.event import Event
 from dcf.model.status import FunctionStatus, ReplicaStatus, RevisionStatus

@@ -12,7 +12,7 @@ import click
 from dcf.cli import bodies, options, streams
 from dcf.cli.console import Console
 from dcf.cli.workshop import Workshop
-from dcf.client.answer import Answer
+from dcf.client.response import Response
 from dcf.client.watcher import WatcherClient
 from dcf.engines.local.replica import LocalReplica
 from dcf.errors import ReplicaLost
@@ -125,7 +125,7 @@ def _stream(
 
 def _call(
     replica: LocalReplica, client: WatcherClient, body: bytes, headers: dict[str, str]
-) -> Answer:
+) -> Response:
     try:
         answer = client.call(body, headers=headers)
     except ReplicaLost as error:

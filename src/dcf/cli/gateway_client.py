@@ -6,7 +6,7 @@ from pathlib import Path
 
 from dcf.cli.gateway_address import Address, find
 from dcf.cli.gateway_options import places_of
-from dcf.client.gateway import Client
+from dcf.client.client import Client
 from dcf.dataplane.bootstrap import Sockets
 from dcf.errors import AccessDenied, GatewayUnreachable
 from dcf.settings import Locations

@@ -12,7 +12,7 @@ from click.shell_completion import CompletionItem
 
 from dcf.cli.options import Option
 from dcf.client import address
-from dcf.client.gateway import TIMEOUT, Client
+from dcf.client.client import TIMEOUT, Client
 from dcf.errors import DcfError
 from dcf.model.names import check_name
 from dcf.project.config import CONFIG_NAME, gateway_of

@@ -9,7 +9,7 @@ import click
 
 from dcf.cli.console import Console
 from dcf.cli.options import Option
-from dcf.client.gateway import Client
+from dcf.client.client import Client
 from dcf.errors import DcfError, StartError
 from dcf.model.status import FunctionStatus
 

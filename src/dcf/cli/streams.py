@@ -16,7 +16,7 @@ from dcf.cli.console import Console
 from dcf.cli.exits import ExitCode, exit_code
 from dcf.cli.framing import Framing, framing_of
 from dcf.cli.options import Option
-from dcf.client.answer import Answer
+from dcf.client.response import Response
 from dcf.errors import DcfError
 
 stream: Option = click.option(
@@ -101,7 +101,7 @@ def deliver(
             click.echo(_shown(one))
         return
     chunks = (one + framing.end for one in replies)
-    bodies.deliver(Answer(200, chunks=chunks), reply, console, show=False)
+    bodies.deliver(Response(200, chunks=chunks), reply, console, show=False)
 
 
 def _shown(reply: bytes) -> str:

@@ -10,7 +10,7 @@ import h11
 
 from dcf.client.address import Address
 from dcf.client.connection import CONNECT_TIMEOUT, slices, unreachable
-from dcf.client.exchange import CHUNK, Exchange, Head, Patience, head_of
+from dcf.client.http11 import CHUNK, Head, Http11Protocol, Timeout, head_of
 
 Body = bytes | Iterable[bytes] | AsyncIterable[bytes]
 
@@ -28,19 +28,19 @@ class AsyncConnection:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.used = False
         self.sent = False
-        self._exchange = Exchange()
+        self._exchange = Http11Protocol()
         self._reader = reader
         self._writer = writer
 
     @classmethod
-    async def opened(cls, address: Address, patience: Patience) -> AsyncConnection:
+    async def opened(cls, address: Address, timeout: Timeout) -> AsyncConnection:
         """Connects.
 
         Raises:
             GatewayUnreachable: When nobody answers, or TLS fails.
         """
         try:
-            async with asyncio.timeout(min(patience.left() or CONNECT_TIMEOUT, CONNECT_TIMEOUT)):
+            async with asyncio.timeout(min(timeout.left() or CONNECT_TIMEOUT, CONNECT_TIMEOUT)):
                 return cls(*await _streams(address))
         except OSError as error:
             raise unreachable(address, error) from error
@@ -56,7 +56,7 @@ class AsyncConnection:
         target: str,
         headers: Iterable[tuple[str, str]],
         body: Body,
-        patience: Patience,
+        timeout: Timeout,
     ) -> Head:
         """Sends a request and reads the beginning of its reply.
 
@@ -69,10 +69,10 @@ class AsyncConnection:
         self.sent = False
         head = self._exchange.head(method, target, headers)
         if isinstance(body, bytes) and len(body) <= CHUNK:
-            await self._send_whole(head, body, patience)
-            return await self._head(patience)
-        sending = asyncio.create_task(self._send_parts(head, body, patience))
-        reading = asyncio.create_task(self._head(patience))
+            await self._send_whole(head, body, timeout)
+            return await self._head(timeout)
+        sending = asyncio.create_task(self._send_parts(head, body, timeout))
+        reading = asyncio.create_task(self._head(timeout))
         try:
             await asyncio.wait({sending, reading}, return_when=asyncio.FIRST_COMPLETED)
             broke = sending.done() and isinstance(sending.exception(), ConnectionError)
@@ -84,13 +84,13 @@ class AsyncConnection:
                 task.cancel()
             await asyncio.gather(sending, reading, return_exceptions=True)
 
-    async def chunk(self, patience: Patience) -> bytes:
+    async def chunk(self, timeout: Timeout) -> bytes:
         """The next part of the reply's body; nothing at its end.
 
         Raises:
             AnswerInvalid: When the reply is no HTTP.
         """
-        event = await self._event(patience)
+        event = await self._event(timeout)
         return bytes(event.data) if isinstance(event, h11.Data) else b""
 
     def renew(self) -> bool:
@@ -106,36 +106,36 @@ class AsyncConnection:
         """Ends the connection, whatever is still to be sent."""
         self._writer.transport.abort()
 
-    async def _send_whole(self, head: bytes, body: bytes, patience: Patience) -> None:
+    async def _send_whole(self, head: bytes, body: bytes, timeout: Timeout) -> None:
         data = self._exchange.data(body) if body else b""
-        await self._write(head + data + self._exchange.end(), patience)
+        await self._write(head + data + self._exchange.end(), timeout)
         self.sent = True
 
-    async def _send_parts(self, head: bytes, body: Body, patience: Patience) -> None:
-        await self._write(head, patience)
+    async def _send_parts(self, head: bytes, body: Body, timeout: Timeout) -> None:
+        await self._write(head, timeout)
         if isinstance(body, AsyncIterable):
             async for part in body:
-                await self._write(self._exchange.data(part), patience)
+                await self._write(self._exchange.data(part), timeout)
         else:
             for piece in slices(body):
-                await self._write(self._exchange.data(piece), patience)
-        await self._write(self._exchange.end(), patience)
+                await self._write(self._exchange.data(piece), timeout)
+        await self._write(self._exchange.end(), timeout)
         self.sent = True
 
-    async def _write(self, data: bytes, patience: Patience) -> None:
-        async with asyncio.timeout(patience.left()):
+    async def _write(self, data: bytes, timeout: Timeout) -> None:
+        async with asyncio.timeout(timeout.left()):
             self._writer.write(data)
             await self._writer.drain()
 
-    async def _head(self, patience: Patience) -> Head:
-        event = await self._event(patience)
+    async def _head(self, timeout: Timeout) -> Head:
+        event = await self._event(timeout)
         while not isinstance(event, h11.Response):
-            event = await self._event(patience)
+            event = await self._event(timeout)
         return head_of(event)
 
-    async def _event(self, patience: Patience) -> h11.Response | h11.Data | h11.EndOfMessage:
+    async def _event(self, timeout: Timeout) -> h11.Response | h11.Data | h11.EndOfMessage:
         while (event := self._exchange.event()) is None:
-            async with asyncio.timeout(patience.left()):
+            async with asyncio.timeout(timeout.left()):
                 self._exchange.feed(await self._reader.read(CHUNK))
         return event
 

@@ -7,18 +7,18 @@ from collections import deque
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import Self
 
-from dcf.client.exchange import Patience
+from dcf.client.async_websocket import AsyncWebSocket
+from dcf.client.http11 import Timeout
 from dcf.client.payload import Part, message_of
-from dcf.client.stream import OnError
-from dcf.client.stream_connection import StreamConnection
-from dcf.client.stream_exchange import Item, Message
+from dcf.client.sync_stream import OnError
+from dcf.client.ws_protocol import Item, Message
 
 BATCH = 64
 """Messages that are sent in one piece, where they are there already."""
 BATCH_BYTES = 64 * 1024
 """Or so many bytes."""
 
-Begin = Callable[[Patience], Awaitable[StreamConnection]]
+Begin = Callable[[Timeout], Awaitable[AsyncWebSocket]]
 """Connects, and begins a stream."""
 
 
@@ -26,14 +26,14 @@ class AsyncStream:
     """The replies of one stream, an async iterator; and an async context manager, which ends it.
 
     Connects when the first reply is asked for, or at ``async with``. Otherwise as
-    :class:`~dcf.client.stream.Stream`.
+    :class:`~dcf.client.sync_stream.Stream`.
     """
 
     def __init__(
         self,
         begin: Begin,
         messages: Iterable[Part] | AsyncIterable[Part],
-        patience: Callable[[], Patience],
+        timeout: Callable[[], Timeout],
         on_error: OnError | None = None,
     ) -> None:
         """A stream that is still to be begun.
@@ -41,16 +41,16 @@ class AsyncStream:
         Args:
             begin: Connects.
             messages: What is sent, as it comes, from another task.
-            patience: From when it is called on, how long a reply is waited for.
+            timeout: From when it is called on, how long a reply is waited for.
             on_error: Is told the error of one message, instead of ``anext`` raising it.
         """
         self._begin = begin
         self._messages: Iterable[Part] | AsyncIterable[Part] | None = messages
-        self._patience_from_now = patience
-        self._patience = Patience()
+        self._timeout_from_now = timeout
+        self._timeout = Timeout()
         self._on_error = on_error
         self._items: deque[Item] = deque()
-        self._connection: StreamConnection | None = None
+        self._connection: AsyncWebSocket | None = None
         self._serving: asyncio.Task[None] | None = None
 
     def __aiter__(self) -> Self:
@@ -97,8 +97,8 @@ class AsyncStream:
     async def _start(self) -> None:
         if self._connection is None and self._messages is not None:
             messages, self._messages = self._messages, None
-            self._patience = self._patience_from_now()
-            self._connection = await self._begin(self._patience)
+            self._timeout = self._timeout_from_now()
+            self._connection = await self._begin(self._timeout)
             # No reference to this object: what nobody reads must end.
             serving = _serve(self._connection, messages)
             self._serving = asyncio.create_task(serving, name="dcf-stream")
@@ -108,7 +108,7 @@ class AsyncStream:
         if self._connection is None:
             raise StopAsyncIteration
         try:
-            self._items.extend(await self._connection.receive(self._patience))
+            self._items.extend(await self._connection.receive(self._timeout))
             if not self._items:
                 raise StopAsyncIteration  # noqa: TRY301  all has come
         except BaseException:
@@ -117,13 +117,13 @@ class AsyncStream:
         return self._items.popleft()
 
 
-def _abandon(connection: StreamConnection, serving: asyncio.Task[None]) -> None:
+def _abandon(connection: AsyncWebSocket, serving: asyncio.Task[None]) -> None:
     serving.cancel()
     connection.abort()
 
 
 async def _serve(
-    connection: StreamConnection, messages: Iterable[Part] | AsyncIterable[Part]
+    connection: AsyncWebSocket, messages: Iterable[Part] | AsyncIterable[Part]
 ) -> None:
     """Sends the messages, and stays as long as the connection.
 
@@ -141,9 +141,7 @@ async def _serve(
         connection.fail(failure)
 
 
-async def _send(
-    connection: StreamConnection, messages: Iterable[Part] | AsyncIterable[Part]
-) -> bool:
+async def _send(connection: AsyncWebSocket, messages: Iterable[Part] | AsyncIterable[Part]) -> bool:
     if isinstance(messages, AsyncIterable):
         async for message in messages:
             if not await connection.send((message_of(message),)):

@@ -7,17 +7,17 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
 from dcf.client.address import Access
-from dcf.client.answer import AsyncAnswer, async_lines_of
 from dcf.client.async_connection import AsyncConnection
 from dcf.client.connection import MOST_IDLE
-from dcf.client.deploying import Course, Pause, Step
-from dcf.client.exchange import Head, Patience
+from dcf.client.deploy_workflow import Pause, Step, Workflow
+from dcf.client.http11 import Head, Timeout
 from dcf.client.operation import Operation
+from dcf.client.response import AsyncResponse, async_lines_of
 from dcf.errors import AnswerInvalid, DcfError
 from dcf.model.status import FunctionStatus
 
 if TYPE_CHECKING:
-    from dcf.client.stream_connection import StreamConnection
+    from dcf.client.async_websocket import AsyncWebSocket
 
 Result = TypeVar("Result")
 
@@ -57,37 +57,35 @@ class AsyncTransport:
         async with await self.open(operation) as answer:
             return operation.result(Head(answer.status, answer.headers), await answer.read())
 
-    async def open(self, operation: Operation[Result]) -> AsyncAnswer:
+    async def open(self, operation: Operation[Result]) -> AsyncResponse:
         """Sends an operation; its reply is still to be read, or to be closed.
 
         Raises:
             DcfError: What went wrong.
         """
-        patience = operation.patience(self._timeout)
-        connection, head = await self._ask(operation, patience)
-        reply = _Reply(operation, connection, self._give, patience)
-        answer = AsyncAnswer(head.status, head.headers, reply, reply.close)
+        timeout = operation.timeout(self._timeout)
+        connection, head = await self._ask(operation, timeout)
+        reply = _Reply(operation, connection, self._give, timeout)
+        answer = AsyncResponse(head.status, head.headers, reply, reply.close)
         if operation.is_refused(head):
             async with answer:
                 raise operation.refusal(head, await answer.read())
         return answer
 
-    async def begin(self, operation: Operation[bytes], patience: Patience) -> StreamConnection:
+    async def begin(self, operation: Operation[bytes], timeout: Timeout) -> AsyncWebSocket:
         """Begins a stream.
 
         Raises:
             DcfError: What went wrong.
         """
-        from dcf.client.stream_connection import (  # noqa: PLC0415  WebSockets take a while to import
-            StreamConnection,
+        from dcf.client.async_websocket import (  # noqa: PLC0415  WebSockets take a while to import
+            AsyncWebSocket,
         )
 
         headers = (*self._access.headers(), *operation.headers)
-        return await StreamConnection.open(
-            self._access.address, operation.target, headers, patience
-        )
+        return await AsyncWebSocket.open(self._access.address, operation.target, headers, timeout)
 
-    async def follow(self, course: Course) -> FunctionStatus:
+    async def follow(self, course: Workflow) -> FunctionStatus:
         """Takes the steps of a deploy.
 
         Raises:
@@ -120,17 +118,17 @@ class AsyncTransport:
         raise step.operation.broken("the reply ended too early")
 
     async def _ask(
-        self, operation: Operation[Result], patience: Patience
+        self, operation: Operation[Result], timeout: Timeout
     ) -> tuple[AsyncConnection, Head]:
         headers = (*self._access.headers(), *operation.headers)
         method, target, body = operation.method, operation.target, operation.body
         while True:
-            connection = await self._connection(patience)
+            connection = await self._connection(timeout)
             try:
-                return connection, await connection.ask(method, target, headers, body, patience)
+                return connection, await connection.ask(method, target, headers, body, timeout)
             except TimeoutError:
                 connection.close()
-                raise patience.spent() from None
+                raise timeout.spent() from None
             except OSError as error:
                 connection.close()
                 is_stale = connection.used and not connection.begun
@@ -140,13 +138,13 @@ class AsyncTransport:
                 connection.close()
                 raise
 
-    async def _connection(self, patience: Patience) -> AsyncConnection:
+    async def _connection(self, timeout: Timeout) -> AsyncConnection:
         while self._idle:
             connection = self._idle.pop()
             if not connection.is_stale():
                 return connection
             connection.close()
-        return await AsyncConnection.opened(self._access.address, patience)
+        return await AsyncConnection.opened(self._access.address, timeout)
 
     def _give(self, connection: AsyncConnection) -> None:
         if connection.renew() and len(self._idle) < MOST_IDLE:
@@ -163,12 +161,12 @@ class _Reply:
         operation: Operation[Result],
         connection: AsyncConnection,
         give: Callable[[AsyncConnection], None],
-        patience: Patience,
+        timeout: Timeout,
     ) -> None:
         self._operation = operation
         self._connection: AsyncConnection | None = connection
         self._give = give
-        self._patience = patience
+        self._timeout = timeout
 
     def __aiter__(self) -> _Reply:
         return self
@@ -177,10 +175,10 @@ class _Reply:
         if self._connection is None:
             raise StopAsyncIteration
         try:
-            chunk = await self._connection.chunk(self._patience)
+            chunk = await self._connection.chunk(self._timeout)
         except TimeoutError:
             await self.close()
-            raise self._patience.spent() from None
+            raise self._timeout.spent() from None
         except OSError as error:
             await self.close()
             raise self._operation.broken(error) from error

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 import h11
 
 from dcf.client.address import Address
-from dcf.client.exchange import CHUNK, Exchange, Head, Patience, head_of
+from dcf.client.http11 import CHUNK, Head, Http11Protocol, Timeout, head_of
 from dcf.errors import GatewayUnreachable
 
 CONNECT_TIMEOUT = 10.0
@@ -30,7 +30,7 @@ class Connection:
         sent: Whether the current request was sent whole.
     """
 
-    def __init__(self, address: Address, patience: Patience) -> None:
+    def __init__(self, address: Address, timeout: Timeout) -> None:
         """Connects.
 
         Raises:
@@ -38,10 +38,10 @@ class Connection:
         """
         self.used = False
         self.sent = False
-        self._exchange = Exchange()
+        self._exchange = Http11Protocol()
         try:
             self._socket = connected(
-                address, min(patience.left() or CONNECT_TIMEOUT, CONNECT_TIMEOUT)
+                address, min(timeout.left() or CONNECT_TIMEOUT, CONNECT_TIMEOUT)
             )
         except OSError as error:
             raise unreachable(address, error) from error
@@ -57,7 +57,7 @@ class Connection:
         target: str,
         headers: Iterable[tuple[str, str]],
         body: bytes | Iterable[bytes],
-        patience: Patience,
+        timeout: Timeout,
     ) -> Head:
         """Sends a request and reads the beginning of its reply.
 
@@ -70,18 +70,18 @@ class Connection:
         self.sent = False
         head = self._exchange.head(method, target, headers)
         try:
-            self._send(head, body, patience)
+            self._send(head, body, timeout)
         except (BrokenPipeError, ConnectionResetError) as error:
-            return self._refusal(patience, error)
-        return self._head(patience)
+            return self._refusal(timeout, error)
+        return self._head(timeout)
 
-    def chunk(self, patience: Patience) -> bytes:
+    def chunk(self, timeout: Timeout) -> bytes:
         """The next part of the reply's body; nothing at its end.
 
         Raises:
             AnswerInvalid: When the reply is no HTTP.
         """
-        event = self._event(patience)
+        event = self._event(timeout)
         return bytes(event.data) if isinstance(event, h11.Data) else b""
 
     def renew(self) -> bool:
@@ -103,21 +103,21 @@ class Connection:
         """Ends the connection."""
         self._socket.close()
 
-    def _send(self, head: bytes, body: bytes | Iterable[bytes], patience: Patience) -> None:
+    def _send(self, head: bytes, body: bytes | Iterable[bytes], timeout: Timeout) -> None:
         exchange = self._exchange
         if isinstance(body, bytes) and len(body) <= CHUNK:
-            self._write(head + (exchange.data(body) if body else b"") + exchange.end(), patience)
+            self._write(head + (exchange.data(body) if body else b"") + exchange.end(), timeout)
         else:
-            self._write(head, patience)
+            self._write(head, timeout)
             for chunk in slices(body):
                 if self._is_refused():
                     return
-                self._write(exchange.data(chunk), patience)
-            self._write(exchange.end(), patience)
+                self._write(exchange.data(chunk), timeout)
+            self._write(exchange.end(), timeout)
         self.sent = True
 
-    def _write(self, data: bytes, patience: Patience) -> None:
-        self._socket.settimeout(patience.left())
+    def _write(self, data: bytes, timeout: Timeout) -> None:
+        self._socket.settimeout(timeout.left())
         self._socket.sendall(data)
 
     def _is_refused(self) -> bool:
@@ -132,22 +132,22 @@ class Connection:
         self._socket.settimeout(0)
         return self._socket.recv(CHUNK)
 
-    def _refusal(self, patience: Patience, error: OSError) -> Head:
+    def _refusal(self, timeout: Timeout, error: OSError) -> Head:
         """The reply that came before the connection broke, if there is one; else ``error``."""
         try:
-            return self._head(patience)
+            return self._head(timeout)
         except OSError:
             raise error from None
 
-    def _head(self, patience: Patience) -> Head:
-        event = self._event(patience)
+    def _head(self, timeout: Timeout) -> Head:
+        event = self._event(timeout)
         while not isinstance(event, h11.Response):
-            event = self._event(patience)
+            event = self._event(timeout)
         return head_of(event)
 
-    def _event(self, patience: Patience) -> h11.Response | h11.Data | h11.EndOfMessage:
+    def _event(self, timeout: Timeout) -> h11.Response | h11.Data | h11.EndOfMessage:
         while (event := self._exchange.event()) is None:
-            self._socket.settimeout(patience.left())
+            self._socket.settimeout(timeout.left())
             self._exchange.feed(self._socket.recv(CHUNK))
         return event
 
@@ -161,7 +161,7 @@ class Pool:
         self._idle: list[Connection] = []
         self._owner = os.getpid()
 
-    def take(self, patience: Patience) -> Connection:
+    def take(self, timeout: Timeout) -> Connection:
         """A connection that was open just now, else a new one.
 
         Raises:
@@ -171,7 +171,7 @@ class Pool:
             if not connection.is_stale():
                 return connection
             connection.close()
-        return Connection(self._address, patience)
+        return Connection(self._address, timeout)
 
     def give(self, connection: Connection) -> None:
         """Takes back a connection whose reply was read, or given up."""

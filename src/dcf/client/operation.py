@@ -7,7 +7,7 @@ from collections.abc import AsyncIterable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from dcf.client.exchange import Head, Patience
+from dcf.client.http11 import Head, Timeout
 from dcf.errors import AnswerInvalid, DcfError, GatewayUnreachable, ReplicaLost
 from dcf.protocol import http
 from dcf.protocol.problem import from_problem
@@ -51,10 +51,10 @@ class Operation(Generic[Result]):
         is_harmless = self.method == "GET" and not self.is_call
         return isinstance(self.body, bytes) and (is_harmless or not sent)
 
-    def patience(self, usual: float) -> Patience:
+    def timeout(self, usual: float) -> Timeout:
         """How long to wait, from now on; ``usual`` where the operation sets no silence."""
         silence = usual if self.silence is None else self.silence
-        return Patience(total=self.total, silence=silence)
+        return Timeout(total=self.total, silence=silence)
 
     def result(self, head: Head, body: bytes) -> Result:
         """What a whole reply says.

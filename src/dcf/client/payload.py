@@ -6,7 +6,7 @@ import json
 from collections.abc import AsyncIterable, Iterable, Iterator
 from typing import IO, Any
 
-from dcf.client.exchange import CHUNK
+from dcf.client.http11 import CHUNK
 from dcf.errors import BadRequest
 from dcf.protocol import http
 

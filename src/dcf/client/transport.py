@@ -7,17 +7,17 @@ from collections.abc import AsyncIterable, Iterable
 from typing import TYPE_CHECKING, TypeVar
 
 from dcf.client.address import Access
-from dcf.client.answer import Answer, lines_of
 from dcf.client.connection import Connection, Pool
-from dcf.client.deploying import Course, Pause, Step
-from dcf.client.exchange import Head, Patience
+from dcf.client.deploy_workflow import Pause, Step, Workflow
+from dcf.client.http11 import Head, Timeout
 from dcf.client.operation import Operation
 from dcf.client.payload import Part
+from dcf.client.response import Response, lines_of
 from dcf.errors import AnswerInvalid, DcfError
 from dcf.model.status import FunctionStatus
 
 if TYPE_CHECKING:
-    from dcf.client.stream import OnError, Stream
+    from dcf.client.sync_stream import OnError, Stream
 
 Result = TypeVar("Result")
 
@@ -54,16 +54,16 @@ class Transport:
         with self.open(operation) as answer:
             return operation.result(Head(answer.status, answer.headers), answer.read())
 
-    def open(self, operation: Operation[Result]) -> Answer:
+    def open(self, operation: Operation[Result]) -> Response:
         """Sends an operation; its reply is still to be read, or to be closed.
 
         Raises:
             DcfError: What went wrong.
         """
-        patience = operation.patience(self._timeout)
-        connection, head = self._ask(operation, patience)
-        reply = _Reply(operation, connection, self._pool, patience)
-        answer = Answer(head.status, head.headers, reply, reply.close)
+        timeout = operation.timeout(self._timeout)
+        connection, head = self._ask(operation, timeout)
+        reply = _Reply(operation, connection, self._pool, timeout)
+        answer = Response(head.status, head.headers, reply, reply.close)
         if operation.is_refused(head):
             with answer:
                 raise operation.refusal(head, answer.read())
@@ -77,18 +77,18 @@ class Transport:
         Raises:
             DcfError: What went wrong.
         """
-        from dcf.client.stream import Stream  # noqa: PLC0415  WebSockets take a while to import
-        from dcf.client.stream_socket import StreamSocket  # noqa: PLC0415  likewise
+        from dcf.client.sync_stream import Stream  # noqa: PLC0415  WebSockets take a while to import
+        from dcf.client.sync_websocket import SyncWebSocket  # noqa: PLC0415  likewise
 
-        patience = operation.patience(self._timeout)
+        timeout = operation.timeout(self._timeout)
         headers = (*self._access.headers(), *operation.headers)
         try:
-            connection = StreamSocket(self._access.address, operation.target, headers, patience)
+            connection = SyncWebSocket(self._access.address, operation.target, headers, timeout)
         except TimeoutError:
-            raise patience.spent() from None
-        return Stream(connection, messages, patience, on_error)
+            raise timeout.spent() from None
+        return Stream(connection, messages, timeout, on_error)
 
-    def follow(self, course: Course) -> FunctionStatus:
+    def follow(self, course: Workflow) -> FunctionStatus:
         """Takes the steps of a deploy.
 
         Raises:
@@ -120,14 +120,14 @@ class Transport:
                     return last
         raise step.operation.broken("the reply ended too early")
 
-    def _ask(self, operation: Operation[Result], patience: Patience) -> tuple[Connection, Head]:
+    def _ask(self, operation: Operation[Result], timeout: Timeout) -> tuple[Connection, Head]:
         while True:
-            connection = self._pool.take(patience)
+            connection = self._pool.take(timeout)
             try:
-                return connection, self._send(operation, connection, patience)
+                return connection, self._send(operation, connection, timeout)
             except TimeoutError:
                 connection.close()
-                raise patience.spent() from None
+                raise timeout.spent() from None
             except OSError as error:
                 connection.close()
                 is_stale = connection.used and not connection.begun
@@ -137,14 +137,12 @@ class Transport:
                 connection.close()
                 raise
 
-    def _send(
-        self, operation: Operation[Result], connection: Connection, patience: Patience
-    ) -> Head:
+    def _send(self, operation: Operation[Result], connection: Connection, timeout: Timeout) -> Head:
         body = operation.body
         if isinstance(body, AsyncIterable):
             raise TypeError("an async iterator can be sent by the async client only")
         headers = (*self._access.headers(), *operation.headers)
-        return connection.ask(operation.method, operation.target, headers, body, patience)
+        return connection.ask(operation.method, operation.target, headers, body, timeout)
 
 
 class _Reply:
@@ -155,12 +153,12 @@ class _Reply:
         operation: Operation[Result],
         connection: Connection,
         pool: Pool,
-        patience: Patience,
+        timeout: Timeout,
     ) -> None:
         self._operation = operation
         self._connection: Connection | None = connection
         self._pool = pool
-        self._patience = patience
+        self._timeout = timeout
 
     def __iter__(self) -> _Reply:
         return self
@@ -169,10 +167,10 @@ class _Reply:
         if self._connection is None:
             raise StopIteration
         try:
-            chunk = self._connection.chunk(self._patience)
+            chunk = self._connection.chunk(self._timeout)
         except TimeoutError:
             self.close()
-            raise self._patience.spent() from None
+            raise self._timeout.spent() from None
         except OSError as error:
             self.close()
             raise self._operation.broken(error) from error

@@ -9,15 +9,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from dcf.client.address import parse
-from dcf.client.answer import Answer
-from dcf.client.exchange import Patience
+from dcf.client.http11 import Timeout
 from dcf.client.payload import Part, check_messages
+from dcf.client.response import Response
 from dcf.errors import DeadlineExceeded, GatewayUnreachable, ReplicaLost
 from dcf.protocol.http import PROBLEM
 from dcf.protocol.problem import from_problem
 
 if TYPE_CHECKING:
-    from dcf.client.stream import OnError, Stream
+    from dcf.client.sync_stream import OnError, Stream
 
 CHUNK = 256 * 1024
 """Bytes read at a time."""
@@ -54,7 +54,7 @@ class WatcherClient:
         method: str = "POST",
         path: str = "/",
         headers: Mapping[str, str] | None = None,
-    ) -> Answer:
+    ) -> Response:
         """Calls the function.
 
         Args:
@@ -81,7 +81,7 @@ class WatcherClient:
             connection.close()
             raise ReplicaLost(f"the connection to the replica broke: {error}") from error
         given = {name.lower(): value for name, value in response.getheaders()}
-        answer = Answer(response.status, given, self._chunks(connection, response))
+        answer = Response(response.status, given, self._chunks(connection, response))
         if given.get("content-type") == PROBLEM:
             raise from_problem(response.status, answer.read())
         return answer
@@ -107,20 +107,20 @@ class WatcherClient:
             ReplicaLost: When the connection broke.
             DeadlineExceeded: When nothing came in time.
         """
-        from dcf.client.stream import Stream  # noqa: PLC0415  WebSockets take a while to import
-        from dcf.client.stream_socket import StreamSocket  # noqa: PLC0415  likewise
+        from dcf.client.sync_stream import Stream  # noqa: PLC0415  WebSockets take a while to import
+        from dcf.client.sync_websocket import SyncWebSocket  # noqa: PLC0415  likewise
 
         check_messages(messages)
         address = parse(self._endpoint.removeprefix("tcp:"))
-        patience = Patience(silence=self._timeout)
+        timeout = Timeout(silence=self._timeout)
         given = (("host", address.authority), *(headers or {}).items())
         try:
-            connection = StreamSocket(address, path, given, patience)
+            connection = SyncWebSocket(address, path, given, timeout)
         except TimeoutError:
-            raise patience.spent() from None
+            raise timeout.spent() from None
         except GatewayUnreachable as error:
             raise ReplicaLost(f"the connection to the replica broke: {error}") from error
-        return Stream(connection, messages, patience, on_error)
+        return Stream(connection, messages, timeout, on_error)
 
     def _connection(self) -> http.client.HTTPConnection:
         kind, _, address = self._endpoint.partition(":")

@@ -10,8 +10,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from dcf.client.address import GATEWAY, TOKEN
-from dcf.client.async_gateway import AsyncClient
-from dcf.client.gateway import Client
+from dcf.client.async_client import AsyncClient
+from dcf.client.client import Client
 from dcf.client.payload import AsyncData, Data, Part
 from dcf.errors import GatewayUnreachable
 from dcf.function.request import CURRENT
@@ -19,7 +19,7 @@ from dcf.protocol import http
 
 if TYPE_CHECKING:
     from dcf.client.async_stream import AsyncStream
-    from dcf.client.stream import OnError, Stream
+    from dcf.client.sync_stream import OnError, Stream
 
 
 def call(

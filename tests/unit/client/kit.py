@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 
 import h11
 
-from dcf.client.async_gateway import AsyncClient
-from dcf.client.gateway import Client
+from dcf.client.async_client import AsyncClient
+from dcf.client.client import Client
 from dcf.errors import DcfError
 from dcf.protocol.http import PROBLEM
 from dcf.protocol.problem import to_problem

@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from dcf import errors
-from dcf.client.gateway import Client
+from dcf.client.client import Client
 from unit.client.kit import Awaited, Peer, scripted
 
 

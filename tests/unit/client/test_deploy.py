@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import pytest
 
 from dcf import errors
-from dcf.client import deploying
+from dcf.client import deploy_workflow
 from dcf.model.artifact import Bundle, BundleFile, digest_of
 from dcf.model.function import FunctionSpec
 from dcf.model.status import Failure, FunctionState, ReplicaStatus
@@ -34,8 +34,8 @@ class Build:
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch):
-    monkeypatch.setattr(deploying, "POLL", 0.01)
-    monkeypatch.setattr(deploying, "PAUSE", 0.001)
+    monkeypatch.setattr(deploy_workflow, "POLL", 0.01)
+    monkeypatch.setattr(deploy_workflow, "PAUSE", 0.001)
 
 
 def _announced(peer, **offsets):
@@ -148,7 +148,7 @@ def test_an_upload_that_comes_no_further_is_given_up(client, server):
         peer.request(whole=False)
         peer.reset()
 
-    server.play(*[conversation] * deploying.TRIES)
+    server.play(*[conversation] * deploy_workflow.TRIES)
     with pytest.raises(errors.GatewayUnreachable, match="broke off 5 times without coming any"):
         client.deploy(Build())
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from dcf import errors
-from dcf.client import rollout
+from dcf.client import rollout_workflow
 from dcf.model.status import Failure, FunctionState, ReplicaStatus
 from dcf.protocol.gateway import members_of
 from unit.client.test_management import HELLO
@@ -24,7 +24,7 @@ DONE = replace(ASKED, state=FunctionState.READY, serving=2, replica_list=(NEW,))
 
 @pytest.fixture(autouse=True)
 def quickly(monkeypatch):
-    monkeypatch.setattr(rollout, "POLL", 0.01)
+    monkeypatch.setattr(rollout_workflow, "POLL", 0.01)
 
 
 def answer(peer, found):

@@ -10,9 +10,9 @@ import pytest
 from websockets.frames import Opcode
 
 from dcf import errors
-from dcf.client import stream_exchange
-from dcf.client.async_gateway import AsyncClient
-from dcf.client.gateway import Client
+from dcf.client import ws_protocol
+from dcf.client.async_client import AsyncClient
+from dcf.client.client import Client
 from dcf.protocol.stream import END
 from unit.client.speaker import Speaker, frames
 
@@ -426,7 +426,7 @@ def test_a_slow_reader_slows_the_other_side(client, server):
 
 
 def test_a_slow_reader_shows_that_it_lives(client, server, monkeypatch):
-    monkeypatch.setattr(stream_exchange, "HEARTBEAT", 0.05)
+    monkeypatch.setattr(ws_protocol, "HEARTBEAT", 0.05)
     read, alive = threading.Event(), threading.Event()
 
     def conversation(peer):

@@ -8,10 +8,10 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Self
 
-from dcf.client.exchange import Patience
+from dcf.client.http11 import Timeout
 from dcf.client.payload import Part, message_of
-from dcf.client.stream_exchange import Item
-from dcf.client.stream_socket import StreamSocket
+from dcf.client.sync_websocket import SyncWebSocket
+from dcf.client.ws_protocol import Item
 from dcf.errors import DcfError
 
 OnError = Callable[[DcfError], object]
@@ -32,9 +32,9 @@ class Stream:
 
     def __init__(
         self,
-        connection: StreamSocket,
+        connection: SyncWebSocket,
         messages: Iterable[Part],
-        patience: Patience,
+        timeout: Timeout,
         on_error: OnError | None = None,
     ) -> None:
         """Begins to send.
@@ -43,11 +43,11 @@ class Stream:
             connection: A stream that has been begun; this object closes it.
             messages: What is sent, as it comes, from another thread. That thread ends with the
                 stream; where it waits for the next message then, once that has come.
-            patience: How long a reply is waited for.
+            timeout: How long a reply is waited for.
             on_error: Is told the error of one message, instead of ``next`` raising it.
         """
         self._connection = connection
-        self._patience = patience
+        self._timeout = timeout
         self._on_error = on_error
         self._items: deque[Item] = deque()
         self._is_over = False
@@ -89,10 +89,10 @@ class Stream:
         if self._is_over:
             raise StopIteration
         try:
-            self._items.extend(self._connection.receive(self._patience))
+            self._items.extend(self._connection.receive(self._timeout))
         except TimeoutError:
             self.close()
-            raise self._patience.spent() from None
+            raise self._timeout.spent() from None
         except BaseException:
             self.close()
             raise
@@ -103,7 +103,7 @@ class Stream:
         return self._items.popleft()
 
 
-def _send(connection: StreamSocket, messages: Iterable[Part]) -> None:
+def _send(connection: SyncWebSocket, messages: Iterable[Part]) -> None:
     try:
         for message in messages:
             if not connection.send(message_of(message)):

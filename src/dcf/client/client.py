@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
-from dcf.client import deploying, operations, rollout
+from dcf.client import deploy_workflow, operations, rollout_workflow
 from dcf.client.address import Access
-from dcf.client.answer import Answer, lines_of
-from dcf.client.deploying import Deployable, Wish, nobody_listens
+from dcf.client.deploy_workflow import Deployable, DeployOptions, nobody_listens
 from dcf.client.payload import Data, Part, check_messages
+from dcf.client.response import Response, lines_of
 from dcf.client.transport import Transport
 from dcf.client.waiting import LOOK, Tell, telling
 from dcf.model.event import Event
@@ -17,7 +17,7 @@ from dcf.model.status import FunctionStatus, GatewayInfo, ReplicaLine, RevisionS
 from dcf.protocol.progress import Progress
 
 if TYPE_CHECKING:
-    from dcf.client.stream import OnError, Stream
+    from dcf.client.sync_stream import OnError, Stream
 
 TIMEOUT = 300.0
 """Seconds that a call may take where nothing is said: as long as a function's own limit."""
@@ -116,7 +116,7 @@ class Client:
         method: str = "POST",
         path: str = "",
         on_wait: Tell | None = None,
-    ) -> Answer:
+    ) -> Response:
         """Calls a function and returns its reply while it is still coming.
 
         The answer must be read to its end or closed. Without ``timeout`` there is no deadline but
@@ -244,7 +244,9 @@ class Client:
             StartTimeout: When it is not ready in time; it goes on starting.
         """
         operation = operations.rollback(name, revision)
-        return self._transport.follow(rollout.served(operation, wait=wait, timeout=timeout))
+        return self._transport.follow(
+            rollout_workflow.served(operation, wait=wait, timeout=timeout)
+        )
 
     def promote(self, name: str, *, wait: bool = True, timeout: float = TIMEOUT) -> FunctionStatus:
         """Makes the canary the current revision. Arguments and errors as for :meth:`rollback`.
@@ -253,12 +255,16 @@ class Client:
             RolloutInvalid: When there is no canary.
         """
         operation = operations.promote(name)
-        return self._transport.follow(rollout.served(operation, wait=wait, timeout=timeout))
+        return self._transport.follow(
+            rollout_workflow.served(operation, wait=wait, timeout=timeout)
+        )
 
     def abort(self, name: str, *, wait: bool = True, timeout: float = TIMEOUT) -> FunctionStatus:
         """Ends the canary; the current revision takes all calls again. As :meth:`promote`."""
         operation = operations.abort(name)
-        return self._transport.follow(rollout.served(operation, wait=wait, timeout=timeout))
+        return self._transport.follow(
+            rollout_workflow.served(operation, wait=wait, timeout=timeout)
+        )
 
     def delete(self, name: str) -> None:
         """Takes the function away. Errors as for :meth:`function`."""
@@ -343,8 +349,10 @@ class Client:
             SpecInvalid: When the gateway does not accept it.
             RolloutInvalid: When there is nothing beside which a canary could be tried.
         """
-        wish = Wish(minimum, maximum, annotations, canary, wait, timeout)
-        return self._transport.follow(deploying.deploy(build, wish, on_progress or nobody_listens))
+        options = DeployOptions(minimum, maximum, annotations, canary, wait, timeout)
+        return self._transport.follow(
+            deploy_workflow.deploy(build, options, on_progress or nobody_listens)
+        )
 
     def list(self) -> list[FunctionStatus]:
         """As :meth:`functions`."""

@@ -32,7 +32,7 @@ class Head:
     headers: Mapping[str, str]
 
 
-class Patience:
+class Timeout:
     """How long a reply is waited for."""
 
     def __init__(self, *, total: float = math.inf, silence: float = math.inf) -> None:
@@ -64,7 +64,7 @@ class Patience:
         return DeadlineExceeded(f"nothing came for {self._silence:g} s")
 
 
-class Exchange:
+class Http11Protocol:
     """The requests and replies of one connection, one after the other."""
 
     def __init__(self) -> None:

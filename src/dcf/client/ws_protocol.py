@@ -12,7 +12,7 @@ from websockets.protocol import State
 from websockets.typing import Subprotocol
 from websockets.uri import WebSocketURI
 
-from dcf.client.exchange import Exchange
+from dcf.client.http11 import Http11Protocol
 from dcf.errors import AnswerInvalid, BadRequest, BodyTooLarge, DcfError, ReplicaLost
 from dcf.protocol.problem import error_of, from_problem
 from dcf.protocol.stream import CONTROL, END, SUBPROTOCOL, CloseCode, Failure, read_word
@@ -42,7 +42,7 @@ _CLOSED_BY = {
 """Close codes that tell the error by themselves; after all others, the replica was lost."""
 
 
-class StreamExchange:
+class StreamProtocol:
     """The handshake, the messages and the end of one stream (RFC 6455, ``dcf.v1``).
 
     What is to be sent is collected until :meth:`outgoing` takes it.
@@ -84,7 +84,7 @@ class StreamExchange:
         asked = self._socket.connect().headers.raw_items()
         own = [(name, value) for name, value in asked if name.lower() != "host"]
         # Written as for a call: what a header may have is the same.
-        self._hello = Exchange().head("GET", target, (*headers, *own))
+        self._hello = Http11Protocol().head("GET", target, (*headers, *own))
 
     @property
     def closed(self) -> bool:

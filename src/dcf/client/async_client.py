@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
-from dcf.client import deploying, operations, rollout
+from dcf.client import deploy_workflow, operations, rollout_workflow
 from dcf.client.address import Access
-from dcf.client.answer import AsyncAnswer, async_lines_of
 from dcf.client.async_transport import AsyncTransport
-from dcf.client.deploying import Deployable, Wish, nobody_listens
-from dcf.client.exchange import Patience
-from dcf.client.gateway import TIMEOUT
+from dcf.client.client import TIMEOUT
+from dcf.client.deploy_workflow import Deployable, DeployOptions, nobody_listens
+from dcf.client.http11 import Timeout
 from dcf.client.payload import AsyncData, Part, check_messages
+from dcf.client.response import AsyncResponse, async_lines_of
 from dcf.client.waiting import LOOK, Tell, async_telling
 from dcf.model.event import Event
 from dcf.model.status import FunctionStatus, GatewayInfo, ReplicaLine, RevisionStatus
@@ -20,12 +20,12 @@ from dcf.protocol.progress import Progress
 
 if TYPE_CHECKING:
     from dcf.client.async_stream import AsyncStream
-    from dcf.client.stream import OnError
-    from dcf.client.stream_connection import StreamConnection
+    from dcf.client.async_websocket import AsyncWebSocket
+    from dcf.client.sync_stream import OnError
 
 
 class AsyncClient:
-    """One gateway, for one event loop; otherwise as :class:`~dcf.client.gateway.Client`.
+    """One gateway, for one event loop; otherwise as :class:`~dcf.client.client.Client`.
 
     ::
 
@@ -61,7 +61,7 @@ class AsyncClient:
         data: AsyncData = b"",
         *,
         headers: Mapping[str, str] | None = None,
-        timeout: float | None = None,  # noqa: ASYNC109  the function is told of it
+        timeout: float | None = None,
         method: str = "POST",
         path: str = "",
         on_wait: Tell | None = None,
@@ -82,11 +82,11 @@ class AsyncClient:
         data: AsyncData = b"",
         *,
         headers: Mapping[str, str] | None = None,
-        timeout: float | None = None,  # noqa: ASYNC109  the function is told of it
+        timeout: float | None = None,
         method: str = "POST",
         path: str = "",
         on_wait: Tell | None = None,
-    ) -> AsyncAnswer:
+    ) -> AsyncResponse:
         """As ``Client.open``, with what :meth:`call` takes."""
         operation = operations.call(
             name,
@@ -127,11 +127,11 @@ class AsyncClient:
             name, path=path, headers=headers, total=timeout, silence=self._timeout
         )
 
-        async def begin(patience: Patience) -> StreamConnection:
+        async def begin(timeout: Timeout) -> AsyncWebSocket:
             async with async_telling(lambda: self._look(name), on_wait):
-                return await self._transport.begin(operation, patience)
+                return await self._transport.begin(operation, timeout)
 
-        return AsyncStream(begin, messages, lambda: operation.patience(self._timeout), on_error)
+        return AsyncStream(begin, messages, lambda: operation.timeout(self._timeout), on_error)
 
     async def _look(self, name: str) -> FunctionStatus:
         return await self._transport.do(operations.function(name, total=LOOK))
@@ -162,33 +162,39 @@ class AsyncClient:
         revision: int | None = None,
         *,
         wait: bool = True,
-        timeout: float = TIMEOUT,  # noqa: ASYNC109  several requests share it
+        timeout: float = TIMEOUT,
     ) -> FunctionStatus:
         """As ``Client.rollback``."""
         operation = operations.rollback(name, revision)
-        return await self._transport.follow(rollout.served(operation, wait=wait, timeout=timeout))
+        return await self._transport.follow(
+            rollout_workflow.served(operation, wait=wait, timeout=timeout)
+        )
 
     async def promote(
         self,
         name: str,
         *,
         wait: bool = True,
-        timeout: float = TIMEOUT,  # noqa: ASYNC109  several requests share it
+        timeout: float = TIMEOUT,
     ) -> FunctionStatus:
         """As ``Client.promote``."""
         operation = operations.promote(name)
-        return await self._transport.follow(rollout.served(operation, wait=wait, timeout=timeout))
+        return await self._transport.follow(
+            rollout_workflow.served(operation, wait=wait, timeout=timeout)
+        )
 
     async def abort(
         self,
         name: str,
         *,
         wait: bool = True,
-        timeout: float = TIMEOUT,  # noqa: ASYNC109  several requests share it
+        timeout: float = TIMEOUT,
     ) -> FunctionStatus:
         """As ``Client.abort``."""
         operation = operations.abort(name)
-        return await self._transport.follow(rollout.served(operation, wait=wait, timeout=timeout))
+        return await self._transport.follow(
+            rollout_workflow.served(operation, wait=wait, timeout=timeout)
+        )
 
     async def delete(self, name: str) -> None:
         """As ``Client.delete``."""
@@ -234,13 +240,13 @@ class AsyncClient:
         annotations: Mapping[str, str] | None = None,
         canary: float | None = None,
         wait: bool = True,
-        timeout: float = TIMEOUT,  # noqa: ASYNC109  the gateway is told of it
+        timeout: float = TIMEOUT,
         on_progress: Callable[[Progress], object] | None = None,
     ) -> FunctionStatus:
         """As ``Client.deploy``. The files of the build are read on the event loop."""
-        wish = Wish(minimum, maximum, annotations, canary, wait, timeout)
+        options = DeployOptions(minimum, maximum, annotations, canary, wait, timeout)
         return await self._transport.follow(
-            deploying.deploy(build, wish, on_progress or nobody_listens)
+            deploy_workflow.deploy(build, options, on_progress or nobody_listens)
         )
 
     async def list(self) -> list[FunctionStatus]:

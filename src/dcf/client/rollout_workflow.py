@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dcf.client.deploying import Course, failure_of, watch
+from dcf.client.deploy_workflow import Workflow, failure_of, watch
 from dcf.client.operation import Operation
 from dcf.model.replica import ReplicaState
 from dcf.model.status import FunctionState, FunctionStatus
@@ -11,7 +11,7 @@ POLL = 0.1
 """Seconds between two looks: another revision of a small function serves after some tenths."""
 
 
-def served(operation: Operation[FunctionStatus], *, wait: bool, timeout: float) -> Course:
+def served(operation: Operation[FunctionStatus], *, wait: bool, timeout: float) -> Workflow:
     """Has another revision serve.
 
     Args:

@@ -8,11 +8,11 @@ import ssl
 from collections.abc import Iterable
 from typing import Self, cast
 
-from dcf.client import stream_exchange
+from dcf.client import ws_protocol
 from dcf.client.address import Address
 from dcf.client.connection import CONNECT_TIMEOUT, unreachable
-from dcf.client.exchange import CHUNK, Patience
-from dcf.client.stream_exchange import Item, Message, StreamExchange
+from dcf.client.http11 import CHUNK, Timeout
+from dcf.client.ws_protocol import Item, Message, StreamProtocol
 from dcf.errors import DcfError
 
 LINGER = 1.0
@@ -22,13 +22,13 @@ TURN = 16
 """Messages, or batches of them, after which others on the loop have their turn."""
 
 
-class StreamConnection(asyncio.Protocol):
+class AsyncWebSocket(asyncio.Protocol):
     """One stream on a connection of its own, for one event loop.
 
     Both ways are bounded: :meth:`send` waits while the other side takes nothing, and nothing is
     read from the connection while what came is not fetched by :meth:`receive`. ::
 
-        stream = await StreamConnection.open(address, "/function/echo", headers)
+        stream = await AsyncWebSocket.open(address, "/function/echo", headers)
         await stream.send([b"one", b"two"])
         stream.end()
         while replies := await stream.receive():
@@ -39,7 +39,7 @@ class StreamConnection(asyncio.Protocol):
         loop: The event loop.
     """
 
-    def __init__(self, exchange: StreamExchange) -> None:
+    def __init__(self, exchange: StreamProtocol) -> None:
         """What :meth:`open` connects."""
         self.loop = asyncio.get_running_loop()
         self._exchange = exchange
@@ -60,7 +60,7 @@ class StreamConnection(asyncio.Protocol):
         address: Address,
         target: str,
         headers: Iterable[tuple[str, str]],
-        patience: Patience | None = None,
+        timeout: Timeout | None = None,
         most: int | None = None,
     ) -> Self:
         """Connects, and begins a stream.
@@ -69,7 +69,7 @@ class StreamConnection(asyncio.Protocol):
             address: Where a gateway or a watcher listens.
             target: Path and query.
             headers: Names and values, ``host`` among them.
-            patience: How long that may take; None waits as long as the other side likes.
+            timeout: How long that may take; None waits as long as the other side likes.
             most: Bytes that a reply may have; None takes any.
 
         Raises:
@@ -78,15 +78,15 @@ class StreamConnection(asyncio.Protocol):
             DeadlineExceeded: When the time is up.
             DcfError: Why there is no stream, as the other side tells.
         """
-        patience = patience or Patience()
-        self = cls(StreamExchange(target, headers, most))
+        timeout = timeout or Timeout()
+        self = cls(StreamProtocol(target, headers, most))
         try:
-            async with asyncio.timeout(min(patience.left() or CONNECT_TIMEOUT, CONNECT_TIMEOUT)):
+            async with asyncio.timeout(min(timeout.left() or CONNECT_TIMEOUT, CONNECT_TIMEOUT)):
                 await self._connect(address)
         except OSError as error:
             raise unreachable(address, error) from error
         try:
-            await self._begin(patience)
+            await self._begin(timeout)
         except BaseException:
             await self._let_go()
             raise
@@ -118,13 +118,13 @@ class StreamConnection(asyncio.Protocol):
         self._exchange.end()
         self._flush()
 
-    async def receive(self, patience: Patience | None = None) -> list[Item]:
+    async def receive(self, timeout: Timeout | None = None) -> list[Item]:
         """The replies that have come since, at least one; none at the end.
 
         A :class:`~dcf.protocol.stream.Failure` among them is no end: it is one message's error.
 
         Args:
-            patience: How long to wait for it; None waits as long as the connection lives.
+            timeout: How long to wait for it; None waits as long as the connection lives.
 
         Raises:
             DcfError: Why the stream has ended, with the traceback from over there.
@@ -139,7 +139,7 @@ class StreamConnection(asyncio.Protocol):
                 if self._exchange.error is not None:
                     raise self._exchange.error
                 return []
-            await self._wait(patience or Patience())
+            await self._wait(timeout or Timeout())
         items, self._items = self._items, []
         self._unread = 0
         self._calm()
@@ -164,7 +164,7 @@ class StreamConnection(asyncio.Protocol):
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LINGER):
                     while not self._exchange.closed:
-                        await self._wait(Patience())
+                        await self._wait(Timeout())
         await self._let_go()
 
     async def wait_closed(self) -> None:
@@ -192,7 +192,7 @@ class StreamConnection(asyncio.Protocol):
         if self._unread >= CHUNK and self._items and self._transport is not None:
             self._transport.pause_reading()
             if self._heart is None:
-                self._heart = self.loop.call_later(stream_exchange.HEARTBEAT, self._beat)
+                self._heart = self.loop.call_later(ws_protocol.HEARTBEAT, self._beat)
 
     def connection_lost(self, reason: Exception | None) -> None:
         """Takes the end."""
@@ -230,20 +230,20 @@ class StreamConnection(asyncio.Protocol):
                 async with asyncio.timeout(LINGER):
                     await self._gone.wait()
 
-    async def _begin(self, patience: Patience) -> None:
+    async def _begin(self, timeout: Timeout) -> None:
         while not self._exchange.opened:
             if self._failure is not None:
                 raise self._failure
-            await self._wait(patience)
+            await self._wait(timeout)
 
-    async def _wait(self, patience: Patience) -> None:
+    async def _wait(self, timeout: Timeout) -> None:
         """Until something has come, be it only a ping."""
         self._news.clear()
         try:
-            async with asyncio.timeout(patience.left()):
+            async with asyncio.timeout(timeout.left()):
                 await self._news.wait()
         except TimeoutError:
-            raise patience.spent() from None
+            raise timeout.spent() from None
 
     def _feed(self, data: bytes) -> None:
         try:
@@ -271,7 +271,7 @@ class StreamConnection(asyncio.Protocol):
         """While nothing is read."""
         self._exchange.live()
         self._flush()
-        self._heart = self.loop.call_later(stream_exchange.HEARTBEAT, self._beat)
+        self._heart = self.loop.call_later(ws_protocol.HEARTBEAT, self._beat)
 
     def _calm(self) -> None:
         if self._heart is not None:

@@ -12,7 +12,7 @@ def _nothing() -> None:
 
 
 @dataclass(slots=True)
-class Answer:
+class Response:
     """A reply whose body is still to be read; a context manager, which closes it.
 
     Attributes:
@@ -39,8 +39,8 @@ class Answer:
 
 
 @dataclass(slots=True)
-class AsyncAnswer:
-    """An :class:`Answer` whose chunks are awaited; an async context manager.
+class AsyncResponse:
+    """An :class:`Response` whose chunks are awaited; an async context manager.
 
     Attributes:
         status: The HTTP status.

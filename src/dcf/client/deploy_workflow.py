@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, Protocol
 
 from dcf import errors
 from dcf.client import operations
-from dcf.client.exchange import CHUNK
+from dcf.client.http11 import CHUNK
 from dcf.client.operation import Operation
 from dcf.model.artifact import Bundle
 from dcf.model.function import FunctionSpec
@@ -58,7 +58,7 @@ class Deployable(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class DeployOptions:
     """How a build is to be deployed.
 
     Attributes:
@@ -94,16 +94,16 @@ class Following:
 
 
 Step = Operation[Any] | Following | Pause
-Course = Generator[Step, Any, FunctionStatus]
+Workflow = Generator[Step, Any, FunctionStatus]
 Tell = Callable[[Progress], object]
 
 
-def deploy(build: Deployable, wish: Wish, tell: Tell) -> Course:
+def deploy(build: Deployable, options: DeployOptions, tell: Tell) -> Workflow:
     """Deploys a build.
 
     Args:
         build: What to deploy.
-        wish: How.
+        options: How.
         tell: Called with each line of progress.
 
     Raises:
@@ -114,12 +114,12 @@ def deploy(build: Deployable, wish: Wish, tell: Tell) -> Course:
         "spec": json.loads(spec_to_json(build.spec)),
         "bundle": bundle,
         "lock": lock,
-        "minimum": wish.minimum,
-        "maximum": wish.maximum,
-        "annotations": None if wish.annotations is None else dict(wish.annotations),
-        "canary": wish.canary,
-        "wait": wish.wait,
-        "timeout": wish.timeout,
+        "minimum": options.minimum,
+        "maximum": options.maximum,
+        "annotations": None if options.annotations is None else dict(options.annotations),
+        "canary": options.canary,
+        "wait": options.wait,
+        "timeout": options.timeout,
     }
     operation = operations.send("POST", gateway.FUNCTIONS, members, bytes)
     headers = (*operation.headers, ("accept", gateway.JSON_LINES))
@@ -133,7 +133,7 @@ def deploy(build: Deployable, wish: Wish, tell: Tell) -> Course:
             raise
         revision = ending.revision
         function = yield from watch(
-            build.spec.name, lambda now: _is_done(now, revision, wish), wish.timeout, POLL
+            build.spec.name, lambda now: _is_done(now, revision, options), options.timeout, POLL
         )
     return function  # type: ignore[no-any-return]  # what a step gives depends on the step
 
@@ -205,20 +205,20 @@ def _content(build: Deployable, one: Wanting) -> Iterator[bytes]:
 
 
 def watch(
-    name: str, is_over: Callable[[FunctionStatus], bool], patience: float, pause: float
-) -> Course:
+    name: str, is_over: Callable[[FunctionStatus], bool], timeout: float, pause: float
+) -> Workflow:
     """Looks at a function again and again.
 
     Args:
         name: The function's name.
         is_over: Whether nothing is left to wait for; what it raises ends the wait as well.
-        patience: Seconds to wait.
+        timeout: Seconds to wait.
         pause: Seconds between two looks.
 
     Raises:
         StartTimeout: When the time is up.
     """
-    until = time.monotonic() + patience
+    until = time.monotonic() + timeout
     while True:
         try:
             function: FunctionStatus = yield operations.function(name)
@@ -229,18 +229,18 @@ def watch(
             if is_over(function):
                 return function
         if time.monotonic() > until:
-            raise errors.StartTimeout(f"{name} was not ready within {patience:g} s")
+            raise errors.StartTimeout(f"{name} was not ready within {timeout:g} s")
         yield Pause(pause)
 
 
-def _is_done(function: FunctionStatus, revision: int, wish: Wish) -> bool:
+def _is_done(function: FunctionStatus, revision: int, options: DeployOptions) -> bool:
     """Whether a revision that is in the catalog, and whose deploy cannot be followed any more, is
     as far as was wished.
     """
-    deployed = function.revision if wish.canary is None else function.canary
-    if not wish.wait or deployed != revision:
+    deployed = function.revision if options.canary is None else function.canary
+    if not options.wait or deployed != revision:
         return True  # nobody waits, or somebody has deployed another one meanwhile
-    if wish.canary is not None:
+    if options.canary is not None:
         return not function.replicas or any(
             one.revision == revision and one.state == ReplicaState.READY
             for one in function.replica_list

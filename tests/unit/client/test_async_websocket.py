@@ -8,7 +8,7 @@ from websockets.frames import Opcode
 
 from dcf import errors
 from dcf.client.address import parse
-from dcf.client.stream_connection import StreamConnection
+from dcf.client.async_websocket import AsyncWebSocket
 from unit.client.speaker import Speaker, frames
 
 
@@ -21,7 +21,7 @@ def test_a_reply_over_the_bound_ends_the_stream(server):
     async def ask():
         address = parse(server.url)
         headers = [("host", address.authority)]
-        stream = await StreamConnection.open(address, "/", headers, most=100)
+        stream = await AsyncWebSocket.open(address, "/", headers, most=100)
         try:
             assert await stream.receive() == [b"x" * 100]
             with pytest.raises(errors.BodyTooLarge):
@@ -37,7 +37,7 @@ def test_a_reply_over_the_bound_ends_the_stream(server):
 def test_the_reason_is_read_where_sending_fails_first(server, loop):
     async def ask():
         address = parse(server.url)
-        stream = await StreamConnection.open(address, "/", [("host", address.authority)])
+        stream = await AsyncWebSocket.open(address, "/", [("host", address.authority)])
         await stream.send([b"x"])
         server.thread.join()  # the loop stands still, and reads nothing
         while not stream.is_over:
@@ -69,7 +69,7 @@ def test_answers_to_pings_that_are_not_read_do_not_pile_up(server):
 
     unsent = []
 
-    class Watched(StreamConnection):
+    class Watched(AsyncWebSocket):
         def data_received(self, data):
             super().data_received(data)
             if self._transport is not None:

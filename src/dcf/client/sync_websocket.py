@@ -9,11 +9,11 @@ import ssl
 import threading
 from collections.abc import Iterable
 
-from dcf.client import stream_exchange
+from dcf.client import ws_protocol
 from dcf.client.address import Address
 from dcf.client.connection import CONNECT_TIMEOUT, connected, unreachable
-from dcf.client.exchange import CHUNK, Patience
-from dcf.client.stream_exchange import Item, Message, StreamExchange
+from dcf.client.http11 import CHUNK, Timeout
+from dcf.client.ws_protocol import Item, Message, StreamProtocol
 
 LINGER = 1.0
 """Seconds that the other side has to close what is over."""
@@ -22,7 +22,7 @@ _LATER = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 """The socket cannot do that now."""
 
 
-class StreamSocket:
+class SyncWebSocket:
     """One stream on a connection of its own. A thread may send while another one receives.
 
     What comes is read by a thread of this object's, up to a bound, so that a ping is answered while
@@ -35,7 +35,7 @@ class StreamSocket:
         address: Address,
         target: str,
         headers: Iterable[tuple[str, str]],
-        patience: Patience,
+        timeout: Timeout,
     ) -> None:
         """Connects, and begins a stream.
 
@@ -43,7 +43,7 @@ class StreamSocket:
             address: Where a gateway or a watcher listens.
             target: Path and query.
             headers: Names and values, ``host`` among them.
-            patience: How long that may take.
+            timeout: How long that may take.
 
         Raises:
             GatewayUnreachable: When nobody answers, or TLS fails.
@@ -51,7 +51,7 @@ class StreamSocket:
             TimeoutError: When the time is up.
             DcfError: Why there is no stream, as the other side tells.
         """
-        self._exchange = StreamExchange(target, headers)
+        self._exchange = StreamProtocol(target, headers)
         self._items: list[Item] = []
         self._unread = 0
         self._unsent = bytearray()
@@ -64,7 +64,7 @@ class StreamSocket:
         self._news = threading.Condition(self._lock)
         try:
             self._socket = connected(
-                address, min(patience.left() or CONNECT_TIMEOUT, CONNECT_TIMEOUT)
+                address, min(timeout.left() or CONNECT_TIMEOUT, CONNECT_TIMEOUT)
             )
         except OSError as error:
             raise unreachable(address, error) from error
@@ -73,7 +73,7 @@ class StreamSocket:
             with self._lock:
                 self._push()
             while not self._exchange.opened:
-                self._take(patience)
+                self._take(timeout)
             threading.Thread(target=self._run, name="dcf-stream-in", daemon=True).start()
         except BaseException:
             self.close()
@@ -90,7 +90,7 @@ class StreamSocket:
                 return False
             self._push()
         while self._unsent and not self._closed:
-            self._wait(select.POLLOUT, Patience())
+            self._wait(select.POLLOUT, Timeout())
             with self._lock:
                 self._push()
         return True
@@ -101,7 +101,7 @@ class StreamSocket:
             self._exchange.end()
             self._push()
 
-    def receive(self, patience: Patience) -> list[Item]:
+    def receive(self, timeout: Timeout) -> list[Item]:
         """The replies that have come since, at least one; none at the end.
 
         Raises:
@@ -118,7 +118,7 @@ class StreamSocket:
                     if self._exchange.error is not None:
                         raise self._exchange.error
                     return []
-                if not self._news.wait(patience.left()):
+                if not self._news.wait(timeout.left()):
                     raise TimeoutError
             items, self._items = self._items, []
             self._unread = 0
@@ -163,10 +163,10 @@ class StreamSocket:
         """Reads until the stream is over."""
         try:
             while not self._exchange.over:
-                self._take(Patience())
+                self._take(Timeout())
                 with self._lock:
                     while self._is_full and not (self._closed or self._broken):
-                        if not self._news.wait(stream_exchange.HEARTBEAT):
+                        if not self._news.wait(ws_protocol.HEARTBEAT):
                             self._exchange.live()
                             self._push()
             if self._exchange.error is None:
@@ -191,20 +191,20 @@ class StreamSocket:
         with self._lock:
             self._exchange.leave()
             self._push()
-        patience = Patience(total=LINGER)
+        timeout = Timeout(total=LINGER)
         with contextlib.suppress(TimeoutError):
             while not self._exchange.closed and not self._closed:
-                self._take(patience)
+                self._take(timeout)
 
-    def _take(self, patience: Patience) -> None:
+    def _take(self, timeout: Timeout) -> None:
         """Waits until something has come, be it only a ping, and takes it."""
         with self._lock:
             if self._closed or self._pull():
                 return
             events = select.POLLIN | (select.POLLOUT if self._unsent else 0)
-        self._wait(events, patience)
+        self._wait(events, timeout)
 
-    def _wait(self, events: int, patience: Patience) -> None:
+    def _wait(self, events: int, timeout: Timeout) -> None:
         with self._lock:
             if self._closed:
                 return
@@ -212,7 +212,7 @@ class StreamSocket:
         try:
             waiter = select.poll()
             waiter.register(self._socket, events)
-            left = patience.left()
+            left = timeout.left()
             if not waiter.poll(None if left is None else left * 1000):
                 raise TimeoutError
         finally:

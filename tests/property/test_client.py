@@ -19,12 +19,15 @@ from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
 from dcf.client.address import Address, parse
-from dcf.client.async_connection import AsyncConnection
+from dcf.client.async_network import AsyncNetwork
 from dcf.client.async_websocket import AsyncWebSocket
-from dcf.client.connection import Connection
-from dcf.client.http11 import MAX_HEAD, Http11Protocol, Timeout, head_of
-from dcf.client.response import async_lines_of, lines_of
+from dcf.client.http11 import MAX_HEAD, Http11Protocol, head_of
+from dcf.client.network import Network
+from dcf.client.pool import HttpConnection
+from dcf.client.response import lines_of
+from dcf.client.sync_network import SyncNetwork, iterate, run
 from dcf.client.sync_websocket import SyncWebSocket
+from dcf.client.timeout import Timeout
 from dcf.client.ws_protocol import Item, StreamProtocol
 from dcf.errors import AnswerInvalid, BadRequest, DcfError, GatewayUnreachable
 from dcf.protocol.stream import END, SUBPROTOCOL, Failure, failure_word
@@ -44,10 +47,10 @@ def test_lines_are_the_same_however_they_come_for_both_faces(pieces):
             yield piece
 
     async def drained() -> list[bytes]:
-        return [line async for line in async_lines_of(slowly())]
+        return [line async for line in lines_of(slowly())]
 
     whole = b"".join(pieces).split(b"\n")[:-1]
-    found = list(lines_of(iter(pieces)))
+    found = list(iterate(lines_of(slowly())))
     assert found == [line for line in whole if line]
     assert asyncio.run(drained()) == found
 
@@ -148,7 +151,7 @@ def exchanged(pieces: list[bytes]) -> tuple[object, ...]:
         while True:
             while (event := exchange.event()) is None:
                 exchange.feed(next(left))
-                assert len(exchange._http._receive_buffer) <= MAX_HEAD + max(
+                assert len(exchange._h11._receive_buffer) <= MAX_HEAD + max(
                     map(len, pieces), default=0
                 )
             match event:
@@ -318,32 +321,18 @@ def server() -> Iterator[Server]:
         made.close()
 
 
-def asked(address: Address) -> tuple[object, ...]:
+async def fetched(network: Network, address: Address) -> tuple[object, ...]:
     timeout, head, body = Timeout(total=20), None, b""
-    connection = Connection(address, timeout)
+    connection = await HttpConnection.open(network, address, timeout)
     try:
-        head = connection.ask("GET", "/", [("host", "x")], b"", timeout)
-        while chunk := connection.chunk(timeout):
+        head = await connection.request("GET", "/", [("host", "x")], b"", timeout)
+        while chunk := await connection.read(timeout):
             body += chunk
     except (AnswerInvalid, ConnectionResetError) as error:
         return head, type(error)
     finally:
         connection.close()
-    return head, body
-
-
-async def awaited(address: Address) -> tuple[object, ...]:
-    timeout, head, body = Timeout(total=20), None, b""
-    connection = await AsyncConnection.opened(address, timeout)
-    try:
-        head = await connection.ask("GET", "/", [("host", "x")], b"", timeout)
-        while chunk := await connection.chunk(timeout):
-            body += chunk
-    except (AnswerInvalid, ConnectionResetError) as error:
-        return head, type(error)
-    finally:
-        connection.close()
-        await asyncio.sleep(0)
+        await network.sleep(0)
     return head, body
 
 
@@ -351,8 +340,8 @@ async def awaited(address: Address) -> tuple[object, ...]:
 @given(data=damaged(REPLIES), places=PLACES)
 def test_both_faces_read_the_same_reply(server, data, places):
     server.data = lambda _: split(data, places)
-    found = asked(server.address)
-    assert asyncio.run(awaited(server.address)) == found
+    found = run(fetched(SyncNetwork(), server.address))
+    assert asyncio.run(fetched(AsyncNetwork(), server.address)) == found
 
 
 def answered(request: bytes) -> bytes:

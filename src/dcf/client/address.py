@@ -1,4 +1,4 @@
-"""Where a gateway is, and what proves that one may use it."""
+"""The address of a gateway, and the token for it."""
 
 from __future__ import annotations
 
@@ -26,14 +26,15 @@ _VISIBLE = re.compile(r"[!-~]+")
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a gateway listens.
+    """Where a gateway or a watcher listens.
 
     Attributes:
-        url: As people write it.
-        host: Name or IP address; "localhost" behind a Unix socket.
-        port: TCP port; 0 behind a Unix socket.
-        tls: Whether to speak TLS.
+        url: The address as a user writes it.
+        host: Name or IP address; "localhost" for a Unix socket.
+        port: TCP port; 0 for a Unix socket.
+        tls: Whether to use TLS.
         socket: Path of a Unix socket; "" for TCP.
+        verify: Whether to check the server's certificate and its host name.
     """
 
     url: str
@@ -41,83 +42,97 @@ class Address:
     port: int
     tls: bool = False
     socket: str = ""
+    verify: bool = True
 
     @property
     def authority(self) -> str:
         """The value of the ``Host`` header."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        usual = self.socket or self.port == _PORTS["https" if self.tls else "http"]
-        return host if usual else f"{host}:{self.port}"
+        is_default = self.socket or self.port == _PORTS["https" if self.tls else "http"]
+        return host if is_default else f"{host}:{self.port}"
 
 
-class Access:
-    """A gateway's address, and the token or key to use it with.
-
-    Attributes:
-        address: The address.
-    """
+class Credentials:
+    """The token or key for a gateway. It is looked up on first use."""
 
     def __init__(
-        self, url: str | None, token: str | None, env: Mapping[str, str] = os.environ
+        self, address: Address, token: str | None, env: Mapping[str, str] = os.environ
     ) -> None:
-        """Finds the address. The token is sought when it is first wanted.
+        """Set where the token comes from.
 
         Args:
-            url: The address; None takes ``DCF_GATEWAY``, else the gateway of this machine.
-            token: Token or key; None takes ``DCF_TOKEN``, else the file that a gateway on this
-                machine has left for its user.
+            address: The gateway's address.
+            token: Token or key; None uses ``DCF_TOKEN``, or else the file that a gateway on this
+                machine has written for its user.
             env: The environment.
-
-        Raises:
-            GatewayUnreachable: When the address is none.
         """
-        self.address = parse(url or env.get(GATEWAY) or DEFAULT)
-        self._env = env
+        self._address = address
         self._given = token
+        self._env = env
         self._token = ""
 
     def headers(self) -> tuple[tuple[str, str], ...]:
-        """What each request has to say.
+        """Return the headers that every request needs: ``Host``, and the token if there is one.
 
         Raises:
-            AccessDenied: When the token cannot be read, or cannot be one.
+            AccessDenied: When the token cannot be read or is not valid.
         """
-        # Looked for again while there is none: a gateway may be started after its client.
+        # While there is no token, it is looked up again: a gateway may start after its client.
         self._token = self._token or self._find()
-        host = ("host", self.address.authority)
+        host = ("host", self._address.authority)
         return (host, ("authorization", f"Bearer {self._token}")) if self._token else (host,)
 
     def _find(self) -> str:
-        found, origin = (self._given or "", "what was given")
-        if not found:
-            found, origin = self._env.get(TOKEN, ""), TOKEN
-        if not found and not self.address.socket:
-            path = Locations.from_mapping(self._env).token(self.address.host, self.address.port)
-            found, origin = _content(path), str(path)
-        found = found.strip()
-        if found and not _VISIBLE.fullmatch(found):
-            raise AccessDenied(f"{origin} is no token: it has characters that no token has")
-        return found
+        token, origin = (self._given or "", "the given token")
+        if not token:
+            token, origin = self._env.get(TOKEN, ""), TOKEN
+        if not token and not self._address.socket:
+            path = Locations.from_mapping(self._env).token(self._address.host, self._address.port)
+            token, origin = _content(path), str(path)
+        token = token.strip()
+        if token and not _VISIBLE.fullmatch(token):
+            raise AccessDenied(
+                f"{origin}: expected a token of visible ASCII characters, got other characters"
+            )
+        return token
+
+
+def find(url: str | None, env: Mapping[str, str] = os.environ) -> Address:
+    """Return the address of a gateway: ``url``, ``DCF_GATEWAY`` or the gateway of this machine.
+
+    Raises:
+        GatewayUnreachable: When the address is not valid.
+    """
+    return parse(url or env.get(GATEWAY) or DEFAULT)
 
 
 def parse(text: str) -> Address:
-    """Reads ``http://HOST:PORT``, ``https://HOST:PORT``, ``HOST:PORT`` or ``unix:PATH``.
+    """Parse ``http://HOST:PORT``, ``https://HOST:PORT``, ``HOST:PORT`` or ``unix:PATH``.
 
     Raises:
-        GatewayUnreachable: When it is something else.
+        GatewayUnreachable: When the text is something else.
     """
     if text.startswith("unix:"):
         return Address(text, "localhost", 0, socket=text.removeprefix("unix:"))
     url = (text if "://" in text else f"http://{text}").rstrip("/")
-    found = _URL.fullmatch(url)
-    host = (found["name"] or found["ip"]) if found else ""
-    port = int(found["port"] or _PORTS[found["scheme"]]) if found else 0
-    if found is None or not 0 < port < 2**16:
+    match = _URL.fullmatch(url)
+    host = (match["name"] or match["ip"]) if match else ""
+    port = int(match["port"] or _PORTS[match["scheme"]]) if match else 0
+    if match is None or not 0 < port < 2**16:
         raise GatewayUnreachable(
-            f"{text!r} is no address of a gateway; wanted is http://HOST:PORT, https://HOST:PORT,"
-            " HOST:PORT or unix:PATH"
+            "expected the address of a gateway (http://HOST:PORT, https://HOST:PORT, HOST:PORT or"
+            f" unix:PATH), got {text!r}"
         )
-    return Address(url, host, port, tls=found["scheme"] == "https")
+    return Address(url, host, port, tls=match["scheme"] == "https")
+
+
+def of_endpoint(endpoint: str) -> Address:
+    """Parse ``unix:PATH`` or ``tcp:HOST:PORT``, as a watcher reports it.
+
+    Raises:
+        GatewayUnreachable: When the text is something else.
+    """
+    return parse(endpoint.removeprefix("tcp:"))
 
 
 def _content(path: Path) -> str:

@@ -8,9 +8,9 @@ from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Iterat
 from typing import Self
 
 from dcf.client.async_websocket import AsyncWebSocket
-from dcf.client.http11 import Timeout
 from dcf.client.payload import Part, message_of
 from dcf.client.sync_stream import OnError
+from dcf.client.timeout import Timeout
 from dcf.client.ws_protocol import Item, Message
 
 BATCH = 64

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ssl
 from collections.abc import Iterable
 from typing import Self, cast
 
 from dcf.client import ws_protocol
 from dcf.client.address import Address
-from dcf.client.connection import CONNECT_TIMEOUT, unreachable
-from dcf.client.http11 import CHUNK, Timeout
+from dcf.client.http11 import CHUNK
+from dcf.client.network import CONNECT_TIMEOUT, tls_context, unreachable
+from dcf.client.timeout import Timeout
 from dcf.client.ws_protocol import Item, Message, StreamProtocol
 from dcf.errors import DcfError
 
@@ -219,7 +219,7 @@ class AsyncWebSocket(asyncio.Protocol):
         if address.socket:
             await loop.create_unix_connection(lambda: self, address.socket)
         else:
-            tls = ssl.create_default_context() if address.tls else None
+            tls = tls_context(address)
             await loop.create_connection(lambda: self, address.host, address.port, ssl=tls)
 
     async def _let_go(self) -> None:
@@ -243,7 +243,7 @@ class AsyncWebSocket(asyncio.Protocol):
             async with asyncio.timeout(timeout.left()):
                 await self._news.wait()
         except TimeoutError:
-            raise timeout.spent() from None
+            raise timeout.error() from None
 
     def _feed(self, data: bytes) -> None:
         try:

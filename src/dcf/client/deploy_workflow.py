@@ -1,22 +1,20 @@
-"""The course of a deploy: announce, upload what is missing, deploy, wait.
-
-Each step is a request that the caller, plain or async, sends; what comes of it is sent in here. So
-the course, with all that can break on the way, is written once.
-"""
+"""A deploy: announce, upload what is missing, deploy, wait. With all that can break on the way."""
 
 from __future__ import annotations
 
 import json
 import math
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, BinaryIO, Protocol
+from typing import BinaryIO, Protocol
 
 from dcf import errors
 from dcf.client import operations
 from dcf.client.http11 import CHUNK
 from dcf.client.operation import Operation
+from dcf.client.response import lines_of
+from dcf.client.transport import Transport
 from dcf.model.artifact import Bundle
 from dcf.model.function import FunctionSpec
 from dcf.model.replica import ReplicaState
@@ -26,16 +24,16 @@ from dcf.protocol import gateway
 from dcf.protocol.problem import error_of
 from dcf.protocol.progress import Progress, ProgressKind
 
-TRIES = 5
-"""Times that an upload goes on after a break without having come any further."""
+MAX_FAILURES = 5
+"""Consecutive failures without progress after which an upload is given up."""
 SILENCE = 30.0
-"""Seconds without a line after which a gateway that deploys is given up; it sends one every 5."""
-PAUSE = 0.2
-"""Seconds, doubled with each try: five tries outlast a control plane that is started again."""
-POLL = 0.5
-"""Seconds between two looks at a function whose deploy cannot be followed any more."""
+"""Maximum seconds between two lines of a deploy. The gateway sends a line every 5 seconds."""
+RETRY_DELAY = 0.2
+"""Seconds, doubled with each failure. Five failures outlast a restart of the control plane."""
+POLL_INTERVAL = 0.5
+"""Seconds between polls of a function after the connection of its deploy broke."""
 AWAY = (errors.GatewayUnreachable, errors.NotReady, errors.ReplicaLost)
-"""A gateway that may be back in a moment: gone as a whole, or its control plane behind Envoy."""
+"""Errors of a gateway that may be back in a moment: all of it, or only its control plane."""
 
 
 class Deployable(Protocol):
@@ -54,20 +52,20 @@ class Deployable(Protocol):
         """The text of its lock."""
 
     def open(self, digest: str) -> BinaryIO:
-        """Opens a blob of the bundle, seekable, to be read."""
+        """Open a blob of the bundle for reading; it must be seekable."""
 
 
 @dataclass(frozen=True, slots=True)
 class DeployOptions:
-    """How a build is to be deployed.
+    """How a build is deployed.
 
     Attributes:
-        minimum: Never fewer replicas; None leaves what is.
-        maximum: Never more replicas; None leaves what is.
-        annotations: Free key-value pairs; None leaves what is.
-        canary: Percent of the calls that it is to get; None makes it the current revision.
+        minimum: Minimum number of replicas; None leaves it unchanged.
+        maximum: Maximum number of replicas; None leaves it unchanged.
+        annotations: Free key-value pairs; None leaves them unchanged.
+        canary: Percent of the calls for this revision; None makes it the current revision.
         wait: Whether to wait until replicas are ready.
-        timeout: Seconds to wait for that.
+        timeout: Maximum seconds to wait.
     """
 
     minimum: int | None
@@ -78,38 +76,28 @@ class DeployOptions:
     timeout: float
 
 
-@dataclass(frozen=True, slots=True)
-class Pause:
-    """Nothing is to be done for some seconds."""
-
-    seconds: float
+OnProgress = Callable[[Progress], object]
 
 
-@dataclass(frozen=True, slots=True)
-class Following:
-    """A request whose reply is lines; each goes to ``take``, until that returns the last."""
-
-    operation: Operation[bytes]
-    take: Callable[[bytes], FunctionStatus | None]
-
-
-Step = Operation[Any] | Following | Pause
-Workflow = Generator[Step, Any, FunctionStatus]
-Tell = Callable[[Progress], object]
-
-
-def deploy(build: Deployable, options: DeployOptions, tell: Tell) -> Workflow:
-    """Deploys a build.
+async def deploy(
+    transport: Transport,
+    build: Deployable,
+    options: DeployOptions,
+    on_progress: OnProgress | None,
+) -> FunctionStatus:
+    """Deploy a build.
 
     Args:
+        transport: The gateway.
         build: What to deploy.
         options: How.
-        tell: Called with each line of progress.
+        on_progress: Called with each line of progress.
 
     Raises:
-        DcfError: Whatever went wrong, as itself.
+        DcfError: When something fails.
     """
-    bundle, lock = yield from _upload(build, tell)
+    notify = on_progress or _ignore
+    bundle, lock = await _upload(transport, build, notify)
     members = {
         "spec": json.loads(spec_to_json(build.spec)),
         "bundle": bundle,
@@ -121,107 +109,106 @@ def deploy(build: Deployable, options: DeployOptions, tell: Tell) -> Workflow:
         "wait": options.wait,
         "timeout": options.timeout,
     }
-    operation = operations.send("POST", gateway.FUNCTIONS, members, bytes)
+    operation = operations.send("POST", gateway.FUNCTIONS, members, Progress.from_line)
     headers = (*operation.headers, ("accept", gateway.JSON_LINES))
-    ending = _Ending(tell)
+    operation = replace(operation, headers=headers, silence=SILENCE)
+    revision = 0
     try:
-        function = yield Following(
-            replace(operation, headers=headers, silence=SILENCE), ending.take
-        )
+        async with await transport.open(operation) as response:
+            async for line in lines_of(response.chunks):
+                progress = operation.parse(line)
+                notify(progress)
+                if progress.kind is ProgressKind.REVISION:
+                    revision = progress.number
+                elif progress.kind is ProgressKind.FAILED:
+                    break
+                elif progress.function is not None:
+                    return progress.function
+            else:
+                raise operation.broken("the reply is incomplete")
     except (*AWAY, errors.DeadlineExceeded):
-        if not ending.revision or ending.is_over:
+        if not revision:
             raise
-        revision = ending.revision
-        function = yield from watch(
-            build.spec.name, lambda now: _is_done(now, revision, options), options.timeout, POLL
+        # The gateway continues to deploy a revision that it has reported.
+        return await poll(
+            transport,
+            build.spec.name,
+            lambda now: _is_done(now, revision, options),
+            timeout=options.timeout,
+            interval=POLL_INTERVAL,
         )
-    return function  # type: ignore[no-any-return]  # what a step gives depends on the step
+    raise error_of(progress.problem)
 
 
-class _Ending:
-    """Looks for the line with which a deploy ends."""
-
-    def __init__(self, tell: Tell) -> None:
-        self._tell = tell
-        self.revision = 0
-        self.is_over = False
-
-    def take(self, line: bytes) -> FunctionStatus | None:
-        """Tells what a line says; returns the function when it is the last one."""
-        reading = Operation("POST", gateway.FUNCTIONS, Progress.from_line)
-        progress = reading.parsed(line)
-        self._tell(progress)
-        if progress.kind is ProgressKind.REVISION:
-            self.revision = progress.number
-        elif progress.kind is ProgressKind.FAILED:
-            self.is_over = True
-            raise error_of(progress.problem)
-        return progress.function
-
-
-def _upload(build: Deployable, tell: Tell) -> Generator[Step, Any, tuple[str, str]]:
-    """Sends what the gateway lacks; returns the digests of bundle and lock."""
+async def _upload(transport: Transport, build: Deployable, notify: OnProgress) -> tuple[str, str]:
+    """Send the blobs that the gateway lacks; return the digests of bundle and lock."""
     started = time.monotonic()
     detail, least, failures = "", math.inf, 0
     trouble: errors.DcfError | None = None
     while True:
         try:
-            bundle, lock, missing = yield operations.announce(build.bundle.files, build.lock)
-            left = sum(one.size - one.offset for one in missing)
+            bundle, lock, missing = await transport.send(
+                operations.announce(build.bundle.files, build.lock)
+            )
+            left = sum(blob.size - blob.offset for blob in missing)
             failures, least = (failures, least) if left >= least else (0, left)
-            if not missing:
-                break
-            if trouble is None:
+            if missing and trouble is None:
                 detail = f"{_count(len(missing))}, {_amount(left)}"
-                tell(Progress(ProgressKind.STARTED, "upload", detail))
-            for one in missing:
-                yield _blob(build, one)
+                notify(Progress(ProgressKind.STARTED, "upload", detail))
+            for blob in missing:
+                await transport.send(_put(build, blob))
             break
         except (*AWAY, errors.UploadInvalid) as error:
             if not detail:
                 raise
             trouble, failures = error, failures + 1
-        if failures >= TRIES:
+        if failures >= MAX_FAILURES:
             raise errors.GatewayUnreachable(
-                f"the upload broke off {TRIES} times without coming any further: {trouble}"
+                f"the upload failed {MAX_FAILURES} times without progress: {trouble}"
             ) from trouble
-        yield Pause(PAUSE * 2**failures)
+        await transport.network.sleep(RETRY_DELAY * 2**failures)
     if detail:
         seconds = time.monotonic() - started
-        tell(Progress(ProgressKind.FINISHED, "upload", detail, seconds=seconds))
+        notify(Progress(ProgressKind.FINISHED, "upload", detail, seconds=seconds))
     return bundle, lock
 
 
-def _blob(build: Deployable, one: Wanting) -> Operation[None]:
-    content = _content(build, one)
-    return operations.put_blob(one.digest, one.offset, one.size - one.offset, content)
+def _put(build: Deployable, blob: Wanting) -> Operation[None]:
+    content = _content(build, blob)
+    return operations.put_blob(blob.digest, blob.offset, blob.size - blob.offset, content)
 
 
-def _content(build: Deployable, one: Wanting) -> Iterator[bytes]:
-    with build.open(one.digest) as file:
-        file.seek(one.offset)
+def _content(build: Deployable, blob: Wanting) -> Iterator[bytes]:
+    with build.open(blob.digest) as file:
+        file.seek(blob.offset)
         while part := file.read(CHUNK):
             yield part
 
 
-def watch(
-    name: str, is_over: Callable[[FunctionStatus], bool], timeout: float, pause: float
-) -> Workflow:
-    """Looks at a function again and again.
+async def poll(
+    transport: Transport,
+    name: str,
+    is_over: Callable[[FunctionStatus], bool],
+    *,
+    timeout: float,
+    interval: float,
+) -> FunctionStatus:
+    """Poll a function until ``is_over`` returns true, and return its status.
 
     Args:
+        transport: The gateway.
         name: The function's name.
-        is_over: Whether nothing is left to wait for; what it raises ends the wait as well.
-        timeout: Seconds to wait.
-        pause: Seconds between two looks.
+        is_over: Whether there is nothing left to wait for. An exception ends the wait as well.
+        timeout: Maximum seconds to wait.
+        interval: Seconds between polls.
 
     Raises:
-        StartTimeout: When the time is up.
+        StartTimeout: When the time is over.
     """
     until = time.monotonic() + timeout
     while True:
         try:
-            function: FunctionStatus = yield operations.function(name)
+            function = await transport.send(operations.function(name))
         except (*AWAY, errors.DeadlineExceeded):
             if time.monotonic() > until:
                 raise
@@ -230,20 +217,18 @@ def watch(
                 return function
         if time.monotonic() > until:
             raise errors.StartTimeout(f"{name} was not ready within {timeout:g} s")
-        yield Pause(pause)
+        await transport.network.sleep(interval)
 
 
 def _is_done(function: FunctionStatus, revision: int, options: DeployOptions) -> bool:
-    """Whether a revision that is in the catalog, and whose deploy cannot be followed any more, is
-    as far as was wished.
-    """
+    """Return whether a revision is deployed, according to the function's status."""
     deployed = function.revision if options.canary is None else function.canary
     if not options.wait or deployed != revision:
-        return True  # nobody waits, or somebody has deployed another one meanwhile
+        return True  # no wait, or another revision was deployed meanwhile
     if options.canary is not None:
         return not function.replicas or any(
-            one.revision == revision and one.state == ReplicaState.READY
-            for one in function.replica_list
+            replica.revision == revision and replica.state == ReplicaState.READY
+            for replica in function.replica_list
         )
     if function.state is FunctionState.CRASH_LOOP and function.failure is not None:
         raise failure_of(function.failure)
@@ -251,7 +236,7 @@ def _is_done(function: FunctionStatus, revision: int, options: DeployOptions) ->
 
 
 def failure_of(failure: Failure) -> errors.DcfError:
-    """The error that a replica's end stands for."""
+    """Return the error with which a replica ended."""
     return error_of(
         {
             "detail": failure.detail,
@@ -261,8 +246,8 @@ def failure_of(failure: Failure) -> errors.DcfError:
     )
 
 
-def nobody_listens(_progress: Progress) -> None:
-    """Takes progress for which nobody asked."""
+def _ignore(_progress: Progress) -> None:
+    """Ignore a line of progress."""
 
 
 def _count(files: int) -> str:

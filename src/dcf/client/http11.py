@@ -1,27 +1,25 @@
-"""HTTP/1.1 of one connection, without the connection (h11), and how long one waits for it."""
+"""HTTP/1.1 on one connection, without I/O: bytes in and out (h11)."""
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import h11
 
-from dcf.errors import AnswerInvalid, BadRequest, DeadlineExceeded
+from dcf.errors import AnswerInvalid, BadRequest
 
 CHUNK = 256 * 1024
-"""Bytes read or written at a time."""
+"""Bytes that are read or written at a time."""
 MAX_HEAD = 256 * 1024
-"""Bytes of a reply's status line and headers: more is no gateway."""
+"""Maximum bytes of a reply's status line and headers. A gateway never sends that many."""
 
 Event = h11.Response | h11.Data | h11.EndOfMessage
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The beginning of a reply.
+    """The status and the headers of a reply.
 
     Attributes:
         status: The HTTP status.
@@ -32,135 +30,105 @@ class Head:
     headers: Mapping[str, str]
 
 
-class Timeout:
-    """How long a reply is waited for."""
-
-    def __init__(self, *, total: float = math.inf, silence: float = math.inf) -> None:
-        """Begins to count.
-
-        Args:
-            total: Seconds until the whole reply must be there.
-            silence: Seconds that may pass without a byte.
-        """
-        self._total = total
-        self._silence = silence
-        self._until = time.monotonic() + total
-
-    def left(self) -> float | None:
-        """Seconds that the next byte may take; None for as long as it likes.
-
-        Raises:
-            TimeoutError: When the time is up.
-        """
-        left = min(self._until - time.monotonic(), self._silence)
-        if left <= 0:
-            raise TimeoutError
-        return None if math.isinf(left) else left
-
-    def spent(self) -> DeadlineExceeded:
-        """The error that the time is up."""
-        if self._total <= self._silence:
-            return DeadlineExceeded(f"no whole reply within {self._total:g} s")
-        return DeadlineExceeded(f"nothing came for {self._silence:g} s")
-
-
 class Http11Protocol:
-    """The requests and replies of one connection, one after the other."""
+    """The requests and replies of one connection, one after the other.
+
+    Attributes:
+        begun: Whether a byte of the current reply has arrived.
+    """
 
     def __init__(self) -> None:
-        self._http = h11.Connection(h11.CLIENT, MAX_HEAD)
-        self._begun = False
-        self._ended = False
-
-    @property
-    def begun(self) -> bool:
-        """Whether a byte of the current reply is here."""
-        return self._begun
+        self.begun = False
+        self._h11 = h11.Connection(h11.CLIENT, MAX_HEAD)
+        self._is_closed = False
 
     def head(self, method: str, target: str, headers: Iterable[tuple[str, str]]) -> bytes:
-        """The beginning of a request.
+        """Return the bytes of a request's first line and headers.
 
         Raises:
-            BadRequest: When a header or the path has what HTTP does not allow.
+            BadRequest: When a header or the path contains characters that HTTP does not allow.
         """
         try:
-            given = [(name.encode(), value.encode()) for name, value in headers]
-            request = h11.Request(method=method.encode(), target=target.encode(), headers=given)
-            return self._http.send(request) or b""
+            encoded = [(name.encode(), value.encode()) for name, value in headers]
+            request = h11.Request(method=method.encode(), target=target.encode(), headers=encoded)
         except (h11.LocalProtocolError, UnicodeEncodeError) as error:
-            raise BadRequest(f"this request cannot be sent: {error}") from error
+            raise _invalid(error) from error
+        return self._send(request)
 
     def data(self, chunk: bytes | memoryview) -> bytes:
-        """A part of the request's body.
+        """Return the bytes of a part of the request's body.
 
         Raises:
-            BadRequest: When the body is longer than was said.
+            BadRequest: When the body is longer than its ``Content-Length``.
         """
-        try:
-            return self._http.send(h11.Data(data=chunk)) or b""  # type: ignore[arg-type]  # it takes any buffer
-        except h11.LocalProtocolError as error:
-            raise BadRequest(f"this request cannot be sent: {error}") from error
+        return self._send(h11.Data(data=chunk))  # type: ignore[arg-type]  # any buffer will do
 
     def end(self) -> bytes:
-        """The end of the request.
+        """Return the bytes that end the request.
 
         Raises:
-            BadRequest: When the body is shorter than was said.
+            BadRequest: When the body is shorter than its ``Content-Length``.
         """
-        try:
-            return self._http.send(h11.EndOfMessage()) or b""
-        except h11.LocalProtocolError as error:
-            raise BadRequest(f"this request cannot be sent: {error}") from error
+        return self._send(h11.EndOfMessage())
 
     def feed(self, data: bytes) -> None:
-        """Takes what came; nothing means that the other side has closed.
+        """Parse received bytes; b"" means that the other side has closed the connection.
 
         Raises:
-            ConnectionResetError: When it closed before the reply began.
+            ConnectionResetError: When it closed the connection before the reply began.
         """
-        if not data:
-            self._ended = True
-            if self._http.their_state is h11.SEND_RESPONSE:
+        if data:
+            self.begun = True
+        else:
+            self._is_closed = True
+            if self._h11.their_state is h11.SEND_RESPONSE:
                 raise ConnectionResetError("the connection was closed without a reply")
-        self._begun = self._begun or bool(data)
-        self._http.receive_data(data)
+        self._h11.receive_data(data)
 
     def event(self) -> Event | None:
-        """What came next; None when more must be fed first.
+        """Return the next part of the reply; None when more bytes are needed.
 
         Raises:
-            AnswerInvalid: When it is no HTTP.
-            ConnectionResetError: When the reply broke off.
+            AnswerInvalid: When the bytes are not HTTP.
+            ConnectionResetError: When the reply is incomplete.
         """
         try:
-            found = self._http.next_event()
-            while isinstance(found, h11.InformationalResponse):
-                found = self._http.next_event()
+            event = self._h11.next_event()
+            while isinstance(event, h11.InformationalResponse):
+                event = self._h11.next_event()
         except h11.RemoteProtocolError as error:
-            if self._ended:
-                raise ConnectionResetError("the reply broke off") from error
-            raise AnswerInvalid(f"the answer is no HTTP: {error}") from error
-        if isinstance(found, Event):
-            return found
-        return None
+            if self._is_closed:
+                raise ConnectionResetError("the reply is incomplete") from error
+            raise AnswerInvalid(f"expected HTTP, got another protocol: {error}") from error
+        return event if isinstance(event, Event) else None
 
-    def renew(self) -> bool:
-        """Makes ready for another request, where request and reply were whole.
+    def reset(self) -> bool:
+        """Prepare for the next request.
 
         Returns:
-            Whether the connection can be used again.
+            Whether that is possible: both request and reply must be complete.
         """
-        if self._http.our_state is not h11.DONE or self._http.their_state is not h11.DONE:
+        if self._h11.our_state is not h11.DONE or self._h11.their_state is not h11.DONE:
             return False
-        self._http.start_next_cycle()
-        self._begun = False
+        self._h11.start_next_cycle()
+        self.begun = False
         return True
+
+    def _send(self, event: h11.Request | h11.Data | h11.EndOfMessage) -> bytes:
+        try:
+            return self._h11.send(event) or b""
+        except h11.LocalProtocolError as error:
+            raise _invalid(error) from error
 
 
 def head_of(response: h11.Response) -> Head:
-    """The status and headers; a header that came several times is joined by ``", "``."""
+    """Return the status and headers. Values of a repeated header are joined by ``", "``."""
     headers: dict[str, str] = {}
     for raw_name, raw_value in response.headers:
-        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+        name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
     return Head(response.status_code, headers)
+
+
+def _invalid(error: Exception) -> BadRequest:
+    return BadRequest(f"this request is not valid HTTP: {error}")

@@ -1,7 +1,4 @@
-"""What is sent for each thing that a gateway can be asked, and how its answer is read.
-
-Pure, so that the plain and the async client share it.
-"""
+"""The requests of a gateway's HTTP interface, and how their replies are read."""
 
 from __future__ import annotations
 
@@ -12,8 +9,9 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from dcf.client.operation import Body, Operation, Result
+from dcf.client.operation import Operation, Result
 from dcf.client.payload import AsyncData, body_of
+from dcf.client.pool import Body
 from dcf.model.artifact import BundleFile
 from dcf.model.event import Event
 from dcf.model.names import check_name
@@ -22,7 +20,7 @@ from dcf.protocol import gateway, http
 from dcf.telemetry.ids import new_request_id
 
 MARGIN = 5.0
-"""Seconds beyond a call's deadline in which the reply that it has passed may come."""
+"""Seconds after a call's deadline in which the gateway's own DeadlineExceeded may arrive."""
 
 _PATH_SAFE = "/?:@!$&'()*+,;=%"
 
@@ -37,19 +35,20 @@ def call(
     total: float | None = None,
     silence: float = math.inf,
 ) -> Operation[bytes]:
-    """Calls a function.
+    """Return the call of a function.
 
     Args:
         name: The function's name.
-        data: What its handler gets.
+        data: The handler's input.
         method: The HTTP method.
-        path: Path and query behind the function's name.
-        headers: Further headers.
-        total: Seconds until the deadline, which the function is told; None leaves it its own.
-        silence: Seconds that may pass without a byte where there is no deadline.
+        path: Path and query after the function's name.
+        headers: Additional headers.
+        total: Seconds until the deadline, which is sent to the function; None for no deadline but
+            the function's own.
+        silence: Seconds that may pass without a byte if there is no deadline.
 
     Raises:
-        InvalidName: When there can be no such function.
+        InvalidName: When the name is not valid.
         TypeError: When the data cannot be sent.
     """
     body, media_type, length = body_of(data)
@@ -74,18 +73,18 @@ def stream(
     total: float | None = None,
     silence: float = math.inf,
 ) -> Operation[bytes]:
-    """Begins a stream with a function: the handshake of a WebSocket.
+    """Return the request that opens a stream to a function: the handshake of a WebSocket.
 
     Args:
         name: The function's name.
-        path: Path and query behind it.
-        headers: Further headers.
-        total: Seconds until the whole stream must be over, which the function is told; None leaves
-            it without an end.
+        path: Path and query after the name.
+        headers: Additional headers.
+        total: Seconds until the whole stream must be over, which is sent to the function; None for
+            no limit.
         silence: Seconds that may pass without a byte.
 
     Raises:
-        InvalidName: When there can be no such function.
+        InvalidName: When the name is not valid.
     """
     return Operation(
         "GET",
@@ -99,101 +98,109 @@ def stream(
 
 
 def functions() -> Operation[list[FunctionStatus]]:
-    """Lists all functions."""
+    """Return all functions."""
     return _get(gateway.FUNCTIONS, _list_of(gateway.function_of))
 
 
 def function(name: str, *, total: float = math.inf) -> Operation[FunctionStatus]:
-    """Tells of one function, within ``total`` seconds."""
-    found = _get(gateway.FUNCTION + check_name(name), _one(gateway.function_of))
-    return replace(found, total=total)
+    """Return one function, within ``total`` seconds."""
+    operation = _get(gateway.FUNCTION + check_name(name), _one(gateway.function_of))
+    return replace(operation, total=total)
 
 
 def revisions(name: str) -> Operation[list[RevisionStatus]]:
-    """Lists a function's revisions."""
+    """Return a function's revisions."""
     return _get(_behind(name, gateway.REVISIONS), _list_of(gateway.revision_of))
 
 
 def events(name: str) -> Operation[list[Event]]:
-    """Lists what happened to a function."""
+    """Return a function's events."""
     return _get(_behind(name, gateway.EVENTS), _list_of(gateway.event_of))
 
 
 def gateway_info() -> Operation[GatewayInfo]:
-    """Tells of the gateway."""
+    """Return the gateway's version and state."""
     return _get(gateway.INFO, _one(gateway.info_of))
 
 
 def scale(name: str, replicas: int | None) -> Operation[FunctionStatus]:
-    """Sets how many replicas are wanted; None leaves that to the gateway."""
+    """Set the number of replicas; None returns to automatic scaling."""
     members = {"name": check_name(name), "replicas": replicas}
     return send("PUT", gateway.SCALE, members, _one(gateway.function_of))
 
 
 def rollback(name: str, revision: int | None) -> Operation[FunctionStatus]:
-    """Makes an earlier revision the current one again."""
+    """Make an earlier revision the current one."""
     return _change(name, gateway.ROLLBACK, {"revision": revision})
 
 
 def promote(name: str) -> Operation[FunctionStatus]:
-    """Makes the canary the current revision."""
+    """Make the canary the current revision."""
     return _change(name, gateway.PROMOTE, {})
 
 
 def abort(name: str) -> Operation[FunctionStatus]:
-    """Ends the canary."""
+    """End the canary."""
     return _change(name, gateway.ABORT, {})
 
 
 def delete(name: str) -> Operation[None]:
-    """Takes a function away."""
+    """Delete a function."""
     return Operation("DELETE", gateway.FUNCTION + check_name(name), _ignored)
 
 
 def keys() -> Operation[list[dict[str, Any]]]:
-    """Lists the keys."""
+    """Return the keys."""
     return _get(gateway.KEYS, _list_of(dict))
 
 
 def make_key(name: str) -> Operation[str]:
-    """Makes a key."""
+    """Create a key."""
     return send("POST", gateway.KEYS, {"name": name}, lambda body: str(json.loads(body)["key"]))
 
 
 def revoke_key(name: str) -> Operation[None]:
-    """Makes a key useless."""
+    """Revoke a key."""
     return Operation("DELETE", f"{gateway.KEYS}/{quote(name, safe='')}", _ignored)
 
 
 def logs(
     name: str, *, since: float, tail: int | None, follow: bool, replica: str
-) -> Operation[bytes]:
-    """Reads what a function's replicas printed; the lines are for :func:`read_line`."""
-    asked: dict[str, object] = {"since": since, "follow": int(follow), "replica": replica}
+) -> Operation[ReplicaLine]:
+    """Return the log of a function's replicas. Each line of the reply is a result."""
+    options: dict[str, object] = {"since": since, "follow": int(follow), "replica": replica}
     if tail is not None:
-        asked["tail"] = tail
-    given = {key: value for key, value in asked.items() if value or key == "tail"}
+        options["tail"] = tail
+    given = {key: value for key, value in options.items() if value or key == "tail"}
     query = f"?{urlencode(given)}" if given else ""
     target = f"{gateway.LOG}{check_name(name)}{query}"
     accept = (("accept", gateway.JSON_LINES),)
-    return Operation("GET", target, bytes, headers=accept, silence=math.inf if follow else None)
+    return Operation(
+        "GET",
+        target,
+        _one(gateway.line_of),
+        headers=accept,
+        silence=math.inf if follow else None,
+    )
 
 
 def announce(files: Sequence[BundleFile], lock: str) -> Operation[tuple[str, str, list[Wanting]]]:
-    """Tells what is to be uploaded; the answer is the bundle's and the lock's digest, and which
-    blobs are wanted.
+    """Announce an upload.
+
+    The result is the digest of the bundle, the digest of the lock, and the blobs that the gateway
+    lacks.
     """
 
     def read(body: bytes) -> tuple[str, str, list[Wanting]]:
         members = json.loads(body)
-        wanted = [gateway.wanting_of(one) for one in members["missing"]]
-        return str(members["bundle"]), str(members["lock"]), wanted
+        missing = [gateway.wanting_of(blob) for blob in members["missing"]]
+        return str(members["bundle"]), str(members["lock"]), missing
 
     return send("POST", gateway.UPLOADS, gateway.upload(files, lock), read)
 
 
 def put_blob(digest: str, offset: int, length: int, body: Body) -> Operation[None]:
-    """Sends the rest of a blob, from ``offset`` on."""
+    """Send the rest of a blob, starting at ``offset``."""
     return Operation(
         "PUT",
         f"{gateway.BLOBS}{digest}?offset={offset}",
@@ -206,20 +213,11 @@ def put_blob(digest: str, offset: int, length: int, body: Body) -> Operation[Non
 def send(
     method: str, target: str, members: object, read: Callable[[bytes], Result]
 ) -> Operation[Result]:
-    """A request with a body of JSON."""
+    """Return a request with a JSON body."""
     body = json.dumps(members).encode()
     return Operation(
         method, target, read, body, (("content-type", http.JSON), *_framing(len(body)))
     )
-
-
-def read_line(line: bytes) -> ReplicaLine:
-    """Reads a line of a log.
-
-    Raises:
-        AnswerInvalid: When it is none.
-    """
-    return Operation("GET", gateway.LOG, _one(gateway.line_of)).parsed(line)
 
 
 def _target(name: str, path: str) -> str:
@@ -229,7 +227,7 @@ def _target(name: str, path: str) -> str:
 
 
 def _own_headers(total: float | None) -> dict[str, str]:
-    """Id and deadline of a call or stream."""
+    """Return the id and the deadline of a call or stream."""
     own = {http.REQUEST_ID: new_request_id().decode()}
     if total is not None and not math.isinf(total):
         own[http.DEADLINE_MS] = str(max(1, round(total * 1000)))
@@ -263,8 +261,8 @@ def _one(read: Callable[[Any], Result]) -> Callable[[bytes], Result]:
 
 
 def _list_of(read: Callable[[Any], Result]) -> Callable[[bytes], list[Result]]:
-    return lambda body: [read(one) for one in json.loads(body)]
+    return lambda body: [read(members) for members in json.loads(body)]
 
 
 def _ignored(_body: bytes) -> None:
-    """Nothing in the reply matters."""
+    """Ignore the content of the reply."""

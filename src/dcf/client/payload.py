@@ -1,4 +1,4 @@
-"""What a call may send, and how it becomes bytes."""
+"""The data that a call or a stream may send, and how it becomes bytes."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from dcf.protocol import http
 Data = (
     bytes | bytearray | memoryview | str | dict[Any, Any] | list[Any] | IO[bytes] | Iterable[bytes]
 )
-"""What a call may send: dict and list become JSON, a file or an iterator is sent in parts."""
+"""Input of a call. dict and list become JSON; a file or an iterator is sent in parts."""
 AsyncData = Data | AsyncIterable[bytes]
 
 Part = bytes | bytearray | memoryview | str | dict[Any, Any] | list[Any]
-"""What can be one message of a stream: dict and list become JSON."""
+"""A message of a stream. dict and list become JSON."""
 
 
 def body_of(data: object) -> tuple[Any, str, int | None]:
-    """What is sent for ``data``, its media type, and its bytes where they are known.
+    """Return the body for ``data``, its media type, and its length if that is known.
 
     Raises:
-        TypeError: When it cannot be sent.
+        TypeError: When ``data`` has a type that cannot be sent.
     """
     if isinstance(data, bytes | bytearray | memoryview):
         return bytes(data), http.BINARY, memoryview(data).nbytes
@@ -39,16 +39,29 @@ def body_of(data: object) -> tuple[Any, str, int | None]:
     if isinstance(data, Iterable | AsyncIterable):
         return data, http.BINARY, None
     raise TypeError(
-        f"a value of type {type(data).__name__} cannot be sent (allowed: bytes, str, dict, list,"
-        " a binary file, an iterator of bytes)"
+        "expected bytes, str, dict, list, a binary file or an iterator of bytes, got"
+        f" {type(data).__name__}"
     )
 
 
-def message_of(data: object) -> bytes | str:
-    """What is sent for one message of a stream: a binary one, or a text.
+def check_data(data: object) -> None:
+    """Check that the sync client can send ``data``.
 
     Raises:
-        TypeError: When it cannot be sent.
+        TypeError: When it is an async iterator.
+    """
+    if isinstance(data, AsyncIterable):
+        raise TypeError(
+            f"expected an iterator of bytes, got {type(data).__name__}; only AsyncClient sends"
+            " async iterators"
+        )
+
+
+def message_of(data: object) -> bytes | str:
+    """Return a message of a stream as a binary or a text message.
+
+    Raises:
+        TypeError: When ``data`` has a type that cannot be sent.
     """
     if isinstance(data, bytes | str):
         return data
@@ -56,22 +69,19 @@ def message_of(data: object) -> bytes | str:
         return bytes(data)
     if isinstance(data, dict | list):
         return _json_of(data)
-    raise TypeError(
-        f"a value of type {type(data).__name__} cannot be a message (allowed: bytes, str, dict,"
-        " list)"
-    )
+    raise TypeError(f"expected a message of bytes, str, dict or list, got {type(data).__name__}")
 
 
 def check_messages(messages: object) -> None:
-    """Holds what is to be sent to being several messages.
+    """Check that ``messages`` is an iterable of messages.
 
     Raises:
-        TypeError: When it is one, whose characters or bytes would be sent one by one.
+        TypeError: When it is a single message, whose characters would be sent one by one.
     """
     if isinstance(messages, str | bytes | bytearray | memoryview | dict):
         raise TypeError(
-            f"messages are an iterable of messages, not {type(messages).__name__}; [message] is"
-            " one of a single message"
+            f"expected an iterable of messages, got {type(messages).__name__}; use [message] for a"
+            " single message"
         )
 
 
@@ -82,12 +92,12 @@ def _json_of(data: dict[Any, Any] | list[Any]) -> str:
 def _parts_of(file: IO[bytes]) -> Iterator[bytes]:
     while part := file.read(CHUNK):
         if not isinstance(part, bytes):
-            raise BadRequest("the file is open as text; open it with mode 'rb'")
+            raise BadRequest("expected a binary file, got a text file: open it with mode 'rb'")
         yield part
 
 
 def _rest_of(file: IO[bytes]) -> int | None:
-    """Bytes until the file's end; None for a pipe."""
+    """Return the bytes from here to the file's end; None for a pipe."""
     if not (hasattr(file, "seekable") and file.seekable()):
         return None
     here = file.tell()

@@ -1,50 +1,60 @@
-"""The course of a rollback, a promotion or an abort: asked for, then waited for."""
+"""Rollbacks, promotions and aborts: send the request, then wait until it has taken effect."""
 
 from __future__ import annotations
 
-from dcf.client.deploy_workflow import Workflow, failure_of, watch
+from dcf.client.deploy_workflow import failure_of, poll
 from dcf.client.operation import Operation
+from dcf.client.transport import Transport
 from dcf.model.replica import ReplicaState
 from dcf.model.status import FunctionState, FunctionStatus
 
-POLL = 0.1
-"""Seconds between two looks: another revision of a small function serves after some tenths."""
+POLL_INTERVAL = 0.1
+"""Seconds between polls: another revision of a small function serves after some tenths."""
 
 
-def served(operation: Operation[FunctionStatus], *, wait: bool, timeout: float) -> Workflow:
-    """Has another revision serve.
+async def roll_out(
+    transport: Transport, operation: Operation[FunctionStatus], *, wait: bool, timeout: float
+) -> FunctionStatus:
+    """Make another revision serve.
 
     Args:
-        operation: Asks for it; the answer names the revision.
-        wait: Whether to wait until it takes all calls.
-        timeout: Seconds to wait for that.
+        transport: The gateway.
+        operation: The request. The function in its reply names the revision.
+        wait: Whether to wait until the revision serves all calls.
+        timeout: Maximum seconds to wait.
 
     Raises:
-        StartError: When it does not start; with the author's traceback.
+        StartError: When the revision does not start; with the author's traceback.
         StartTimeout: When it is not ready in time.
-        DcfError: Whatever else went wrong, as itself.
+        DcfError: When something else fails.
     """
-    asked: FunctionStatus = yield operation
-    if not wait or _is_over(asked, asked):
-        return asked
-    return (yield from watch(asked.name, lambda now: _is_over(asked, now), timeout, POLL))
+    accepted = await transport.send(operation)
+    if not wait or _is_over(accepted, accepted):
+        return accepted
+    return await poll(
+        transport,
+        accepted.name,
+        lambda now: _is_over(accepted, now),
+        timeout=timeout,
+        interval=POLL_INTERVAL,
+    )
 
 
-def _is_over(asked: FunctionStatus, now: FunctionStatus) -> bool:
-    """Whether what was asked for is in force, or somebody has asked for something else since."""
-    if now.revision != asked.revision or now.canary != asked.canary:
+def _is_over(accepted: FunctionStatus, now: FunctionStatus) -> bool:
+    """Return whether the request has taken effect, or a later request has replaced it."""
+    if now.revision != accepted.revision or now.canary != accepted.canary:
         return True
     if now.state in {FunctionState.NOT_READY, FunctionState.CRASH_LOOP}:
-        # Of both times the gateway's clock tells.
-        if now.failure is not None and now.failure.at >= asked.updated:
+        # Both times come from the gateway's clock.
+        if now.failure is not None and now.failure.at >= accepted.updated:
             raise failure_of(now.failure)
         return False
     if now.state is FunctionState.IDLE:
         return True
-    # A ready replica of another revision is ended once no call is sent there.
+    # A ready replica of another revision is stopped once no calls are routed to it.
     others = [
-        one
-        for one in now.replica_list
-        if one.revision != now.revision and one.state == ReplicaState.READY
+        replica
+        for replica in now.replica_list
+        if replica.revision != now.revision and replica.state == ReplicaState.READY
     ]
     return now.state is FunctionState.READY and not others

@@ -1,4 +1,4 @@
-"""Old name of :mod:`dcf.client.sync_stream`: code written for 0.1 imports it. Removed after 0.2."""
+"""Old name of ``dcf.client.sync_stream``: code written for 0.1 imports it. Removed after 0.2."""
 
 from dcf.client.sync_stream import OnError, Stream
 

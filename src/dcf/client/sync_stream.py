@@ -8,9 +8,9 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Self
 
-from dcf.client.http11 import Timeout
 from dcf.client.payload import Part, message_of
 from dcf.client.sync_websocket import SyncWebSocket
+from dcf.client.timeout import Timeout
 from dcf.client.ws_protocol import Item
 from dcf.errors import DcfError
 
@@ -92,7 +92,7 @@ class Stream:
             self._items.extend(self._connection.receive(self._timeout))
         except TimeoutError:
             self.close()
-            raise self._timeout.spent() from None
+            raise self._timeout.error() from None
         except BaseException:
             self.close()
             raise

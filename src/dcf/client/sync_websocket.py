@@ -11,8 +11,10 @@ from collections.abc import Iterable
 
 from dcf.client import ws_protocol
 from dcf.client.address import Address
-from dcf.client.connection import CONNECT_TIMEOUT, connected, unreachable
-from dcf.client.http11 import CHUNK, Timeout
+from dcf.client.http11 import CHUNK
+from dcf.client.network import CONNECT_TIMEOUT, unreachable
+from dcf.client.sync_network import connect
+from dcf.client.timeout import Timeout
 from dcf.client.ws_protocol import Item, Message, StreamProtocol
 
 LINGER = 1.0
@@ -63,9 +65,7 @@ class SyncWebSocket:
         self._lock = threading.RLock()
         self._news = threading.Condition(self._lock)
         try:
-            self._socket = connected(
-                address, min(timeout.left() or CONNECT_TIMEOUT, CONNECT_TIMEOUT)
-            )
+            self._socket = connect(address, min(timeout.left() or CONNECT_TIMEOUT, CONNECT_TIMEOUT))
         except OSError as error:
             raise unreachable(address, error) from error
         try:

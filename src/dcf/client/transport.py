@@ -1,189 +1,162 @@
-"""Sends operations to a gateway over blocking connections."""
+"""Sends operations to one address: connections, retries, errors. For both faces of the client."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import AsyncIterable, Iterable
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Callable
+from typing import TypeVar
 
-from dcf.client.address import Access
-from dcf.client.connection import Connection, Pool
-from dcf.client.deploy_workflow import Pause, Step, Workflow
-from dcf.client.http11 import Head, Timeout
+from dcf.client.address import Address
+from dcf.client.http11 import Head
+from dcf.client.network import Network, unreachable
 from dcf.client.operation import Operation
-from dcf.client.payload import Part
-from dcf.client.response import Response, lines_of
-from dcf.errors import AnswerInvalid, DcfError
-from dcf.model.status import FunctionStatus
-
-if TYPE_CHECKING:
-    from dcf.client.sync_stream import OnError, Stream
+from dcf.client.pool import MAX_IDLE, ConnectionPool, HttpConnection
+from dcf.client.response import AsyncResponse
+from dcf.client.timeout import Timeout
+from dcf.errors import AnswerInvalid
 
 Result = TypeVar("Result")
+Headers = tuple[tuple[str, str], ...]
 
 
 class Transport:
-    """The way to one gateway. For any number of threads."""
+    """Sends operations to one address. On a blocking network, threads may share it.
 
-    def __init__(self, access: Access, timeout: float) -> None:
-        """A way that nobody has gone yet.
+    Attributes:
+        network: The network.
+        address: The address.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        address: Address,
+        timeout: float,
+        *,
+        headers: Callable[[], Headers] = tuple,
+        max_idle: int = MAX_IDLE,
+    ) -> None:
+        """Create a transport. It connects on first use.
 
         Args:
-            access: Where the gateway is, and the token.
-            timeout: Seconds without a byte, for an operation that says nothing itself.
+            network: The network.
+            address: Where to connect.
+            timeout: Maximum seconds without a byte, for operations that set no limit.
+            headers: Returns the headers of every request. It may raise AccessDenied.
+            max_idle: Maximum connections that are kept open between requests.
         """
-        self._access = access
+        self.network = network
+        self.address = address
         self._timeout = timeout
-        self._pool = Pool(access.address)
+        self._headers = headers
+        self._pool = ConnectionPool(max_idle)
 
-    @property
-    def url(self) -> str:
-        """The gateway's address."""
-        return self._access.address.url
-
-    def close(self) -> None:
-        """Closes the connections that are idle."""
+    async def close(self) -> None:
+        """Close the idle connections."""
         self._pool.close()
+        # asyncio closes an aborted connection in the loop's next iteration.
+        await self.network.sleep(0)
 
-    def do(self, operation: Operation[Result]) -> Result:
-        """Sends an operation and reads its whole reply.
+    def headers(self, operation: Operation[Result]) -> Headers:
+        """Return all headers of an operation's request."""
+        return (*self._headers(), *operation.headers)
 
-        Raises:
-            DcfError: What went wrong.
-        """
-        with self.open(operation) as answer:
-            return operation.result(Head(answer.status, answer.headers), answer.read())
+    def timeout(self, operation: Operation[Result]) -> Timeout:
+        """Start the clock for an operation."""
+        silence = self._timeout if operation.silence is None else operation.silence
+        return Timeout(total=operation.total, silence=silence)
 
-    def open(self, operation: Operation[Result]) -> Response:
-        """Sends an operation; its reply is still to be read, or to be closed.
-
-        Raises:
-            DcfError: What went wrong.
-        """
-        timeout = operation.timeout(self._timeout)
-        connection, head = self._ask(operation, timeout)
-        reply = _Reply(operation, connection, self._pool, timeout)
-        answer = Response(head.status, head.headers, reply, reply.close)
-        if operation.is_refused(head):
-            with answer:
-                raise operation.refusal(head, answer.read())
-        return answer
-
-    def stream(
-        self, operation: Operation[bytes], messages: Iterable[Part], on_error: OnError | None
-    ) -> Stream:
-        """Begins a stream; its replies are still to be read, or it is to be closed.
+    async def send(self, operation: Operation[Result]) -> Result:
+        """Send an operation and return its result.
 
         Raises:
-            DcfError: What went wrong.
+            DcfError: When it fails.
         """
-        from dcf.client.sync_stream import Stream  # noqa: PLC0415  WebSockets take a while to import
-        from dcf.client.sync_websocket import SyncWebSocket  # noqa: PLC0415  likewise
+        async with await self.open(operation) as response:
+            return operation.result(Head(response.status, response.headers), await response.read())
 
-        timeout = operation.timeout(self._timeout)
-        headers = (*self._access.headers(), *operation.headers)
-        try:
-            connection = SyncWebSocket(self._access.address, operation.target, headers, timeout)
-        except TimeoutError:
-            raise timeout.spent() from None
-        return Stream(connection, messages, timeout, on_error)
-
-    def follow(self, course: Workflow) -> FunctionStatus:
-        """Takes the steps of a deploy.
+    async def open(self, operation: Operation[Result]) -> AsyncResponse:
+        """Send an operation and return its reply, which must be read to its end or closed.
 
         Raises:
-            DcfError: What went wrong.
+            DcfError: When it fails.
         """
-        step = next(course)
-        try:
-            while True:
-                try:
-                    result = self._take(step)
-                except DcfError as error:
-                    step = course.throw(error)
-                else:
-                    step = course.send(result)
-        except StopIteration as end:
-            return end.value  # type: ignore[no-any-return]  # StopIteration is untyped
-        finally:
-            course.close()
+        timeout = self.timeout(operation)
+        connection, head = await self._request(operation, timeout)
+        chunks = _Chunks(operation, connection, self._pool, timeout)
+        response = AsyncResponse(head.status, head.headers, chunks, chunks.close)
+        if operation.is_error(head):
+            async with response:
+                raise operation.error(head, await response.read())
+        return response
 
-    def _take(self, step: Step) -> object:
-        if isinstance(step, Pause):
-            time.sleep(step.seconds)
-            return None
-        if isinstance(step, Operation):
-            return self.do(step)
-        with self.open(step.operation) as answer:
-            for line in lines_of(answer.chunks):
-                if (last := step.take(line)) is not None:
-                    return last
-        raise step.operation.broken("the reply ended too early")
-
-    def _ask(self, operation: Operation[Result], timeout: Timeout) -> tuple[Connection, Head]:
+    async def _request(
+        self, operation: Operation[Result], timeout: Timeout
+    ) -> tuple[HttpConnection, Head]:
+        headers = self.headers(operation)
+        method, target, body = operation.method, operation.target, operation.body
         while True:
-            connection = self._pool.take(timeout)
+            connection = self._pool.pop() or await self._connect(timeout)
             try:
-                return connection, self._send(operation, connection, timeout)
+                return connection, await connection.request(method, target, headers, body, timeout)
             except TimeoutError:
                 connection.close()
-                raise timeout.spent() from None
+                raise timeout.error() from None
             except OSError as error:
                 connection.close()
-                is_stale = connection.used and not connection.begun
-                if not (is_stale and operation.may_repeat(sent=connection.sent)):
+                # The gateway may have closed an idle connection just now.
+                was_closed = connection.used and not connection.begun
+                if not (was_closed and operation.may_repeat(sent=connection.sent)):
                     raise operation.broken(error) from error
             except BaseException:
                 connection.close()
                 raise
 
-    def _send(self, operation: Operation[Result], connection: Connection, timeout: Timeout) -> Head:
-        body = operation.body
-        if isinstance(body, AsyncIterable):
-            raise TypeError("an async iterator can be sent by the async client only")
-        headers = (*self._access.headers(), *operation.headers)
-        return connection.ask(operation.method, operation.target, headers, body, timeout)
+    async def _connect(self, timeout: Timeout) -> HttpConnection:
+        try:
+            return await HttpConnection.open(self.network, self.address, timeout)
+        except OSError as error:
+            raise unreachable(self.address, error) from error
 
 
-class _Reply:
-    """The chunks of one reply's body; the connection goes back when they are read or given up."""
+class _Chunks:
+    """The body of one reply. When it is read or closed, its connection goes back to the pool."""
 
     def __init__(
         self,
         operation: Operation[Result],
-        connection: Connection,
-        pool: Pool,
+        connection: HttpConnection,
+        pool: ConnectionPool,
         timeout: Timeout,
     ) -> None:
         self._operation = operation
-        self._connection: Connection | None = connection
+        self._connection: HttpConnection | None = connection
         self._pool = pool
         self._timeout = timeout
 
-    def __iter__(self) -> _Reply:
+    def __aiter__(self) -> _Chunks:
         return self
 
-    def __next__(self) -> bytes:
+    async def __anext__(self) -> bytes:
         if self._connection is None:
-            raise StopIteration
+            raise StopAsyncIteration
         try:
-            chunk = self._connection.chunk(self._timeout)
+            chunk = await self._connection.read(self._timeout)
         except TimeoutError:
-            self.close()
-            raise self._timeout.spent() from None
+            await self.close()
+            raise self._timeout.error() from None
         except OSError as error:
-            self.close()
+            await self.close()
             raise self._operation.broken(error) from error
         except AnswerInvalid:
-            self.close()
+            await self.close()
             raise
         if not chunk:
-            self.close()
-            raise StopIteration
+            await self.close()
+            raise StopAsyncIteration
         return chunk
 
-    def close(self) -> None:
-        """Gives the connection back, which closes it unless the reply was read to its end."""
+    async def close(self) -> None:
+        """Return the connection. The pool closes it unless the reply was read to its end."""
         connection, self._connection = self._connection, None
         if connection is not None:
-            self._pool.give(connection)
+            self._pool.put(connection)

@@ -2,50 +2,36 @@
 
 from __future__ import annotations
 
-import contextlib
-import http.client
-import socket
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from dcf.client.address import parse
-from dcf.client.http11 import Timeout
+from dcf.client import address
+from dcf.client.network import reason_of
+from dcf.client.operation import Operation
 from dcf.client.payload import Part, check_messages
 from dcf.client.response import Response
-from dcf.errors import DeadlineExceeded, GatewayUnreachable, ReplicaLost
-from dcf.protocol.http import PROBLEM
-from dcf.protocol.problem import from_problem
+from dcf.client.sync_network import SyncNetwork, run
+from dcf.client.timeout import Timeout
+from dcf.client.transport import Transport
+from dcf.errors import GatewayUnreachable, ReplicaLost
 
 if TYPE_CHECKING:
     from dcf.client.sync_stream import OnError, Stream
 
-CHUNK = 256 * 1024
-"""Bytes read at a time."""
-
-
-class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: str, timeout: float) -> None:
-        super().__init__("localhost", timeout=timeout)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self._path)
-
 
 class WatcherClient:
-    """Calls the function behind one endpoint."""
+    """Calls the function behind one endpoint. Each call has a connection of its own."""
 
     def __init__(self, endpoint: str, timeout: float) -> None:
-        """A client without a connection.
+        """Create a client. It connects with each call.
 
         Args:
             endpoint: ``unix:PATH`` or ``tcp:HOST:PORT``, as a watcher reports it.
-            timeout: Seconds without a single byte from the watcher after which it is given up.
+            timeout: Maximum seconds without a byte from the watcher.
         """
-        self._endpoint = endpoint
+        self._address = address.of_endpoint(endpoint)
         self._timeout = timeout
+        self._transport = Transport(SyncNetwork(), self._address, timeout, max_idle=0)
 
     def call(
         self,
@@ -55,36 +41,25 @@ class WatcherClient:
         path: str = "/",
         headers: Mapping[str, str] | None = None,
     ) -> Response:
-        """Calls the function.
+        """Call the function.
 
         Args:
             body: The request's body.
             method: The HTTP method.
             path: Path and query.
-            headers: Further headers.
+            headers: Additional headers.
 
         Raises:
-            CallError: The error that the watcher answered with, in its own class.
+            CallError: When the watcher replies with an error; as its own class.
             ReplicaLost: When the connection broke.
-            DeadlineExceeded: When nothing came in time.
+            DeadlineExceeded: When no byte arrived in time.
         """
-        connection = self._connection()
+        sent = self._headers(headers) | {"content-length": str(len(body))}
+        operation = Operation(method, path, bytes, body, (*sent.items(),), is_call=True)
         try:
-            # Refused before the body was sent whole: the answer says why, if there is one.
-            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-                connection.request(method, path, body, dict(headers or {}))
-            response = connection.getresponse()
-        except TimeoutError as error:
-            connection.close()
-            raise DeadlineExceeded(f"no reply within {self._timeout:g} s") from error
-        except (OSError, http.client.HTTPException) as error:
-            connection.close()
-            raise ReplicaLost(f"the connection to the replica broke: {error}") from error
-        given = {name.lower(): value for name, value in response.getheaders()}
-        answer = Response(response.status, given, self._chunks(connection, response))
-        if given.get("content-type") == PROBLEM:
-            raise from_problem(response.status, answer.read())
-        return answer
+            return Response.blocking(run(self._transport.open(operation)))
+        except GatewayUnreachable as error:
+            raise _lost(error) from error
 
     def stream(
         self,
@@ -94,53 +69,40 @@ class WatcherClient:
         headers: Mapping[str, str] | None = None,
         on_error: OnError | None = None,
     ) -> Stream:
-        """Streams messages to the function, as ``Client.stream`` does.
+        """Stream messages to the function, as ``Client.stream`` does.
 
         Args:
-            messages: What it gets.
+            messages: The handler's input.
             path: Path and query.
-            headers: Further headers.
-            on_error: Is told the error of one message, instead of ``next`` raising it.
+            headers: Additional headers.
+            on_error: Called with the error of a single message, instead of raising it.
 
         Raises:
-            CallError: The error that the watcher answered with, in its own class.
+            CallError: When the watcher replies with an error; as its own class.
             ReplicaLost: When the connection broke.
-            DeadlineExceeded: When nothing came in time.
+            DeadlineExceeded: When no byte arrived in time.
         """
-        from dcf.client.sync_stream import Stream  # noqa: PLC0415  WebSockets take a while to import
-        from dcf.client.sync_websocket import SyncWebSocket  # noqa: PLC0415  likewise
+        # Imported here: the WebSocket library takes a while to import.
+        from dcf.client.sync_stream import Stream  # noqa: PLC0415
+        from dcf.client.sync_websocket import SyncWebSocket  # noqa: PLC0415
 
         check_messages(messages)
-        address = parse(self._endpoint.removeprefix("tcp:"))
         timeout = Timeout(silence=self._timeout)
-        given = (("host", address.authority), *(headers or {}).items())
+        sent = self._headers(headers)
         try:
-            connection = SyncWebSocket(address, path, given, timeout)
+            connection = SyncWebSocket(self._address, path, sent.items(), timeout)
         except TimeoutError:
-            raise timeout.spent() from None
+            raise timeout.error() from None
         except GatewayUnreachable as error:
-            raise ReplicaLost(f"the connection to the replica broke: {error}") from error
+            raise _lost(error) from error
         return Stream(connection, messages, timeout, on_error)
 
-    def _connection(self) -> http.client.HTTPConnection:
-        kind, _, address = self._endpoint.partition(":")
-        if kind == "unix":
-            return _UnixConnection(address, self._timeout)
-        host, _, port = address.rpartition(":")
-        return http.client.HTTPConnection(host.strip("[]"), int(port), timeout=self._timeout)
+    def _headers(self, headers: Mapping[str, str] | None) -> dict[str, str]:
+        given = {name.lower(): value for name, value in (headers or {}).items()}
+        return {"host": self._address.authority} | given
 
-    def _chunks(
-        self, connection: http.client.HTTPConnection, response: http.client.HTTPResponse
-    ) -> Iterator[bytes]:
-        try:
-            while chunk := response.read1(CHUNK):
-                yield chunk
-            if response.length:
-                raise ReplicaLost("the reply broke off")
-        except TimeoutError as error:
-            raise DeadlineExceeded(f"the reply stopped for {self._timeout:g} s") from error
-        except (OSError, http.client.HTTPException) as error:
-            raise ReplicaLost(f"the reply broke off: {error}") from error
-        finally:
-            response.close()
-            connection.close()
+
+def _lost(error: GatewayUnreachable) -> ReplicaLost:
+    reason = error.__cause__
+    text = reason_of(reason) if isinstance(reason, OSError) else str(error)
+    return ReplicaLost(f"cannot connect to the replica: {text}")

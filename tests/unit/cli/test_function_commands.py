@@ -35,7 +35,7 @@ def test_nobody_at_the_address_is_told_with_what_to_do(dcf):
     done = dcf("function", "list", "-g", "127.0.0.1:9")
 
     assert done.code == ExitCode.GATEWAY
-    assert "no gateway answers at http://127.0.0.1:9" in done.err
+    assert "cannot connect to the gateway at http://127.0.0.1:9" in done.err
     assert "dcf-cli gateway start" in done.err
 
 
@@ -54,7 +54,7 @@ def test_the_option_wins_over_the_environment_and_that_over_the_config(
 def test_a_config_that_is_none_of_ours_names_no_gateway(dcf, home):
     (home / "config.yaml").write_text("title: my pages\n")
 
-    assert "answers at http://127.0.0.1:" in dcf("function", "ls").err
+    assert "the gateway at http://127.0.0.1:" in dcf("function", "ls").err
 
 
 def test_a_config_with_a_wrong_address_is_an_error_and_not_passed_over(dcf, home):
@@ -303,7 +303,7 @@ def test_call_takes_method_path_and_timeout(dcf, gateway):
 
 @pytest.mark.parametrize("looks", [True, False])
 def test_call_tells_who_looks_that_the_function_is_being_started(dcf, gateway, monkeypatch, looks):
-    monkeypatch.setattr("dcf.client.waiting.PATIENCE", 0.05)
+    monkeypatch.setattr("dcf.client.async_client.NOTICE_DELAY", 0.05)
     monkeypatch.setattr(Console, "is_terminal", looks)
     told = threading.Event()
     monkeypatch.setattr(Console, "say", lambda *_: told.set())

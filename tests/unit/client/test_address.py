@@ -2,7 +2,7 @@
 
 import pytest
 
-from dcf.client.address import Access, Address, parse
+from dcf.client.address import Address, Credentials, find, parse
 from dcf.errors import AccessDenied, GatewayUnreachable
 
 
@@ -28,15 +28,15 @@ def test_addresses(text, address, authority):
      "http://me@box", "http://box?x", "box:port", "::1"],
 )  # fmt: skip
 def test_what_is_no_address(text):
-    with pytest.raises(GatewayUnreachable, match="is no address of a gateway"):
+    with pytest.raises(GatewayUnreachable, match="expected the address of a gateway "):
         parse(text)
 
 
 def test_the_argument_comes_before_the_environment_and_that_before_this_machine():
     env = {"DCF_GATEWAY": "env:1"}
-    assert Access("arg:1", None, env).address.host == "arg"
-    assert Access(None, None, env).address.host == "env"
-    assert Access(None, None, {}).address.url == "http://127.0.0.1:32222"
+    assert find("arg:1", env).host == "arg"
+    assert find(None, env).host == "env"
+    assert find(None, {}).url == "http://127.0.0.1:32222"
 
 
 def _authorization(access):
@@ -48,16 +48,16 @@ def test_the_token_is_the_argument_then_the_environment_then_the_gateway_s_file(
     file = tmp_path / "tokens" / "127.0.0.1:5"
     file.parent.mkdir()
     file.write_text("from-file\n")
-    assert _authorization(Access("localhost:5", "given", env)) == "Bearer given"
-    assert _authorization(Access("localhost:5", None, env)) == "Bearer from-env"
+    assert _authorization(Credentials(parse("localhost:5"), "given", env)) == "Bearer given"
+    assert _authorization(Credentials(parse("localhost:5"), None, env)) == "Bearer from-env"
     del env["DCF_TOKEN"]
-    assert _authorization(Access("localhost:5", None, env)) == "Bearer from-file"
-    assert _authorization(Access("localhost:6", None, env)) is None
-    assert _authorization(Access("unix:/x", None, env)) is None
+    assert _authorization(Credentials(parse("localhost:5"), None, env)) == "Bearer from-file"
+    assert _authorization(Credentials(parse("localhost:6"), None, env)) is None
+    assert _authorization(Credentials(parse("unix:/x"), None, env)) is None
 
 
 def test_a_token_that_appears_later_is_found(tmp_path):
-    access = Access("localhost:5", None, {"DCF_STATE_DIR": str(tmp_path)})
+    access = Credentials(parse("localhost:5"), None, {"DCF_STATE_DIR": str(tmp_path)})
     assert _authorization(access) is None
     (tmp_path / "tokens").mkdir()
     (tmp_path / "tokens" / "127.0.0.1:5").write_text("late")
@@ -65,9 +65,11 @@ def test_a_token_that_appears_later_is_found(tmp_path):
 
 
 def test_what_cannot_be_a_token_is_told_and_not_shown(tmp_path):
-    with pytest.raises(AccessDenied, match="what was given is no token") as caught:
-        Access("box:1", "se cret", {}).headers()
+    with pytest.raises(
+        AccessDenied, match="the given token: expected a token of visible ASCII characters"
+    ) as caught:
+        Credentials(parse("box:1"), "se cret", {}).headers()
     assert "se cret" not in str(caught.value)
     (tmp_path / "tokens" / "127.0.0.1:5").mkdir(parents=True)
     with pytest.raises(AccessDenied, match="cannot be read"):
-        Access("localhost:5", None, {"DCF_STATE_DIR": str(tmp_path)}).headers()
+        Credentials(parse("localhost:5"), None, {"DCF_STATE_DIR": str(tmp_path)}).headers()

@@ -1,5 +1,6 @@
 """Calls, against a server that does what servers do at their worst."""
 
+import asyncio
 import io
 import json
 import socket
@@ -162,7 +163,7 @@ def test_nobody_at_the_address(face):
         port = listener.getsockname()[1]
     with face(f"127.0.0.1:{port}") as client, pytest.raises(errors.GatewayUnreachable) as caught:
         client.call("hello")
-    expected = f"no gateway answers at http://127.0.0.1:{port}: connection refused"
+    expected = f"cannot connect to the gateway at http://127.0.0.1:{port}: connection refused"
     assert str(caught.value) == expected
 
 
@@ -193,7 +194,7 @@ def test_a_server_that_stalls_is_given_up(client, server, beginning):
         peer.stall()
 
     server.play(conversation)
-    with pytest.raises(errors.DeadlineExceeded, match=r"no whole reply within 0\.2 s"):
+    with pytest.raises(errors.DeadlineExceeded, match=r"the reply was not complete within 0\.2 s"):
         client.call("hello", timeout=0.1)
 
 
@@ -207,7 +208,7 @@ def test_a_stream_that_stalls_is_given_up(face, server):
     with face(server.url, timeout=0.1) as client, client.open("hello") as answer:
         chunks = iter(answer.chunks)
         assert next(chunks) == b"one"
-        with pytest.raises(errors.DeadlineExceeded, match=r"nothing came for 0\.2 s"):
+        with pytest.raises(errors.DeadlineExceeded, match=r"no data arrived for 0\.2 s"):
             next(chunks)
 
 
@@ -310,9 +311,33 @@ def test_a_name_that_no_function_has_is_not_sent(face, given):
 
 
 def test_what_no_call_can_send_is_a_type_error(face):
-    message = "a value of type int cannot be sent"
+    message = "expected bytes, str, .* or an iterator of bytes, got int"
     with face("no-such-host.invalid:1") as client, pytest.raises(TypeError, match=message):
         client.call("hello", 5)
+
+
+async def _forever():
+    yield b"first"
+    await asyncio.sleep(60)
+    yield b"never"
+
+
+def test_a_reply_that_comes_early_ends_a_body_that_does_not(server):
+    def conversation(peer):
+        peer.request(whole=False)
+        peer.refuse(errors.BodyTooLarge(5))
+        peer.wait_for_end()
+
+    server.play(conversation)
+    with Awaited(server.url) as client, pytest.raises(errors.BodyTooLarge):
+        client.call("hello", _forever())
+
+
+@pytest.mark.parametrize("method", ["call", "open"])
+def test_only_the_async_client_sends_async_iterators(method):
+    message = "expected an iterator of bytes, got async_generator"
+    with Client("no-such-host.invalid:1") as client, pytest.raises(TypeError, match=message):
+        getattr(client, method)("hello", _forever())
 
 
 def test_a_client_that_is_not_used_opens_nothing(face):
@@ -324,5 +349,5 @@ def test_a_child_process_does_not_speak_on_its_parent_s_connections(server):
     server.play(_echo, _echo)
     with Client(server.url) as client:
         assert client.call("hello", b"a") == b"a"
-        client._transport._pool._owner = 0
+        client._client._transport._pool._owner = 0
         assert client.call("hello", b"b") == b"b"

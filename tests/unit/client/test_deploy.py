@@ -34,8 +34,8 @@ class Build:
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch):
-    monkeypatch.setattr(deploy_workflow, "POLL", 0.01)
-    monkeypatch.setattr(deploy_workflow, "PAUSE", 0.001)
+    monkeypatch.setattr(deploy_workflow, "POLL_INTERVAL", 0.01)
+    monkeypatch.setattr(deploy_workflow, "RETRY_DELAY", 0.001)
 
 
 def _announced(peer, **offsets):
@@ -148,8 +148,10 @@ def test_an_upload_that_comes_no_further_is_given_up(client, server):
         peer.request(whole=False)
         peer.reset()
 
-    server.play(*[conversation] * deploy_workflow.TRIES)
-    with pytest.raises(errors.GatewayUnreachable, match="broke off 5 times without coming any"):
+    server.play(*[conversation] * deploy_workflow.MAX_FAILURES)
+    with pytest.raises(
+        errors.GatewayUnreachable, match="the upload failed 5 times without progress"
+    ):
         client.deploy(Build())
 
 
@@ -175,7 +177,9 @@ def test_a_control_plane_that_is_started_again_meanwhile_is_waited_for(client, s
 
 
 def test_a_gateway_that_is_not_there_is_told_at_once(face):
-    unreachable = pytest.raises(errors.GatewayUnreachable, match="no gateway answers")
+    unreachable = pytest.raises(
+        errors.GatewayUnreachable, match=r"cannot connect to the gateway at http://127\.0\.0\.1:1: "
+    )
     with face("127.0.0.1:1") as client, unreachable:
         client.deploy(Build())
 

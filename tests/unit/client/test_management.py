@@ -5,6 +5,7 @@ import json
 import pytest
 
 from dcf import errors
+from dcf.client import response
 from dcf.model.event import Event, EventKind
 from dcf.model.status import (
     Failure,
@@ -74,11 +75,21 @@ def test_operations(client, server, operation, method, target, body, reply, resu
 @pytest.mark.parametrize(
     ("body", "status", "kind", "message"),
     [
-        (b"<html>", 200, "text/html", "cannot be read; is this a gateway of DCF?"),
-        (b'[{"name": "x"}]', 200, "application/json", "cannot be read"),
-        (b"[" * 100_000, 200, "application/json", "cannot be read"),
-        (b"<h1>Not Found</h1>", 404, "text/html", "no gateway of DCF: HTTP 404 for GET"),
-        (b"", 302, "text/html", "no gateway of DCF: HTTP 302"),
+        (
+            b"<html>",
+            200,
+            "text/html",
+            "expected the reply of a DCF gateway to GET .*, got '<html>'",
+        ),
+        (b'[{"name": "x"}]', 200, "application/json", "expected the reply of a DCF gateway"),
+        (b"[" * 100_000, 200, "application/json", "expected the reply of a DCF gateway"),
+        (
+            b"<h1>Not Found</h1>",
+            404,
+            "text/html",
+            "to GET /system/functions, got HTTP 404: '<h1>Not Found</h1>'",
+        ),
+        (b"", 302, "text/html", "got HTTP 302: ''"),
     ],
 )
 def test_an_answer_that_no_gateway_gives(client, server, body, status, kind, message):
@@ -97,7 +108,7 @@ def test_a_gateway_that_goes_away_is_unreachable(client, server):
         peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n[")
 
     server.play(conversation)
-    with pytest.raises(errors.GatewayUnreachable, match="the reply broke off"):
+    with pytest.raises(errors.GatewayUnreachable, match="the reply is incomplete"):
         client.functions()
 
 
@@ -165,3 +176,21 @@ def test_a_log_that_breaks_off_or_makes_no_sense(client, server):
         list(client.logs("hello"))
     with pytest.raises(errors.AnswerInvalid):
         list(client.logs("hello"))
+
+
+@pytest.mark.parametrize("start", [b"", b"\n"])
+def test_a_line_that_is_too_long_is_not_kept(client, server, monkeypatch, start):
+    monkeypatch.setattr(response, "MAX_LINE", 1000)
+    longest = ReplicaLine(1.0, "hello-1", "a" * 955)
+    assert len(_line(longest)) == 1000 + len("\n")
+
+    def conversation(peer):
+        peer.request()
+        peer.stream(_line(longest), start + b"b" * 1001)
+        peer.wait_for_end()
+
+    server.play(conversation)
+    lines = client.logs("hello")
+    assert next(lines) == longest
+    with pytest.raises(errors.AnswerInvalid, match="expected lines of at most 1000 bytes"):
+        next(lines)

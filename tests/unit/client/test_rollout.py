@@ -24,7 +24,7 @@ DONE = replace(ASKED, state=FunctionState.READY, serving=2, replica_list=(NEW,))
 
 @pytest.fixture(autouse=True)
 def quickly(monkeypatch):
-    monkeypatch.setattr(rollout_workflow, "POLL", 0.01)
+    monkeypatch.setattr(rollout_workflow, "POLL_INTERVAL", 0.01)
 
 
 def answer(peer, found):

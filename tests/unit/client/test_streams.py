@@ -130,7 +130,7 @@ def test_the_other_side_may_end_first(client, server):
 
 @pytest.mark.parametrize("given", [b"x", "x", {"a": 1}])
 def test_one_message_is_not_several(client, given):
-    with pytest.raises(TypeError, match="an iterable of messages"):
+    with pytest.raises(TypeError, match="expected an iterable of messages, got "):
         client.stream("hello", given)
 
 
@@ -237,7 +237,7 @@ def test_what_is_no_stream_is_told(client, server, data, says):
 @pytest.mark.parametrize("many", [list, iter], ids=["list", "iterator"])
 def test_what_cannot_be_a_message_ends_the_stream(client, server, many):
     server.play(_until_closed([]))
-    with pytest.raises(TypeError, match="cannot be a message"):
+    with pytest.raises(TypeError, match="expected a message of bytes, str, dict or list, got int"):
         list(client.stream("hello", many([b"1", 2])))
 
 
@@ -281,7 +281,9 @@ def test_nothing_for_too_long_is_told(face, server):
     with face(server.url, timeout=0.05) as client, pytest.raises(errors.DeadlineExceeded):
         list(client.stream("hello", []))
     with face(server.url) as client:
-        with pytest.raises(errors.DeadlineExceeded, match=r"no whole reply within 0\.1"):
+        with pytest.raises(
+            errors.DeadlineExceeded, match=r"the reply was not complete within 0\.1"
+        ):
             list(client.stream("hello", [], timeout=0.05))
         server.released.set()
         with pytest.raises(errors.ReplicaLost):

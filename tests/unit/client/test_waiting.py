@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from dcf.client import waiting
+from dcf.client import async_client
 from dcf.errors import NotReady
 from dcf.protocol.http import PROBLEM
 from dcf.protocol.problem import to_problem
@@ -24,7 +24,7 @@ def gateway():
 @pytest.fixture
 def waiter(face, gateway, monkeypatch):
     """A client of it."""
-    monkeypatch.setattr(waiting, "PATIENCE", 0.05)
+    monkeypatch.setattr(async_client, "NOTICE_DELAY", 0.05)
     with face(gateway.url, "secret", timeout=20) as made:
         yield made
 

@@ -58,7 +58,7 @@ def call(
         _target(name, path),
         bytes,
         body,
-        (*own.items(), *_framing(length)),
+        (*own.items(), *framing(length)),
         math.inf if total is None else total + MARGIN,
         silence + MARGIN if total is None else math.inf,
         is_call=True,
@@ -206,7 +206,7 @@ def put_blob(digest: str, offset: int, length: int, body: Body) -> Operation[Non
         f"{gateway.BLOBS}{digest}?offset={offset}",
         _ignored,
         body,
-        _framing(length),
+        framing(length),
     )
 
 
@@ -215,9 +215,7 @@ def send(
 ) -> Operation[Result]:
     """Return a request with a JSON body."""
     body = json.dumps(members).encode()
-    return Operation(
-        method, target, read, body, (("content-type", http.JSON), *_framing(len(body)))
-    )
+    return Operation(method, target, read, body, (("content-type", http.JSON), *framing(len(body))))
 
 
 def _target(name: str, path: str) -> str:
@@ -238,7 +236,8 @@ def _lowered(headers: Mapping[str, str] | None) -> dict[str, str]:
     return {key.lower(): value for key, value in (headers or {}).items()}
 
 
-def _framing(length: int | None) -> tuple[tuple[str, str], ...]:
+def framing(length: int | None) -> tuple[tuple[str, str], ...]:
+    """Return the header that says how long a body is; None sends it in chunks."""
     if length is None:
         return (("transfer-encoding", "chunked"),)
     return (("content-length", str(length)),)

@@ -137,7 +137,8 @@ class ConnectionPool:
         """
         self._max_idle = max_idle
         self._idle: list[HttpConnection] = []
-        self._lock = threading.Lock()
+        # Reentrant: garbage collection may close an abandoned reply while its thread holds it.
+        self._lock = threading.RLock()
         self._owner = os.getpid()
 
     def pop(self) -> HttpConnection | None:

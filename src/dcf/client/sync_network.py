@@ -8,7 +8,6 @@ import ssl
 import threading
 import time
 from collections.abc import (
-    AsyncGenerator,
     AsyncIterator,
     Awaitable,
     Callable,
@@ -36,7 +35,10 @@ def run(awaitable: Awaitable[Result]) -> Result:
 
 
 def iterate(source: AsyncIterator[Result]) -> Iterator[Result]:
-    """Yield the items of an async iterator that only waits for the blocking network."""
+    """Yield the items of an async iterator that only waits for the blocking network.
+
+    The end of the generator calls the iterator's ``aclose`` if it has one.
+    """
     try:
         while True:
             try:
@@ -45,7 +47,7 @@ def iterate(source: AsyncIterator[Result]) -> Iterator[Result]:
                 return
             yield item
     finally:
-        if isinstance(source, AsyncGenerator):
+        if hasattr(source, "aclose"):
             run(source.aclose())
 
 

@@ -83,7 +83,7 @@ class Transport:
         timeout = self.timeout(operation)
         connection, head = await self._request(operation, timeout)
         chunks = _Chunks(operation, connection, self._pool, timeout)
-        response = AsyncResponse(head.status, head.headers, chunks, chunks.close)
+        response = AsyncResponse(head.status, head.headers, chunks, chunks.aclose)
         if operation.is_error(head):
             async with response:
                 raise operation.error(head, await response.read())
@@ -142,20 +142,20 @@ class _Chunks:
         try:
             chunk = await self._connection.read(self._timeout)
         except TimeoutError:
-            await self.close()
+            await self.aclose()
             raise self._timeout.error() from None
         except OSError as error:
-            await self.close()
+            await self.aclose()
             raise self._operation.broken(error) from error
         except AnswerInvalid:
-            await self.close()
+            await self.aclose()
             raise
         if not chunk:
-            await self.close()
+            await self.aclose()
             raise StopAsyncIteration
         return chunk
 
-    async def close(self) -> None:
+    async def aclose(self) -> None:
         """Return the connection. The pool closes it unless the reply was read to its end."""
         connection, self._connection = self._connection, None
         if connection is not None:

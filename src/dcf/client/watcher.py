@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from dcf.client import address
 from dcf.client.network import reason_of
 from dcf.client.operation import Operation
+from dcf.client.operations import framing
 from dcf.client.payload import Part, check_messages
 from dcf.client.response import Response
 from dcf.client.sync_network import SyncNetwork, run
@@ -35,7 +36,7 @@ class WatcherClient:
 
     def call(
         self,
-        body: bytes,
+        body: bytes | Iterable[bytes],
         *,
         method: str = "POST",
         path: str = "/",
@@ -44,7 +45,7 @@ class WatcherClient:
         """Call the function.
 
         Args:
-            body: The request's body.
+            body: The request's body. An iterator is sent in chunks.
             method: The HTTP method.
             path: Path and query.
             headers: Additional headers.
@@ -54,7 +55,8 @@ class WatcherClient:
             ReplicaLost: When the connection broke.
             DeadlineExceeded: When no byte arrived in time.
         """
-        sent = self._headers(headers) | {"content-length": str(len(body))}
+        length = len(body) if isinstance(body, bytes) else None
+        sent = self._headers(headers) | dict(framing(length))
         operation = Operation(method, path, bytes, body, (*sent.items(),), is_call=True)
         try:
             return Response.blocking(run(self._transport.open(operation)))

@@ -180,7 +180,7 @@ def test_a_reply_is_the_same_however_it_is_split(data, places):
 def hello(exchange: StreamProtocol) -> bytes:
     """The server's answer to a handshake."""
     server = ServerProtocol(subprotocols=[Subprotocol(SUBPROTOCOL)])
-    server.receive_data(exchange.outgoing())
+    server.receive_data(exchange.data_to_send())
     [request] = server.events_received()
     assert isinstance(request, Request)
     server.send_response(server.accept(request))
@@ -240,18 +240,24 @@ def shown(items: list[Item]) -> list[object]:
 
 def spoken(data: bytes, places: list[int], *, opened: bool = True) -> tuple[object, ...]:
     """The replies, whether it is over and why, what was raised."""
-    exchange, items = StreamProtocol("/function/f", [("host", "x")], most=MOST), list[Item]()
+    exchange, items = StreamProtocol("/function/f", [("host", "x")], max_message=MOST), list[Item]()
     answer = hello(exchange) if opened else b""
     raised: object = None
     try:
         for piece in [*filter(None, split(answer + data, places)), b""]:
             items += exchange.feed(piece)
-            exchange.outgoing()
+            exchange.data_to_send()
             assert sum(map(len, exchange._parts)) <= MOST
     except DcfError as error:
         raised = type(error)
     why = exchange.error
-    return shown(items), exchange.opened, exchange.over, why and (type(why), str(why)), raised
+    return (
+        shown(items),
+        exchange.has_opened,
+        exchange.is_over,
+        why and (type(why), str(why)),
+        raised,
+    )
 
 
 @given(SPOKEN, PLACES)

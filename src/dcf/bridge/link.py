@@ -84,7 +84,7 @@ class Link:
         """
         try:
             target = f"{http.FUNCTION_PREFIX}{self.name}"
-            stream = await AsyncWebSocket.open(address, target, headers, most=self._most)
+            stream = await AsyncWebSocket.open(address, target, headers, max_message=self._most)
             try:
                 await self._pass_on(stream)
                 self._owner.ended(self)

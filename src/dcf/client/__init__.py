@@ -1,5 +1,7 @@
-"""Clients: of a gateway, in a plain and an async face, and of a single watcher.
+"""Clients: of a gateway, sync and async, and of a single watcher.
 
-Not here: anything that starts or stops one. Begin with ``gateway.py``; what is sent and how it is
-read stands in ``operations.py``, once for both faces.
+Nothing in here starts or stops a gateway or a watcher. :mod:`dcf.client.async_client` has the
+methods, :mod:`dcf.client.operations` the requests behind them. All code is written once, as
+coroutines over a :class:`~dcf.client.network.Network`. The sync client runs these over a network
+that blocks.
 """

@@ -1,4 +1,4 @@
-"""Streams of the async client: messages go out of a task of their own while replies are read."""
+"""Streams of the async client: a task sends messages while replies are read."""
 
 from __future__ import annotations
 
@@ -14,51 +14,51 @@ from dcf.client.timeout import Timeout
 from dcf.client.ws_protocol import Item, Message
 
 BATCH = 64
-"""Messages that are sent in one piece, where they are there already."""
+"""Maximum messages of a sequence that are sent in one write."""
 BATCH_BYTES = 64 * 1024
-"""Or so many bytes."""
+"""Bytes of messages after which a batch is sent."""
 
-Begin = Callable[[Timeout], Awaitable[AsyncWebSocket]]
-"""Connects, and begins a stream."""
+Connect = Callable[[Timeout], Awaitable[AsyncWebSocket]]
+"""Connects, and opens a stream."""
 
 
 class AsyncStream:
-    """The replies of one stream, an async iterator; and an async context manager, which ends it.
+    """The replies of one stream: an async iterator, and an async context manager that ends it.
 
-    Connects when the first reply is asked for, or at ``async with``. Otherwise as
+    It connects when the first reply is requested, or at ``async with``. Otherwise it is like
     :class:`~dcf.client.sync_stream.Stream`.
     """
 
     def __init__(
         self,
-        begin: Begin,
+        connect: Connect,
         messages: Iterable[Part] | AsyncIterable[Part],
-        timeout: Callable[[], Timeout],
+        start_timeout: Callable[[], Timeout],
         on_error: OnError | None = None,
     ) -> None:
-        """A stream that is still to be begun.
+        """Create a stream. It is not connected yet.
 
         Args:
-            begin: Connects.
-            messages: What is sent, as it comes, from another task.
-            timeout: From when it is called on, how long a reply is waited for.
-            on_error: Is told the error of one message, instead of ``anext`` raising it.
+            connect: Connects.
+            messages: Sent as they are produced, from another task.
+            start_timeout: Starts the clock of the time limits for a reply.
+            on_error: Called with the error of a single message, instead of raising it.
         """
-        self._begin = begin
+        self._connect = connect
         self._messages: Iterable[Part] | AsyncIterable[Part] | None = messages
-        self._timeout_from_now = timeout
+        self._start_timeout = start_timeout
         self._timeout = Timeout()
         self._on_error = on_error
         self._items: deque[Item] = deque()
         self._connection: AsyncWebSocket | None = None
-        self._serving: asyncio.Task[None] | None = None
+        self._sender: asyncio.Task[None] | None = None
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> bytes:
         while True:
-            item = self._items.popleft() if self._items else await self._next()
+            item = self._items.popleft() if self._items else await self._receive()
             if isinstance(item, bytes):
                 return item
             if self._on_error is None:
@@ -74,67 +74,65 @@ class AsyncStream:
 
     def __del__(self) -> None:
         if self._connection is not None and not self._connection.loop.is_closed():
-            # Whatever thread this is: the collector of garbage runs in any.
-            assert self._serving is not None  # noqa: S101  started together
-            self._connection.loop.call_soon_threadsafe(_abandon, self._connection, self._serving)
+            # The garbage collector may run in any thread.
+            assert self._sender is not None  # noqa: S101  started with the connection
+            self._connection.loop.call_soon_threadsafe(_abandon, self._connection, self._sender)
 
     async def close(self) -> None:
-        """Ends the stream; the function is told that nobody reads any more. More than once is
-        fine.
-        """
+        """End the stream. The function is notified. Further calls have no effect."""
         self._items.clear()
         self._messages = None
         connection, self._connection = self._connection, None
-        serving, self._serving = self._serving, None
-        if connection is not None and serving is not None:
+        sender, self._sender = self._sender, None
+        if connection is not None and sender is not None:
             try:
                 await connection.close()
             finally:
                 connection.abort()
-                serving.cancel()
-            await asyncio.wait({serving})
+                sender.cancel()
+            await asyncio.wait({sender})
 
     async def _start(self) -> None:
         if self._connection is None and self._messages is not None:
             messages, self._messages = self._messages, None
-            self._timeout = self._timeout_from_now()
-            self._connection = await self._begin(self._timeout)
-            # No reference to this object: what nobody reads must end.
-            serving = _serve(self._connection, messages)
-            self._serving = asyncio.create_task(serving, name="dcf-stream")
+            self._timeout = self._start_timeout()
+            self._connection = await self._connect(self._timeout)
+            # The task must not refer to this object: its last reference ends the stream.
+            sending = _serve(self._connection, messages)
+            self._sender = asyncio.create_task(sending, name="dcf-stream")
 
-    async def _next(self) -> Item:
+    async def _receive(self) -> Item:
         await self._start()
         if self._connection is None:
             raise StopAsyncIteration
         try:
             self._items.extend(await self._connection.receive(self._timeout))
             if not self._items:
-                raise StopAsyncIteration  # noqa: TRY301  all has come
+                raise StopAsyncIteration  # noqa: TRY301  closes the stream as well
         except BaseException:
             await self.close()
             raise
         return self._items.popleft()
 
 
-def _abandon(connection: AsyncWebSocket, serving: asyncio.Task[None]) -> None:
-    serving.cancel()
+def _abandon(connection: AsyncWebSocket, sender: asyncio.Task[None]) -> None:
+    sender.cancel()
     connection.abort()
 
 
 async def _serve(
     connection: AsyncWebSocket, messages: Iterable[Part] | AsyncIterable[Part]
 ) -> None:
-    """Sends the messages, and stays as long as the connection.
+    """Send the messages, and run until the connection is closed.
 
-    So a loop that ends, which cancels its tasks, ends connections that nobody has closed.
+    An event loop that ends cancels its tasks. So it also ends connections that were not closed.
     """
     try:
         if await _send(connection, messages):
             connection.end()
         await connection.wait_closed()
     except asyncio.CancelledError:
-        # Not this one, which holds on to the messages by its traceback.
+        # A new error: the traceback of this one refers to the messages.
         connection.fail(asyncio.CancelledError())
         raise
     except Exception as failure:  # noqa: BLE001  the reader's task raises it
@@ -150,20 +148,20 @@ async def _send(connection: AsyncWebSocket, messages: Iterable[Part] | AsyncIter
     for batch in _batches(messages):
         if not await connection.send(batch):
             return False
-        # An iterable that is not awaited gives the loop no turn by itself.
+        # A sync iterable never gives control back to the loop.
         await asyncio.sleep(0)
     return True
 
 
 def _batches(messages: Iterable[Part]) -> Iterator[list[Message]]:
-    """Messages that are there already several at a time, others one by one."""
-    are_here = isinstance(messages, Sequence)
+    """Yield the messages of a sequence in batches, and those of any other iterable one by one."""
+    is_sequence = isinstance(messages, Sequence)
     batch: list[Message] = []
     size = 0
     for message in messages:
         batch.append(message_of(message))
         size += len(batch[-1])
-        if not are_here or len(batch) == BATCH or size >= BATCH_BYTES:
+        if not is_sequence or len(batch) == BATCH or size >= BATCH_BYTES:
             yield batch
             batch, size = [], 0
     if batch:

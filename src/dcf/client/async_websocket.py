@@ -1,4 +1,4 @@
-"""A stream's connection over asyncio: messages in and out by the batch."""
+"""A stream's WebSocket over asyncio. Messages are sent and received in batches."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from dcf.client.ws_protocol import Item, Message, StreamProtocol
 from dcf.errors import DcfError
 
 LINGER = 1.0
-"""Seconds that the other side has to close what is over."""
+"""Maximum seconds to wait for the other side to close a stream that is over."""
 
-TURN = 16
-"""Messages, or batches of them, after which others on the loop have their turn."""
+YIELD_EVERY = 16
+"""Messages, or batches of them, after which other tasks of the loop run."""
 
 
 class AsyncWebSocket(asyncio.Protocol):
     """One stream on a connection of its own, for one event loop.
 
-    Both ways are bounded: :meth:`send` waits while the other side takes nothing, and nothing is
-    read from the connection while what came is not fetched by :meth:`receive`. ::
+    Both directions are bounded: :meth:`send` waits while the other side does not read, and nothing
+    is read from the connection while :meth:`receive` is not called. ::
 
         stream = await AsyncWebSocket.open(address, "/function/echo", headers)
         await stream.send([b"one", b"two"])
@@ -39,20 +39,20 @@ class AsyncWebSocket(asyncio.Protocol):
         loop: The event loop.
     """
 
-    def __init__(self, exchange: StreamProtocol) -> None:
-        """What :meth:`open` connects."""
+    def __init__(self, protocol: StreamProtocol) -> None:
+        """Create a stream for :meth:`open`, which connects it."""
         self.loop = asyncio.get_running_loop()
-        self._exchange = exchange
+        self._protocol = protocol
         self._transport: asyncio.Transport | None = None
         self._items: list[Item] = []
         self._unread = 0
-        self._sent = 0
+        self._sends = 0
         self._failure: BaseException | None = None
-        self._heart: asyncio.TimerHandle | None = None
-        self._news = asyncio.Event()
-        self._room = asyncio.Event()
-        self._room.set()
-        self._gone = asyncio.Event()
+        self._heartbeat: asyncio.TimerHandle | None = None
+        self._changed = asyncio.Event()
+        self._writable = asyncio.Event()
+        self._writable.set()
+        self._disconnected = asyncio.Event()
 
     @classmethod
     async def open(
@@ -61,158 +61,159 @@ class AsyncWebSocket(asyncio.Protocol):
         target: str,
         headers: Iterable[tuple[str, str]],
         timeout: Timeout | None = None,
-        most: int | None = None,
+        max_message: int | None = None,
     ) -> Self:
-        """Connects, and begins a stream.
+        """Connect, and open a stream.
 
         Args:
             address: Where a gateway or a watcher listens.
             target: Path and query.
             headers: Names and values, ``host`` among them.
-            timeout: How long that may take; None waits as long as the other side likes.
-            most: Bytes that a reply may have; None takes any.
+            timeout: Time limits for the connect and the handshake; None for no limit.
+            max_message: Maximum bytes of a reply; None for no limit.
 
         Raises:
-            GatewayUnreachable: When nobody answers, or TLS fails.
-            BadRequest: When a header or the path has what HTTP does not allow.
-            DeadlineExceeded: When the time is up.
-            DcfError: Why there is no stream, as the other side tells.
+            GatewayUnreachable: When the connect or TLS fails.
+            BadRequest: When a header or the path contains characters that HTTP does not allow.
+            DeadlineExceeded: When the time is over.
+            DcfError: When the other side refuses the stream; the error that it reports.
         """
         timeout = timeout or Timeout()
-        self = cls(StreamProtocol(target, headers, most))
+        self = cls(StreamProtocol(target, headers, max_message))
         try:
             async with asyncio.timeout(min(timeout.left() or CONNECT_TIMEOUT, CONNECT_TIMEOUT)):
                 await self._connect(address)
         except OSError as error:
             raise unreachable(address, error) from error
         try:
-            await self._begin(timeout)
+            await self._handshake(timeout)
         except BaseException:
-            await self._let_go()
+            await self._disconnect()
             raise
         return self
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing comes any more, and nobody takes what is sent."""
-        return self._exchange.over
+        """Whether no more replies arrive and no messages are accepted."""
+        return self._protocol.is_over
 
     async def send(self, messages: Iterable[Message]) -> bool:
-        """Sends messages, in one piece.
+        """Send messages in one write.
 
         Returns:
-            Whether somebody takes them. Why nobody does is told by :meth:`receive`.
+            Whether the other side still accepts messages. If not, :meth:`receive` raises why.
         """
-        self._sent += 1
-        if not self._room.is_set():
-            await self._room.wait()
-        elif self._sent % TURN == 0:
-            # A sender that never waits would be the only one at work.
+        self._sends += 1
+        if not self._writable.is_set():
+            await self._writable.wait()
+        elif self._sends % YIELD_EVERY == 0:
+            # Without a wait, a sender would never let other tasks run.
             await asyncio.sleep(0)
-        is_taken = self._exchange.put(messages)
-        self._flush()
-        return is_taken
+        is_accepted = self._protocol.send(messages)
+        self._write()
+        return is_accepted
 
     def end(self) -> None:
-        """Says that no further messages are sent; replies may go on coming."""
-        self._exchange.end()
-        self._flush()
+        """Send the end of the messages. Replies may still arrive."""
+        self._protocol.end()
+        self._write()
 
     async def receive(self, timeout: Timeout | None = None) -> list[Item]:
-        """The replies that have come since, at least one; none at the end.
+        """Return the replies that have arrived, at least one; an empty list at the end.
 
-        A :class:`~dcf.protocol.stream.Failure` among them is no end: it is one message's error.
+        A :class:`~dcf.protocol.stream.Failure` among them is the error of a single message. The
+        stream continues after it.
 
         Args:
-            timeout: How long to wait for it; None waits as long as the connection lives.
+            timeout: Time limits; None waits as long as the connection exists.
 
         Raises:
-            DcfError: Why the stream has ended, with the traceback from over there.
+            DcfError: When the stream has ended with an error; with the handler's traceback.
             ReplicaLost: When the connection broke.
-            DeadlineExceeded: When the time is up. The stream can still be used.
-            BaseException: What :meth:`fail` was told.
+            DeadlineExceeded: When the time is over. The stream can still be used.
+            BaseException: The exception that was passed to :meth:`fail`.
         """
         while not self._items:
             if self._failure is not None:
                 raise self._failure
-            if self._exchange.over:
-                if self._exchange.error is not None:
-                    raise self._exchange.error
+            if self._protocol.is_over:
+                if self._protocol.error is not None:
+                    raise self._protocol.error
                 return []
             await self._wait(timeout or Timeout())
         items, self._items = self._items, []
         self._unread = 0
-        self._calm()
+        self._stop_heartbeat()
         if self._transport is not None and not self._transport.is_closing():
             self._transport.resume_reading()
         return items
 
     def fail(self, failure: BaseException) -> None:
-        """Ends the stream from the sender's side; :meth:`receive` raises ``failure``."""
+        """End the stream because sending failed; :meth:`receive` raises ``failure``."""
         self._failure = failure
-        self._exchange.leave()
-        self._flush()
+        self._protocol.close()
+        self._write()
         self.abort()
-        self._news.set()
+        self._changed.set()
 
     async def close(self) -> None:
-        """Ends the connection: in an orderly way when the stream is over, else at once."""
-        was_over = self._exchange.over
-        self._exchange.leave()
-        self._flush()
-        if was_over and self._exchange.error is None:
+        """Close the connection: with a closing handshake if the stream is over, else at once."""
+        was_over = self._protocol.is_over
+        self._protocol.close()
+        self._write()
+        if was_over and self._protocol.error is None:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LINGER):
-                    while not self._exchange.closed:
+                    while not self._protocol.is_closed:
                         await self._wait(Timeout())
-        await self._let_go()
+        await self._disconnect()
 
     async def wait_closed(self) -> None:
-        """Returns when there is no connection any more."""
-        await self._gone.wait()
+        """Wait until the connection is closed."""
+        await self._disconnected.wait()
 
     def abort(self) -> None:
-        """Ends the connection at once. Whoever waits to send or to receive is told."""
-        self._exchange.leave()
+        """Close the connection at once. Tasks that send or receive are woken."""
+        self._protocol.close()
         if self._transport is not None:
             self._transport.abort()
 
-    # asyncio's calls
+    # Called by asyncio
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Sends the handshake."""
+        """Send the handshake."""
         self._transport = cast("asyncio.Transport", transport)
         self._transport.set_write_buffer_limits(high=CHUNK)
-        self._flush()
+        self._write()
 
     def data_received(self, data: bytes) -> None:
-        """Takes what came."""
+        """Parse received bytes. Stop reading when enough is buffered."""
         self._feed(data)
         self._unread += len(data)
         if self._unread >= CHUNK and self._items and self._transport is not None:
             self._transport.pause_reading()
-            if self._heart is None:
-                self._heart = self.loop.call_later(ws_protocol.HEARTBEAT, self._beat)
+            if self._heartbeat is None:
+                self._heartbeat = self.loop.call_later(ws_protocol.HEARTBEAT, self._beat)
 
-    def connection_lost(self, reason: Exception | None) -> None:
-        """Takes the end."""
-        if isinstance(reason, ConnectionError):
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End the stream."""
+        if isinstance(exc, ConnectionError):
             self._feed_rest()
         self._feed(b"")
-        self._calm()
-        self._room.set()
-        self._gone.set()
+        self._stop_heartbeat()
+        self._writable.set()
+        self._disconnected.set()
 
     def pause_writing(self) -> None:
-        """Has senders wait."""
-        self._room.clear()
+        """Make senders wait."""
+        self._writable.clear()
 
     def resume_writing(self) -> None:
-        """Has senders go on."""
-        self._room.set()
-        self._flush()
+        """Let senders continue."""
+        self._writable.set()
+        self._write()
 
-    # Its own
+    # Internal
 
     async def _connect(self, address: Address) -> None:
         loop = asyncio.get_running_loop()
@@ -222,40 +223,41 @@ class AsyncWebSocket(asyncio.Protocol):
             tls = tls_context(address)
             await loop.create_connection(lambda: self, address.host, address.port, ssl=tls)
 
-    async def _let_go(self) -> None:
-        """A transport that is aborted ends in one of the loop's next rounds."""
+    async def _disconnect(self) -> None:
         self.abort()
         if self._transport is not None:
+            # asyncio closes an aborted transport in one of the loop's next iterations.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LINGER):
-                    await self._gone.wait()
+                    await self._disconnected.wait()
 
-    async def _begin(self, timeout: Timeout) -> None:
-        while not self._exchange.opened:
+    async def _handshake(self, timeout: Timeout) -> None:
+        while not self._protocol.has_opened:
             if self._failure is not None:
                 raise self._failure
             await self._wait(timeout)
 
     async def _wait(self, timeout: Timeout) -> None:
-        """Until something has come, be it only a ping."""
-        self._news.clear()
+        """Wait until bytes have arrived, if only a ping."""
+        self._changed.clear()
         try:
             async with asyncio.timeout(timeout.left()):
-                await self._news.wait()
+                await self._changed.wait()
         except TimeoutError:
             raise timeout.error() from None
 
     def _feed(self, data: bytes) -> None:
         try:
-            self._items += self._exchange.feed(data)
+            self._items += self._protocol.feed(data)
         except DcfError as error:
             self._failure = self._failure or error
-        self._flush()
-        self._news.set()
+        self._write()
+        self._changed.set()
 
     def _feed_rest(self) -> None:
-        """Takes what the other side said before it closed: where sending fails first, asyncio
-        leaves that unread.
+        """Parse what the other side sent before it closed.
+
+        If a write fails first, asyncio does not read those bytes.
         """
         transport = self._transport
         if transport is None or transport.get_extra_info("ssl_object") is not None:
@@ -268,17 +270,16 @@ class AsyncWebSocket(asyncio.Protocol):
                 self._feed(data)
 
     def _beat(self) -> None:
-        """While nothing is read."""
-        self._exchange.live()
-        self._flush()
-        self._heart = self.loop.call_later(ws_protocol.HEARTBEAT, self._beat)
+        self._protocol.send_pong()
+        self._write()
+        self._heartbeat = self.loop.call_later(ws_protocol.HEARTBEAT, self._beat)
 
-    def _calm(self) -> None:
-        if self._heart is not None:
-            self._heart.cancel()
-            self._heart = None
+    def _stop_heartbeat(self) -> None:
+        if self._heartbeat is not None:
+            self._heartbeat.cancel()
+            self._heartbeat = None
 
-    def _flush(self) -> None:
-        data = self._exchange.outgoing(is_read=self._room.is_set())
+    def _write(self) -> None:
+        data = self._protocol.data_to_send(is_read=self._writable.is_set())
         if data and self._transport is not None:
             self._transport.write(data)

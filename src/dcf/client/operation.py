@@ -94,6 +94,13 @@ class Operation(Generic[Result]):
         )
 
 
+def framing(length: int | None) -> tuple[tuple[str, str], ...]:
+    """Return the header that says how long a body is; None sends it in chunks."""
+    if length is None:
+        return (("transfer-encoding", "chunked"),)
+    return (("content-length", str(length)),)
+
+
 def _is_problem(head: Head) -> bool:
     return head.headers.get("content-type", "").partition(";")[0].strip() == http.PROBLEM
 

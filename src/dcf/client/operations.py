@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from dcf.client.operation import Operation, Result
+from dcf.client.operation import Operation, Result, framing
 from dcf.client.payload import AsyncData, body_of
 from dcf.client.pool import Body
 from dcf.model.artifact import BundleFile
@@ -234,13 +234,6 @@ def _own_headers(total: float | None) -> dict[str, str]:
 
 def _lowered(headers: Mapping[str, str] | None) -> dict[str, str]:
     return {key.lower(): value for key, value in (headers or {}).items()}
-
-
-def framing(length: int | None) -> tuple[tuple[str, str], ...]:
-    """Return the header that says how long a body is; None sends it in chunks."""
-    if length is None:
-        return (("transfer-encoding", "chunked"),)
-    return (("content-length", str(length)),)
 
 
 def _get(target: str, read: Callable[[bytes], Result]) -> Operation[Result]:

@@ -1,4 +1,4 @@
-"""Streams of the plain client: messages go out of a thread of their own while replies are read."""
+"""Streams of the sync client: a thread sends messages while replies are read."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from dcf.client.ws_protocol import Item
 from dcf.errors import DcfError
 
 OnError = Callable[[DcfError], object]
-"""Is told the error of one message, in the place of whose reply it came."""
+"""Called with the error of a single message, in place of its reply."""
 
 
 class Stream:
-    """The replies of one stream, an iterator; and a context manager, which ends it.
+    """The replies of one stream: an iterator, and a context manager that ends the stream.
 
-    ``next`` raises what ends the stream: an error that the other side told, with the traceback
-    from there; ReplicaLost when the connection broke; DeadlineExceeded when the time was up; and
-    what the iterable of the messages raised. An error of one message alone is raised in the place
-    of its reply, unless there is a callback for such errors, and the iterator goes on after it.
+    ``next`` raises what ends the stream: an error that the other side reports, with its traceback;
+    ReplicaLost when the connection broke; DeadlineExceeded when the time is over; and any exception
+    of the iterable of messages. The error of a single message is raised in place of its reply,
+    unless there is a callback for such errors, and the iterator continues after it.
 
-    A stream that is left early, by ``break`` or an exception, ends with its last reference;
-    ``with`` or :meth:`close` ends it at a place of one's own.
+    A stream that is left early, by ``break`` or an exception, ends with its last reference. Use
+    ``with`` or :meth:`close` to end it at a certain point.
     """
 
     def __init__(
@@ -37,31 +37,31 @@ class Stream:
         timeout: Timeout,
         on_error: OnError | None = None,
     ) -> None:
-        """Begins to send.
+        """Start to send.
 
         Args:
-            connection: A stream that has been begun; this object closes it.
-            messages: What is sent, as it comes, from another thread. That thread ends with the
-                stream; where it waits for the next message then, once that has come.
-            timeout: How long a reply is waited for.
-            on_error: Is told the error of one message, instead of ``next`` raising it.
+            connection: An open stream. This object closes it.
+            messages: Sent as they are produced, from another thread. That thread ends with the
+                stream; if it waits for the next message at that time, it ends once it has that.
+            timeout: Time limits for a reply.
+            on_error: Called with the error of a single message, instead of raising it.
         """
         self._connection = connection
         self._timeout = timeout
         self._on_error = on_error
         self._items: deque[Item] = deque()
         self._is_over = False
-        # No reference to this object: what nobody reads must end.
+        # The thread must not refer to this object: the last reference of a reader ends the stream.
         run = contextvars.copy_context().run
-        given = (_send, connection, messages)
-        threading.Thread(target=run, args=given, name="dcf-stream", daemon=True).start()
+        args = (_send, connection, messages)
+        threading.Thread(target=run, args=args, name="dcf-stream", daemon=True).start()
 
     def __iter__(self) -> Self:
         return self
 
     def __next__(self) -> bytes:
         while True:
-            item = self._items.popleft() if self._items else self._next()
+            item = self._items.popleft() if self._items else self._receive()
             if isinstance(item, bytes):
                 return item
             if self._on_error is None:
@@ -78,14 +78,12 @@ class Stream:
         self._connection.abandon()
 
     def close(self) -> None:
-        """Ends the stream; the function is told that nobody reads any more. More than once is
-        fine.
-        """
+        """End the stream. The function is notified. Further calls have no effect."""
         self._is_over = True
         self._items.clear()
         self._connection.close()
 
-    def _next(self) -> Item:
+    def _receive(self) -> Item:
         if self._is_over:
             raise StopIteration
         try:
@@ -97,7 +95,7 @@ class Stream:
             self.close()
             raise
         if not self._items:
-            # Not closed here: the connection gives the other side time to do so.
+            # Do not close here: the connection performs the closing handshake.
             self._is_over = True
             raise StopIteration
         return self._items.popleft()

@@ -1,4 +1,4 @@
-"""A stream's connection over a plain socket, for a thread that sends and one that receives."""
+"""A stream's WebSocket over a plain socket, for one thread that sends and one that receives."""
 
 from __future__ import annotations
 
@@ -18,18 +18,17 @@ from dcf.client.timeout import Timeout
 from dcf.client.ws_protocol import Item, Message, StreamProtocol
 
 LINGER = 1.0
-"""Seconds that the other side has to close what is over."""
+"""Maximum seconds to wait for the other side to close a stream that is over."""
 
-_LATER = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
-"""The socket cannot do that now."""
+_WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
 class SyncWebSocket:
-    """One stream on a connection of its own. A thread may send while another one receives.
+    """One stream on a connection of its own. One thread may send while another receives.
 
-    What comes is read by a thread of this object's, up to a bound, so that a ping is answered while
-    nobody receives. The socket never blocks: each touch of it is short and under a lock (OpenSSL
-    bears no two threads at once), and whoever must wait does so beside it.
+    A thread of this object reads, up to a limit, so that pings are answered while nobody receives.
+    The socket never blocks. Each operation on it is short and holds a lock, because an OpenSSL
+    connection must not be used by two threads concurrently. Threads wait outside the lock.
     """
 
     def __init__(
@@ -39,31 +38,31 @@ class SyncWebSocket:
         headers: Iterable[tuple[str, str]],
         timeout: Timeout,
     ) -> None:
-        """Connects, and begins a stream.
+        """Connect, and open a stream.
 
         Args:
             address: Where a gateway or a watcher listens.
             target: Path and query.
             headers: Names and values, ``host`` among them.
-            timeout: How long that may take.
+            timeout: Time limits for the connect and the handshake.
 
         Raises:
-            GatewayUnreachable: When nobody answers, or TLS fails.
-            BadRequest: When a header or the path has what HTTP does not allow.
-            TimeoutError: When the time is up.
-            DcfError: Why there is no stream, as the other side tells.
+            GatewayUnreachable: When the connect or TLS fails.
+            BadRequest: When a header or the path contains characters that HTTP does not allow.
+            TimeoutError: When the time is over.
+            DcfError: When the other side refuses the stream; the error that it reports.
         """
-        self._exchange = StreamProtocol(target, headers)
+        self._protocol = StreamProtocol(target, headers)
         self._items: list[Item] = []
         self._unread = 0
         self._unsent = bytearray()
         self._failure: BaseException | None = None
         self._waiting = 0
-        self._closed = False
-        self._broken = False
-        # Taken again by its holder: a collector of garbage may close another thread's stream here.
+        self._is_closed = False
+        self._is_broken = False
+        # Reentrant: garbage collection may close another stream in a thread that holds this lock.
         self._lock = threading.RLock()
-        self._news = threading.Condition(self._lock)
+        self._changed = threading.Condition(self._lock)
         try:
             self._socket = connect(address, min(timeout.left() or CONNECT_TIMEOUT, CONNECT_TIMEOUT))
         except OSError as error:
@@ -71,85 +70,86 @@ class SyncWebSocket:
         try:
             self._socket.settimeout(0)
             with self._lock:
-                self._push()
-            while not self._exchange.opened:
-                self._take(timeout)
+                self._write()
+            while not self._protocol.has_opened:
+                self._wait_and_read(timeout)
             threading.Thread(target=self._run, name="dcf-stream-in", daemon=True).start()
         except BaseException:
             self.close()
             raise
 
     def send(self, message: Message) -> bool:
-        """Sends a message; waits while the other side takes nothing.
+        """Send a message. Wait while the other side does not read.
 
         Returns:
-            Whether somebody takes it. Why nobody does is told by :meth:`receive`.
+            Whether the other side still accepts messages. If not, :meth:`receive` raises why.
         """
         with self._lock:
-            if self._closed or self._broken or not self._exchange.put((message,)):
+            if self._is_closed or self._is_broken or not self._protocol.send((message,)):
                 return False
-            self._push()
-        while self._unsent and not self._closed:
+            self._write()
+        while self._unsent and not self._is_closed:
             self._wait(select.POLLOUT, Timeout())
             with self._lock:
-                self._push()
+                self._write()
         return True
 
     def end(self) -> None:
-        """Says that no further messages are sent; replies may go on coming."""
+        """Send the end of the messages. Replies may still arrive."""
         with self._lock:
-            self._exchange.end()
-            self._push()
+            self._protocol.end()
+            self._write()
 
     def receive(self, timeout: Timeout) -> list[Item]:
-        """The replies that have come since, at least one; none at the end.
+        """Return the replies that have arrived, at least one; an empty list at the end.
 
         Raises:
-            DcfError: Why the stream has ended.
+            DcfError: When the stream has ended with an error.
             ReplicaLost: When the connection broke.
-            TimeoutError: When the time is up.
-            BaseException: What :meth:`fail` was told.
+            TimeoutError: When the time is over.
+            BaseException: The exception that was passed to :meth:`fail`.
         """
         with self._lock:
             while not self._items:
                 if self._failure is not None:
                     raise self._failure
-                if self._exchange.over:
-                    if self._exchange.error is not None:
-                        raise self._exchange.error
+                if self._protocol.is_over:
+                    if self._protocol.error is not None:
+                        raise self._protocol.error
                     return []
-                if not self._news.wait(timeout.left()):
+                if not self._changed.wait(timeout.left()):
                     raise TimeoutError
             items, self._items = self._items, []
             self._unread = 0
-            self._news.notify_all()
+            self._changed.notify_all()
         return items
 
     def fail(self, failure: BaseException) -> None:
-        """Ends the stream from the sender's side; :meth:`receive` raises ``failure``."""
+        """End the stream because sending failed; :meth:`receive` raises ``failure``."""
         with self._lock:
             self._failure = failure
             self.close()
 
     def close(self) -> None:
-        """Ends the connection at once."""
+        """Close the connection at once."""
         with self._lock:
-            if self._closed:
+            if self._is_closed:
                 return
-            self._exchange.leave()
-            self._push()
-            self._closed = True
-            self._news.notify_all()
-            # Wakes who waits; the last of them closes it.
-            self._cut()
+            self._protocol.close()
+            self._write()
+            self._is_closed = True
+            self._changed.notify_all()
+            # Wakes the threads that poll the socket. The last of them closes it.
+            self._shut_down()
             if not self._waiting:
                 self._socket.close()
 
     def abandon(self) -> None:
-        """As :meth:`close`, for a collector of garbage.
+        """Close the connection from the garbage collector.
 
-        That runs anywhere, and so where the lock of another stream is held whose holder may just
-        be here: whoever does not get this one's lock leaves the rest to its thread.
+        The collector may run in a thread that holds the lock of another stream, while the thread
+        that holds this lock waits for that one. If the lock is not free in time, this method only
+        shuts the socket down, and this stream's own thread does the rest.
         """
         if self._lock.acquire(timeout=LINGER):
             try:
@@ -157,20 +157,20 @@ class SyncWebSocket:
             finally:
                 self._lock.release()
         else:
-            self._cut()
+            self._shut_down()
 
     def _run(self) -> None:
-        """Reads until the stream is over."""
+        """Read until the stream is over."""
         try:
-            while not self._exchange.over:
-                self._take(Timeout())
+            while not self._protocol.is_over:
+                self._wait_and_read(Timeout())
                 with self._lock:
-                    while self._is_full and not (self._closed or self._broken):
-                        if not self._news.wait(ws_protocol.HEARTBEAT):
-                            self._exchange.live()
-                            self._push()
-            if self._exchange.error is None:
-                self._part()
+                    while self._is_full and not (self._is_closed or self._is_broken):
+                        if not self._changed.wait(ws_protocol.HEARTBEAT):
+                            self._protocol.send_pong()
+                            self._write()
+            if self._protocol.error is None:
+                self._close_normally()
         except BaseException as failure:  # noqa: BLE001  the reader's thread raises it
             self.fail(failure)
         finally:
@@ -178,74 +178,77 @@ class SyncWebSocket:
 
     @property
     def _is_full(self) -> bool:
-        """Whether enough is here, some of it whole."""
+        """Whether enough bytes are buffered, and a complete reply is among them."""
         return self._unread >= CHUNK and bool(self._items)
 
-    def _cut(self) -> None:
+    def _shut_down(self) -> None:
         with contextlib.suppress(OSError):
-            # Not TLS's own, which would take its state away from under other threads.
+            # The plain socket's method: the TLS one discards state that other threads use.
             socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
-    def _part(self) -> None:
-        """Gives the other side time to close what is over."""
+    def _close_normally(self) -> None:
+        """Send a close, and give the other side time to answer it."""
         with self._lock:
-            self._exchange.leave()
-            self._push()
+            self._protocol.close()
+            self._write()
         timeout = Timeout(total=LINGER)
         with contextlib.suppress(TimeoutError):
-            while not self._exchange.closed and not self._closed:
-                self._take(timeout)
+            while not self._protocol.is_closed and not self._is_closed:
+                self._wait_and_read(timeout)
 
-    def _take(self, timeout: Timeout) -> None:
-        """Waits until something has come, be it only a ping, and takes it."""
+    def _wait_and_read(self, timeout: Timeout) -> None:
+        """Wait until bytes have arrived, if only a ping, and parse them."""
         with self._lock:
-            if self._closed or self._pull():
+            if self._is_closed or self._read():
                 return
             events = select.POLLIN | (select.POLLOUT if self._unsent else 0)
         self._wait(events, timeout)
 
     def _wait(self, events: int, timeout: Timeout) -> None:
         with self._lock:
-            if self._closed:
+            if self._is_closed:
                 return
             self._waiting += 1
         try:
-            waiter = select.poll()
-            waiter.register(self._socket, events)
+            poller = select.poll()
+            poller.register(self._socket, events)
             left = timeout.left()
-            if not waiter.poll(None if left is None else left * 1000):
+            if not poller.poll(None if left is None else left * 1000):
                 raise TimeoutError
         finally:
             with self._lock:
                 self._waiting -= 1
-                if self._closed and not self._waiting:
+                if self._is_closed and not self._waiting:
                     self._socket.close()
 
-    def _push(self) -> None:
-        """Sends as much as can be sent now. With the lock."""
-        self._unsent += self._exchange.outgoing()
+    def _write(self) -> None:
+        """Send as much as the socket accepts now. The caller holds the lock."""
+        self._unsent += self._protocol.data_to_send()
         try:
             while self._unsent:
                 sent = self._socket.send(self._unsent[:CHUNK])
                 del self._unsent[:sent]
-        except _LATER:
+        except _WOULD_BLOCK:
             return
         except OSError:
-            # What the other side has said before that is still to be read.
-            self._broken = True
+            # Do not fail here: what the other side sent before must still be read.
+            self._is_broken = True
             self._unsent.clear()
 
-    def _pull(self) -> bool:
-        """Takes what is there, and returns whether there was something. With the lock."""
+    def _read(self) -> bool:
+        """Parse the bytes that have arrived; return whether there were any.
+
+        The caller holds the lock.
+        """
         try:
             data = self._socket.recv(CHUNK)
-        except _LATER:
-            self._push()
+        except _WOULD_BLOCK:
+            self._write()
             return False
         except OSError:
             data = b""
-        self._items += self._exchange.feed(data)
+        self._items += self._protocol.feed(data)
         self._unread += len(data)
-        self._push()
-        self._news.notify_all()
+        self._write()
+        self._changed.notify_all()
         return True

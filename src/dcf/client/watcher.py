@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 from dcf.client import address
 from dcf.client.network import reason_of
-from dcf.client.operation import Operation
-from dcf.client.operations import framing
+from dcf.client.operation import Operation, framing
 from dcf.client.payload import Part, check_messages
 from dcf.client.response import Response
 from dcf.client.sync_network import SyncNetwork, run

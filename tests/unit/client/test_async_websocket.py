@@ -21,7 +21,7 @@ def test_a_reply_over_the_bound_ends_the_stream(server):
     async def ask():
         address = parse(server.url)
         headers = [("host", address.authority)]
-        stream = await AsyncWebSocket.open(address, "/", headers, most=100)
+        stream = await AsyncWebSocket.open(address, "/", headers, max_message=100)
         try:
             assert await stream.receive() == [b"x" * 100]
             with pytest.raises(errors.BodyTooLarge):

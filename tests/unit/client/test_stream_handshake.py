@@ -78,9 +78,9 @@ def _nonsense(peer):
 @pytest.mark.parametrize(
     ("conversation", "says"),
     [
-        (_as_a_call, "takes no streams .*HTTP 200"),
-        (_without_words, "takes no streams .*HTTP 101"),
-        (_nonsense, "the answer is no HTTP"),
+        (_as_a_call, "expected a WebSocket with the subprotocol dcf.v1, got .*HTTP 200"),
+        (_without_words, "expected a WebSocket with the subprotocol dcf.v1, got .*HTTP 101"),
+        (_nonsense, "expected HTTP, got another protocol"),
     ],
 )
 def test_what_speaks_something_else_is_told(client, server, conversation, says):

@@ -217,10 +217,10 @@ def test_a_connection_that_breaks_is_a_lost_replica(client, server):
 @pytest.mark.parametrize(
     ("data", "says"),
     [
-        (frames((Opcode.TEXT, b'{"dcf": "what"}')), "a word that is none"),
-        (frames((Opcode.TEXT, b'{"dcf": \xff}')), "a word that is none"),
-        (b"\xff\xff\xff\xff", "breaks the rules"),
-        (frames((Opcode.CONT, b"x")), "breaks the rules"),
+        (frames((Opcode.TEXT, b'{"dcf": "what"}')), "an invalid control message"),
+        (frames((Opcode.TEXT, b'{"dcf": \xff}')), "an invalid control message"),
+        (b"\xff\xff\xff\xff", "violates the WebSocket protocol"),
+        (frames((Opcode.CONT, b"x")), "violates the WebSocket protocol"),
     ],
 )
 def test_what_is_no_stream_is_told(client, server, data, says):

@@ -6,14 +6,14 @@ import time
 import pytest
 
 from dcf.client.address import of_endpoint, parse
-from dcf.client.fetch import async_fetch, fetch
+from dcf.client.fetch import Fetch, async_fetch, async_responds, fetch
 from dcf.client.sync_network import run
 from dcf.client.timeout import Timeout
 from dcf.errors import AnswerInvalid, GatewayUnreachable
 
 
-def _awaited(*args, **kwargs):
-    return asyncio.run(async_fetch(*args, **kwargs))
+def _awaited(*args):
+    return asyncio.run(async_fetch(*args))
 
 
 @pytest.fixture(params=[fetch, _awaited], ids=["plain", "async"])
@@ -21,8 +21,7 @@ def fetched(request, server):
     """Sends a request to the scripted server."""
 
     def send(target, seconds=20.0, **kwargs):
-        timeout = Timeout(total=seconds)
-        return request.param(parse(server.url), target, timeout, **kwargs)
+        return request.param(parse(server.url), Fetch(target, **kwargs), Timeout(total=seconds))
 
     return send
 
@@ -30,8 +29,9 @@ def fetched(request, server):
 def test_status_and_body(fetched, server):
     def conversation(peer):
         received = peer.request()
-        assert (received.method, received.target, received.body) == ("POST", "/load?a=1", b"")
+        assert (received.method, received.target, received.body) == ("POST", "/load?a=1", b"[]")
         assert received.headers["connection"] == "close"
+        assert received.headers["content-type"] == "application/json"
         peer.send(b"HTTP/1.1 503 Busy\r\nTransfer-Encoding: chunked\r\n\r\n")
         peer.chunk(b"to")
         peer.chunk(b"day")
@@ -39,7 +39,10 @@ def test_status_and_body(fetched, server):
         peer.wait_for_end()
 
     server.play(conversation)
-    assert fetched("/load?a=1", method="POST") == (503, b"today")
+    assert fetched("/load?a=1", method="POST", body=b"[]", media_type="application/json") == (
+        503,
+        b"today",
+    )
 
 
 def test_a_body_over_the_limit_is_not_read(fetched, server):
@@ -87,7 +90,29 @@ def test_a_connection_that_closes_without_a_reply(fetched, server):
 @pytest.mark.parametrize("send", [fetch, _awaited])
 def test_nobody_listens(send, tmp_path):
     with pytest.raises(FileNotFoundError):
-        send(of_endpoint(f"unix:{tmp_path}/none.sock"), "/", Timeout(total=5))
+        send(of_endpoint(f"unix:{tmp_path}/none.sock"), Fetch("/"), Timeout(total=5))
+
+
+@pytest.mark.parametrize(
+    ("reply", "responds"),
+    [(b"HTTP/1.1 503 Busy\r\n\r\n", True), (b"HTTP/1.1 200", True), (b"\x00\r\n\r\n", True), (b"", False)],
+)  # fmt: skip
+@pytest.mark.parametrize("stalls", [False, True])
+def test_any_byte_is_a_response(server, reply, responds, stalls):
+    def conversation(peer):
+        peer.request()
+        peer.send(reply)
+        if stalls:
+            peer.stall()
+
+    server.play(conversation)
+    timeout = Timeout(total=0.2 if stalls else 20)
+    assert asyncio.run(async_responds(parse(server.url), Fetch("/"), timeout)) is responds
+
+
+def test_a_server_that_does_not_exist_does_not_respond(tmp_path):
+    address = of_endpoint(f"unix:{tmp_path}/none.sock")
+    assert asyncio.run(async_responds(address, Fetch("/"), Timeout(total=5))) is False
 
 
 def test_endpoints():

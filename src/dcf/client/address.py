@@ -19,7 +19,7 @@ DEFAULT = "http://127.0.0.1:32222"
 
 _PORTS = {"http": 80, "https": 443}
 _URL = re.compile(
-    r"(?P<scheme>https?)://(?:(?P<name>[A-Za-z0-9_.-]+)|\[(?P<ip>[0-9A-Fa-f:.]+)\])(?::(?P<port>[0-9]{1,5}))?"
+    r"(?P<scheme>https?)://(?:(?P<name>[A-Za-z0-9_.-]+)|\[(?P<ip>[0-9A-Fa-f:.]+(?:%[A-Za-z0-9_.-]+)?)\])(?::(?P<port>[0-9]{1,5}))?"
 )
 _VISIBLE = re.compile(r"[!-~]+")
 

@@ -1,45 +1,27 @@
-"""Envoy's own HTTP interface, on a Unix socket."""
+"""Envoy's admin interface, on a Unix socket."""
 
 from __future__ import annotations
 
-import http.client
-import socket
 from pathlib import Path
 
-from dcf.errors import EnvoyFailed
-
-
-class _Connection(http.client.HTTPConnection):
-    def __init__(self, path: Path, timeout: float) -> None:
-        super().__init__("envoy", timeout=timeout)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(str(self._path))
+from dcf.client.address import of_endpoint
+from dcf.client.fetch import Fetch, fetch
+from dcf.client.timeout import Timeout
+from dcf.errors import AnswerInvalid, EnvoyFailed
 
 
 def get(admin: Path, path: str, timeout: float) -> tuple[int, bytes]:
-    """Asks Envoy.
+    """Send a request to Envoy; return the reply's status and body.
 
     Args:
-        admin: Its socket.
+        admin: Envoy's socket.
         path: Path and query.
-        timeout: Seconds without a byte.
-
-    Returns:
-        Status and body.
+        timeout: Maximum seconds without a byte.
 
     Raises:
-        EnvoyFailed: When it does not answer.
+        EnvoyFailed: When Envoy does not answer.
     """
-    connection = _Connection(admin, timeout)
     try:
-        connection.request("GET", path)
-        response = connection.getresponse()
-        return response.status, response.read()
-    except (OSError, http.client.HTTPException) as error:
+        return fetch(of_endpoint(f"unix:{admin}"), Fetch(path), Timeout(silence=timeout))
+    except (OSError, AnswerInvalid) as error:
         raise EnvoyFailed(f"Envoy does not answer at {admin}: {error}") from error
-    finally:
-        connection.close()

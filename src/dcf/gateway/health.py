@@ -13,10 +13,13 @@ import logging
 import time
 from collections.abc import Callable
 
+from dcf.client.address import of_endpoint
+from dcf.client.fetch import Fetch, async_responds
+from dcf.client.timeout import Timeout
 from dcf.control.isolation import Isolation
 from dcf.control.view import ReplicaKey
+from dcf.errors import GatewayUnreachable
 from dcf.gateway.fleet import Fleet, Seen
-from dcf.gateway.replica_api import UNREACHABLE, connected
 from dcf.gateway.replicas import Replicas
 from dcf.model.replica import ReplicaId, ReplicaState
 from dcf.protocol import http
@@ -29,8 +32,6 @@ MISSES = 2
 LEAST_SILENCE = 4
 """Questions that must be without an answer before a replica is ended, however short its calls are:
 a machine may stand still for a moment as well."""
-
-_REQUEST = f"GET {http.HEALTH} HTTP/1.1\r\nHost: replica\r\nConnection: close\r\n\r\n".encode()
 
 
 class Health:
@@ -136,8 +137,7 @@ async def answers_at(endpoint: str, patience: float) -> bool:
         patience: Seconds for the answer.
     """
     try:
-        async with connected(endpoint, patience) as (reader, writer):
-            writer.write(_REQUEST)
-            return bool(await reader.readline())
-    except UNREACHABLE:
+        address = of_endpoint(endpoint)
+    except GatewayUnreachable:
         return False
+    return await async_responds(address, Fetch(http.HEALTH), Timeout(total=patience))

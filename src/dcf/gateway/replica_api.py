@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Self
 
+from dcf.client.address import of_endpoint
+from dcf.client.fetch import Fetch, async_fetch
+from dcf.client.timeout import Timeout
+from dcf.errors import AnswerInvalid, GatewayUnreachable
 from dcf.protocol import http
 
 TIMEOUT = 2.0
 """Timeout of a request in seconds."""
 
 LARGEST = 4096
-"""Maximum bytes of a reply that are read."""
+"""Maximum bytes of a reply's body."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,35 +54,22 @@ class ReplicaLoad:
         return cls(*numbers)
 
 
-UNREACHABLE = (OSError, ValueError, OverflowError)
-"""Errors of :func:`connected` and of reading: a time-out, an endless line, an invalid port."""
+UNREACHABLE = (OSError, AnswerInvalid, GatewayUnreachable)
+"""Errors of :func:`request`: a connection that fails or times out, an invalid reply or endpoint."""
 
 
-@asynccontextmanager
-async def connected(
-    endpoint: str, seconds: float
-) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    """Connect to a replica. The connection is aborted at the end of the block.
+async def request(endpoint: str, sent: Fetch, seconds: float) -> tuple[int, bytes]:
+    """Send a request to a replica; return the reply's status and body.
 
     Args:
         endpoint: ``unix:PATH`` or ``tcp:HOST:PORT``.
-        seconds: Time limit for the whole block.
+        sent: The request.
+        seconds: Time limit for the whole exchange.
 
     Raises:
-        OSError: When the replica does not respond in time, or not at all.
-        ValueError, OverflowError: When the endpoint is not valid.
+        OSError, AnswerInvalid, GatewayUnreachable: When the replica does not answer properly.
     """
-    async with asyncio.timeout(seconds):
-        kind, _, rest = endpoint.partition(":")
-        if kind == "unix":
-            reader, writer = await asyncio.open_unix_connection(rest)
-        else:
-            host, _, port = rest.rpartition(":")
-            reader, writer = await asyncio.open_connection(host.strip("[]"), int(port))
-        try:
-            yield reader, writer
-        finally:
-            writer.transport.abort()
+    return await async_fetch(of_endpoint(endpoint), sent, Timeout(total=seconds))
 
 
 async def load(endpoint: str, *, hand_back: int = 0) -> ReplicaLoad | None:
@@ -94,19 +82,12 @@ async def load(endpoint: str, *, hand_back: int = 0) -> ReplicaLoad | None:
     Returns:
         None if it does not answer, or sends an invalid answer.
     """
-    line = f"POST {http.LOAD}?hand-back={hand_back}" if hand_back else f"GET {http.LOAD}"
-    head = f"{line} HTTP/1.1\r\nHost: replica\r\nConnection: close\r\n\r\n"
+    if hand_back:
+        sent = Fetch(f"{http.LOAD}?hand-back={hand_back}", "POST", max_body=LARGEST)
+    else:
+        sent = Fetch(http.LOAD, max_body=LARGEST)
     try:
-        async with connected(endpoint, TIMEOUT) as (reader, writer):
-            writer.write(head.encode())
-            reply = await reader.read(LARGEST)
-            while not reply.endswith(b"}") and (more := await reader.read(LARGEST)):
-                reply += more
-                if len(reply) > LARGEST:
-                    return None
-        status, _, body = reply.partition(b"\r\n\r\n")
-        if not status.startswith(b"HTTP/1.1 200 "):
-            return None
-        return ReplicaLoad.read(json.loads(body))
-    except (*UNREACHABLE, RecursionError):
+        status, body = await request(endpoint, sent, TIMEOUT)
+        return ReplicaLoad.read(json.loads(body)) if status == 200 else None  # noqa: PLR2004  HTTP's OK
+    except (*UNREACHABLE, ValueError, RecursionError):
         return None

@@ -11,9 +11,10 @@ import contextlib
 import json
 import logging
 
+from dcf.client.fetch import Fetch
 from dcf.errors import StorageError
 from dcf.gateway.fleet import Fleet
-from dcf.gateway.replica_api import UNREACHABLE, connected
+from dcf.gateway.replica_api import UNREACHABLE, request
 from dcf.gateway.tokens import Tokens
 from dcf.model.replica import ReplicaId, ReplicaState
 from dcf.protocol import http
@@ -113,13 +114,9 @@ async def tell(endpoint: str, body: bytes, patience: float = PATIENCE) -> bool:
         body: The ids of all revoked keys, as JSON.
         patience: Seconds for the answer.
     """
-    head = (
-        f"POST {http.REVOKED} HTTP/1.1\r\nHost: replica\r\nConnection: close\r\n"
-        f"Content-Type: {http.JSON}\r\nContent-Length: {len(body)}\r\n\r\n"
-    )
+    sent = Fetch(http.REVOKED, "POST", body, http.JSON)
     try:
-        async with connected(endpoint, patience) as (reader, writer):
-            writer.write(head.encode() + body)
-            return (await reader.readline()).startswith(b"HTTP/1.1 204 ")
+        status, _ = await request(endpoint, sent, patience)
     except UNREACHABLE:
         return False
+    return status == 204  # noqa: PLR2004  HTTP's No Content

@@ -14,6 +14,7 @@ from dcf.errors import AccessDenied, GatewayUnreachable
         ("https://box.example", Address("https://box.example", "box.example", 443, tls=True), "box.example"),
         ("https://box:8443", Address("https://box:8443", "box", 8443, tls=True), "box:8443"),
         ("[::1]:32222", Address("http://[::1]:32222", "::1", 32222), "[::1]:32222"),
+        ("[fe80::1%eth0]:5", Address("http://[fe80::1%eth0]:5", "fe80::1%eth0", 5), "[fe80::1%eth0]:5"),
         ("unix:/run/a b.sock", Address("unix:/run/a b.sock", "localhost", 0, socket="/run/a b.sock"), "localhost"),
     ],
 )  # fmt: skip

@@ -59,7 +59,7 @@ def answered_with(reply: bytes) -> ReplicaLoad | None:
     return asyncio.run(run())
 
 
-HEAD = b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\n"
+HEAD = b"HTTP/1.1 200 OK\r\n\r\n"
 GOOD = b'{"concurrency": 1, "running": 2, "waiting": 3}'
 
 

@@ -53,9 +53,9 @@ class AsyncClient:
         self, url: str | None = None, token: str | None = None, *, timeout: float = TIMEOUT
     ) -> None:
         """Create a client. See ``Client``."""
-        found = address.find(url)
-        headers = address.Credentials(found, token).headers
-        self._transport = Transport(self._network, found, timeout, headers=headers)
+        gateway = address.find(url)
+        headers = address.Credentials(gateway, token).headers
+        self._transport = Transport(self._network, gateway, timeout, headers=headers)
         self._timeout = timeout
 
     @property

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 
 from dcf.client.address import Address
 from dcf.client.async_network import AsyncNetwork
-from dcf.client.network import Network
+from dcf.client.http11 import Http11Protocol
+from dcf.client.network import CONNECT_TIMEOUT, Network
 from dcf.client.operation import framing
 from dcf.client.pool import HttpConnection
 from dcf.client.sync_network import SyncNetwork, run
@@ -50,41 +52,51 @@ async def async_fetch(address: Address, request: Fetch, timeout: Timeout) -> tup
 
 
 async def async_responds(address: Address, request: Fetch, timeout: Timeout) -> bool:
-    """Send a request; return whether any byte of a reply arrives in time."""
+    """Send a request; return whether any byte of a reply arrives in time.
+
+    The reply is not parsed: a gateway sends such requests to all its replicas all the time.
+    """
     try:
-        connection = await HttpConnection.open(AsyncNetwork(), address, timeout)
+        stream = await AsyncNetwork().connect(address, timeout.left() or CONNECT_TIMEOUT)
     except OSError:
         return False
     try:
-        await _send(connection, address, request, timeout)
-    except (OSError, AnswerInvalid):
-        return connection.begun
+        await stream.send(_encoded(address.authority, request), timeout)
+        return bool(await stream.receive(timeout))
+    except OSError:
+        return False
     finally:
-        connection.close()
-    return True
+        stream.close()
+
+
+@functools.lru_cache(maxsize=64)
+def _encoded(authority: str, request: Fetch) -> bytes:
+    http = Http11Protocol()
+    head = http.head(request.method, request.target, _headers(authority, request))
+    return head + (http.data(request.body) if request.body else b"") + http.end()
 
 
 async def _fetch(
     network: Network, address: Address, request: Fetch, timeout: Timeout
 ) -> tuple[int, bytes]:
     connection = await HttpConnection.open(network, address, timeout)
+    headers = _headers(address.authority, request)
     try:
-        status = await _send(connection, address, request, timeout)
+        head = await connection.request(
+            request.method, request.target, headers, request.body, timeout
+        )
         body = bytearray()
         while chunk := await connection.read(timeout):
             body += chunk
             if len(body) > request.max_body:
                 raise AnswerInvalid(f"expected at most {request.max_body} bytes, got more")
-        return status, bytes(body)
+        return head.status, bytes(body)
     finally:
         connection.close()
 
 
-async def _send(
-    connection: HttpConnection, address: Address, request: Fetch, timeout: Timeout
-) -> int:
-    headers: tuple[tuple[str, str], ...] = (("host", address.authority), ("connection", "close"))
-    if request.media_type:
-        headers += (("content-type", request.media_type), *framing(len(request.body)))
-    sent = await connection.request(request.method, request.target, headers, request.body, timeout)
-    return sent.status
+def _headers(authority: str, request: Fetch) -> tuple[tuple[str, str], ...]:
+    headers = (("host", authority), ("connection", "close"))
+    if not request.media_type:
+        return headers
+    return (*headers, ("content-type", request.media_type), *framing(len(request.body)))

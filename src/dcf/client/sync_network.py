@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import select
 import socket
 import ssl
 import threading
@@ -57,6 +58,8 @@ class SocketStream:
     def __init__(self, connected: socket.socket) -> None:
         self._socket = connected
         self._early: bytes | None = None
+        self._poller = select.poll()
+        self._poller.register(connected, select.POLLIN)
 
     async def send(self, data: bytes, timeout: Timeout) -> None:
         """Send all bytes."""
@@ -73,15 +76,19 @@ class SocketStream:
 
     def is_readable(self) -> bool:
         """Return whether data has arrived or the other side has closed, without waiting."""
-        if self._early is None:
-            self._socket.settimeout(0)
-            # Read instead of polled: TLS has messages of its own that carry no data.
-            try:
-                self._early = self._socket.recv(CHUNK)
-            except (BlockingIOError, ssl.SSLWantReadError):
-                return False
-            except OSError:
-                self._early = b""
+        if self._early is not None:
+            return True
+        pending = self._socket.pending() if isinstance(self._socket, ssl.SSLSocket) else 0
+        if not pending and not self._poller.poll(0):
+            return False
+        # TLS has messages of its own that carry no data: only reading shows whether there is any.
+        self._socket.settimeout(0)
+        try:
+            self._early = self._socket.recv(CHUNK)
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return False
+        except OSError:
+            self._early = b""
         return True
 
     def close(self) -> None:

@@ -1,7 +1,9 @@
 """What the client needs of a network. Two implementations: sockets that block, and asyncio.
 
 All code above it is written once, as coroutines. On the blocking network no coroutine ever
-suspends, so that :func:`~dcf.client.sync_network.run` can run it without an event loop.
+suspends, so that :func:`~dcf.client.sync_network.run` can run it without an event loop. Generating
+the sync code from the async code, as httpcore does, would need a build step and a second copy of
+each file; generators that yield their waits, as in psycopg, cannot be typed precisely.
 """
 
 from __future__ import annotations

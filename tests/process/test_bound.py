@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dcf.supervision.bound import bound
+from dcf.supervision.pdeathsig import bound
 
 PARENT = """
 import subprocess, sys

@@ -118,7 +118,7 @@ class ControlLoop:
         if self.fleet.is_known:
             await self.news()
 
-    def forgive(self, function: str) -> None:
+    def reset_backoff(self, function: str) -> None:
         """Forgets how a function's replicas ended, so that the next start waits for nothing."""
         for one in self.fleet.of(function):
             if one.state is ReplicaState.EXITED:

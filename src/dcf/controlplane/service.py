@@ -344,5 +344,5 @@ class GatewayService:
         return await self._served(name)
 
     async def _served(self, name: str) -> FunctionStatus:
-        self._loop.forgive(name)
+        self._loop.reset_backoff(name)
         return await self.function(name)

@@ -127,7 +127,7 @@ async def test_what_cannot_be_laid_out_is_a_failed_start_that_is_tried_again():
         assert (event.kind, event.error) == (EventKind.START_FAILED, "BuildError")
         assert not house.living
         house.stage.error = None
-        house.loop.forgive("a")
+        house.loop.reset_backoff("a")
         await house.until(lambda: routed(house, "a"))
 
 

@@ -124,7 +124,7 @@ class DeployService:
             revision, is_new = await asyncio.to_thread(self._enter, wanted)
             self._turns.entered(name, turn, revision.number)
         if not is_new:
-            self._loop.forgive(name)
+            self._loop.reset_backoff(name)
         self._loop.wake()
         yield Progress(ProgressKind.REVISION, number=revision.number, is_new=is_new)
         if wanted.wait:

@@ -1,4 +1,4 @@
-"""What a failed write means."""
+"""Turns failed writes into storage errors, and keeps data private."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OTHERS = stat.S_IRWXG | stat.S_IRWXO
 """Mode bits that give users other than the owner access."""
 
 READ_ONLY = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
-"""A place that is not ours to write to."""
+"""Errors of a place that this user must not write to."""
 
 
 def keep_private(places: Locations) -> None:
@@ -51,11 +51,11 @@ def private_folder(folder: Path) -> None:
 
 @contextmanager
 def writing(place: Path) -> Iterator[None]:
-    """Names the place when a write in the block fails.
+    """Turn an operating system error in the block into one that names the place.
 
     Raises:
-        DiskFull: When no space is left.
-        StorageError: When it fails for another reason of the operating system.
+        DiskFull: If no space is left.
+        StorageError: If the operating system reports another error.
     """
     try:
         yield

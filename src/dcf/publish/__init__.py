@@ -1,5 +1,5 @@
-"""From a folder to what a gateway can deploy.
+"""Makes a function ready for a deploy.
 
-Not here: making an environment, which is left to the machine that runs the function, and talking
-with a gateway (``dcf.client``).
+This room does not make environments, which the machine that runs the function does, and does not
+talk to a gateway (``dcf.client``).
 """

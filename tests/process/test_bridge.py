@@ -5,6 +5,8 @@ import http.client
 import os
 import signal
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 
@@ -153,6 +155,34 @@ def test_a_stream_to_a_gateway_with_keys_needs_a_key(short_dir, replica):
             code, message = talk.failure()
     assert code is Code.UNAUTHENTICATED
     assert message == "a key that is in force is wanted here: Authorization: Bearer KEY"
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"DCF_BRIDGE_DRAIN": "soon"}, "DCF_BRIDGE_DRAIN"),
+        ({"DCF_BRIDGE_LISTEN": "/no/such/folder/bridge.sock"}, "cannot listen on /no/such/folder"),
+        ({"DCF_BRIDGE_LISTEN": "alive"}, "AF_UNIX path too long"),
+    ],
+    ids=["number", "folder", "alive"],
+)
+def test_a_bad_setting_ends_the_bridge_without_a_traceback(short_dir, settings, message):
+    if settings == {"DCF_BRIDGE_LISTEN": "alive"}:
+        # Its own path is as long as a socket's path may be; that of its liveness socket is longer.
+        room = 107 - len(os.fsencode(short_dir)) - len("/.sock")
+        settings = {"DCF_BRIDGE_LISTEN": str(short_dir / f"{'b' * room}.sock")}
+    done = subprocess.run(
+        [sys.executable, "-m", "dcf.bridge"],
+        env={**os.environ, **settings},
+        input="",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "the bridge ends: " in done.stderr
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 # Requests as Envoy sends them

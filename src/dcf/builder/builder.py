@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -70,15 +70,7 @@ class Locked:
 
 @dataclass(slots=True)
 class _Update:
-    """A folder whose bundle and lock are up to date, while its build goes on.
-
-    Attributes:
-        record: The folder's record.
-        recipe: What its environment is made of.
-        uv: Runs uv within the time limit of this build.
-        listener: Receives progress and collects the notices.
-        is_changed: Whether the build changed anything; final when the block ends.
-    """
+    """A folder whose bundle and lock are up to date. ``is_changed`` is final after the block."""
 
     record: FolderRecord
     recipe: Recipe
@@ -220,39 +212,31 @@ class Builder:
         nocache: bool,
         offline: bool,
     ) -> Iterator[_Update]:
-        """Update bundle and lock of a folder; after the block, keep the store within its limit."""
-        listener = Noted(self._listener)
-        with self._recorded(folder, spec, listener) as record:
-            before = (record.bundle, record.lock, record.environment)
-            uv = self._uv.limited()
-            recipe = self._recipe(
-                spec, record, listener, uv, private, nocache=nocache, offline=offline
-            )
-            update = _Update(record, recipe, uv, listener)
-            yield update
-        if before != (record.bundle, record.lock, record.environment):
-            update.is_changed = True
-        if update.is_changed:
-            self._enforce_limit(record, listener)
+        """Update bundle and lock of a folder.
 
-    @contextmanager
-    def _recorded(
-        self, folder: Path, spec: FunctionSpec, listener: Listener
-    ) -> Iterator[FolderRecord]:
-        """Yield a folder's record, without pruning meanwhile; save it if the block succeeds."""
+        Nothing is pruned during the block. After it the folder's record is saved, and the store is
+        kept within its limit.
+        """
         folder = folder.absolute()
         if not folder.is_dir():
             got = "a file" if folder.exists() else "nothing"
             raise BundleInvalid(f"expected a folder at {folder}, got {got}")
+        store, listener, uv = self._store, Noted(self._listener), self._uv.limited()
         wait = partial(listener.notice, WAITING_FOR_PRUNING)
-        with (
-            no_space(self._store.root),
-            self._store.guard(GUARD_OF_STORE, shared=True, on_wait=wait),
-        ):
-            record = FolderRecord.load(self._store, folder, spec.name)
-            yield record
+        with no_space(store.root), store.guard(GUARD_OF_STORE, shared=True, on_wait=wait):
+            record = FolderRecord.load(store, folder, spec.name)
+            before = (record.bundle, record.lock, record.environment)
+            excluded = [*private, *(folder / name for name in spec.environment_file)]
+            bundle = self._read(record, listener, excluded, nocache=nocache)
+            recipe = self._recipe(bundle, spec, record, listener, uv, offline=offline)
+            update = _Update(record, recipe, uv, listener)
+            yield update
             record.used = time.time()
-            record.save(self._store)
+            record.save(store)
+        if before != (record.bundle, record.lock, record.environment):
+            update.is_changed = True
+        if update.is_changed:
+            self._enforce_limit(record, listener)
 
     def _read(
         self, record: FolderRecord, listener: Listener, private: Iterable[Path], *, nocache: bool
@@ -272,19 +256,16 @@ class Builder:
 
     def _recipe(
         self,
+        bundle: Bundle,
         spec: FunctionSpec,
         record: FolderRecord,
         listener: Listener,
         uv: Uv,
-        private: Iterable[Path],
         *,
-        nocache: bool,
         offline: bool,
     ) -> Recipe:
-        """Update bundle and lock."""
+        """Update the lock."""
         folder = Path(record.folder)
-        private = [*private, *(folder / name for name in spec.environment_file)]
-        bundle = self._read(record, listener, private, nocache=nocache)
         for text in name_notices(bundle, spec.handler.dir, spec.handler.file):
             listener.notice(text)
         runtime = Runtime.installed()
@@ -292,36 +273,30 @@ class Builder:
         interpreter = find_interpreter(
             spec.python, uv, listener, minimum=runtime.minimum, offline=offline
         )
-        lock, made = Locker(self._store, uv, listener, runtime).lock(
-            folder,
-            requirements,
-            bundle,
-            interpreter,
-            previous=self._known_lock(record),
-            offline=offline,
+        previous = None
+        if record.lock:
+            with suppress(StorageError):
+                previous = self._store.lock(record.lock)
+        locker = Locker(self._store, uv, listener, runtime)
+        lock, made = locker.lock(
+            folder, requirements, bundle, interpreter, previous=previous, offline=offline
         )
         record.lock = self._store.put_lock(lock.text)
         if made:
             record.save(self._store)
         return Recipe(lock, bundle, requirements, interpreter, runtime)
 
-    def _known_lock(self, record: FolderRecord) -> str | None:
-        if not record.lock:
-            return None
-        try:
-            return self._store.lock(record.lock)
-        except StorageError:
-            return None
-
     def _enforce_limit(self, record: FolderRecord | None, listener: Listener) -> None:
         limit = self._settings.limit
         pruned = enforce_limit(self._store, limit, record)
-        if pruned is not None and pruned.freed:
+        if pruned is None:
+            return
+        if pruned.freed:
             listener.notice(
-                f"the store exceeded its limit of {size_text(limit)}; the least recently used "
-                f"{size_text(pruned.freed)} were removed"
+                f"removed {size_text(pruned.freed)} that were not used recently: the store "
+                f"exceeded its limit of {size_text(limit)}"
             )
-        if pruned is not None and pruned.kept > limit:
+        if pruned.kept > limit:
             listener.notice(
                 f"the store takes {size_text(pruned.kept)}, all of it in use; its limit is "
                 f"{size_text(limit)} (DCF_STORE_LIMIT)"

@@ -29,7 +29,7 @@ LOCK_NAME = "requirements.lock"
 """The lock. It is not in the bundle, because it is the other half of an artifact."""
 
 ALWAYS = (".git", "__pycache__", "*.pyc", ".venv", ".dcf*", "*.egg-info")
-"""Names that are excluded at any depth. Building a package leaves ``*.egg-info`` beside it."""
+"""Names that are excluded at any depth. Building a package leaves ``*.egg-info`` next to it."""
 
 ENVIRONMENT_MARK = "pyvenv.cfg"
 """A folder that contains this file is a virtual environment."""

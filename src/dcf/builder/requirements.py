@@ -118,7 +118,7 @@ def local_path(requirement: str) -> str | None:
 
 
 def check_lock(text: str, name: str) -> None:
-    """Check that every line of a lock is a requirement, because uv reads the file as it is.
+    """Check that every line of a lock is a requirement: uv reads the file itself.
 
     Args:
         text: The lock.

@@ -86,7 +86,7 @@ class Stop:
             raise BuildError("the build was cancelled")
 
     def pause(self, seconds: float) -> None:
-        """Wait for some seconds; raise :class:`BuildError` once the build was cancelled."""
+        """Wait for some seconds; raise :class:`BuildError` if the build is cancelled."""
         self._asked.wait(seconds)
         self.check()
 

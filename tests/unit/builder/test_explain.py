@@ -171,7 +171,11 @@ def test_a_conflict_among_the_authors_own_pins() -> None:
             ),
         ),
         (OFFLINE, IndexUnreachable, "`idna==3.20`: expected it in the cache, got nothing"),
-        (FULL, DiskFull, "/data/cache/x.so: no space left on device"),
+        (
+            FULL,
+            DiskFull,
+            "/data/cache/x.so: expected free space, got none: no space left on device",
+        ),
         (MISMATCH, InstallFailed, "Hash mismatch"),
         (
             BROKEN_BUILD,

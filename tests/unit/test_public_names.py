@@ -111,7 +111,7 @@ MOVED = {
     "dcf.client.gateway": ["TIMEOUT", "Client"],
     "dcf.client.async_gateway": ["AsyncClient"],
     "dcf.client.stream": ["OnError", "Stream"],
-    "dcf.testing.engines": ["Bench", "EngineContract", "GRACE", "HELLO", "Lab", "PATIENCE"],
+    "dcf.testing.engines": ["Bench", "EngineContract"],
 }
 """Modules of 0.1, and what other code imports from them."""
 

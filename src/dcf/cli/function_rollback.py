@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 from click.shell_completion import CompletionItem
 
-from dcf.cli import remote, rollout
+from dcf.cli import remote, rollout_output
 from dcf.cli.console import Console
 from dcf.errors import DcfError
 
@@ -18,7 +18,7 @@ def _complete_revision(
     given = ctx.params.get("gateway"), ctx.params.get("token_file")
     try:
         with remote.connect_here(*given, timeout=remote.COMPLETION_TIMEOUT) as client:
-            numbers = [str(one.number) for one in client.revisions(ctx.params["name"])]
+            numbers = [str(item.number) for item in client.revisions(ctx.params["name"])]
     except (DcfError, click.ClickException):
         return []
     return [CompletionItem(number) for number in numbers if number.startswith(incomplete)]
@@ -29,8 +29,8 @@ def _complete_revision(
 @click.argument(
     "revision", type=click.IntRange(min=1), required=False, shell_complete=_complete_revision
 )
-@rollout.no_wait
-@rollout.timeout
+@rollout_output.no_wait
+@rollout_output.timeout
 @remote.gateway
 def rollback(
     *,
@@ -41,10 +41,10 @@ def rollback(
     gateway: str | None,
     token_file: Path | None,
 ) -> None:
-    """Have an earlier revision serve again: REVISION, or the one before the current one.
+    """Return to an earlier revision: REVISION, or the previous one.
 
-    NAME is a deployed function, or with a slash its folder. Calls are answered all the time: the
-    replicas before go when those of the other revision are ready. A canary ends.
+    NAME is a deployed function, or its folder if it contains a slash. No call fails meanwhile: the
+    current revision keeps serving until the other replicas are ready. A canary ends.
 
     \b
     Example:
@@ -53,11 +53,11 @@ def rollback(
     """
     function, client = remote.connect_for(name, gateway, token_file)
     with client:
-        status = rollout.serve(
+        status = rollout_output.serve(
             lambda: client.rollback(function, revision, wait=not no_wait, timeout=timeout),
             client,
             function,
-            what=f"revision {revision}" if revision else "the revision before",
+            what=f"revision {revision}" if revision else "the previous revision",
             waits=not no_wait,
         )
-    Console().say(f"{function}: back to revision {status.revision}")
+    Console().print(f"{function}: back to revision {status.revision}")

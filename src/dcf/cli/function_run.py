@@ -9,12 +9,12 @@ from pathlib import Path
 
 import click
 
-from dcf.cli import bodies, options, streams
+from dcf.cli import io, options, streams
 from dcf.cli.console import Console
-from dcf.cli.workshop import Workshop
+from dcf.cli.context import CommandContext
 from dcf.client.response import Response
 from dcf.client.watcher import WatcherClient
-from dcf.engines.local.replica import LocalReplica
+from dcf.engines.local.local_replica import LocalReplica
 from dcf.errors import ReplicaLost
 from dcf.settings import WatcherSettings
 
@@ -25,9 +25,9 @@ MARGIN = 10.0
 @click.command()
 @options.name
 @options.config
-@bodies.input_
-@bodies.reply
-@bodies.headers
+@io.input_
+@io.reply
+@io.headers
 @streams.stream
 @streams.frames
 @options.require_gpu
@@ -65,18 +65,18 @@ def run(
     """
     console = Console(verbose=verbose)
     framing = streams.framing(frames, stream=stream)
-    workshop = Workshop(console, os.environ)
+    workshop = CommandContext(console, os.environ)
     located = workshop.find(name, config)
-    request_headers = bodies.headers_of(headers)
-    body = None if input_ is None or stream else bodies.read_file(input_)
+    request_headers = io.headers_of(headers)
+    body = None if input_ is None or stream else io.read_file(input_)
     if input_ is not None and stream:
-        bodies.open_file(input_).close()
+        io.open_file(input_).close()
     built = workshop.build(located, nocache=nocache, offline=offline)
     with (
         workshop.gpus(located.spec, required=require_gpu) as devices,
         workshop.stage(located, built) as staged,
     ):
-        console.say(f"Starting {located.spec.name} on this machine")
+        console.print(f"Starting {located.spec.name} on this machine")
         settings = WatcherSettings(lifeline=True, log_level="CRITICAL", start_timeout=start_timeout)
         replica = workshop.start(staged, settings, devices)
         grace = 0.5
@@ -86,23 +86,23 @@ def run(
             timeout = (located.spec.timeout or settings.timeout) + settings.grace + MARGIN
             client = WatcherClient(endpoint, timeout)
             if stream:
-                complaints = streams.Complaints(console)
+                errors = streams.MessageErrors(console)
                 with (
                     streams.messages(input_, framing, console) as messages,
                     contextlib.closing(
-                        _stream(replica, client, messages, request_headers, complaints)
+                        _stream(replica, client, messages, request_headers, errors)
                     ) as replies,
                 ):
                     streams.deliver(replies, framing, reply, console)
-                code = complaints.code
+                code = errors.code
             else:
-                body = bodies.read_stdin(console) if body is None else body
-                show = bodies.shows(reply)
+                body = io.read_stdin(console) if body is None else body
+                show = io.shows(reply)
                 if show:
-                    console.say(f"Handler request: {bodies.preview(body)}\n")
+                    console.print(f"Handler request: {io.preview(body)}\n")
                 answer = _call(replica, client, body, request_headers)
-                bodies.deliver(answer, reply, console, show=show)
-                code = bodies.exit_code_of(answer, console)
+                io.deliver(answer, reply, console, show=show)
+                code = io.exit_code_of(answer, console)
             grace = settings.grace
         finally:
             replica.stop(grace)
@@ -114,10 +114,10 @@ def _stream(
     client: WatcherClient,
     messages: Iterable[bytes],
     headers: dict[str, str],
-    complaints: streams.Complaints,
+    errors: streams.MessageErrors,
 ) -> Generator[bytes]:
     try:
-        with client.stream(messages, headers=headers, on_error=complaints) as replies:
+        with client.stream(messages, headers=headers, on_error=errors) as replies:
             yield from replies
     except ReplicaLost as error:
         raise replica.why_lost(error) from error

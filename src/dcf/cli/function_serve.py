@@ -15,11 +15,12 @@ from watchfiles import DefaultFilter, watch
 
 from dcf.builder.builder import Built
 from dcf.builder.ignore import LOCK_NAME
-from dcf.cli import hosts, options
+from dcf.cli import host_options, options
 from dcf.cli.console import Console
-from dcf.cli.workshop import Workshop
-from dcf.engines.local.replica import LocalReplica
+from dcf.cli.context import CommandContext
+from dcf.engines.local.local_replica import LocalReplica
 from dcf.errors import AddressInUse, DcfError, ReplicaExited
+from dcf.gateway.host_names import own_names
 from dcf.project.locate import Located
 from dcf.protocol.http import FUNCTION_PREFIX
 from dcf.settings import WatcherSettings
@@ -46,7 +47,7 @@ BACKLOG = 2048
     show_default=True,
     help="Port on 127.0.0.1; 0 takes a free one.",
 )
-@hosts.allow_host
+@host_options.allow_host
 @click.option("--reload", is_flag=True, help="Start again whenever a file changes.")
 @options.require_gpu
 @options.start_timeout
@@ -66,10 +67,10 @@ def serve(
     verbose: bool,
     gateway: str | None,  # noqa: ARG001  the original's flag
 ) -> None:
-    """Keep a function answering on a local port, until Ctrl-C.
+    """Serve a function on a local port, until Ctrl-C.
 
-    With --reload a change is in force within a second; after a broken one the version before goes
-    on, and the traceback is shown.
+    With --reload, a saved change takes effect within a second. If a change fails to load, the
+    traceback is printed and the previous version keeps serving.
 
     \b
     Example:
@@ -78,7 +79,7 @@ def serve(
       dcf-cli function serve hello-dcf --allow-host dcf.example.com
     """
     console = Console(verbose=verbose)
-    workshop = Workshop(console, os.environ)
+    workshop = CommandContext(console, os.environ)
     located = workshop.find(name, config)
     with contextlib.ExitStack() as stack:
         changes = stack.enter_context(contextlib.closing(_changes(located.folder, reload=reload)))
@@ -86,17 +87,19 @@ def serve(
         built = workshop.build(located, offline=offline)
         devices = stack.enter_context(workshop.gpus(located.spec, required=require_gpu))
         listener = stack.enter_context(contextlib.closing(_listen(port)))
-        names = ",".join([*hosts.own_names(), *allow_host])
+        names = ",".join([*own_names(), *allow_host])
         settings = WatcherSettings(lifeline=True, start_timeout=start_timeout, hosts=names)
         server = _Serving(workshop, console, settings, dict(devices), listener)
         stack.callback(server.stop)
         server.replace_by(located, built)
         address = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        console.say(f"Serving {located.spec.name} at {address}{FUNCTION_PREFIX}{located.spec.name}")
+        console.print(
+            f"Serving {located.spec.name} at {address}{FUNCTION_PREFIX}{located.spec.name}"
+        )
         for changed in changes:
             server.look_after()
             if changed:
-                console.say(f"Changed: {', '.join(changed)}")
+                console.print(f"Changed: {', '.join(changed)}")
                 server.try_to_reload(name, config, offline=offline)
 
 
@@ -105,7 +108,7 @@ class _Serving:
 
     def __init__(
         self,
-        workshop: Workshop,
+        workshop: CommandContext,
         console: Console,
         settings: WatcherSettings,
         devices: dict[str, str],
@@ -152,9 +155,9 @@ class _Serving:
             self.replace_by(located, self._workshop.build(located, offline=offline))
         except DcfError as error:
             self._console.error(error)
-            self._console.say("The version before goes on.")
+            self._console.print("The previous version keeps serving.")
         else:
-            self._console.say(f"Reloaded in {time.monotonic() - begin:.1f} s")
+            self._console.print(f"Reloaded in {time.monotonic() - begin:.1f} s")
 
     def look_after(self) -> None:
         """Tidies replicas that have drained, and replaces one that ended by itself.
@@ -179,7 +182,7 @@ class _Serving:
             if delay is None:
                 times = remembered(RESTARTS)
                 raise ReplicaExited(f"the replica ended {times} times in a row, last by {ended}")
-            self._console.say(f"The replica ended ({ended}); starting another")
+            self._console.print(f"The replica ended ({ended}); starting another")
             time.sleep(delay)
             self.replace_by(*self._served)
 

@@ -121,8 +121,8 @@ class AsyncWebSocket(asyncio.Protocol):
     async def receive(self, timeout: Timeout | None = None) -> list[Item]:
         """Return the replies that have arrived, at least one; an empty list at the end.
 
-        A :class:`~dcf.protocol.stream.Failure` among them is the error of a single message. The
-        stream continues after it.
+        A :class:`~dcf.protocol.stream.MessageFailure` among them is the error of a single message.
+        The stream continues after it.
 
         Args:
             timeout: Time limits; None waits as long as the connection exists.

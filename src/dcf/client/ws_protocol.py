@@ -15,11 +15,11 @@ from websockets.uri import WebSocketURI
 from dcf.client.http11 import Http11Protocol
 from dcf.errors import AnswerInvalid, BadRequest, BodyTooLarge, DcfError, ReplicaLost
 from dcf.protocol.problem import error_of, from_problem
-from dcf.protocol.stream import CONTROL, END, SUBPROTOCOL, CloseCode, Failure, read_word
+from dcf.protocol.stream import CONTROL, END, SUBPROTOCOL, CloseCode, MessageFailure, read_word
 
 Message = bytes | str
 """What is sent: a binary or a text message."""
-Item = bytes | Failure
+Item = bytes | MessageFailure
 """What arrives: a reply, or the error in place of one."""
 
 HEARTBEAT = 10.0

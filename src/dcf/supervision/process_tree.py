@@ -20,8 +20,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
-from dcf.supervision.descent import kill_marked
-from dcf.supervision.lines import Lines
+from dcf.supervision.descendants import kill_marked
+from dcf.supervision.line_splitter import LineSplitter
 from dcf.supervision.tree_guard import GRACE, guarded
 
 MARK = "DCF_PROCESS_TREE"
@@ -33,7 +33,7 @@ PATIENCE = GRACE + 10.0
 LINE_LIMIT = 64 * 1024
 """Maximum bytes of a line of output; a longer line comes in pieces."""
 
-_LOOK = 1.0
+_POLL = 1.0
 """Seconds between two checks whether ``PATIENCE`` is over."""
 
 
@@ -105,11 +105,11 @@ class ProcessTree:
         descriptor = self._guard.stderr.fileno()
         poll = select.poll()
         poll.register(descriptor, select.POLLIN)
-        lines = Lines(LINE_LIMIT)
+        lines = LineSplitter(LINE_LIMIT)
         while (now := time.monotonic()) < self._ended_at + PATIENCE:
             if now >= until:
                 raise TimeoutError
-            if not poll.poll(1000 * min(_LOOK, until - now)):
+            if not poll.poll(1000 * min(_POLL, until - now)):
                 continue
             data = os.read(descriptor, 65536)
             if not data:

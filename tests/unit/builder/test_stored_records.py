@@ -1,12 +1,12 @@
-"""What lies in the store may have been written by anybody: no record ends who reads it."""
+"""A damaged record in the store never stops its reader."""
 
 import pytest
 
-from dcf.builder.deployed import Deployed
 from dcf.builder.folders import FolderRecord
+from dcf.builder.retained import RetainedArtifacts
 from dcf.builder.store import Store
 from dcf.builder.uploads import _notes
-from dcf.cli import gateway_address
+from dcf.gateway import address_file
 from dcf.settings import Locations
 
 RECORDS = [
@@ -29,7 +29,7 @@ RECORDS = [
 
 
 @pytest.mark.parametrize("record", RECORDS)
-def test_a_record_that_cannot_be_read_is_none(tmp_path, record):
+def test_a_record_that_cannot_be_read_counts_as_missing(tmp_path, record):
     store = Store(tmp_path / "store")
     (store.deployed / "x.json").write_bytes(record)
     (store.uploads / "x.json").write_bytes(record)
@@ -38,8 +38,8 @@ def test_a_record_that_cannot_be_read_is_none(tmp_path, record):
     places = Locations.from_mapping({"HOME": str(tmp_path), "DCF_DATA_DIR": str(tmp_path)})
     places.gateway.mkdir()
     (places.gateway / "address.json").write_bytes(record)
-    assert Deployed(store).entries() == ()
+    assert RetainedArtifacts(store).entries() == ()
     assert list(_notes(store)) == []
     assert store.marker("x") is None
     assert FolderRecord.read(tmp_path / "folder.json") is None
-    assert gateway_address.find(places) is None
+    assert address_file.find(places) is None

@@ -1,4 +1,4 @@
-"""README.md is executed, README.ko.md has the same code, and docs/handler.md's example is tested.
+"""README.md is executed, README.ko.md has the same code, and docs/reference/handler.md's example is tested.
 
 In README.md a ``console`` block is a terminal: each line that begins with ``$ `` is typed, and what
 follows it must come out. A python block is written to the file that the paragraph before it names.
@@ -315,19 +315,21 @@ def test_the_korean_readme_has_the_same_headings_tables_and_links() -> None:
 
 
 def test_the_python_of_the_clients_page_compiles() -> None:
-    examples = [one for one in blocks(ROOT / "docs" / "client.md") if one.language == "python"]
+    examples = [
+        one for one in blocks(ROOT / "docs" / "reference" / "client.md") if one.language == "python"
+    ]
 
     assert len(examples) >= 5
     for example in examples:
-        compile(example.text, "docs/client.md", "exec")
+        compile(example.text, "docs/reference/client.md", "exec")
 
 
 def test_the_example_of_the_handlers_page_passes_its_own_test(tmp_path: Path) -> None:
     written = []
-    for block in blocks(ROOT / "docs" / "handler.md"):
+    for block in blocks(ROOT / "docs" / "reference" / "handler.md"):
         if block.language != "python":
             continue
-        compile(block.text, "docs/handler.md", "exec")
+        compile(block.text, "docs/reference/handler.md", "exec")
         named = re.search(r"`((?:src|tests)/[\w-]+\.py)`", block.before)
         if named:
             place = tmp_path / named.group(1)

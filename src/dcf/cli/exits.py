@@ -1,4 +1,4 @@
-"""The CLI's exit codes. The table in docs/cli.md is tested against this one."""
+"""The CLI's exit codes. The table in docs/reference/cli.md is tested against this one."""
 
 from __future__ import annotations
 

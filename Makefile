@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help check test e2e bench chaos
+.PHONY: help check docs test e2e bench chaos
 
 help:  ## Show this list
 	@grep -E '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 8
@@ -16,6 +16,14 @@ check: $(BIN)/ruff  ## Linters, types and floors: what CI runs beside the tests
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+$(BIN)/sphinx-build: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --editable ".[dev,docs]"
+	touch $@
+
+docs: $(BIN)/sphinx-build  ## The site, in build/docs; a warning is an error
+	$(BIN)/sphinx-build --nitpicky --fail-on-warning --keep-going --quiet docs build/docs
 
 test: $(BIN)/ruff  ## Every test
 	$(BIN)/pytest

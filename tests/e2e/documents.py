@@ -93,12 +93,13 @@ class Reader:
         ports: The ports to use in place of those on the pages.
 
     Attributes:
+        cwd: As given.
         ran: The commands that ran.
     """
 
     def __init__(self, cwd: Path, env: Mapping[str, str], ports: Mapping[str, str]) -> None:
         self.ran: list[str] = []
-        self._cwd = cwd
+        self.cwd = cwd
         self._env = dict(env)
         self._ports = dict(ports)
         self._background = contextlib.ExitStack()
@@ -108,7 +109,7 @@ class Reader:
 
     def __exit__(self, *_: object) -> None:
         self._background.close()
-        _terminal("dcf-cli gateway stop", self._cwd, self._env)
+        _terminal("dcf-cli gateway stop", self.cwd, self._env)
 
     def follow(self, document: Path, *, left_out: Mapping[str, str] | None = None) -> None:
         """Write the files of a page, run its commands, and compare what they show.
@@ -128,7 +129,7 @@ class Reader:
                     self._run(command, shown)
 
     def _write(self, file: str, text: str) -> None:
-        path = self._cwd / file.removeprefix("~/")
+        path = self.cwd / file.removeprefix("~/")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(self._adapted(text))
 
@@ -148,14 +149,14 @@ class Reader:
             out = _curl(typed)
         elif " serve " in typed:
             until = self._adapted(shown).rstrip().splitlines()[-1]
-            out = self._background.enter_context(_serving(typed, self._cwd, self._env, until))
+            out = self._background.enter_context(_serving(typed, self.cwd, self._env, until))
         else:
-            out, code = _terminal(typed, self._cwd, self._env)
+            out, code = _terminal(typed, self.cwd, self._env)
         if not shown.strip():
             assert code == 0, f"$ {command}\n{out}"
             return
         expected = settled(self._adapted(shown), HOME)
-        lines = settled(out, str(self._cwd), expected)
+        lines = settled(out, str(self.cwd), expected)
         if "..." in expected:
             pattern = "\n".join(".*" if line == "..." else re.escape(line) for line in expected)
             assert re.fullmatch(pattern, "\n".join(lines), re.DOTALL), f"$ {command}\n{out}"

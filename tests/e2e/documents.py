@@ -2,7 +2,7 @@
 
 In a ``console`` block each line that begins with ``$ `` is a command, and the lines after it are
 what the terminal must show. A command without such lines must succeed; what it prints is not
-checked. A line ``...`` stands for any lines. A block of another language is a file, if the paragraph
+checked. ``...`` stands for any text. A block of another language is a file, if the paragraph
 before it ends with the file's name: ``Write `shout/src/handler.py`:``.
 """
 
@@ -101,7 +101,7 @@ class Reader:
         self.ran: list[str] = []
         self.cwd = cwd
         self._env = dict(env)
-        self._ports = dict(ports)
+        self._replaced = dict(ports)
         self._background = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
@@ -128,13 +128,25 @@ class Reader:
                     self.ran.append(command)
                     self._run(command, shown)
 
+    def replace(self, text: str, own: str) -> None:
+        """Use another text in place of one on the pages, such as an address."""
+        self._replaced[text] = own
+
+    def use_programs_of(self, folder: Path) -> None:
+        """Put a folder before the others on the path."""
+        self._env["PATH"] = f"{folder}{os.pathsep}{self._env['PATH']}"
+
+    def type(self, command: str) -> None:
+        """Run a command that is on no page; it must succeed."""
+        self._run(command, "")
+
     def _write(self, file: str, text: str) -> None:
         path = self.cwd / file.removeprefix("~/")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(self._adapted(text))
 
     def _adapted(self, text: str) -> str:
-        for page, own in self._ports.items():
+        for page, own in self._replaced.items():
             text = text.replace(page, own)
         return text
 
@@ -142,7 +154,7 @@ class Reader:
         typed = self._adapted(command)
         if "gateway start" in typed and "--port" not in typed:
             typed = typed.replace(
-                "gateway start", f"gateway start --port {self._ports[GATEWAY_PORT]}"
+                "gateway start", f"gateway start --port {self._replaced[GATEWAY_PORT]}"
             )
         code = 0
         if command.startswith("curl ") and not shutil.which("curl"):
@@ -157,11 +169,8 @@ class Reader:
             return
         expected = settled(self._adapted(shown), HOME)
         lines = settled(out, str(self.cwd), expected)
-        if "..." in expected:
-            pattern = "\n".join(".*" if line == "..." else re.escape(line) for line in expected)
-            assert re.fullmatch(pattern, "\n".join(lines), re.DOTALL), f"$ {command}\n{out}"
-        else:
-            assert lines == expected, f"$ {command}"
+        pattern = re.escape("\n".join(expected)).replace(re.escape("..."), ".*")
+        assert re.fullmatch(pattern, "\n".join(lines), re.DOTALL), f"$ {command}\n{out}"
 
 
 _PROGRESS = re.compile(r"  \w+: .* \(N s\)")
@@ -297,5 +306,6 @@ def home_of(cwd: Path, environment: Mapping[str, str], gateway: str) -> dict[str
         "DCF_RUNTIME_DIR": environment["DCF_RUNTIME_DIR"],
         "HOME": str(cwd),
         "LC_ALL": "C.UTF-8",
+        "XDG_RUNTIME_DIR": environment["DCF_RUNTIME_DIR"],
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}",
     }

@@ -24,7 +24,7 @@ FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 HANGUL = re.compile(r"[가-힣]")
 
 pairs = pytest.mark.parametrize(
-    ("english", "korean"), PAGES.items(), ids=lambda path: str(path.relative_to(ROOT))
+    ("english", "korean"), list(PAGES.items()), ids=lambda path: str(path.relative_to(ROOT))
 )
 
 

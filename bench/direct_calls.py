@@ -1,4 +1,4 @@
-"""What it brings to take small calls past ASGI (``dcf.watcher.direct``).
+"""What it brings to take small calls past ASGI (``dcf.watcher.http.http_protocol``).
 
 The watcher as it is, beside a watcher that leaves every call to uvicorn.
 """

@@ -23,9 +23,9 @@ from bench.gateways import (
 from bench.servers import ECHOED
 from bench.watcher_echo import ROUNDS
 
+from dcf.builder.package import Package
 from dcf.errors import FunctionNotFound, NotReady
 from dcf.gateway.processes import CONTROL, ENVOY
-from dcf.publish.package import Package
 
 FUNCTIONS = 1000
 RUNNING = 10

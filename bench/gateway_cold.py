@@ -16,10 +16,10 @@ from bench.figures import Figure, alternate, ratio, say, seconds_of, spread
 from bench.gateways import ECHO, Gateway, fill, gateway, memory, packaged, scratch, write
 from bench.servers import ECHOED
 
+from dcf.builder.package import Package
 from dcf.client.async_gateway import AsyncClient
 from dcf.errors import DcfError
 from dcf.gateway.processes import CONTROL, ENVOY
-from dcf.publish.package import Package
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "01-hello-dcf"
 HELLO = "hello-dcf"

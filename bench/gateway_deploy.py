@@ -23,7 +23,7 @@ from bench.gateways import CLI, Gateway, gateway, packaged, scratch, write
 
 from dcf.gateway.processes import ENVOY, supervisor_socket
 from dcf.protocol.gateway import BLOBS, FUNCTIONS
-from dcf.supervision.client import SupervisorClient
+from dcf.supervision.supervisor_client import SupervisorClient
 
 ROUNDS = 7
 HELLO_BAR = 1.5

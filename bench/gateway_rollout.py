@@ -17,7 +17,7 @@ from bench.gateways import ECHO, Gateway, gateway, packaged, scratch, write
 from bench.load import Load, count
 from bench.servers import APPS, ECHOED
 
-from dcf.publish.package import Package
+from dcf.builder.package import Package
 
 SECONDS = 12
 CALLS = 20_000

@@ -18,18 +18,18 @@ from bench.figures import BenchFailed, SkippedBench
 from bench.servers import APPS, Server, free_port, started
 
 from dcf.builder.builder import Builder
+from dcf.builder.package import Package, package
 from dcf.builder.store import Store
 from dcf.builder.uv import Uv
+from dcf.catalog.catalog import Catalog
 from dcf.client.gateway import Client
-from dcf.control.catalog import Catalog
 from dcf.errors import DcfError, IndexUnreachable, NotReady
 from dcf.gateway.processes import CONTROL, supervisor_socket
 from dcf.model.scaling import ScalingWish
 from dcf.project.locate import locate
-from dcf.publish.package import Package, package
 from dcf.settings import Locations
-from dcf.supervision.client import SupervisorClient
-from dcf.supervision.messages import ProcessStatus
+from dcf.supervision.process_messages import ProcessStatus
+from dcf.supervision.supervisor_client import SupervisorClient
 
 CLI = Path(sys.executable).parent / "dcf-cli"
 ECHO = "echo"

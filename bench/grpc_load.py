@@ -11,7 +11,7 @@ from collections.abc import Callable
 import grpc
 from bench.figures import BenchFailed, SkippedBench
 
-from dcf.wire.gateway import MESSAGES, SERVICE
+from dcf.rpc.gateway_messages import MESSAGES, SERVICE
 
 METHOD = f"/{SERVICE}/Invoke"
 _FOUND = re.compile(r"^finished in .*, ([0-9.]+) req/s,", re.MULTILINE)

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 from bench.figures import BenchFailed
 
-from dcf.wire.gateway import MESSAGES, SERVICE
+from dcf.rpc.gateway_messages import MESSAGES, SERVICE
 
 PATIENCE = 20.0
 """Seconds without a byte after which a measurement is given up."""

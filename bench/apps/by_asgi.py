@@ -16,7 +16,7 @@ def _protocol(*args: Any, **kwargs: Any) -> HttpToolsProtocol:
     return HttpToolsProtocol(*args, **kwargs)
 
 
-vars(host)["DirectProtocol"] = _protocol
+vars(host)["HttpProtocol"] = _protocol
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dcf import errors as errors
+    from dcf.builder.package import build as build
     from dcf.client.async_gateway import AsyncClient as AsyncClient
     from dcf.client.gateway import Client as Client
     from dcf.errors import BadRequest as BadRequest
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from dcf.function.reply import Reply as Reply
     from dcf.function.request import Request as Request
     from dcf.function.secrets import secret as secret
-    from dcf.publish.package import build as build
     from dcf.version import __version__ as __version__
 
 _HOMES = {
@@ -32,7 +32,7 @@ _HOMES = {
     "Reply": "dcf.function.reply",
     "Request": "dcf.function.request",
     "__version__": "dcf.version",
-    "build": "dcf.publish.package",
+    "build": "dcf.builder.package",
     "call": "dcf.function.calls",
     "call_async": "dcf.function.calls",
     "secret": "dcf.function.secrets",

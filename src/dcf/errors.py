@@ -70,7 +70,7 @@
         └── ReplicaLost             the replica ended during the call
 
 A class carries what happened, as fields. What it means on the wire is looked up in
-``dcf.protocol.status``; what to do about it is said by the CLI alone.
+``dcf.protocol.status_codes``; what to do about it is said by the CLI alone.
 """
 
 from __future__ import annotations

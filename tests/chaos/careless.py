@@ -8,8 +8,8 @@ import select
 import socket
 import time
 
+from chaos.call_kinds import DEADLINE, GIVE_UP, Came, Way, of_response
 from chaos.judge import Ending
-from chaos.ways import DEADLINE, GIVE_UP, Came, Way, of_response
 from dcf.protocol import http as wire
 
 LEAVES = 3.0

@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dcf.builder.builder import Builder
+from dcf.builder.package import Package, package
 from dcf.builder.store import Store
 from dcf.builder.uv import Uv
 from dcf.model.scaling import ScalingWish
 from dcf.project.locate import locate
-from dcf.publish.package import Package, package
-from e2e.house import House
+from e2e.gateway_process import GatewayProcess
 
 HANDLER = Path(__file__).with_name("handler.py")
 
@@ -67,7 +67,7 @@ class Packages:
         begun: The file where the handlers write down which calls have begun.
     """
 
-    def __init__(self, house: House, begun: Path) -> None:
+    def __init__(self, house: GatewayProcess, begun: Path) -> None:
         self._begun = begun
         store = Store(house.places.store)
         builder = Builder(store, Uv(house.env))

@@ -9,15 +9,15 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from chaos.begun import Begun
+from chaos.chaos_gateway import SUPERVISOR, ChaosGateway, Process
 from chaos.functions import ALL
 from chaos.judge import AFTERMATH, UNSEEN, Call, Ending, Finding, judge, unexplained
 from chaos.load import Load
 from chaos.parts import Part
 from chaos.spans import Facts, History, Kind
-from chaos.world import SUPERVISOR, Process, World
-from dcf.control.view import ReplicaKey
 from dcf.errors import SupervisorError
 from dcf.model.event import Event, EventKind
+from dcf.model.observed import ReplicaKey
 
 PERSISTS = 10.0
 """Seconds after which what two looks see differently is no matter of the moment between them."""
@@ -113,7 +113,7 @@ class Inspector:
 
     def __init__(
         self,
-        world: World,
+        world: ChaosGateway,
         load: Load,
         history: History,
         begun: Begun,

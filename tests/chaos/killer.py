@@ -11,9 +11,9 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
+from chaos.chaos_gateway import ChaosGateway
 from chaos.parts import Part
 from chaos.spans import History, Kind
-from chaos.world import World
 from dcf.errors import SupervisorError
 from dcf.gateway.processes import BRIDGE, CONTROL, ENVOY
 from process.supervised import alive
@@ -72,7 +72,7 @@ class Killer:
     """
 
     def __init__(
-        self, world: World, history: History, seed: str, without: Collection[Part] = ()
+        self, world: ChaosGateway, history: History, seed: str, without: Collection[Part] = ()
     ) -> None:
         self.violations: list[str] = []
         self._world = world

@@ -10,13 +10,13 @@ import time
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
+from chaos.call_kinds import Grpc, Http, Invokes, Way, WebSocket
 from chaos.careless import SlowBody, Unfinished, Unread
 from chaos.functions import BUSY, ELASTIC, RARE, ROUGH, SINGLE, STEADY, Shape, body_of, version_of
 from chaos.handler import REPORTS
 from chaos.judge import AFTERMATH, Call, Ending
 from chaos.parts import Part
 from chaos.spans import History, Kind
-from chaos.ways import Grpc, Http, Invokes, Way, WebSocket
 from dcf.client.gateway import Client
 
 REST = 0.2

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from chaos.begun import Begun
+from chaos.call_kinds import Http
+from chaos.chaos_gateway import ChaosGateway
 from chaos.deployer import Deployer, Violated
 from chaos.functions import Packages, body_of, version_of
 from chaos.inspector import Inspector
@@ -20,8 +22,6 @@ from chaos.killer import Killer
 from chaos.load import Load
 from chaos.parts import Part
 from chaos.spans import History, Kind
-from chaos.ways import Http
-from chaos.world import World
 
 LOOK = 1.0
 """Seconds between two looks."""
@@ -73,7 +73,7 @@ def run(seed: int, seconds: float, without: Collection[Part] = ()) -> Result:
     result = Result(seed, folder)
     # Short, as a socket's path must be.
     with tempfile.TemporaryDirectory(prefix="dcf-", dir="/tmp") as runtime:
-        world = World(folder, Path(runtime))
+        world = ChaosGateway(folder, Path(runtime))
         world.house.start()
         try:
             _disturb(world, result, seconds, without)
@@ -92,7 +92,9 @@ def run(seed: int, seconds: float, without: Collection[Part] = ()) -> Result:
     return result
 
 
-def _disturb(world: World, result: Result, seconds: float, without: Collection[Part]) -> None:
+def _disturb(
+    world: ChaosGateway, result: Result, seconds: float, without: Collection[Part]
+) -> None:
     history, begun = History(), Begun(world.folder / "begun")
     client, seed = world.house.client, result.seed
     load = Load(world.house.port, client, f"{seed} load", history, without)
@@ -135,7 +137,7 @@ def _disturb(world: World, result: Result, seconds: float, without: Collection[P
 
 
 def _calm(
-    world: World, deployer: Deployer, inspector: Inspector, history: History, calm: float
+    world: ChaosGateway, deployer: Deployer, inspector: Inspector, history: History, calm: float
 ) -> Iterator[str]:
     """What is not as it must be after everything was let alone."""
     history.note("calm")
@@ -160,7 +162,7 @@ def _calm(
         inspector.look()
 
 
-def _left(world: World) -> list[str]:
+def _left(world: ChaosGateway) -> list[str]:
     end = time.monotonic() + END
     while (left := world.left()) and time.monotonic() < end:
         time.sleep(0.1)

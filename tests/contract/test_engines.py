@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from dcf.engines.base import Engine, ReplicaSpec
+from dcf.engines.fake import FakeEngine
 from dcf.engines.local.engine import PREFIX, LocalEngine
-from dcf.engines.memory import MemoryEngine
 from dcf.model.replica import ReplicaId
 from dcf.settings import WatcherSettings
-from dcf.supervision.client import SupervisorClient
-from dcf.testing.engines import HELLO, EngineContract
+from dcf.supervision.supervisor_client import SupervisorClient
+from dcf.testing.engine_contract import HELLO, EngineContract
 from process.supervised import booted
 
 SERVES = f"""
@@ -37,7 +37,7 @@ class Handler:
 """
 
 
-class Talking(MemoryEngine):
+class Talking(FakeEngine):
     """Its replicas print what the contract expects."""
 
     async def start(self, spec: ReplicaSpec) -> ReplicaId:

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from e2e.house import House, running
+from e2e.gateway_process import GatewayProcess, running
 from ports import free_port
 
 ROOT = Path(__file__).parents[2]
@@ -110,7 +110,7 @@ def serve(environment: Mapping[str, str]) -> Iterator[Callable[[Path], str]]:
 @pytest.fixture(scope="session")
 def example_house(
     tmp_path_factory: pytest.TempPathFactory, environment: Mapping[str, str]
-) -> Iterator[House]:
+) -> Iterator[GatewayProcess]:
     """A gateway for the modules that deploy examples.
 
     With the session's store: what the tests of the examples have built need not be built again.

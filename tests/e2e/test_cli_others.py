@@ -6,7 +6,7 @@ import subprocess
 import pytest
 
 from dcf.cli.commands import root
-from dcf.cli.exits import ExitCode
+from dcf.cli.exit_codes import ExitCode
 from dcf.version import __version__
 
 

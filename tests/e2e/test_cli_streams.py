@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from dcf.cli.exits import ExitCode
+from dcf.cli.exit_codes import ExitCode
 
 CLI = (sys.executable, "-m", "dcf.cli")
 PATIENCE = 60

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from dcf.model.artifact import digest_of
-from e2e.house import CLI, PATIENCE, House, running
+from e2e.gateway_process import CLI, PATIENCE, GatewayProcess, running
 from process.mounts import mounted, needs_mounts
 
 ECHO = """
@@ -30,14 +30,14 @@ QUICK = "    timeout: 1\n"
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
     with running(tmp_path_factory.mktemp("house"), shared=True) as house:
         house.deploy(house.write("echo", ECHO, config=QUICK))
         yield house
 
 
 def managed(
-    house: House, method: str, path: str, body: bytes = b"", token: str | None = None
+    house: GatewayProcess, method: str, path: str, body: bytes = b"", token: str | None = None
 ) -> tuple[int, dict[str, Any]]:
     """Status and JSON of a management request."""
     headers = {"authorization": f"Bearer {token or house.token}"}
@@ -45,16 +45,16 @@ def managed(
     return status, json.loads(reply) if reply else {}
 
 
-def announced(house: House, files: list[list[object]]) -> tuple[int, dict[str, Any]]:
+def announced(house: GatewayProcess, files: list[list[object]]) -> tuple[int, dict[str, Any]]:
     body = json.dumps({"files": files, "lock": "# nothing\n"}).encode()
     return managed(house, "POST", "/system/uploads", body)
 
 
-def idle(house: House) -> bool:
+def idle(house: GatewayProcess) -> bool:
     return b'dcf_function_in_flight{function="echo"} 0' in house.get("/metrics")[2]
 
 
-def test_an_unknown_function_is_told_with_the_nearest_names(house: House) -> None:
+def test_an_unknown_function_is_told_with_the_nearest_names(house: GatewayProcess) -> None:
     status, _, reply = house.request("POST", "/function/ecko", b"x")
     assert (status, json.loads(reply)["near"]) == (404, ["echo"])
     done = house.dcf("function", "call", "ecko")
@@ -63,11 +63,11 @@ def test_an_unknown_function_is_told_with_the_nearest_names(house: House) -> Non
 
 
 @pytest.mark.parametrize("path", ["/function/..%2fsystem%2finfo", "/function/%00", "/function/"])
-def test_a_name_that_is_none_leads_nowhere(house: House, path: str) -> None:
+def test_a_name_that_is_none_leads_nowhere(house: GatewayProcess, path: str) -> None:
     assert house.request("GET", path)[0] in {400, 404}
 
 
-def test_what_is_no_request_of_the_gateways_is_refused(house: House) -> None:
+def test_what_is_no_request_of_the_gateways_is_refused(house: GatewayProcess) -> None:
     status, headers, _ = house.request("PATCH", "/system/functions")
     assert (status, headers["allow"]) == (405, "GET, HEAD, POST, PUT")
     status, problem = managed(house, "POST", "/system/functions", b'{"spec":\n oops}')
@@ -76,7 +76,7 @@ def test_what_is_no_request_of_the_gateways_is_refused(house: House) -> None:
     assert managed(house, "GET", "/sytem/info")[0] == 404
 
 
-def test_what_is_too_large_is_refused_before_it_has_come(house: House) -> None:
+def test_what_is_too_large_is_refused_before_it_has_come(house: GatewayProcess) -> None:
     headers = {"authorization": f"Bearer {house.token}", "content-length": str(1 << 40)}
     for path in ("/function/echo", "/system/functions"):
         with socket.create_connection(("127.0.0.1", house.port), PATIENCE) as client:
@@ -92,12 +92,14 @@ def test_what_is_too_large_is_refused_before_it_has_come(house: House) -> None:
     "paths",
     [["../evil"], ["/etc/passwd"], ["a/../../b"], ["a\0b"], ["a", "a"], ["a", "a/b"], ["x" * 300]],
 )
-def test_a_path_that_leads_out_or_collides_is_refused(house: House, paths: list[str]) -> None:
+def test_a_path_that_leads_out_or_collides_is_refused(
+    house: GatewayProcess, paths: list[str]
+) -> None:
     status, problem = announced(house, [[path, digest_of(b""), 0, False] for path in paths])
     assert (status, problem["error"]) == (422, "BundleInvalid")
 
 
-def test_more_than_may_be_sent_is_refused_when_it_is_announced(house: House) -> None:
+def test_more_than_may_be_sent_is_refused_when_it_is_announced(house: GatewayProcess) -> None:
     huge: list[list[object]] = [[f"f{n}", digest_of(b"%d" % n), 1 << 35, False] for n in range(3)]
     assert announced(house, huge)[1]["error"] == "BundleInvalid"
     many: list[list[object]] = [[f"f{n}", digest_of(b""), 0, False] for n in range(100_001)]
@@ -105,7 +107,7 @@ def test_more_than_may_be_sent_is_refused_when_it_is_announced(house: House) -> 
     assert not any((house.places.store / "uploads").glob("*.part"))
 
 
-def test_a_blob_that_is_another_one_is_not_kept(house: House) -> None:
+def test_a_blob_that_is_another_one_is_not_kept(house: GatewayProcess) -> None:
     content = b"what was announced"
     digest = digest_of(content)
     assert announced(house, [["a", digest, len(content), False]])[0] == 200
@@ -120,14 +122,14 @@ def test_a_blob_that_is_another_one_is_not_kept(house: House) -> None:
     assert (status, problem["error"]) == (409, "UploadInvalid")
 
 
-def test_what_was_not_uploaded_is_not_deployed(house: House) -> None:
+def test_what_was_not_uploaded_is_not_deployed(house: GatewayProcess) -> None:
     body = {"spec": {"name": "ghost"}, "bundle": digest_of(b"1"), "lock": digest_of(b"2")}
     status, problem = managed(house, "POST", "/system/functions", json.dumps(body).encode())
     assert (status, problem["error"]) == (409, "BlobsMissing")
     assert house.get("/system/function/ghost")[0] == 404
 
 
-def test_management_needs_the_token(house: House) -> None:
+def test_management_needs_the_token(house: GatewayProcess) -> None:
     for method, path in (
         ("POST", "/system/functions"),
         ("DELETE", "/system/function/echo"),
@@ -144,7 +146,7 @@ def test_management_needs_the_token(house: House) -> None:
     assert house.call("echo", b"x") == (200, b"x")
 
 
-def test_a_client_that_stalls_or_vanishes_in_its_body_leaves_nothing(house: House) -> None:
+def test_a_client_that_stalls_or_vanishes_in_its_body_leaves_nothing(house: GatewayProcess) -> None:
     head = b"POST /function/echo HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1000\r\n\r\nhalf"
     with socket.create_connection(("127.0.0.1", house.port), PATIENCE) as stalls:
         stalls.sendall(head)
@@ -158,7 +160,9 @@ def test_a_client_that_stalls_or_vanishes_in_its_body_leaves_nothing(house: Hous
     assert house.call("echo", b"x") == (200, b"x")
 
 
-def test_two_deploys_of_one_function_at_once_come_one_after_the_other(house: House) -> None:
+def test_two_deploys_of_one_function_at_once_come_one_after_the_other(
+    house: GatewayProcess,
+) -> None:
     folder = house.write("twice", ECHO)
     done: list[subprocess.CompletedProcess[bytes]] = []
 
@@ -182,7 +186,9 @@ def test_two_deploys_of_one_function_at_once_come_one_after_the_other(house: Hou
     house.client.delete("twice")
 
 
-def started_beside(house: House, *options: str, **env: str) -> subprocess.CompletedProcess[bytes]:
+def started_beside(
+    house: GatewayProcess, *options: str, **env: str
+) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(
         [*CLI, "gateway", "start", *options],
         env={**house.env, **env},
@@ -193,7 +199,7 @@ def started_beside(house: House, *options: str, **env: str) -> subprocess.Comple
 
 
 def test_a_second_gateway_finds_the_data_directory_or_the_port_taken(
-    house: House, tmp_path: Path
+    house: GatewayProcess, tmp_path: Path
 ) -> None:
     done = started_beside(house, "--port", str(house.port + 1))
     assert done.returncode == 12
@@ -206,7 +212,7 @@ def test_a_second_gateway_finds_the_data_directory_or_the_port_taken(
     assert house.call("echo", b"x") == (200, b"x")
 
 
-def test_neither_token_nor_secret_is_in_a_log_or_a_process_list(house: House) -> None:
+def test_neither_token_nor_secret_is_in_a_log_or_a_process_list(house: GatewayProcess) -> None:
     secret = "a-secret-that-nobody-may-see"
     house.places.secrets.mkdir(exist_ok=True)
     (house.places.secrets / "password").write_text(secret)
@@ -229,7 +235,7 @@ def test_a_full_disk_fails_the_deploy_and_nothing_else(tmp_path: Path) -> None:
     data.mkdir()
     with tempfile.TemporaryDirectory(prefix="dcf-", dir="/tmp") as runtime:
         small = mounted(f"mount -t tmpfs -o size=48m none {data}")
-        house = House(tmp_path, Path(runtime), before=small)
+        house = GatewayProcess(tmp_path, Path(runtime), before=small)
         # The author's own data is on another disk.
         author = {"DCF_DATA_DIR": str(tmp_path / "author")}
         try:

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from dcf.builder.builder import Builder
+from dcf.builder.package import package
 from dcf.builder.store import Store
 from dcf.builder.uv import Uv
 from dcf.model.spec_json import spec_to_json
 from dcf.project.locate import locate
-from dcf.publish.package import package
-from e2e.house import House, running
+from e2e.gateway_process import GatewayProcess, running
 
 ECHO = """
 class Handler:
@@ -24,14 +24,14 @@ class Handler:
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
     with running(tmp_path_factory.mktemp("house"), shared=True) as house:
         house.deploy(house.write("echo", ECHO))
         yield house
 
 
 @pytest.fixture(scope="module")
-def deployable(house: House) -> dict[str, Any]:
+def deployable(house: GatewayProcess) -> dict[str, Any]:
     """A deploy as it is sent, of a function that nobody has deployed yet."""
     store = Store(house.places.store)
     folder = house.write("sized", ECHO)
@@ -58,7 +58,7 @@ def deployable(house: House) -> dict[str, Any]:
     ids=str,
 )
 def test_scaling_that_cannot_be_had_is_refused(
-    house: House, deployable: dict[str, Any], scaling: Any, told: str
+    house: GatewayProcess, deployable: dict[str, Any], scaling: Any, told: str
 ) -> None:
     within = deployable | {"spec": deployable["spec"] | {"scaling": scaling}}
     asked = [within]
@@ -71,7 +71,7 @@ def test_scaling_that_cannot_be_had_is_refused(
     assert house.manage("GET", "/system/function/sized")[0] == 404, "nothing is half done"
 
 
-def test_scaling_that_cannot_be_meant_is_told_at_the_command_line(house: House) -> None:
+def test_scaling_that_cannot_be_meant_is_told_at_the_command_line(house: GatewayProcess) -> None:
     folder = house.write("sized", ECHO)
     for options, code, told in (
         (("--min", "3", "--max", "2"), 3, b"min 3 is more than max 2"),

@@ -11,7 +11,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from e2e.house import CLI, House, running
+from e2e.gateway_process import CLI, GatewayProcess, running
 from process.test_builder_trees import BACKEND, PROJECT, is_alive
 
 pytestmark = pytest.mark.slow
@@ -24,7 +24,7 @@ class Handler:
 
 
 @pytest.fixture
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
     with running(tmp_path_factory.mktemp("house")) as house:
         yield house
 
@@ -38,7 +38,7 @@ class Deploy:
         package: What tells its environment from others.
     """
 
-    def __init__(self, house: House, name: str, package: str) -> None:
+    def __init__(self, house: GatewayProcess, name: str, package: str) -> None:
         self.pids = house.folder / f"pids-{package}"
         self.pids.mkdir(exist_ok=True)
         folder = house.write(name, HANDLER.format(name), requirements="./hangs\n")
@@ -81,7 +81,7 @@ class Deploy:
 
 
 @pytest.fixture
-def deploy(house: House) -> Iterator[Callable[[str, str], Deploy]]:
+def deploy(house: GatewayProcess) -> Iterator[Callable[[str, str], Deploy]]:
     with ExitStack() as stack:
 
         def start(name: str, package: str) -> Deploy:
@@ -93,7 +93,7 @@ def deploy(house: House) -> Iterator[Callable[[str, str], Deploy]]:
 
 
 def test_hung_builds_block_no_others_and_end_with_their_clients(
-    house: House, deploy: Callable[[str, str], Deploy]
+    house: GatewayProcess, deploy: Callable[[str, str], Deploy]
 ) -> None:
     steady = house.write("steady", HANDLER.format("one"))
     house.deploy(steady)
@@ -130,7 +130,7 @@ def test_hung_builds_block_no_others_and_end_with_their_clients(
 
 
 def test_a_hung_build_of_a_gateway_has_a_time_limit(
-    house: House, deploy: Callable[[str, str], Deploy]
+    house: GatewayProcess, deploy: Callable[[str, str], Deploy]
 ) -> None:
     house.stop()
     house.env["DCF_BUILD_TIMEOUT"] = "12"
@@ -143,7 +143,7 @@ def test_a_hung_build_of_a_gateway_has_a_time_limit(
 
 
 def test_the_end_of_a_gateway_ends_its_builds(
-    house: House, deploy: Callable[[str, str], Deploy]
+    house: GatewayProcess, deploy: Callable[[str, str], Deploy]
 ) -> None:
     hung = deploy("hung", "f")
     house.until(hung.hangs)

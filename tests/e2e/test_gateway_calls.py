@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from e2e.house import House, running
+from e2e.gateway_process import GatewayProcess, running
 
 KIT = """
 import os, time
@@ -63,7 +63,7 @@ THROWER = KIT.replace('what = req.path.strip("/")', 'what = "raise"')
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
     with running(tmp_path_factory.mktemp("house"), shared=True) as house:
         house.deploy(house.write("kit", KIT))
         house.deploy(house.write("sleeper", SLEEPER), "--no-wait")
@@ -77,11 +77,11 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         yield house
 
 
-def in_flight(house: House, name: str) -> float:
+def in_flight(house: GatewayProcess, name: str) -> float:
     return sample(house, "dcf_function_in_flight", function=name)
 
 
-def sample(house: House, metric: str, **labels: str) -> float:
+def sample(house: GatewayProcess, metric: str, **labels: str) -> float:
     text = house.get("/metrics")[2].decode()
     for family in text_string_to_metric_families(text):
         for one in family.samples:
@@ -90,14 +90,14 @@ def sample(house: House, metric: str, **labels: str) -> float:
     raise AssertionError(f"{metric} {labels} is not in\n{text}")
 
 
-def problem(house: House, path: str, **headers: str) -> tuple[int, dict[str, Any]]:
+def problem(house: GatewayProcess, path: str, **headers: str) -> tuple[int, dict[str, Any]]:
     given = {name.replace("_", "-"): value for name, value in headers.items()}
     status, told, body = house.request("POST", path, b"", given)
     assert told["content-type"] == "application/problem+json"
     return status, json.loads(body)
 
 
-def test_a_trace_tells_where_the_time_went(house: House) -> None:
+def test_a_trace_tells_where_the_time_went(house: GatewayProcess) -> None:
     done = house.dcf("function", "call", "kit", "--trace", input=b"hi")
 
     assert done.returncode == 0
@@ -109,7 +109,7 @@ def test_a_trace_tells_where_the_time_went(house: House) -> None:
     assert lines["request"] == reply["id"]
 
 
-def test_header_method_and_path_reach_the_handler(house: House) -> None:
+def test_header_method_and_path_reach_the_handler(house: GatewayProcess) -> None:
     given = ("--header", "X-Colour: green", "--path", "header")
     assert house.dcf("function", "call", "kit", *given).stdout == b"green"
     asked = ("--method", "GET", "--path", "?a=1&b=%C3%A4")
@@ -117,7 +117,7 @@ def test_header_method_and_path_reach_the_handler(house: House) -> None:
     assert (reply["method"], reply["query"]) == ("GET", {"a": "1", "b": "ä"})
 
 
-def test_a_call_that_takes_too_long_ends_with_504_and_exit_code_10(house: House) -> None:
+def test_a_call_that_takes_too_long_ends_with_504_and_exit_code_10(house: GatewayProcess) -> None:
     status, told = problem(house, "/function/kit/sleep", x_dcf_deadline_ms="200")
     assert (status, told["error"]) == (504, "DeadlineExceeded")
     done = house.dcf("function", "call", "kit", "--path", "sleep", "--timeout", "0.2")
@@ -125,7 +125,7 @@ def test_a_call_that_takes_too_long_ends_with_504_and_exit_code_10(house: House)
     house.until(lambda: in_flight(house, "kit") == 0)
 
 
-def test_a_handler_that_raises_answers_with_its_traceback(house: House) -> None:
+def test_a_handler_that_raises_answers_with_its_traceback(house: GatewayProcess) -> None:
     status, told = problem(house, "/function/kit/raise")
     assert (status, told["error"], told["exception"]) == (500, "HandlerRaised", "LookupError")
     assert "nothing there" in told["traceback"]
@@ -134,7 +134,7 @@ def test_a_handler_that_raises_answers_with_its_traceback(house: House) -> None:
     assert b"LookupError: nothing there" in done.stderr
 
 
-def test_a_replica_that_ends_during_a_call_is_told_and_replaced(house: House) -> None:
+def test_a_replica_that_ends_during_a_call_is_told_and_replaced(house: GatewayProcess) -> None:
     status, told = problem(house, "/function/kit/end")
     assert (status, told["error"]) == (502, "ReplicaLost")
     house.until(lambda: house.call("kit", b"again")[0] == 200)
@@ -155,7 +155,7 @@ def test_a_replica_that_ends_during_a_call_is_told_and_replaced(house: House) ->
 )
 @pytest.mark.parametrize("given", [True, False])
 def test_every_reply_has_a_request_id_and_its_time(
-    house: House, path: str, status: int, *, given: bool
+    house: GatewayProcess, path: str, status: int, *, given: bool
 ) -> None:
     identity = "my-own-id" if given else ""
     method = "GET" if path.startswith("/system") else "POST"
@@ -174,7 +174,7 @@ def test_every_reply_has_a_request_id_and_its_time(
         assert document["request_id"] == told["x-request-id"]
 
 
-def test_a_call_is_counted(house: House) -> None:
+def test_a_call_is_counted(house: GatewayProcess) -> None:
     house.deploy(house.write("counted", KIT))
     for path in ("", "/header", "/raise"):
         house.call(f"counted{path}")
@@ -190,7 +190,9 @@ def test_a_call_is_counted(house: House) -> None:
     assert house.client.function("counted").invocations == 3
 
 
-def test_a_call_out_of_a_call_has_its_id_and_what_is_left_of_its_time(house: House) -> None:
+def test_a_call_out_of_a_call_has_its_id_and_what_is_left_of_its_time(
+    house: GatewayProcess,
+) -> None:
     headers = {"x-request-id": "one-id", "x-dcf-deadline-ms": "5000"}
     status, told, body = house.request("POST", "/function/chain", b"hello", headers)
 
@@ -200,12 +202,12 @@ def test_a_call_out_of_a_call_has_its_id_and_what_is_left_of_its_time(house: Hou
     assert 0 < reply["left"] < 5
 
 
-def test_the_mesh_of_old_works(house: House) -> None:
+def test_the_mesh_of_old_works(house: GatewayProcess) -> None:
     status, _, body = house.request("POST", "/function/chain/mesh", b"hello")
     assert (status, json.loads(body)["text"]) == (200, "hello")
 
 
-def test_what_goes_wrong_in_a_call_out_of_a_call_is_told(house: House) -> None:
+def test_what_goes_wrong_in_a_call_out_of_a_call_is_told(house: GatewayProcess) -> None:
     status, told = problem(house, "/function/chain/unknown")
     assert status == 500
     assert "FunctionNotFound" in told["traceback"]
@@ -215,7 +217,7 @@ def test_what_goes_wrong_in_a_call_out_of_a_call_is_told(house: House) -> None:
     assert "nothing there" in told["detail"]
 
 
-def test_a_deadline_holds_for_a_whole_chain(house: House) -> None:
+def test_a_deadline_holds_for_a_whole_chain(house: GatewayProcess) -> None:
     begin = time.monotonic()
     status, told = problem(house, "/function/chain/sleep", x_dcf_deadline_ms="300")
 
@@ -225,7 +227,9 @@ def test_a_deadline_holds_for_a_whole_chain(house: House) -> None:
     assert house.call("chain", b"x")[0] == 200
 
 
-def test_memory_beyond_the_limit_is_an_error_of_the_call_or_ends_the_replica(house: House) -> None:
+def test_memory_beyond_the_limit_is_an_error_of_the_call_or_ends_the_replica(
+    house: GatewayProcess,
+) -> None:
     house.deploy(house.write("eater", KIT, config="    limits: {memory: 300Mi}\n"))
     (replica,) = house.client.function("eater").replica_list
     assert re.search(r"memory: 300 MiB \(.+\)", " ".join(replica.limits)), replica.limits
@@ -239,7 +243,7 @@ def test_memory_beyond_the_limit_is_an_error_of_the_call_or_ends_the_replica(hou
     house.until(lambda: house.call("eater", b"x")[0] == 200)
 
 
-def test_the_key_preflight_has_the_handler_answer_preflights(house: House) -> None:
+def test_the_key_preflight_has_the_handler_answer_preflights(house: GatewayProcess) -> None:
     asked = {"origin": "https://app.example", "access-control-request-method": "POST"}
     status, _, body = house.request("OPTIONS", "/function/pages", b"", asked)
     assert (status, json.loads(body)["method"]) == (200, "OPTIONS")

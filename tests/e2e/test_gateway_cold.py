@@ -17,7 +17,7 @@ import pytest
 
 from dcf.dataplane.admin import get
 from dcf.dataplane.bootstrap import Sockets
-from e2e.house import House, running
+from e2e.gateway_process import GatewayProcess, running
 from process.supervised import alive
 
 Reply = tuple[int, dict[str, str], bytes]
@@ -54,7 +54,7 @@ class Handler:
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
     with running(tmp_path_factory.mktemp("house"), shared=True) as house:
         yield house
 
@@ -62,7 +62,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
 class Slow:
     """A function whose constructor ends when it is let."""
 
-    def __init__(self, house: House, name: str, source: str = SLOW) -> None:
+    def __init__(self, house: GatewayProcess, name: str, source: str = SLOW) -> None:
         self._house = house
         self.name = name
         self._go = house.folder / f"{name}.go"
@@ -76,7 +76,7 @@ class Slow:
         self._go.unlink()
 
 
-def held(house: House) -> int:
+def held(house: GatewayProcess) -> int:
     """Calls that Envoy asks the control plane about now."""
     name = "cluster.Hold.upstream_rq_active"
     sockets = Sockets.under(house.places.gateway_runtime)
@@ -93,7 +93,7 @@ def _over(calls: list[Future[Reply]]) -> bool:
 
 @contextlib.contextmanager
 def waiting(
-    house: House, name: str, number: int, body: bytes = b"hello", **headers: str
+    house: GatewayProcess, name: str, number: int, body: bytes = b"hello", **headers: str
 ) -> Iterator[list[Future[Reply]]]:
     """Calls that are held within the block."""
     sent = {key.replace("_", "-"): value for key, value in headers.items()}
@@ -218,7 +218,7 @@ def test_what_is_not_waited_for(house):
 
 def test_more_calls_than_may_wait(tmp_path):
     with tempfile.TemporaryDirectory(prefix="dcf-", dir="/tmp") as runtime:
-        house = House(tmp_path, Path(runtime))
+        house = GatewayProcess(tmp_path, Path(runtime))
         house.env["DCF_CONTROL_HELD"] = "3"
         house.start()
         try:

@@ -13,7 +13,7 @@ import pytest
 
 import dcf
 from dcf.errors import FunctionNotFound
-from e2e.house import House, running
+from e2e.gateway_process import GatewayProcess, running
 
 VERSION = """
 class Handler:
@@ -71,7 +71,7 @@ def build_wheel(*_arguments, **_options):
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
     with running(tmp_path_factory.mktemp("house"), shared=True) as house:
         house.places.secrets.mkdir()
         (house.places.secrets / "melody").write_text("do re mi\n")
@@ -87,7 +87,7 @@ def author(tmp_path: Path) -> dict[str, str]:
 Done = subprocess.CompletedProcess[bytes]
 
 
-def deploy(house: House, folder: Path, *more: str, **given: Any) -> Done:
+def deploy(house: GatewayProcess, folder: Path, *more: str, **given: Any) -> Done:
     return house.dcf("function", "deploy", f"{folder}/", *more, **given)
 
 
@@ -95,12 +95,12 @@ def uploaded(done: Done) -> list[str]:
     return re.findall(r"upload: (\d+) files?, ", done.stderr.decode())
 
 
-def is_deployed(house: House, name: str) -> bool:
+def is_deployed(house: GatewayProcess, name: str) -> bool:
     return name in [one.name for one in house.client.functions()]
 
 
 def test_what_has_not_changed_makes_no_revision_and_what_has_is_sent_alone(
-    house: House, author: dict[str, str]
+    house: GatewayProcess, author: dict[str, str]
 ) -> None:
     folder = house.write("steady", VERSION.format(1))
     (folder / "src" / "model.bin").write_bytes(bytes(3_000_000))
@@ -129,7 +129,9 @@ def test_what_has_not_changed_makes_no_revision_and_what_has_is_sent_alone(
     assert house.client.function("steady").revision == 3
 
 
-def test_without_waiting_a_deploy_returns_before_its_replicas_are_ready(house: House) -> None:
+def test_without_waiting_a_deploy_returns_before_its_replicas_are_ready(
+    house: GatewayProcess,
+) -> None:
     gate = house.folder / "gate"
     slow = f"""
 import pathlib, time
@@ -162,7 +164,7 @@ class Handler:
     ids=["constructor", "syntax", "import", "exit", "name"],
 )
 def test_a_handler_that_cannot_start_is_told_at_once_with_exit_code_8(
-    house: House, handler: str, told: list[str]
+    house: GatewayProcess, handler: str, told: list[str]
 ) -> None:
     done = deploy(house, house.write("broken", handler))
 
@@ -173,7 +175,7 @@ def test_a_handler_that_cannot_start_is_told_at_once_with_exit_code_8(
     house.client.delete("broken")
 
 
-def test_while_a_broken_revision_fails_the_one_before_goes_on(house: House) -> None:
+def test_while_a_broken_revision_fails_the_one_before_goes_on(house: GatewayProcess) -> None:
     folder = house.write("solid", VERSION.format(1))
     house.deploy(folder)
     house.write("solid", RAISES)
@@ -191,7 +193,7 @@ def test_while_a_broken_revision_fails_the_one_before_goes_on(house: House) -> N
     assert house.call("solid") == (200, b"version 3")
 
 
-def test_a_requirement_that_does_not_exist_deploys_nothing(house: House) -> None:
+def test_a_requirement_that_does_not_exist_deploys_nothing(house: GatewayProcess) -> None:
     folder = house.write("wishful", VERSION.format(1), requirements="no-such-package-qwzx==1\n")
     done = deploy(house, folder)
 
@@ -201,7 +203,7 @@ def test_a_requirement_that_does_not_exist_deploys_nothing(house: House) -> None
 
 
 def test_a_package_that_does_not_build_over_there_deploys_nothing(
-    house: House, author: dict[str, str]
+    house: GatewayProcess, author: dict[str, str]
 ) -> None:
     folder = house.write("fragile", VERSION.format(1), requirements="./package\n")
     (folder / "package").mkdir()
@@ -214,7 +216,7 @@ def test_a_package_that_does_not_build_over_there_deploys_nothing(
     assert not is_deployed(house, "fragile")
 
 
-def test_a_replica_has_its_variables_and_secrets_and_no_token(house: House) -> None:
+def test_a_replica_has_its_variables_and_secrets_and_no_token(house: GatewayProcess) -> None:
     folder = house.write("sees", SEES, config=FULL)
     (folder / "more.env").write_text("COLOUR=red\nSIZE=large\n")
     house.deploy(folder)
@@ -235,7 +237,7 @@ def test_a_replica_has_its_variables_and_secrets_and_no_token(house: House) -> N
 
 @pytest.mark.parametrize("missing", ["secret", "file"])
 def test_a_secret_or_file_that_is_missing_is_named_with_its_place(
-    house: House, missing: str
+    house: GatewayProcess, missing: str
 ) -> None:
     key, name = {"secret": ("secrets", "harmony"), "file": ("environment_file", "x.env")}[missing]
     folder = house.write("lacking", VERSION.format(1), config=f"    {key}: [{name}]\n")
@@ -247,7 +249,7 @@ def test_a_secret_or_file_that_is_missing_is_named_with_its_place(
     assert not is_deployed(house, "lacking")
 
 
-def test_what_is_wrong_with_a_config_file_is_told_with_its_place(house: House) -> None:
+def test_what_is_wrong_with_a_config_file_is_told_with_its_place(house: GatewayProcess) -> None:
     folder = house.write("wrong", VERSION.format(1), config="    limits: {memory: a lot}\n")
     done = deploy(house, folder)
 
@@ -255,7 +257,7 @@ def test_what_is_wrong_with_a_config_file_is_told_with_its_place(house: House) -
     assert f"{folder}/config.yaml:4:" in done.stderr.decode()
 
 
-def test_bounds_that_exclude_each_other_are_refused(house: House) -> None:
+def test_bounds_that_exclude_each_other_are_refused(house: GatewayProcess) -> None:
     done = deploy(house, house.write("bounded", VERSION.format(1)), "--min", "3", "--max", "2")
 
     assert done.returncode == 3
@@ -263,7 +265,7 @@ def test_bounds_that_exclude_each_other_are_refused(house: House) -> None:
 
 
 def test_a_program_deploys_what_it_has_built(
-    house: House, monkeypatch: pytest.MonkeyPatch, author: dict[str, str]
+    house: GatewayProcess, monkeypatch: pytest.MonkeyPatch, author: dict[str, str]
 ) -> None:
     for name, value in {**house.env, **author}.items():
         monkeypatch.setenv(name, value)

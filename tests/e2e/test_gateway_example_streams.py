@@ -16,7 +16,7 @@ import pytest
 from websockets.sync.client import connect
 
 import dcf
-from e2e.house import PATIENCE, House
+from e2e.gateway_process import PATIENCE, GatewayProcess
 from e2e.test_example_audio import cut
 from e2e.test_example_text import MAIL, REDACTED
 from e2e.test_example_video import assert_annotated, frames_of
@@ -28,11 +28,11 @@ FOLDERS = {
     "listen": "06-streaming-audio",
 }
 
-Stream = Callable[[House, str, Sequence[bytes]], list[bytes]]
+Stream = Callable[[GatewayProcess, str, Sequence[bytes]], list[bytes]]
 
 
 @pytest.fixture(scope="module")
-def house(example_house: House, examples: Path) -> House:
+def house(example_house: GatewayProcess, examples: Path) -> GatewayProcess:
     for folder in FOLDERS.values():
         example_house.deploy(examples / folder)
     return example_house
@@ -62,12 +62,12 @@ def columns(author: Callable[[Path, str], Any], examples: Path, speech: bytes) -
 # Ways
 
 
-def by_client(house: House, name: str, messages: Sequence[bytes]) -> list[bytes]:
+def by_client(house: GatewayProcess, name: str, messages: Sequence[bytes]) -> list[bytes]:
     with dcf.Client(house.url) as client, client.stream(name, messages) as replies:
         return list(replies)
 
 
-def by_async_client(house: House, name: str, messages: Sequence[bytes]) -> list[bytes]:
+def by_async_client(house: GatewayProcess, name: str, messages: Sequence[bytes]) -> list[bytes]:
     async def stream() -> list[bytes]:
         async with dcf.AsyncClient(house.url) as client:
             return [reply async for reply in client.stream(name, messages)]
@@ -75,7 +75,7 @@ def by_async_client(house: House, name: str, messages: Sequence[bytes]) -> list[
     return asyncio.run(stream())
 
 
-def by_grpc(house: House, name: str, messages: Sequence[bytes]) -> list[bytes]:
+def by_grpc(house: GatewayProcess, name: str, messages: Sequence[bytes]) -> list[bytes]:
     with connected(house.port) as stub, stub.talk() as talk:
         talk.send(name, *messages)
         talk.end()
@@ -90,14 +90,14 @@ WAYS = [
 
 
 @pytest.mark.parametrize("stream", WAYS)
-def test_lines_of_text(house: House, stream: Stream) -> None:
+def test_lines_of_text(house: GatewayProcess, stream: Stream) -> None:
     replies = stream(house, "redact", [line.encode() for line in MAIL])
 
     assert replies == [line.encode() for line in REDACTED]
 
 
 @pytest.mark.parametrize("stream", WAYS)
-def test_frames_of_a_video(house: House, frames: list[bytes], stream: Stream) -> None:
+def test_frames_of_a_video(house: GatewayProcess, frames: list[bytes], stream: Stream) -> None:
     replies = stream(house, "detect-video", frames[:5])
 
     assert len(replies) == 5
@@ -106,13 +106,15 @@ def test_frames_of_a_video(house: House, frames: list[bytes], stream: Stream) ->
 
 
 @pytest.mark.parametrize("stream", WAYS)
-def test_chunks_of_a_sound(house: House, speech: bytes, columns: list[Any], stream: Stream) -> None:
+def test_chunks_of_a_sound(
+    house: GatewayProcess, speech: bytes, columns: list[Any], stream: Stream
+) -> None:
     replies = stream(house, "listen", cut(speech, 1999))
 
     assert [json.loads(reply) for reply in replies] == columns
 
 
-def test_a_line_comes_back_before_the_next_one_is_sent(house: House) -> None:
+def test_a_line_comes_back_before_the_next_one_is_sent(house: GatewayProcess) -> None:
     replies: list[bytes] = []
 
     def lines() -> Iterator[str]:
@@ -126,7 +128,7 @@ def test_a_line_comes_back_before_the_next_one_is_sent(house: House) -> None:
     assert replies == [line.encode() for line in REDACTED]
 
 
-def test_as_a_browser_does_it(house: House, frames: list[bytes]) -> None:
+def test_as_a_browser_does_it(house: GatewayProcess, frames: list[bytes]) -> None:
     url = f"ws://127.0.0.1:{house.port}/function"
     with connect(f"{url}/redact", compression=None) as text:
         text.send(MAIL[0])
@@ -138,7 +140,7 @@ def test_as_a_browser_does_it(house: House, frames: list[bytes]) -> None:
     assert_annotated(reply)
 
 
-def test_streams_at_the_same_time_know_nothing_of_each_other(house: House) -> None:
+def test_streams_at_the_same_time_know_nothing_of_each_other(house: GatewayProcess) -> None:
     url = f"ws://127.0.0.1:{house.port}/function/redact"
     with connect(url, compression=None) as one, connect(url, compression=None) as other:
         for websocket, name in ((one, "ada"), (other, "bob"), (one, "bob"), (other, "ada")):
@@ -153,7 +155,7 @@ LINES = "application/x-ndjson"
 EVENTS = "text/event-stream"
 
 
-def uploaded(house: House, name: str, parts: Iterable[bytes], **headers: str) -> bytes:
+def uploaded(house: GatewayProcess, name: str, parts: Iterable[bytes], **headers: str) -> bytes:
     """A body in chunks, each sent at once."""
     given = {name.replace("_", "-"): value for name, value in headers.items()}
     connection = http.client.HTTPConnection("127.0.0.1", house.port, timeout=PATIENCE)
@@ -164,7 +166,7 @@ def uploaded(house: House, name: str, parts: Iterable[bytes], **headers: str) ->
         return response.read()
 
 
-def test_lines_of_text_over_http(house: House) -> None:
+def test_lines_of_text_over_http(house: GatewayProcess) -> None:
     body = "".join(f"{line}\n" for line in MAIL).encode()
     # Cut where no line ends.
     parts = cut(body, 20)
@@ -176,7 +178,7 @@ def test_lines_of_text_over_http(house: House) -> None:
     assert events == f"{told}event: end\ndata:\n\n"
 
 
-def test_a_sound_over_http(house: House, speech: bytes, columns: list[Any]) -> None:
+def test_a_sound_over_http(house: GatewayProcess, speech: bytes, columns: list[Any]) -> None:
     lines = uploaded(house, "listen", cut(speech, 3001), accept=LINES)
     assert [json.loads(line) for line in lines.splitlines()] == columns
     # Whole, as a plain call.
@@ -186,7 +188,7 @@ def test_a_sound_over_http(house: House, speech: bytes, columns: list[Any]) -> N
 # The command line
 
 
-def test_lines_by_the_command_line(house: House) -> None:
+def test_lines_by_the_command_line(house: GatewayProcess) -> None:
     given = "".join(f"{line}\n" for line in MAIL)
     done = house.dcf("function", "call", "redact", "--stream", input=given.encode())
 
@@ -194,7 +196,9 @@ def test_lines_by_the_command_line(house: House) -> None:
     assert done.stdout.decode().splitlines() == [*REDACTED]
 
 
-def test_frames_by_the_command_line(house: House, frames: list[bytes], tmp_path: Path) -> None:
+def test_frames_by_the_command_line(
+    house: GatewayProcess, frames: list[bytes], tmp_path: Path
+) -> None:
     out = tmp_path / "boxes.mjpeg"
     asked = ("--stream", "--frames", "jpg", "--reply", out)
     done = house.dcf("function", "call", "detect-video", *asked, input=b"".join(frames[:3]))
@@ -206,7 +210,9 @@ def test_frames_by_the_command_line(house: House, frames: list[bytes], tmp_path:
         assert_annotated(reply)
 
 
-def test_a_sound_by_the_command_line(house: House, speech: bytes, columns: list[Any]) -> None:
+def test_a_sound_by_the_command_line(
+    house: GatewayProcess, speech: bytes, columns: list[Any]
+) -> None:
     asked = ("--stream", "--frames", "raw:2048")
     done = house.dcf("function", "call", "listen", *asked, input=speech)
 
@@ -220,7 +226,7 @@ def test_a_sound_by_the_command_line(house: House, speech: bytes, columns: list[
 
 
 def test_a_frame_that_is_none_is_answered_with_the_error_and_the_stream_goes_on(
-    house: House, frames: list[bytes]
+    house: GatewayProcess, frames: list[bytes]
 ) -> None:
     errors: list[Exception] = []
     sent = [frames[0], b"no frame", frames[1], frames[2][:5000], frames[3]]
@@ -235,7 +241,7 @@ def test_a_frame_that_is_none_is_answered_with_the_error_and_the_stream_goes_on(
     assert "the JPEG is damaged" in str(errors[1])
 
 
-def test_a_frame_that_is_none_over_grpc(house: House, frames: list[bytes]) -> None:
+def test_a_frame_that_is_none_over_grpc(house: GatewayProcess, frames: list[bytes]) -> None:
     first, wrong, last = by_grpc(house, "detect-video", [frames[0], b"no frame", frames[1]])
 
     assert_annotated(first)
@@ -244,7 +250,7 @@ def test_a_frame_that_is_none_over_grpc(house: House, frames: list[bytes]) -> No
 
 
 @pytest.mark.parametrize("sound", [[b"RIFF", b"no sound at all"], []])
-def test_what_is_no_sound_ends_the_stream(house: House, sound: list[bytes]) -> None:
+def test_what_is_no_sound_ends_the_stream(house: GatewayProcess, sound: list[bytes]) -> None:
     with dcf.Client(house.url) as client, pytest.raises(dcf.BadRequest, match="WAV"):
         list(client.stream("listen", sound))
 
@@ -261,7 +267,7 @@ def test_what_is_no_sound_ends_the_stream(house: House, sound: list[bytes]) -> N
     ids=lambda command: command[0],
 )
 def test_the_video_clients(
-    house: House, examples: Path, tmp_path: Path, client: tuple[str, ...]
+    house: GatewayProcess, examples: Path, tmp_path: Path, client: tuple[str, ...]
 ) -> None:
     out = tmp_path / "boxes.mjpeg"
     done = ran(house, examples / FOLDERS["detect-video"], *client, str(out))
@@ -274,7 +280,7 @@ def test_the_video_clients(
     assert "latency p50" in done
 
 
-def test_the_audio_client(house: House, examples: Path, columns: list[Any]) -> None:
+def test_the_audio_client(house: GatewayProcess, examples: Path, columns: list[Any]) -> None:
     folder = examples / FOLDERS["listen"]
     lines = ran(house, folder, "client.py", "sounds/speech.wav", "--fast").splitlines()
 
@@ -285,7 +291,7 @@ def test_the_audio_client(house: House, examples: Path, columns: list[Any]) -> N
         assert ("Hz" in line) == (column["pitch"] is not None)
 
 
-def ran(house: House, folder: Path, *command: str) -> str:
+def ran(house: GatewayProcess, folder: Path, *command: str) -> str:
     """What a program in an example's folder prints."""
     done = subprocess.run(
         [sys.executable, *command],

@@ -15,18 +15,18 @@ import numpy as np
 import pytest
 
 import dcf
-from e2e.house import House
+from e2e.gateway_process import GatewayProcess
 from e2e.test_example_ssd import EXPECTED, assert_found
 from e2e.test_example_stft import ROWS, decoded, is_not_blank
 
 FOLDERS = {"hello-dcf": "01-hello-dcf", "ssd": "02-object-detection-ssd", "stft": "03-stft"}
 PHOTO = "coffee.png"
 
-Call = Callable[[House, str, bytes], bytes]
+Call = Callable[[GatewayProcess, str, bytes], bytes]
 
 
 @pytest.fixture(scope="module")
-def house(example_house: House, examples: Path) -> House:
+def house(example_house: GatewayProcess, examples: Path) -> GatewayProcess:
     for folder in FOLDERS.values():
         example_house.deploy(examples / folder)
     return example_house
@@ -42,7 +42,7 @@ def inputs(examples: Path) -> dict[str, bytes]:
 
 
 def by_curl(*options: str) -> Call:
-    def call(house: House, name: str, body: bytes) -> bytes:
+    def call(house: GatewayProcess, name: str, body: bytes) -> bytes:
         command = ["curl", "--silent", "--show-error", "--fail", *options, "--data-binary", "@-"]
         url = f"{house.url}/function/{name}"
         done = subprocess.run([*command, url], input=body, capture_output=True, check=False)
@@ -52,18 +52,18 @@ def by_curl(*options: str) -> Call:
     return call
 
 
-def by_cli(house: House, name: str, body: bytes) -> bytes:
+def by_cli(house: GatewayProcess, name: str, body: bytes) -> bytes:
     done = house.dcf("function", "call", name, input=body)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
-def by_client(house: House, name: str, body: bytes) -> bytes:
+def by_client(house: GatewayProcess, name: str, body: bytes) -> bytes:
     with dcf.Client(house.url) as client:
         return client.call(name, body)
 
 
-def by_async_client(house: House, name: str, body: bytes) -> bytes:
+def by_async_client(house: GatewayProcess, name: str, body: bytes) -> bytes:
     async def call() -> bytes:
         async with dcf.AsyncClient(house.url) as client:
             return await client.call(name, body)
@@ -86,7 +86,7 @@ needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="there is n
 )
 @pytest.mark.parametrize("name", FOLDERS)
 def test_an_example_answers_as_its_readme_says(
-    house: House, inputs: dict[str, bytes], name: str, call: Call
+    house: GatewayProcess, inputs: dict[str, bytes], name: str, call: Call
 ) -> None:
     reply = call(house, name, inputs[name])
 
@@ -101,7 +101,7 @@ def test_an_example_answers_as_its_readme_says(
 
 
 def test_what_a_client_accepts_reaches_the_handler(
-    house: House, inputs: dict[str, bytes], examples: Path, tmp_path: Path
+    house: GatewayProcess, inputs: dict[str, bytes], examples: Path, tmp_path: Path
 ) -> None:
     reply = tmp_path / "spectrogram.png"
     accept = ("--header", "Accept: image/png")
@@ -112,7 +112,9 @@ def test_what_a_client_accepts_reaches_the_handler(
     assert np.array_equal(pixels(reply.read_bytes()), pixels(shown))
 
 
-def test_a_reply_that_is_an_error_of_the_handlers_own_ends_with_exit_code_9(house: House) -> None:
+def test_a_reply_that_is_an_error_of_the_handlers_own_ends_with_exit_code_9(
+    house: GatewayProcess,
+) -> None:
     done = house.dcf("function", "call", "ssd", input=b"no picture")
 
     assert done.returncode == 9

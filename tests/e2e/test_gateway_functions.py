@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from e2e.house import CLI, PATIENCE, House, running
+from e2e.gateway_process import CLI, PATIENCE, GatewayProcess, running
 
 TALKER = """
 class Handler:
@@ -45,26 +45,26 @@ class Handler:
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
     with running(tmp_path_factory.mktemp("house"), shared=True) as house:
         house.deploy(house.write("talker", TALKER.format(version=1), config=LOOKS))
         house.dcf("function", "deploy", f"{house.write('faulty', FAULTY)}/")
         yield house
 
 
-def told(house: House, *arguments: str) -> str:
+def told(house: GatewayProcess, *arguments: str) -> str:
     """What a command that goes well prints."""
     done = house.dcf("function", *arguments)
     assert done.returncode == 0, done.stderr.decode()
     return done.stdout.decode()
 
 
-def info(house: House, name: str) -> dict[str, Any]:
+def info(house: GatewayProcess, name: str) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(told(house, "info", name, "--json"))
     return found
 
 
-def test_the_list_has_the_columns_of_the_original(house: House) -> None:
+def test_the_list_has_the_columns_of_the_original(house: GatewayProcess) -> None:
     calls = info(house, "talker")["invocations"]
     titles, faulty, talker = told(house, "list").splitlines()
 
@@ -82,7 +82,7 @@ def test_the_list_has_the_columns_of_the_original(house: House) -> None:
     ]
 
 
-def test_info_tells_all_of_a_function(house: House) -> None:
+def test_info_tells_all_of_a_function(house: GatewayProcess) -> None:
     text = told(house, "info", "talker")
 
     for part in ("Ready", "Ada", "team=voices", "Repeats what it hears", "1 of 1 ready", house.url):
@@ -94,7 +94,7 @@ def test_info_tells_all_of_a_function(house: House) -> None:
     assert found["url"] == f"{house.url}/function/talker"
 
 
-def test_a_function_that_cannot_start_tells_why_everywhere(house: House) -> None:
+def test_a_function_that_cannot_start_tells_why_everywhere(house: GatewayProcess) -> None:
     house.until(lambda: house.client.function("faulty").state == "crash-loop")
 
     assert "Not Ready (crash-loop)" in told(house, "list")
@@ -109,7 +109,7 @@ def test_a_function_that_cannot_start_tells_why_everywhere(house: House) -> None
     assert b"RuntimeError: the model is missing" in done.stderr
 
 
-def test_a_function_is_scaled_up_and_down(house: House) -> None:
+def test_a_function_is_scaled_up_and_down(house: GatewayProcess) -> None:
     assert (
         "Replicas of talker: 1 to 3"
         in house.dcf("function", "scale", "talker", "3").stderr.decode()
@@ -125,7 +125,7 @@ def test_a_function_is_scaled_up_and_down(house: House) -> None:
     assert house.dcf("function", "scale", "talker", "1000000").returncode == 3
 
 
-def test_a_log_is_cut_at_a_number_of_lines_and_at_a_time(house: House) -> None:
+def test_a_log_is_cut_at_a_number_of_lines_and_at_a_time(house: GatewayProcess) -> None:
     words = [f"word-{number}" for number in range(4)]
     for word in words[:2]:
         house.call("talker", word.encode())
@@ -151,7 +151,7 @@ def test_a_log_is_cut_at_a_number_of_lines_and_at_a_time(house: House) -> None:
     assert house.dcf("function", "log", "talker", "--since", "yesterday").returncode == 2
 
 
-def test_a_log_is_followed_into_the_replicas_that_come_later(house: House) -> None:
+def test_a_log_is_followed_into_the_replicas_that_come_later(house: GatewayProcess) -> None:
     with following(house, "talker", "--tail", "1") as log:
         house.call("talker", b"before")
         read_until(log, "heard before")
@@ -163,7 +163,7 @@ def test_a_log_is_followed_into_the_replicas_that_come_later(house: House) -> No
         assert log.wait(20) == 130
 
 
-def test_a_log_that_is_followed_survives_the_control_plane(house: House) -> None:
+def test_a_log_that_is_followed_survives_the_control_plane(house: GatewayProcess) -> None:
     with following(house, "talker", "--tail", "1") as log:
         house.call("talker", b"calm")
         read_until(log, "heard calm")
@@ -174,7 +174,7 @@ def test_a_log_that_is_followed_survives_the_control_plane(house: House) -> None
         assert read_until(log, "heard storm") == [], "nothing comes twice"
 
 
-def test_a_function_is_deleted_with_all_that_it_had(house: House) -> None:
+def test_a_function_is_deleted_with_all_that_it_had(house: GatewayProcess) -> None:
     house.deploy(house.write("brief", TALKER.format(version=1)))
     told(house, "delete", "brief")
 
@@ -188,7 +188,7 @@ def test_a_function_is_deleted_with_all_that_it_had(house: House) -> None:
 
 
 @contextmanager
-def following(house: House, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+def following(house: GatewayProcess, *arguments: str) -> Iterator[subprocess.Popen[str]]:
     command = [*CLI, "function", "log", "--follow", *arguments]
     log = subprocess.Popen(command, env=house.env, stdout=subprocess.PIPE, text=True)
     guard = threading.Timer(PATIENCE, log.kill)

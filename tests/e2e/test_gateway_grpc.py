@@ -12,9 +12,9 @@ from typing import Any
 import grpc
 import pytest
 
+from dcf.controlplane.grpc import server
 from dcf.dataplane.grpc import LARGEST
-from dcf.gateway.grpc import server
-from e2e.house import PATIENCE, House, running
+from e2e.gateway_process import PATIENCE, GatewayProcess, running
 from e2e.test_gateway_cold import BROKEN, Slow, held
 from process.stub import Stub, connected, failure, messages, methods
 
@@ -53,7 +53,7 @@ MANAGEMENT: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
     with running(tmp_path_factory.mktemp("house"), shared=True) as house:
         asleep = house.write("asleep", KIT, config="    scaling: {min: 0, max: 1, idle: 1s}\n")
         house.deploy(asleep, "--no-wait")
@@ -62,14 +62,14 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
 
 
 @pytest.fixture
-def stub(house: House) -> Iterator[Stub]:
+def stub(house: GatewayProcess) -> Iterator[Stub]:
     """An old client: it knows of no token, and sends no metadata."""
     with connected(house.port) as stub:
         yield stub
 
 
 @pytest.fixture
-def manager(house: House) -> Iterator[Stub]:
+def manager(house: GatewayProcess) -> Iterator[Stub]:
     with connected(house.port, house.token) as stub:
         yield stub
 
@@ -93,7 +93,7 @@ def test_invoke(stub: Stub) -> None:
     assert invoke(stub, "x" * LARGEST) == "x" * LARGEST
 
 
-def test_what_is_open_on_this_machine(stub: Stub, house: House) -> None:
+def test_what_is_open_on_this_machine(stub: Stub, house: GatewayProcess) -> None:
     info = json.loads(stub("Info").Msg)
     assert (info["functions"], info["open"]) == (2, True)
     assert stub("HealthCheck").Msg == "ok"
@@ -132,7 +132,7 @@ def test_metadata_goes_both_ways_and_credentials_do_not(stub: Stub) -> None:
 
 
 @pytest.mark.parametrize("name", MANAGEMENT)
-def test_management_needs_the_token(house: House, stub: Stub, name: str) -> None:
+def test_management_needs_the_token(house: GatewayProcess, stub: Stub, name: str) -> None:
     code, message = stub.error(name, **MANAGEMENT[name])
     assert (code, "a token is wanted here" in message) == (Code.UNAUTHENTICATED, True)
     with connected(house.port, "wrong") as stranger:
@@ -140,7 +140,7 @@ def test_management_needs_the_token(house: House, stub: Stub, name: str) -> None
     assert house.client.function("kit").replicas == 1
 
 
-def test_a_functions_life(house: House, manager: Stub, stub: Stub) -> None:
+def test_a_functions_life(house: GatewayProcess, manager: Stub, stub: Stub) -> None:
     digest = stub("GetMeta", FunctionName="kit").Image
     made = manager(
         "Deploy",
@@ -231,7 +231,7 @@ def test_a_reply_that_is_no_text(stub: Stub) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(methods().keys() - {"Invokes"}))
-def test_a_malformed_message(house: House, stub: Stub, name: str) -> None:
+def test_a_malformed_message(house: GatewayProcess, stub: Stub, name: str) -> None:
     metadata = [("authorization", f"Bearer {house.token}")]
     code, message = failure(lambda: stub.raw(f"/pb.Gateway/{name}", b"\x0a\xff", metadata=metadata))
     asked = methods()[name][0]
@@ -241,7 +241,7 @@ def test_a_malformed_message(house: House, stub: Stub, name: str) -> None:
     )
 
 
-def test_a_message_over_the_limit(manager: Stub, house: House) -> None:
+def test_a_message_over_the_limit(manager: Stub, house: GatewayProcess) -> None:
     code, message = refused(manager, b"x" * (LARGEST + 1))
     assert (code, str(LARGEST) in message) == (Code.RESOURCE_EXHAUSTED, True)
     code, _ = manager.error("Update", Service="kit", EnvVars={"A": "x" * server.LARGEST})
@@ -266,7 +266,7 @@ def test_a_method_that_there_is_not(stub: Stub, method: str, told: str) -> None:
 
 
 @pytest.mark.parametrize("method", ["Invoke", "List", "Nothing"])
-def test_a_client_that_speaks_http_1(house: House, method: str) -> None:
+def test_a_client_that_speaks_http_1(house: GatewayProcess, method: str) -> None:
     grpc_type = {"content-type": "application/grpc"}
     body = b"\0\0\0\0\5\x0a\x03kit"
     path = f"/pb.Gateway/{method}"
@@ -282,12 +282,12 @@ def test_a_client_that_speaks_http_1(house: House, method: str) -> None:
 # Cold
 
 
-def test_a_cold_start(stub: Stub, house: House) -> None:
+def test_a_cold_start(stub: Stub, house: GatewayProcess) -> None:
     house.until(lambda: stub("GetMeta", FunctionName="asleep").AvailableReplicas == 0)
     assert invoke(stub, "hello", "asleep") == "hello"
 
 
-def test_a_cold_start_that_fails_gives_the_traceback(stub: Stub, house: House) -> None:
+def test_a_cold_start_that_fails_gives_the_traceback(stub: Stub, house: GatewayProcess) -> None:
     broken = Slow(house, "broken", BROKEN)
     calls = [
         stub._channel.unary_unary("/pb.Gateway/Invoke").future(b"\x0a\x06broken", timeout=PATIENCE)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import grpc
 import pytest
 
-from e2e.house import House, running
+from e2e.gateway_process import GatewayProcess, running
 from process.stub import Stub, connected
 
 ECHO = """
@@ -26,14 +26,14 @@ class Handler:
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
     with running(tmp_path_factory.mktemp("house"), shared=True) as house:
         house.deploy(house.write("echo", ECHO))
         yield house
 
 
 @pytest.fixture(scope="module")
-def stub(house: House) -> Iterator[Stub]:
+def stub(house: GatewayProcess) -> Iterator[Stub]:
     with connected(house.port) as stub:
         yield stub
 
@@ -47,7 +47,7 @@ def test_a_name_that_resembles_another(stub: Stub) -> None:
     assert message.endswith("is echo meant?")
 
 
-def test_a_function_that_cannot_start(house: House, stub: Stub) -> None:
+def test_a_function_that_cannot_start(house: GatewayProcess, stub: Stub) -> None:
     house.dcf("function", "deploy", f"{house.write('broken', BROKEN)}/")
     with stub.talk() as talk:
         talk.send("broken", b"x")
@@ -56,7 +56,7 @@ def test_a_function_that_cannot_start(house: House, stub: Stub) -> None:
     assert "ValueError: no such model" in message
 
 
-def test_a_stream_waits_for_the_first_replica(house: House, stub: Stub) -> None:
+def test_a_stream_waits_for_the_first_replica(house: GatewayProcess, stub: Stub) -> None:
     house.deploy(house.write("slow", f"import time\ntime.sleep(0.5)\n{ECHO}"), "--no-wait")
     with stub.talk() as talk:
         talk.send("slow", b"a", b"b")

@@ -11,7 +11,7 @@ import pytest
 
 from dcf.client.gateway import Client
 from dcf.errors import AccessDenied
-from e2e.house import House, running
+from e2e.gateway_process import GatewayProcess, running
 from process.stub import connected, failure
 
 ECHO = """
@@ -30,7 +30,7 @@ class Handler:
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
     folder = tmp_path_factory.mktemp("house")
     with running(folder, "--host", "0.0.0.0", shared=True) as house:
         house.deploy(house.write("echo", ECHO))
@@ -39,17 +39,17 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
 
 
 @pytest.fixture(scope="module")
-def key(house: House) -> str:
+def key(house: GatewayProcess) -> str:
     return make_key(house, "laptop")
 
 
-def make_key(house: House, name: str) -> str:
+def make_key(house: GatewayProcess, name: str) -> str:
     done = house.dcf("gateway", "key", "create", name)
     assert done.returncode == 0, done.stderr
     return done.stdout.decode().strip()
 
 
-def status(house: House, method: str, path: str, key: str = "") -> int:
+def status(house: GatewayProcess, method: str, path: str, key: str = "") -> int:
     headers = {"authorization": f"Bearer {key}"} if key else {}
     return house.request(method, path, b"", headers)[0]
 
@@ -60,7 +60,7 @@ MANAGED = [("GET", "/system/keys"), ("GET", "/system/function-log/echo"),
            ("GET", "/system/function/echo/events")]  # fmt: skip
 
 
-def test_without_a_key_there_is_the_health_check_alone(house: House) -> None:
+def test_without_a_key_there_is_the_health_check_alone(house: GatewayProcess) -> None:
     assert status(house, "GET", "/healthz") == 200
     for method, path in (*OPEN, *MANAGED, ("POST", "/function/nobody"), ("GET", "/nothing")):
         code, headers, body = house.request(method, path)
@@ -71,7 +71,9 @@ def test_without_a_key_there_is_the_health_check_alone(house: House) -> None:
         assert json.loads(body)["error"] == "AccessDenied"
 
 
-def test_a_key_calls_and_reads_and_the_management_token_does_all(house: House, key: str) -> None:
+def test_a_key_calls_and_reads_and_the_management_token_does_all(
+    house: GatewayProcess, key: str
+) -> None:
     for method, path in OPEN:
         assert status(house, method, path, key) == 200, path
         assert status(house, method, path, house.token) == 200, path
@@ -81,7 +83,7 @@ def test_a_key_calls_and_reads_and_the_management_token_does_all(house: House, k
     assert status(house, "POST", "/function/nobody", key) == 404
 
 
-def test_over_grpc_a_key_does_the_same(house: House, key: str) -> None:
+def test_over_grpc_a_key_does_the_same(house: GatewayProcess, key: str) -> None:
     with connected(house.port) as stranger:
         for name in ("HealthCheck", "Info", "List", "Invoke", "Deploy", "Nothing"):
             if name == "Nothing":
@@ -100,18 +102,18 @@ def test_over_grpc_a_key_does_the_same(house: House, key: str) -> None:
         assert manager("GetLog", FunctionName="echo").Msg == ""
 
 
-def test_a_key_in_use_is_shown_to_no_handler(house: House, key: str) -> None:
+def test_a_key_in_use_is_shown_to_no_handler(house: GatewayProcess, key: str) -> None:
     headers = {"authorization": f"Bearer {key}"}
     assert house.request("POST", "/function/echo", b"", headers)[2] == b"no key"
 
 
-def test_a_wrong_or_damaged_key_is_refused(house: House, key: str) -> None:
+def test_a_wrong_or_damaged_key_is_refused(house: GatewayProcess, key: str) -> None:
     for wrong in ("wrong", key[:-2], key + "x", "a.b.c"):
         assert status(house, "POST", "/function/echo", wrong) == 401
         assert status(house, "GET", "/system/functions", wrong) == 401
 
 
-def test_the_command_line_uses_a_key_from_its_environment(house: House, key: str) -> None:
+def test_the_command_line_uses_a_key_from_its_environment(house: GatewayProcess, key: str) -> None:
     stranger = {"DCF_STATE_DIR": str(house.folder / "elsewhere")}
     refused = house.dcf("function", "call", "echo", env=stranger)
     assert refused.returncode == 12
@@ -123,7 +125,7 @@ def test_the_command_line_uses_a_key_from_its_environment(house: House, key: str
     assert status(house, "POST", "/function/echo", key) == 200
 
 
-def test_a_key_that_is_revoked_is_soon_worth_nothing(house: House) -> None:
+def test_a_key_that_is_revoked_is_soon_worth_nothing(house: GatewayProcess) -> None:
     short = make_key(house, "short")
     assert status(house, "POST", "/function/echo", short) == 200
     assert house.dcf("gateway", "key", "revoke", "short").returncode == 0
@@ -131,13 +133,13 @@ def test_a_key_that_is_revoked_is_soon_worth_nothing(house: House) -> None:
     assert status(house, "GET", "/system/functions", short) == 401
 
 
-def test_functions_call_each_other_without_a_key(house: House, key: str) -> None:
+def test_functions_call_each_other_without_a_key(house: GatewayProcess, key: str) -> None:
     headers = {"authorization": f"Bearer {key}"}
     code, _, reply = house.request("POST", "/function/front", b"", headers)
     assert (code, reply) == (200, b"no key")
 
 
-def test_a_key_is_good_while_the_control_plane_is_dead(house: House, key: str) -> None:
+def test_a_key_is_good_while_the_control_plane_is_dead(house: GatewayProcess, key: str) -> None:
     before = house.pid("gateway.control")
     house.kill("gateway.control")
     for _ in range(20):
@@ -148,7 +150,7 @@ def test_a_key_is_good_while_the_control_plane_is_dead(house: House, key: str) -
     assert status(house, "POST", "/function/echo", key) == 200
 
 
-def test_a_stream_needs_a_key_and_shows_it_to_no_handler(house: House, key: str) -> None:
+def test_a_stream_needs_a_key_and_shows_it_to_no_handler(house: GatewayProcess, key: str) -> None:
     with Client(house.url, "no-key-at-all") as client, pytest.raises(AccessDenied):
         client.stream("echo", [])
     with Client(house.url, key) as client:
@@ -162,7 +164,7 @@ async def Handler(req):
 """
 
 
-def test_a_key_that_is_revoked_ends_what_it_has_open(house: House) -> None:
+def test_a_key_that_is_revoked_ends_what_it_has_open(house: GatewayProcess) -> None:
     house.deploy(house.write("talk", TALK))
     key, other = make_key(house, "leaver"), make_key(house, "stayer")
     with (

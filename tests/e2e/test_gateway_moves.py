@@ -15,7 +15,7 @@ from random import Random
 
 import pytest
 
-from e2e.house import House, running
+from e2e.gateway_process import GatewayProcess, running
 
 pytestmark = pytest.mark.slow
 
@@ -44,7 +44,7 @@ REPLAY = 1024 * 1024
 class Function:
     """One deployed function, and what its replicas wrote down about the calls that they began."""
 
-    def __init__(self, house: House, name: str, *options: str, config: str = "") -> None:
+    def __init__(self, house: GatewayProcess, name: str, *options: str, config: str = "") -> None:
         self.house = house
         self.name = name
         self.begun_file = house.folder / f"{name}.begun"
@@ -103,12 +103,12 @@ class Reply:
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
     with running(tmp_path_factory.mktemp("house"), shared=True) as house:
         yield house
 
 
-def test_a_burst_moves_to_the_replicas_that_are_started_for_it(house: House) -> None:
+def test_a_burst_moves_to_the_replicas_that_are_started_for_it(house: GatewayProcess) -> None:
     function = Function(house, "burst", "--min", "1", "--max", "4")
     began = time.monotonic()
     replies = function.burst([{"sleep": 2}] * 16, "burst")
@@ -121,7 +121,7 @@ def test_a_burst_moves_to_the_replicas_that_are_started_for_it(house: House) -> 
     house.until(lambda: house.client.function("burst").invocations == 16)
 
 
-def test_a_burst_from_zero_does_not_wait_for_the_first_replica_alone(house: House) -> None:
+def test_a_burst_from_zero_does_not_wait_for_the_first_replica_alone(house: GatewayProcess) -> None:
     function = Function(
         house, "cold", "--min", "0", "--max", "4", config="    scaling: {idle: 1}\n"
     )
@@ -135,7 +135,7 @@ def test_a_burst_from_zero_does_not_wait_for_the_first_replica_alone(house: Hous
 
 
 @pytest.fixture(scope="module")
-def single(house: House) -> Function:
+def single(house: GatewayProcess) -> Function:
     return Function(house, "single", "--min", "1", "--max", "1")
 
 
@@ -155,7 +155,7 @@ def test_calls_behind_a_crash_run_in_the_next_replica(single: Function) -> None:
 
 
 def test_a_call_that_had_begun_is_told_so_without_waiting_for_another_replica(
-    house: House,
+    house: GatewayProcess,
 ) -> None:
     # Its replicas crash again and again, so that the next one is long in coming.
     function = Function(house, "crashing", "--min", "1", "--max", "1")
@@ -185,7 +185,7 @@ def test_calls_behind_a_replica_that_is_ended_from_outside_run_elsewhere(
     assert set(single.begun().values()) == {1}
 
 
-def test_calls_behind_a_hang_run_in_the_next_replica(house: House) -> None:
+def test_calls_behind_a_hang_run_in_the_next_replica(house: GatewayProcess) -> None:
     function = Function(house, "hanging", "--min", "1", "--max", "1", config="    timeout: 8\n")
     hang: list[Reply] = []
     hanging = threading.Thread(target=lambda: hang.append(function.call({"sleep": 600}, "hang")))
@@ -198,7 +198,7 @@ def test_calls_behind_a_hang_run_in_the_next_replica(house: House) -> None:
     assert set(function.begun().values()) == {1}
 
 
-def test_kills_at_any_instant_lose_only_calls_that_had_begun(house: House) -> None:
+def test_kills_at_any_instant_lose_only_calls_that_had_begun(house: GatewayProcess) -> None:
     function = Function(house, "killed", "--min", "4", "--max", "4")
     house.until(lambda: house.client.function("killed").ready == 4)
     random = Random(10)
@@ -216,7 +216,7 @@ def test_kills_at_any_instant_lose_only_calls_that_had_begun(house: House) -> No
         assert all(begun[f"kill-{number}-{index}"] for index in lost)
 
 
-def test_idle_replicas_take_calls_from_behind_a_long_one(house: House) -> None:
+def test_idle_replicas_take_calls_from_behind_a_long_one(house: GatewayProcess) -> None:
     function = Function(house, "uneven", "--min", "2", "--max", "2")
     house.until(lambda: house.client.function("uneven").ready == 2)
     acts: list[dict[str, object]] = [{"sleep": 8}, {"sleep": 1}, {"sleep": 1}, {"sleep": 1}]
@@ -365,7 +365,7 @@ def test_unfinished_uploads_are_bounded_in_memory(single: Function) -> None:
     assert single.call({}, "after-uploads").status == 200
 
 
-def test_a_handlers_reply_cannot_ask_for_another_attempt(house: House) -> None:
+def test_a_handlers_reply_cannot_ask_for_another_attempt(house: GatewayProcess) -> None:
     handler = """
 import dcf
 count = 0

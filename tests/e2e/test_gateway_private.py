@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from e2e.house import House, running
+from e2e.gateway_process import GatewayProcess, running
 
 HANDLER = """
 import os, pathlib
@@ -25,7 +25,7 @@ VALUE = "a-word-that-nobody-else-may-read"
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
     folder = tmp_path_factory.mktemp("house")
     for left in ("store", "replicas", "workspaces", "gateway"):
         (folder / "data" / left).mkdir(parents=True)

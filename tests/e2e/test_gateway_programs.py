@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from e2e.house import House, running
+from e2e.gateway_process import GatewayProcess, running
 
 pytestmark = pytest.mark.slow
 
@@ -49,7 +49,7 @@ async def Handler(req):
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
     before = ("env", *HASTY)
     with running(tmp_path_factory.mktemp("house"), before=before, shared=True) as house:
         yield house

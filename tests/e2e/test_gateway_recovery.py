@@ -18,7 +18,7 @@ import grpc
 import pytest
 
 from dcf.errors import DcfError
-from e2e.house import CLI, House, running
+from e2e.gateway_process import CLI, GatewayProcess, running
 from process.stub import connected
 from process.supervised import alive
 
@@ -45,7 +45,7 @@ class Handler:
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
     with running(tmp_path_factory.mktemp("house"), shared=True) as house:
         house.deploy(house.write("echo", ECHO), "--min", "2")
         yield house
@@ -54,7 +54,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
 class Load:
     """Calls without a pause from several threads, and counts what went wrong."""
 
-    def __init__(self, house: House, threads: int = 3) -> None:
+    def __init__(self, house: GatewayProcess, threads: int = 3) -> None:
         self._house = house
         self._stop = threading.Event()
         self._threads = [threading.Thread(target=self._run) for _ in range(threads)]
@@ -89,13 +89,13 @@ class Load:
         self._house.until(lambda: self.good >= goal)
 
 
-def in_charge(house: House) -> bool:
+def in_charge(house: GatewayProcess) -> bool:
     with contextlib.suppress(DcfError, OSError):
         return bool(house.client.functions())
     return False
 
 
-def whole(house: House, replicas: int = 2) -> bool:
+def whole(house: GatewayProcess, replicas: int = 2) -> bool:
     """All that is to live lives, once."""
     with contextlib.suppress(DcfError, OSError):
         function = house.client.function("echo")
@@ -104,7 +104,7 @@ def whole(house: House, replicas: int = 2) -> bool:
     return False
 
 
-def test_a_killed_control_plane_costs_no_call_and_is_back(house: House) -> None:
+def test_a_killed_control_plane_costs_no_call_and_is_back(house: GatewayProcess) -> None:
     replicas = set(house.replicas("echo"))
     with Load(house) as load:
         load.more(50)
@@ -124,11 +124,11 @@ def test_a_killed_control_plane_costs_no_call_and_is_back(house: House) -> None:
     house.until(lambda: whole(house, 2))
 
 
-def _is_another(house: House, before: int) -> bool:
+def _is_another(house: GatewayProcess, before: int) -> bool:
     return house.pid("gateway.control") not in {0, before}
 
 
-def test_a_killed_bridge_costs_its_streams_alone_and_is_back(house: House) -> None:
+def test_a_killed_bridge_costs_its_streams_alone_and_is_back(house: GatewayProcess) -> None:
     with connected(house.port) as stub, Load(house) as load:
         before = house.pid("gateway.bridge")
         with stub.talk() as talk:
@@ -146,7 +146,7 @@ def test_a_killed_bridge_costs_its_streams_alone_and_is_back(house: House) -> No
     assert house.pid("gateway.bridge") not in {0, before}
 
 
-def test_a_killed_envoy_is_back(house: House) -> None:
+def test_a_killed_envoy_is_back(house: GatewayProcess) -> None:
     before = house.pid("gateway.envoy")
     os.kill(before, signal.SIGKILL)
     house.until(lambda: _calls(house))
@@ -154,14 +154,14 @@ def test_a_killed_envoy_is_back(house: House) -> None:
     assert whole(house)
 
 
-def _calls(house: House) -> bool:
+def _calls(house: GatewayProcess) -> bool:
     try:
         return house.call("echo", b"x") == (200, b"x")
     except OSError:
         return False
 
 
-def test_a_killed_replica_is_replaced_and_the_others_answer(house: House) -> None:
+def test_a_killed_replica_is_replaced_and_the_others_answer(house: GatewayProcess) -> None:
     with Load(house) as load:
         load.more(20)
         (victim, *_) = house.replicas("echo")
@@ -176,7 +176,7 @@ def test_a_killed_replica_is_replaced_and_the_others_answer(house: House) -> Non
     assert any("SIGKILL" in event.detail for event in events)
 
 
-def test_a_killed_supervisor_is_replaced_and_leaves_nothing(house: House) -> None:
+def test_a_killed_supervisor_is_replaced_and_leaves_nothing(house: GatewayProcess) -> None:
     pids = house.pids()
     os.kill(house.supervisor, signal.SIGKILL)
     house.until(lambda: not any(alive(pid) for pid in pids))
@@ -195,7 +195,7 @@ class Handler:
 """
 
 
-def test_a_call_of_what_cannot_start_is_told_why(house: House) -> None:
+def test_a_call_of_what_cannot_start_is_told_why(house: GatewayProcess) -> None:
     folder = house.write("broken", BROKEN)
     assert house.dcf("function", "deploy", f"{folder}/").returncode == 8
     status, headers, body = house.request("POST", "/function/broken", b"x" * 300_000)
@@ -267,7 +267,7 @@ def test_a_call_in_flight_ends_well_when_the_gateway_stops(tmp_path: Path) -> No
         assert replies == [(200, b"slept")]
 
 
-def test_deleted_while_called_the_call_ends_well(house: House) -> None:
+def test_deleted_while_called_the_call_ends_well(house: GatewayProcess) -> None:
     house.deploy(house.write("slow", SLOW))
     replies = []
     caller = threading.Thread(target=lambda: replies.append(house.call("slow", b"1")))

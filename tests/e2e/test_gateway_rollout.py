@@ -15,7 +15,7 @@ import pytest
 
 import dcf
 from dcf.errors import DcfError, FunctionNotFound, RolloutInvalid
-from e2e.house import House, running
+from e2e.gateway_process import GatewayProcess, running
 
 VERSION = """
 import os, time
@@ -37,7 +37,7 @@ class Handler:
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
     with running(tmp_path_factory.mktemp("house"), shared=True) as house:
         yield house
 
@@ -49,7 +49,7 @@ class Load:
         errors: What went wrong.
     """
 
-    def __init__(self, house: House, name: str) -> None:
+    def __init__(self, house: GatewayProcess, name: str) -> None:
         self._house = house
         self._name = name
         self._lock = threading.Lock()
@@ -83,7 +83,7 @@ class Load:
 
 
 @contextlib.contextmanager
-def load(house: House, name: str) -> Iterator[Load]:
+def load(house: GatewayProcess, name: str) -> Iterator[Load]:
     """Four callers at a time, none of whom may see an error."""
     found = Load(house, name)
     threads = [threading.Thread(target=found.run) for _ in range(4)]
@@ -98,23 +98,23 @@ def load(house: House, name: str) -> Iterator[Load]:
     assert found.errors == []
 
 
-def write(house: House, name: str, version: int, config: str = "") -> Path:
+def write(house: GatewayProcess, name: str, version: int, config: str = "") -> Path:
     return house.write(name, VERSION.format(version), config=config)
 
 
-def command(house: House, *arguments: str, code: int = 0) -> str:
+def command(house: GatewayProcess, *arguments: str, code: int = 0) -> str:
     """What a command says."""
     done = house.dcf("function", *arguments)
     assert done.returncode == code, done.stderr.decode()
     return done.stderr.decode()
 
 
-def info(house: House, name: str) -> dict[str, Any]:
+def info(house: GatewayProcess, name: str) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(house.dcf("function", "info", name, "--json").stdout)
     return found
 
 
-def test_no_call_fails_while_revisions_come_and_go(house: House) -> None:
+def test_no_call_fails_while_revisions_come_and_go(house: GatewayProcess) -> None:
     house.deploy(write(house, "busy", 1), "--min", "2")
     with load(house, "busy") as calls:
         assert set(calls.next(100)) == {"1"}
@@ -144,7 +144,7 @@ def test_no_call_fails_while_revisions_come_and_go(house: House) -> None:
     assert kinds[:4] == ["promoted", "canary", "rolled-back", "rolled-back"]
 
 
-def test_a_canary_is_ended_without_a_failed_call(house: House) -> None:
+def test_a_canary_is_ended_without_a_failed_call(house: GatewayProcess) -> None:
     house.deploy(write(house, "careful", 1))
     house.deploy(write(house, "careful", 2), "--canary", "20")
     with load(house, "careful") as calls:
@@ -157,7 +157,7 @@ def test_a_canary_is_ended_without_a_failed_call(house: House) -> None:
     assert "careful has no canary" in again
 
 
-def test_a_revision_that_cannot_start_never_takes_a_call(house: House) -> None:
+def test_a_revision_that_cannot_start_never_takes_a_call(house: GatewayProcess) -> None:
     house.deploy(write(house, "steady", 1))
     folder = house.write("steady", BROKEN)
     with load(house, "steady") as calls:
@@ -173,7 +173,7 @@ def test_a_revision_that_cannot_start_never_takes_a_call(house: House) -> None:
     assert info(house, "steady")["state"] == "ready"
 
 
-def test_what_has_nothing_to_go_back_to_or_to_try_is_refused(house: House) -> None:
+def test_what_has_nothing_to_go_back_to_or_to_try_is_refused(house: GatewayProcess) -> None:
     folder = write(house, "single", 1)
     told = command(house, "deploy", f"{folder}/", "--canary", "10%", code=3)
     assert "single is not deployed yet" in told
@@ -191,7 +191,7 @@ def test_what_has_nothing_to_go_back_to_or_to_try_is_refused(house: House) -> No
 
 
 def test_ten_revisions_are_kept_and_can_be_gone_back_to(
-    house: House, monkeypatch: pytest.MonkeyPatch
+    house: GatewayProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in house.env.items():
         monkeypatch.setenv(name, value)
@@ -212,7 +212,7 @@ def test_ten_revisions_are_kept_and_can_be_gone_back_to(
 
 
 def test_the_numbers_of_replicas_are_the_authors_until_somebody_asks_for_others(
-    house: House,
+    house: GatewayProcess,
 ) -> None:
     house.deploy(write(house, "sized", 1, "    scaling: {min: 2, max: 3, target: 5}\n"))
     assert len(house.replicas("sized")) == 2

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import pytest
 
 from dcf.model.event import Event, EventKind
-from e2e.house import House, running
+from e2e.gateway_process import GatewayProcess, running
 
 WORK = """
 import ctypes, os, time
@@ -34,13 +34,13 @@ HASTY = ("DCF_CONTROL_HEALTH_INTERVAL=0.2", "DCF_CONTROL_HEALTH_SILENCE=3")
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
     before = ("env", *HASTY)
     with running(tmp_path_factory.mktemp("house"), before=before, shared=True) as house:
         yield house
 
 
-def together(house: House, name: str, bodies: list[bytes]) -> list[tuple[int, bytes]]:
+def together(house: GatewayProcess, name: str, bodies: list[bytes]) -> list[tuple[int, bytes]]:
     """Calls side by side."""
     found: list[tuple[int, bytes]] = []
     threads = [
@@ -70,7 +70,7 @@ class Step:
 
 
 @pytest.fixture(scope="module")
-def step(house: House) -> Iterator[Step]:
+def step(house: GatewayProcess) -> Iterator[Step]:
     house.deploy(house.write("busy", WORK), "--min", "1", "--max", "3")
     assert house.client.function("busy").replicas == 1
     begin = time.time()
@@ -83,7 +83,7 @@ def step(house: House) -> Iterator[Step]:
     house.client.delete("busy")
 
 
-def scaled(house: House, name: str) -> list[Event]:
+def scaled(house: GatewayProcess, name: str) -> list[Event]:
     """The changes of its number of replicas, oldest first."""
     events = reversed(house.client.events(name))
     return [one for one in events if one.kind is EventKind.SCALED]

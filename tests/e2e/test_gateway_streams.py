@@ -12,11 +12,11 @@ from collections.abc import Iterator
 import pytest
 
 import dcf
-from dcf.cli.exits import ExitCode
+from dcf.cli.exit_codes import ExitCode
 from dcf.client.async_gateway import AsyncClient
 from dcf.client.gateway import Client
 from dcf.errors import BadRequest, FunctionNotFound, HandlerRaised, ReplicaLost
-from e2e.house import House, running
+from e2e.gateway_process import GatewayProcess, running
 
 SHOUT = """
 import os
@@ -41,7 +41,7 @@ PARSE = "def Handler(req):\n    return str(req.json())\n"
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
     with running(tmp_path_factory.mktemp("house"), shared=True) as house:
         for name, source in {"shout": SHOUT, "pipe": PIPE, "parse": PARSE}.items():
             house.deploy(house.write(name, source))
@@ -49,7 +49,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
 
 
 @pytest.fixture(params=["plain", "async"])
-def ask(request, house: House):
+def ask(request, house: GatewayProcess):
     """Streams with one of the clients, to the end."""
 
     def plain(name, messages, **given):
@@ -86,14 +86,14 @@ def test_errors_come_as_they_are(ask) -> None:
     assert [type(error) for error in told] == [BadRequest]
 
 
-def test_a_stream_waits_for_a_replica_to_start(house: House, ask) -> None:
+def test_a_stream_waits_for_a_replica_to_start(house: GatewayProcess, ask) -> None:
     house.client.scale("shout", 0)
     house.until(lambda: not house.replicas("shout"))
     house.client.scale("shout", None)
     assert ask("shout", [b"a"]) == [b"A"]
 
 
-def test_a_replica_that_is_killed_in_mid_stream_is_lost(house: House, ask) -> None:
+def test_a_replica_that_is_killed_in_mid_stream_is_lost(house: GatewayProcess, ask) -> None:
     with Client(house.url) as client:
         stream = client.stream("shout", itertools.chain([b"pid"], itertools.repeat(b"a")))
         os.kill(int(next(stream)), signal.SIGKILL)
@@ -104,7 +104,7 @@ def test_a_replica_that_is_killed_in_mid_stream_is_lost(house: House, ask) -> No
     assert ask("shout", [b"a"]) == [b"A"]
 
 
-def test_who_leaves_early_leaves_nothing_behind(house: House) -> None:
+def test_who_leaves_early_leaves_nothing_behind(house: GatewayProcess) -> None:
     with Client(house.url) as client:
         for _ in range(20):
             for reply in client.stream("pipe", itertools.repeat(b"a")):
@@ -114,14 +114,16 @@ def test_who_leaves_early_leaves_nothing_behind(house: House) -> None:
     assert house.dcf("function", "call", "pipe", "--stream", input=b"b").stdout == b"<B>\n"
 
 
-def test_the_command_line_streams(house: House) -> None:
+def test_the_command_line_streams(house: GatewayProcess) -> None:
     done = house.dcf("function", "call", "shout", "--stream", input=b"one\ntwo\n")
     assert (done.returncode, done.stdout) == (0, b"ONE\nTWO\n"), done.stderr
     done = house.dcf("function", "call", "parse", "--stream", input=b"1\n{\n2\n")
     assert (done.returncode, done.stdout) == (ExitCode.CALL, b"1\n2\n"), done.stderr
 
 
-def test_a_stream_finishes_where_it_began_while_another_revision_serves(house: House) -> None:
+def test_a_stream_finishes_where_it_began_while_another_revision_serves(
+    house: GatewayProcess,
+) -> None:
     house.deploy(house.write("moving", SHOUT))
     messages: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     with Client(house.url, house.token) as client:

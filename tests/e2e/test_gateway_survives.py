@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from dcf.client.gateway import Client
-from e2e.house import House, running
+from e2e.gateway_process import GatewayProcess, running
 from process.mounts import mounted, needs_mounts
 
 pytestmark = pytest.mark.slow
@@ -49,7 +49,7 @@ class Handler:
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
     with running(tmp_path_factory.mktemp("house"), shared=True) as house:
         house.deploy(house.write("echo", ECHO))
         house.deploy(house.write("hostile", HOSTILE))
@@ -75,7 +75,9 @@ BAD = {
 
 
 @pytest.mark.parametrize("line", BAD.values(), ids=BAD.keys())
-def test_a_bad_report_fails_its_replica_and_nothing_else(house: House, line: bytes) -> None:
+def test_a_bad_report_fails_its_replica_and_nothing_else(
+    house: GatewayProcess, line: bytes
+) -> None:
     control = house.pid("gateway.control")
     house.until_ready("hostile")
     (victim,) = house.replicas("hostile")
@@ -95,7 +97,9 @@ def test_a_bad_report_fails_its_replica_and_nothing_else(house: House, line: byt
     assert house.pid("gateway.control") == control, "it never ended"
 
 
-def test_a_report_that_lies_in_wait_does_not_hit_the_next_control_plane(house: House) -> None:
+def test_a_report_that_lies_in_wait_does_not_hit_the_next_control_plane(
+    house: GatewayProcess,
+) -> None:
     house.client.scale("hostile", 1)
     house.until_ready("hostile")
     (victim,) = house.replicas("hostile")
@@ -115,7 +119,7 @@ def test_a_report_that_lies_in_wait_does_not_hit_the_next_control_plane(house: H
     assert house.pid("gateway.control") == after
 
 
-def test_a_control_plane_that_stands_still_is_started_again(house: House) -> None:
+def test_a_control_plane_that_stands_still_is_started_again(house: GatewayProcess) -> None:
     control = house.pid("gateway.control")
     os.kill(control, signal.SIGSTOP)
     began = time.monotonic()
@@ -137,7 +141,7 @@ def test_a_control_plane_that_stands_still_is_started_again(house: House) -> Non
 
 @pytest.mark.parametrize(("name", "patience"), [("gateway.bridge", 20), ("gateway.envoy", 30)])
 def test_bridge_and_envoy_that_stand_still_are_started_again(
-    house: House, name: str, patience: float
+    house: GatewayProcess, name: str, patience: float
 ) -> None:
     before = house.pid(name)
     others = {one: house.pid(one) for one in house.statuses() if one != name}
@@ -148,7 +152,7 @@ def test_bridge_and_envoy_that_stand_still_are_started_again(
     assert {one: house.pid(one) for one in others} == others
 
 
-def test_a_supervisor_that_was_stopped_restarts_nothing(house: House) -> None:
+def test_a_supervisor_that_was_stopped_restarts_nothing(house: GatewayProcess) -> None:
     before = {name: one.pid for name, one in house.statuses().items()}
     supervisor = house.supervisor
     os.kill(supervisor, signal.SIGSTOP)
@@ -169,7 +173,7 @@ def test_a_supervisor_that_stands_still_is_replaced(tmp_path: Path) -> None:
         assert house.supervisor != supervisor
 
 
-def _echoes(house: House) -> bool:
+def _echoes(house: GatewayProcess) -> bool:
     try:
         return house.call("echo", b"x") == (200, b"x")
     except OSError:
@@ -179,7 +183,7 @@ def _echoes(house: House) -> bool:
 class Disk:
     """The gateway's disk, which only its own processes see by its name."""
 
-    def __init__(self, house: House) -> None:
+    def __init__(self, house: GatewayProcess) -> None:
         assert house.process is not None
         root = Path(f"/proc/{house.process.pid}/root")
         self._filler = root / str(house.places.data).lstrip("/") / "filler"
@@ -201,7 +205,7 @@ def test_a_full_disk_stops_nothing_is_named_and_heals(tmp_path: Path) -> None:
     data.mkdir()
     with tempfile.TemporaryDirectory(prefix="dcf-", dir="/tmp") as runtime:
         small = mounted(f"mount -t tmpfs -o size=96m none {data}")
-        house = House(tmp_path, Path(runtime), before=small)
+        house = GatewayProcess(tmp_path, Path(runtime), before=small)
         try:
             house.start()
             token = house.places.token("127.0.0.1", house.port).read_text().strip()

@@ -14,7 +14,7 @@ import pytest
 
 import dcf
 from dcf.errors import GatewayUnreachable
-from e2e.house import House, running
+from e2e.gateway_process import GatewayProcess, running
 from process.stub import Stub
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="there is no openssl")
@@ -40,7 +40,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory, certificate: Path) -> Iterator[House]:
+def house(tmp_path_factory: pytest.TempPathFactory, certificate: Path) -> Iterator[GatewayProcess]:
     options = ("--cert", str(certificate), "--key", str(certificate.with_name("key.pem")))
     folder = tmp_path_factory.mktemp("house")
     with running(folder, *options, trust=certificate, shared=True) as house:
@@ -51,7 +51,7 @@ def house(tmp_path_factory: pytest.TempPathFactory, certificate: Path) -> Iterat
 @pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl")
 @pytest.mark.parametrize(("option", "version"), [("--http1.1", "1.1"), ("--http2", "2")])
 def test_curl_calls_and_agrees_on_a_version(
-    house: House, certificate: Path, option: str, version: str
+    house: GatewayProcess, certificate: Path, option: str, version: str
 ) -> None:
     command = ["curl", "--silent", "--show-error", "--cacert", str(certificate), option, "--data", "hi",
                "--write-out", " %{http_version}", f"{house.url}/function/echo"]  # fmt: skip
@@ -59,7 +59,7 @@ def test_curl_calls_and_agrees_on_a_version(
     assert done.stdout == f"hi {version}", done.stderr
 
 
-def test_a_grpc_client_with_the_certificate_calls(house: House, certificate: Path) -> None:
+def test_a_grpc_client_with_the_certificate_calls(house: GatewayProcess, certificate: Path) -> None:
     trusted = grpc.ssl_channel_credentials(certificate.read_bytes())
     with grpc.secure_channel(f"127.0.0.1:{house.port}", trusted) as channel:
         stub = Stub(channel)
@@ -67,7 +67,7 @@ def test_a_grpc_client_with_the_certificate_calls(house: House, certificate: Pat
         assert [one.Name for one in stub("List").Functions] == ["echo"]
 
 
-def test_the_command_line_calls_lists_and_deploys(house: House) -> None:
+def test_the_command_line_calls_lists_and_deploys(house: GatewayProcess) -> None:
     done = house.dcf("function", "call", "echo", input=b"hi")
     assert (done.returncode, done.stdout) == (0, b"hi"), done.stderr
     assert b"echo" in house.dcf("function", "list").stdout
@@ -75,7 +75,7 @@ def test_the_command_line_calls_lists_and_deploys(house: House) -> None:
 
 
 def test_a_client_trusts_what_the_system_is_told_to_trust(
-    house: House, certificate: Path, monkeypatch: pytest.MonkeyPatch
+    house: GatewayProcess, certificate: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with dcf.Client(house.url) as client, pytest.raises(GatewayUnreachable, match="certificate"):
         client.call("echo", b"hi")
@@ -85,14 +85,14 @@ def test_a_client_trusts_what_the_system_is_told_to_trust(
         assert client.call("echo", bytes(3_000_000)) == bytes(3_000_000)
 
 
-def test_who_speaks_no_tls_gets_nothing(house: House) -> None:
+def test_who_speaks_no_tls_gets_nothing(house: GatewayProcess) -> None:
     plain = house.url.replace("https", "http")
     with dcf.Client(plain) as client, pytest.raises(GatewayUnreachable):
         client.functions()
 
 
 def test_streams_go_both_ways_at_once(
-    house: House, certificate: Path, monkeypatch: pytest.MonkeyPatch
+    house: GatewayProcess, certificate: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def ask() -> list[bytes]:
         async with dcf.AsyncClient(house.url) as client:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from dcf.client.watcher import WatcherClient
-from dcf.engines.local.replica import Launch, LocalReplica
+from dcf.engines.local.local_replica import Launch, LocalReplica
 from dcf.settings import WatcherSettings
 
 

@@ -16,8 +16,8 @@ from typing import Any, TypeVar
 
 from dcf.dataplane import bootstrap, envoy
 from dcf.dataplane.admin import get
-from dcf.dataplane.checks import Asked, Checks, Judge, Verdict
-from dcf.dataplane.discovery import Discovery
+from dcf.dataplane.ext_authz_server import CheckHandler, CheckRequest, CheckResult, ExtAuthzServer
+from dcf.dataplane.xds_server import XdsServer
 from dcf.model.routing import CallLimits, Destination
 from dcf.settings import BridgeSettings, DataplaneSettings
 from dcf.supervision.child import Child
@@ -33,22 +33,22 @@ class Plane:
         self.port = free_port()
         self.settings = DataplaneSettings(port=self.port, threads=1, **settings)
         self.sockets = bootstrap.Sockets.under(folder)
-        self.discovery = Discovery()
+        self.discovery = XdsServer()
         self._config = folder / "envoy.json"
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
         self._thread.start()
         self._servers: list[asyncio.Server] = []
-        self.asked: list[Asked] = []
-        self.judge: Judge = passing
-        self.checks = Checks(self._judge)
+        self.asked: list[CheckRequest] = []
+        self.judge: CheckHandler = passing
+        self.checks = ExtAuthzServer(self._judge)
         self.log = (folder / "log").open("wb")
         bootstrap.write(self._config, self.settings, self.sockets)
 
     def do(self, coroutine: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(PATIENCE)
 
-    async def _judge(self, asked: Asked) -> Verdict:
+    async def _judge(self, asked: CheckRequest) -> CheckResult:
         self.asked.append(asked)
         return await self.judge(asked)
 
@@ -99,7 +99,7 @@ class Plane:
         self.until(there)
         return [json.loads(line.partition("dcf.bridge: ")[2]) for line in lines]
 
-    def restart_discovery(self, discovery: Discovery) -> None:
+    def restart_discovery(self, discovery: XdsServer) -> None:
         self.do(self.discovery.stop())
         self.discovery = discovery
         self.do(discovery.start(self.sockets.discovery))
@@ -190,9 +190,9 @@ class Plane:
         self._loop.close()
 
 
-async def passing(_asked: Asked) -> Verdict:
+async def passing(_asked: CheckRequest) -> CheckResult:
     """No call that meets no replica is held."""
-    return Verdict(request={"x-dcf-held-ms": "0"})
+    return CheckResult(request={"x-dcf-held-ms": "0"})
 
 
 async def control(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -32,7 +32,7 @@ def methods() -> dict[str, tuple[str, str]]:
 
 
 def fields() -> dict[str, dict[str, tuple[int, str]]]:
-    """Each message's fields: number, and kind as dcf.wire writes it."""
+    """Each message's fields: number, and kind as dcf.rpc writes it."""
     found = {}
     for name, body in re.findall(r"message (\w+) \{(.*?)\}", PROTO.read_text(), re.DOTALL):
         lines = re.findall(r"^ *(repeated )?(\w.*) (\w+) = (\d+);$", body, re.MULTILINE)

@@ -13,8 +13,13 @@ from pathlib import Path
 from typing import Self
 
 from dcf.errors import SupervisorUnreachable
-from dcf.supervision.client import SupervisorClient, socket_of
-from dcf.supervision.messages import Event, EventKind, ProcessSpec, ProcessStatus
+from dcf.supervision.process_messages import (
+    ProcessEvent,
+    ProcessEventKind,
+    ProcessSpec,
+    ProcessStatus,
+)
+from dcf.supervision.supervisor_client import SupervisorClient, socket_of
 
 
 @dataclass
@@ -113,7 +118,7 @@ class Watch:
 
     def __init__(self, client: SupervisorClient) -> None:
         self._client = client
-        self.events: list[Event] = []
+        self.events: list[ProcessEvent] = []
         self.first: tuple[ProcessStatus, ...] = ()
 
     async def __aenter__(self) -> Self:
@@ -126,10 +131,10 @@ class Watch:
     async def __aexit__(self, *_: object) -> None:
         await self._stream.aclose()
 
-    async def until(self, kind: EventKind, name: str) -> Event:
+    async def until(self, kind: ProcessEventKind, name: str) -> ProcessEvent:
         async with asyncio.timeout(10):
             async for item in self._stream:
-                assert isinstance(item, Event)
+                assert isinstance(item, ProcessEvent)
                 self.events.append(item)
                 if (item.kind, item.name) == (kind, name):
                     return item

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import grpc
 import pytest
 
-from dcf.bridge.call import FUNCTIONS
+from dcf.bridge.grpc_call import FUNCTIONS
 from process.conftest import launching
 from process.plane import PATIENCE, Plane, running
 from process.stub import Stub, connected, messages

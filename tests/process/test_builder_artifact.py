@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 from dcf.builder import rebuild
-from dcf.builder.deployed import Deployed, Entry
 from dcf.builder.environment import Environment
-from dcf.builder.interpreter import own_interpreter
+from dcf.builder.interpreters import own_interpreter
 from dcf.builder.prune import prune
-from dcf.builder.runtime import Runtime
+from dcf.builder.retained import RetainedArtifacts, RetainedEntry
+from dcf.builder.runtime_wheel import RuntimeWheel
 from dcf.builder.store import Store
 from dcf.builder.uploads import Uploads
-from dcf.builder.uv import Stop
+from dcf.builder.uv import BuildStop
 from dcf.errors import (
     BlobsMissing,
     BuildError,
@@ -100,7 +100,7 @@ def test_what_was_uploaded_becomes_an_environment_that_stays(bench: Bench) -> No
     assert heard.steps == [("environment", "installing 5 packages")]
     assert heard.done == ["environment"]
     assert bench.heard.steps == []
-    assert Deployed(bench.there).entries() == (Entry(artifact, environment.key),)
+    assert RetainedArtifacts(bench.there).entries() == (RetainedEntry(artifact, environment.key),)
     assert prune(bench.there, limit=1).items == ()
     again = Heard()
     assert bench.builder.build_artifact(artifact, SPEC, listener=again) == environment
@@ -152,7 +152,7 @@ def test_packages_come_from_where_the_gateway_finds_them(bench: Bench) -> None:
     with pytest.raises(InstallFailed):
         bench.deploy(folder)
     assert names(bench.there.environments) == []
-    assert Deployed(bench.there).entries() == ()
+    assert RetainedArtifacts(bench.there).entries() == ()
 
 
 def test_what_has_not_been_uploaded_is_counted(bench: Bench) -> None:
@@ -188,8 +188,8 @@ def test_a_lock_of_a_dcf_whose_watcher_needs_something_else_is_refused(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     artifact = bench.send(bench.pack(make_folder(bench.place / "f", "")))
-    other = replace(Runtime.installed(), requirements=("uvicorn>=99",))
-    monkeypatch.setattr(Runtime, "installed", lambda: other)
+    other = replace(RuntimeWheel.installed(), requirements=("uvicorn>=99",))
+    monkeypatch.setattr(RuntimeWheel, "installed", lambda: other)
     with pytest.raises(RequirementsInvalid, match="build it again with DCF"):
         bench.builder.build_artifact(artifact, SPEC)
 
@@ -223,7 +223,7 @@ def make_slow(bench: Bench) -> Artifact:
 class Build(threading.Thread):
     """A build on a thread of its own, as a gateway runs it."""
 
-    def __init__(self, bench: Bench, artifact: Artifact, stop: Stop | None = None) -> None:
+    def __init__(self, bench: Bench, artifact: Artifact, stop: BuildStop | None = None) -> None:
         super().__init__()
         self.heard = Heard()
         self.result: Environment | Exception | None = None
@@ -255,7 +255,7 @@ def test_of_two_deploys_of_one_artifact_one_makes_the_environment(bench: Bench) 
 
 def test_a_build_is_stopped_from_another_thread(bench: Bench) -> None:
     artifact = make_slow(bench)
-    stop = Stop()
+    stop = BuildStop()
     build = Build(bench, artifact, stop)
     wait_until((bench.place / "building").exists)
     stop.set()
@@ -270,7 +270,7 @@ def test_a_build_is_stopped_from_another_thread(bench: Bench) -> None:
 
 def test_a_build_that_was_stopped_before_it_began_starts_nothing(bench: Bench) -> None:
     artifact = bench.send(bench.pack(make_folder(bench.place / "f", "")))
-    stop = Stop()
+    stop = BuildStop()
     stop.set()
     with pytest.raises(BuildError, match="cancelled"):
         bench.builder.build_artifact(artifact, SPEC, stop=stop)

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from dcf.builder.builder import Built
-from dcf.builder.interpreter import own_interpreter
+from dcf.builder.interpreters import own_interpreter
 from dcf.builder.store import Store
 from dcf.errors import BundleInvalid, InstallFailed, InterpreterNotFound, RequirementsInvalid
 from dcf.model.function import FunctionSpec

@@ -11,7 +11,7 @@ import pytest
 
 from dcf.builder import builder as module
 from dcf.builder.builder import Built
-from dcf.builder.interpreter import own_interpreter
+from dcf.builder.interpreters import own_interpreter
 from dcf.errors import (
     BuildError,
     IndexUnreachable,

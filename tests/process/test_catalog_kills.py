@@ -14,14 +14,14 @@ from pathlib import Path
 
 import pytest
 
-from dcf.control.catalog import KEPT_REVISIONS, Catalog
+from dcf.catalog.catalog import KEPT_REVISIONS, Catalog
 from dcf.model.artifact import Artifact
 
 DEPLOYER = """
 import sys
 from itertools import count
 from pathlib import Path
-from dcf.control.catalog import Catalog
+from dcf.catalog.catalog import Catalog
 from dcf.model.artifact import Artifact
 from dcf.model.function import FunctionSpec
 
@@ -41,7 +41,7 @@ with Catalog(path) as catalog:
 OPENER_IN_STEP = """
 import sys
 from pathlib import Path
-from dcf.control.catalog import Catalog
+from dcf.catalog.catalog import Catalog
 print("ready", flush=True)
 sys.stdin.readline()
 Catalog(Path(sys.argv[1])).close()
@@ -51,7 +51,7 @@ print("opened", flush=True)
 OPENER = """
 import sys
 from pathlib import Path
-from dcf.control.catalog import Catalog
+from dcf.catalog.catalog import Catalog
 print("ready", flush=True)
 Catalog(Path(sys.argv[1])).close()
 """
@@ -158,7 +158,7 @@ def test_two_processes_that_deploy_at_once_come_one_after_another(tmp_path):
 FILLER = """
 import os, sys
 from pathlib import Path
-from dcf.control.catalog import Catalog
+from dcf.catalog.catalog import Catalog
 from dcf.errors import DiskFull
 from dcf.model.artifact import Artifact
 from dcf.model.function import FunctionSpec
@@ -191,7 +191,7 @@ with Catalog(root / "catalog.db") as catalog:
 CREATOR = """
 import sys
 from pathlib import Path
-from dcf.control.catalog import Catalog
+from dcf.catalog.catalog import Catalog
 from dcf.errors import DiskFull
 
 root = Path(sys.argv[1])

@@ -8,7 +8,7 @@ from typing import Self
 
 import pytest
 
-from dcf.dataplane.discovery import Discovery
+from dcf.dataplane.xds_server import XdsServer
 from dcf.errors import RoutesLate, RoutesRejected
 from dcf.model.routing import CallLimits, Destination
 from process.plane import Plane, running
@@ -156,7 +156,7 @@ def test_changes_that_wait_for_an_envoy_are_all_there_when_it_comes(plane, launc
     assert codes == [200, 200, 404]
 
 
-async def _late(discovery: Discovery) -> None:
+async def _late(discovery: XdsServer) -> None:
     version = discovery.set_function("later", [], CallLimits())
     await discovery.wait_applied(version, 0.3)
 
@@ -167,7 +167,7 @@ def test_a_new_discovery_service_takes_over_without_a_failed_call(plane, launch)
     plane.set("f", endpoint)
     plane.set("old", endpoint)
     with Load(plane, "/function/f") as load:
-        discovery = Discovery()
+        discovery = XdsServer()
         discovery.set_function("f", [Destination(endpoint, 1)], CallLimits())
         version = discovery.set_function("new", [Destination(endpoint, 1)], CallLimits())
         began = time.monotonic()

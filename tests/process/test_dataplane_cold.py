@@ -11,10 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from dcf.dataplane import cold
-from dcf.dataplane.checks import Asked, Checks, Verdict
-from dcf.dataplane.discovery import LINGER, Discovery
-from dcf.wire.envoy import CLUSTER
+from dcf.dataplane import activation_listener
+from dcf.dataplane.ext_authz_server import CheckRequest, CheckResult, ExtAuthzServer
+from dcf.dataplane.xds_server import LINGER, XdsServer
+from dcf.rpc.xds_messages import CLUSTER
 from process.plane import Plane, running
 
 ECHO = """
@@ -24,7 +24,7 @@ ECHO = """
                 return {name: value for name, value in req.headers.items()}
             return req.input
 """
-REFUSED = Verdict(
+REFUSED = CheckResult(
     refusal=(503, '{"error":"Whatever"}'),
     reply={
         "content-type": "application/problem+json",
@@ -41,12 +41,12 @@ class Gate:
         self._plane = plane
         self._open = asyncio.Event()
         self.waiting = 0
-        self.verdict = Verdict(
+        self.verdict = CheckResult(
             request={"x-dcf-held-ms": "12", "x-dcf-deadline-ms": "4000"},
             reply={"server-timing": "hold;dur=12.0"},
         )
 
-    async def judge(self, _asked: Asked) -> Verdict:
+    async def judge(self, _asked: CheckRequest) -> CheckResult:
         self.waiting += 1
         try:
             await self._open.wait()
@@ -229,7 +229,7 @@ def test_who_decides_may_die_and_is_asked_again(plane, gate, launch):
         first = {asked.since for asked in plane.asked}
         plane.do(plane.checks.stop())
         plane.set("echo", launch(ECHO, function="echo").endpoint)
-        plane.checks = Checks(plane._judge)
+        plane.checks = ExtAuthzServer(plane._judge)
         plane.do(plane.checks.start(plane.sockets.hold))
         plane.until(lambda: gate.waiting == 3)
         assert {asked.since for asked in plane.asked[3:]} == first, "they are as old as they are"
@@ -239,7 +239,7 @@ def test_who_decides_may_die_and_is_asked_again(plane, gate, launch):
 @pytest.mark.parametrize("late", [False, True], ids=["at once", "late"])
 def test_calls_to_a_replica_that_has_just_died_are_held(plane, gate, launch, short_dir, late):
     """Envoy still sends calls there when it hears that there is nobody any more."""
-    plane.restart_discovery(Discovery(plane.sockets.cold))
+    plane.restart_discovery(XdsServer(plane.sockets.cold))
     plane.set("echo", f"unix:{short_dir}/gone.sock")
     with ThreadPoolExecutor(10) as pool:
         calls = [pool.submit(plane.call, "/function/echo", b"hello") for _ in range(10)]
@@ -260,13 +260,13 @@ def test_calls_to_a_replica_that_died_with_the_control_plane_are_held(
     plane, gate, launch, short_dir
 ):
     """Whoever is in charge next has never told Envoy of the function."""
-    plane.restart_discovery(Discovery(plane.sockets.cold))
+    plane.restart_discovery(XdsServer(plane.sockets.cold))
     plane.set("echo", f"unix:{short_dir}/gone.sock")
     plane.do(plane.discovery.stop())
     with ThreadPoolExecutor(10) as pool:
         calls = [pool.submit(plane.call, "/function/echo", b"hello") for _ in range(10)]
         time.sleep(0.5)  # as long as it takes to be started again
-        plane.restart_discovery(Discovery(plane.sockets.cold))
+        plane.restart_discovery(XdsServer(plane.sockets.cold))
         plane.until(lambda: gate.waiting == 10)
         plane.set("echo", launch(ECHO, function="echo").endpoint)
         gate.open()
@@ -275,7 +275,7 @@ def test_calls_to_a_replica_that_died_with_the_control_plane_are_held(
 
 def test_nobody_decides(short_dir, monkeypatch):
     """The control plane is away for good: an error in the end, no hang."""
-    monkeypatch.setattr(cold, "RETRIES", 4)
+    monkeypatch.setattr(activation_listener, "RETRIES", 4)
     with running(short_dir) as plane:
         plane.do(plane.checks.stop())
         problem = plane.problem("/function/echo", b"x")
@@ -285,7 +285,7 @@ def test_nobody_decides(short_dir, monkeypatch):
         assert (status, json.loads(body)) == (404, {"control": "/function/echo"})
 
 
-async def _for_ever(_asked: Asked) -> Verdict:
+async def _for_ever(_asked: CheckRequest) -> CheckResult:
     await asyncio.Event().wait()
     raise AssertionError
 
@@ -349,7 +349,7 @@ def test_what_is_no_deadline_sets_no_clock(plane, gate, given):
 
 
 def test_a_call_about_which_nobody_decides_is_refused_in_bounded_time(short_dir, monkeypatch):
-    monkeypatch.setattr(cold, "RETRIES", 2)
+    monkeypatch.setattr(activation_listener, "RETRIES", 2)
     with running(short_dir) as plane:
         plane.do(plane.checks.stop())
         plane.serve(plane.sockets.control, _mute)

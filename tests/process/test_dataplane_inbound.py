@@ -12,7 +12,7 @@ from pathlib import Path
 import grpc
 import pytest
 
-from dcf.dataplane.checks import Verdict
+from dcf.dataplane.ext_authz_server import CheckResult
 from dcf.protocol import http as names
 from process.plane import Plane, running
 
@@ -134,8 +134,8 @@ def test_nothing_that_a_client_sends_keeps_its_request_out_of_the_log(fresh):
 
 
 def test_a_call_that_is_held_is_logged_with_its_client_once(fresh):
-    async def refuse(_asked) -> Verdict:
-        return Verdict(refusal=(404, "{}"), reply={"content-type": "application/json"})
+    async def refuse(_asked) -> CheckResult:
+        return CheckResult(refusal=(404, "{}"), reply={"content-type": "application/json"})
 
     fresh.judge = refuse
     assert status(ask(fresh, "/function/none", "x-dcf-client: 203.0.113.9")) == 404

@@ -9,11 +9,11 @@ import time
 
 import pytest
 
-from dcf.control.catalog import Catalog
-from dcf.dataplane.keys import REFETCH
-from dcf.gateway.http.jwks import KeySet
-from dcf.gateway.http.server import HttpServer
-from dcf.gateway.tokens import Tokens
+from dcf.catalog.catalog import Catalog
+from dcf.controlplane.http.jwks import KeySet
+from dcf.controlplane.http.server import HttpServer
+from dcf.controlplane.tokens import Tokens
+from dcf.dataplane.jwt_auth import REFETCH
 from dcf.protocol import http as http_names
 from process.plane import Plane, running
 

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 
 import pytest
 
-from dcf.control.catalog import Catalog
-from dcf.gateway.http.app import make_app
-from dcf.gateway.http.server import HttpServer
-from dcf.gateway.tokens import Tokens
+from dcf.catalog.catalog import Catalog
+from dcf.controlplane.http.app import make_app
+from dcf.controlplane.http.server import HttpServer
+from dcf.controlplane.tokens import Tokens
 from dcf.settings import ControlSettings
 from process import plane as dataplane
-from unit.gateway.http_kit import DIGEST, Plane
+from unit.controlplane.http_kit import DIGEST, Plane
 
 
 @dataclass

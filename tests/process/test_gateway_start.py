@@ -17,11 +17,11 @@ from pathlib import Path
 
 import pytest
 
-from dcf.cli.exits import ExitCode
-from dcf.cli.gateway_address import find
+from dcf.cli.exit_codes import ExitCode
+from dcf.gateway.address_file import find
 from dcf.gateway.processes import BRIDGE, CONTROL, ENVOY, supervisor_socket
 from dcf.settings import Locations
-from dcf.supervision.client import SupervisorClient
+from dcf.supervision.supervisor_client import SupervisorClient
 from ports import free_port
 from process.supervised import alive
 

@@ -9,7 +9,7 @@ import grpc
 import pytest
 
 from dcf.dataplane.grpc import LARGEST
-from dcf.wire.failures import LONGEST_MESSAGE
+from dcf.rpc.grpc_status import LONGEST_MESSAGE
 from process.plane import PATIENCE, Plane, running
 from process.stub import connected, failure, messages
 

@@ -13,7 +13,7 @@ import pytest
 from dcf.dataplane.grpc import LARGEST
 from dcf.errors import FunctionNotFound
 from dcf.protocol.problem import to_problem
-from dcf.wire.failures import LONGEST_MESSAGE
+from dcf.rpc.grpc_status import LONGEST_MESSAGE
 from process.conftest import launching
 from process.plane import PATIENCE, Plane, running
 from process.stub import Stub, connected, failure, messages

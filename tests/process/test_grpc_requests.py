@@ -5,14 +5,14 @@ import time
 
 import pytest
 
-from dcf.control.catalog import Catalog
+from dcf.catalog.catalog import Catalog
+from dcf.controlplane.auth import Authorizer
+from dcf.controlplane.grpc.server import GrpcServer
+from dcf.controlplane.tokens import Tokens
 from dcf.dataplane.grpc import LARGEST
-from dcf.gateway.grpc.server import GrpcServer
-from dcf.gateway.http.auth import Door
-from dcf.gateway.tokens import Tokens
 from process.http2 import GRPC, Http2
 from process.plane import running
-from unit.gateway.grpc_kit import Plane as ControlPlane
+from unit.controlplane.grpc_kit import Plane as ControlPlane
 
 PATIENCE = 2
 INVALID, TOO_LARGE, UNIMPLEMENTED, INTERNAL, DEADLINE = "3", "8", "12", "13", "4"
@@ -29,7 +29,7 @@ def plane(folder, launch_shared, _shared):
     with running(folder, message_timeout=1) as plane, Catalog(None) as catalog:
         plane.set("kit", kit.endpoint)
         plane.start_bridge(idle=1)
-        door = Door(Tokens(b"s" * 32, catalog.keys), is_open=True)
+        door = Authorizer(Tokens(b"s" * 32, catalog.keys), is_open=True)
 
         async def serve() -> GrpcServer:
             server = GrpcServer(ControlPlane(), door, plane.sockets.grpc, 1.0)

@@ -15,10 +15,10 @@ from dcf.errors import (
     ProcessUnknown,
     RequestInvalid,
 )
-from dcf.supervision.client import socket_of
-from dcf.supervision.messages import EventKind, LogBound, ProcessSpec
 from dcf.supervision.policy import RestartPolicy
+from dcf.supervision.process_messages import LogBound, ProcessEventKind, ProcessSpec
 from dcf.supervision.states import ProcessState
+from dcf.supervision.supervisor_client import socket_of
 from process.supervised import (
     Watch,
     alive,
@@ -67,12 +67,16 @@ def test_everything_is_observed(short_dir):
         async with booted(short_dir) as up, Watch(up.client) as watch:
             assert watch.first == ()
             await up.client.start(python("a", "print('x' * 9); raise SystemExit(3)", reports=True))
-            ended = await watch.until(EventKind.EXITED, "a")
+            ended = await watch.until(ProcessEventKind.EXITED, "a")
             assert ended.exit is not None
             assert (ended.exit.code, ended.exit.reason) == (3, "exit code 3")
             assert (ended.exit.report, ended.exit.asked) == ("x" * 9, False)
             kinds = [event.kind for event in watch.events]
-            assert kinds == [EventKind.STARTED, EventKind.REPORTED, EventKind.EXITED]
+            assert kinds == [
+                ProcessEventKind.STARTED,
+                ProcessEventKind.REPORTED,
+                ProcessEventKind.EXITED,
+            ]
             # What ended is told to who comes later, and its name is taken, until it is stopped.
             found = await status(up.client, "a")
             assert (found.state, found.exit) == (ProcessState.EXITED, ended.exit)
@@ -80,7 +84,7 @@ def test_everything_is_observed(short_dir):
                 assert late.first == (found,)
             assert await up.client.start(sleeper("a")) == found
             assert await up.client.stop("a", 5) == ended.exit
-            await watch.until(EventKind.FORGOTTEN, "a")
+            await watch.until(ProcessEventKind.FORGOTTEN, "a")
 
     asyncio.run(main())
 
@@ -96,7 +100,7 @@ def test_a_deaf_process_is_killed_with_its_group(short_dir):
     async def main():
         async with booted(short_dir) as up, Watch(up.client) as watch:
             await up.client.start(python("deaf", source, reports=True))
-            child = int((await watch.until(EventKind.REPORTED, "deaf")).report)
+            child = int((await watch.until(ProcessEventKind.REPORTED, "deaf")).report)
             took = timed()
             exits = await asyncio.gather(
                 up.client.stop("deaf", 60), up.client.stop("deaf", 0.3), up.client.stop("deaf", 60)
@@ -114,8 +118,8 @@ def test_what_a_dead_process_leaves_behind_is_ended(short_dir):
     async def main():
         async with booted(short_dir) as up, Watch(up.client) as watch:
             await up.client.start(python("parent", source, reports=True))
-            child = int((await watch.until(EventKind.REPORTED, "parent")).report)
-            await watch.until(EventKind.EXITED, "parent")
+            child = int((await watch.until(ProcessEventKind.REPORTED, "parent")).report)
+            await watch.until(ProcessEventKind.EXITED, "parent")
             await gone(child)
 
     asyncio.run(main())
@@ -133,10 +137,10 @@ def test_what_moved_to_a_session_of_its_own_ends_with_the_run(short_dir, ends_by
             other = await up.client.start(sleeper("other"))
             async with Watch(up.client) as watch:
                 await up.client.start(python("a", source, reports=True, lifeline=True))
-                pid = int((await watch.until(EventKind.REPORTED, "a")).report)
+                pid = int((await watch.until(ProcessEventKind.REPORTED, "a")).report)
                 if not ends_by_itself:
                     await up.client.stop("a", 5)
-                await watch.until(EventKind.EXITED, "a")
+                await watch.until(ProcessEventKind.EXITED, "a")
             await gone(pid)
             assert alive(other.pid)
 
@@ -151,8 +155,8 @@ def test_a_killed_process_is_back_at_once_and_a_crash_loop_is_given_up(short_dir
             await asyncio.sleep(0.25)
             took = timed()
             os.kill(first.pid, signal.SIGKILL)
-            restarting = await watch.until(EventKind.RESTARTING, "good")
-            started = await watch.until(EventKind.STARTED, "good")
+            restarting = await watch.until(ProcessEventKind.RESTARTING, "good")
+            started = await watch.until(ProcessEventKind.STARTED, "good")
             assert (restarting.delay, took() < 0.5) == (0.0, True)
             assert started.pid != first.pid
             assert (await status(up.client, "good")).runs == 2
@@ -161,7 +165,7 @@ def test_a_killed_process_is_back_at_once_and_a_crash_loop_is_given_up(short_dir
             await up.client.start(
                 python("bad", "print('why'); raise SystemExit(9)", restart=bad, reports=True)
             )
-            await watch.until(EventKind.GAVE_UP, "bad")
+            await watch.until(ProcessEventKind.GAVE_UP, "bad")
             delays = [e.delay for e in watch.events if (e.name, e.kind) == ("bad", "restarting")]
             assert delays == [0.02, 0.04, 0.08]
             found = await status(up.client, "bad")
@@ -177,7 +181,7 @@ def test_stopping_while_the_next_start_is_awaited(short_dir):
         async with booted(short_dir) as up, Watch(up.client) as watch:
             policy = RestartPolicy(first=0.3)
             await up.client.start(python("a", "raise SystemExit(9)", restart=policy))
-            await watch.until(EventKind.RESTARTING, "a")
+            await watch.until(ProcessEventKind.RESTARTING, "a")
             assert (await status(up.client, "a")).state is ProcessState.WAITING
             assert await up.client.stop("a", 5) is not None
             await asyncio.sleep(0.4)
@@ -197,7 +201,7 @@ def test_a_program_that_vanishes_between_two_runs(short_dir):
             spec = ProcessSpec("a", (str(program),), dict(os.environ), "/", restart=policy)
             await up.client.start(spec)
             program.unlink()
-            await watch.until(EventKind.GAVE_UP, "a")
+            await watch.until(ProcessEventKind.GAVE_UP, "a")
             found = await status(up.client, "a")
             assert found.exit is not None
             assert found.exit.code == 127
@@ -334,7 +338,7 @@ def test_a_slow_observer_is_dropped_and_told_so(short_dir):
             before = up.memory
             await up.client.start(python("loud", source, reports=True, lifeline=True))
             while len(quick.events) < 301:
-                await quick.until(EventKind.REPORTED, "loud")
+                await quick.until(ProcessEventKind.REPORTED, "loud")
             assert up.memory - before < 48 * 1024 * 1024
             *_, last = (await reader.read()).splitlines()
             assert json.loads(last)["error"] == "ObserverTooSlow"

@@ -15,10 +15,10 @@ import pytest
 from dcf.errors import (
     SupervisorUnreachable,
 )
-from dcf.supervision.client import SupervisorClient, socket_of
-from dcf.supervision.messages import EventKind, ProcessSpec
 from dcf.supervision.policy import RestartPolicy
+from dcf.supervision.process_messages import ProcessEventKind, ProcessSpec
 from dcf.supervision.states import ProcessState
+from dcf.supervision.supervisor_client import SupervisorClient, socket_of
 from process.supervised import (
     Watch,
     alive,
@@ -70,7 +70,7 @@ def test_garbage_half_lines_and_vanished_clients_disturb_nobody(short_dir):
             await asyncio.gather(*(_say(path, b'{"do": "list"}\n', wait=False) for _ in range(20)))
             # Its client is gone before it is done, and it is done nevertheless.
             await _say(path, b'{"do": "stop", "name": "a", "grace": 5}\n', wait=False)
-            await watch.until(EventKind.FORGOTTEN, "a")
+            await watch.until(ProcessEventKind.FORGOTTEN, "a")
             assert not alive(running.pid)
 
             async def settled() -> bool:
@@ -91,10 +91,10 @@ def test_a_client_that_is_killed_in_the_middle_of_a_request(short_dir):
                     reports=True,
                 )
             )
-            await watch.until(EventKind.REPORTED, "a")
+            await watch.until(ProcessEventKind.REPORTED, "a")
             source = (
                 "import asyncio, pathlib\n"
-                "from dcf.supervision.client import SupervisorClient\n"
+                "from dcf.supervision.supervisor_client import SupervisorClient\n"
                 f"client = SupervisorClient(pathlib.Path({str(socket_of(short_dir))!r}))\n"
                 "asyncio.run(client.stop('a', 30))"
             )
@@ -106,7 +106,7 @@ def test_a_client_that_is_killed_in_the_middle_of_a_request(short_dir):
             await until(stopping)
             client.kill()
             await client.wait()
-            ended = await watch.until(EventKind.EXITED, "a")
+            ended = await watch.until(ProcessEventKind.EXITED, "a")
             assert ended.exit is not None
             assert (ended.exit.code, ended.exit.asked) == (4, True)
 
@@ -167,7 +167,7 @@ def test_a_signal_ends_all_in_the_order_of_stages(short_dir, number):
                 await until(ready)
             assert await asyncio.to_thread(interrupt, up.process, number) == 0
             with pytest.raises(AssertionError, match="ended"):
-                await watch.until(EventKind.STARTED, "no such process")
+                await watch.until(ProcessEventKind.STARTED, "no such process")
             with pytest.raises(SupervisorUnreachable):
                 await up.client.list()
 

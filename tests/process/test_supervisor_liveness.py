@@ -8,8 +8,8 @@ import signal
 import pytest
 
 from dcf.supervision.liveness import LivenessRule, Probe
-from dcf.supervision.messages import EventKind
 from dcf.supervision.policy import RestartPolicy
+from dcf.supervision.process_messages import ProcessEventKind
 from process.supervised import Watch, alive, booted, python, sleeper, status, until
 
 pytestmark = pytest.mark.slow
@@ -43,10 +43,10 @@ def test_a_stopped_process_is_ended_with_the_reason_and_started_again(short_dir)
             await asyncio.sleep(1.5)
             assert (await status(up.client, "a")).pid == first.pid, "it answers"
             os.kill(first.pid, signal.SIGSTOP)
-            ended = await watch.until(EventKind.EXITED, "a")
+            ended = await watch.until(ProcessEventKind.EXITED, "a")
             assert ended.exit is not None
             assert "it did not answer for 0.5 s" in ended.exit.reason
-            again = await watch.until(EventKind.STARTED, "a")
+            again = await watch.until(ProcessEventKind.STARTED, "a")
             assert again.pid != first.pid
             assert alive(other.pid)
 
@@ -60,7 +60,7 @@ def test_a_process_that_never_answers_has_its_time_to_start(short_dir):
             spec = answering(short_dir / "a.sock", hang="time.sleep(600)", rule=rule)
             began = asyncio.get_running_loop().time()
             await up.client.start(spec)
-            ended = await watch.until(EventKind.EXITED, "a")
+            ended = await watch.until(ProcessEventKind.EXITED, "a")
             assert asyncio.get_running_loop().time() - began >= 1.0
             assert ended.exit is not None
             assert "it has not begun to answer for 1 s" in ended.exit.reason

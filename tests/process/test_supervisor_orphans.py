@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dcf.supervision.messages import EventKind, ProcessSpec
+from dcf.supervision.process_messages import ProcessEventKind, ProcessSpec
 from process.supervised import Watch, alive, booted, gone, until
 
 pytestmark = pytest.mark.slow
@@ -87,7 +87,7 @@ def test_nothing_that_descends_from_a_run_outlives_it(short_dir, tmp_path, sourc
                 await up.client.stop("a", 0.1)
             elif end == "killed":
                 os.kill(process.pid, 9)
-                await watch.until(EventKind.EXITED, "a")
+                await watch.until(ProcessEventKind.EXITED, "a")
             else:
                 up.kill()
                 return pid
@@ -109,7 +109,7 @@ def test_an_orphan_lives_as_long_as_its_run_while_others_end(short_dir, tmp_path
             await up.client.start(spec("b", tmp_path / "b", FORKS["a fork of a fork"]))
             first, second = await told(tmp_path / "a"), await told(tmp_path / "b")
             await up.client.stop("b", 0.1)
-            await watch.until(EventKind.FORGOTTEN, "b")
+            await watch.until(ProcessEventKind.FORGOTTEN, "b")
             await gone(second)
             assert alive(first)
             await up.client.stop("a", 0.1)

@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 from dcf.supervision.identity import identify
-from dcf.supervision.messages import EventKind, ProcessSpec
+from dcf.supervision.process_messages import ProcessEventKind, ProcessSpec
 from process.supervised import (
     Booted,
     Watch,
@@ -47,7 +47,7 @@ def test_the_next_supervisor_ends_what_lives(short_dir):
             pids = [(await up.client.start(sleeper(f"p{n}"))).pid for n in range(5)]
             await up.client.start(python("wanderer", wanderer, reports=True))
             # It left its group, and its parent cannot be asked any more.
-            pids.append(int((await watch.until(EventKind.REPORTED, "wanderer")).report))
+            pids.append(int((await watch.until(ProcessEventKind.REPORTED, "wanderer")).report))
             up.kill()
         assert all(alive(pid) for pid in pids)
         async with booted(short_dir) as up:
@@ -162,7 +162,7 @@ def test_the_variables_of_the_environment_are_the_childs_own(short_dir):
             env = {"ONLY": "this", "TEST_RUN_MARK": os.environ["TEST_RUN_MARK"]}
             spec = ProcessSpec("a", (sys.executable, "-I", "-c", source), env, "/", reports=True)
             await up.client.start(spec)
-            told = (await watch.until(EventKind.REPORTED, "a")).report
+            told = (await watch.until(ProcessEventKind.REPORTED, "a")).report
             names = set(json.loads(told.replace("'", '"'))) - {"LC_CTYPE", "PWD"}
             assert names == {"ONLY", "TEST_RUN_MARK", "DCF_SUPERVISOR", "DCF_RUN"}
 

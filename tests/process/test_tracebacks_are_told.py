@@ -10,13 +10,13 @@ from typing import Any
 import grpc
 import pytest
 
-from dcf.control.catalog import Catalog
+from dcf.catalog.catalog import Catalog
+from dcf.controlplane.activation.activator import ActivationRefused
+from dcf.controlplane.ext_authz import ExtAuthz
+from dcf.controlplane.http.jwks import KeySet
+from dcf.controlplane.http.server import HttpServer
+from dcf.controlplane.tokens import Tokens
 from dcf.errors import HandlerImportFailed
-from dcf.gateway.holding import Refused
-from dcf.gateway.http.holds import Holds
-from dcf.gateway.http.jwks import KeySet
-from dcf.gateway.http.server import HttpServer
-from dcf.gateway.tokens import Tokens
 from process.elsewhere import relay
 from process.plane import Plane
 from process.stub import Stub
@@ -132,7 +132,7 @@ def gateway(short_dir, launch, tmp_path) -> Iterator[tuple[Plane, Tokens]]:
     with Catalog(tmp_path / "catalog.sqlite") as catalog:
         tokens = Tokens(b"s" * 32, catalog.keys)
         keys = HttpServer(KeySet(tokens).app, plane.sockets.keys)
-        holds = Holds(_Failing(), short_dir)  # type: ignore[arg-type]
+        holds = ExtAuthz(_Failing(), short_dir)  # type: ignore[arg-type]
         plane.judge = holds.judge
         try:
             plane.do(keys.start())
@@ -152,7 +152,9 @@ class _Failing:
     """Every start failed."""
 
     async def hold(self, _name: str, _since: float, _deadline: float | None) -> None:
-        raise Refused(HandlerImportFailed("handler.py does not import", 'File "handler.py"'))
+        raise ActivationRefused(
+            HandlerImportFailed("handler.py does not import", 'File "handler.py"')
+        )
 
 
 def over_http(port: int, token: str, path: str) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from dcf import errors
-from dcf.engines.local.replica import Launch, LocalReplica
+from dcf.engines.local.local_replica import Launch, LocalReplica
 from dcf.protocol.exits import WatcherExit
 from dcf.settings import WatcherSettings
 from process.conftest import Running

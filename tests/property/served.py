@@ -12,12 +12,12 @@ from typing import Any, cast
 
 from dcf.function.reply import encode
 from dcf.settings import WatcherSettings
-from dcf.watcher.app import App
+from dcf.watcher.admission import Dispatcher
 from dcf.watcher.call import Call
-from dcf.watcher.desk import Desk
-from dcf.watcher.direct import DirectProtocol
-from dcf.watcher.life import Life
-from dcf.watcher.server import Server
+from dcf.watcher.http.asgi import AsgiApp
+from dcf.watcher.http.http_protocol import HttpProtocol
+from dcf.watcher.http.server import WatcherServer
+from dcf.watcher.lifecycle import Lifecycle
 
 QUIET = 12
 """Turns of the loop without a call or a reply after which all is taken to be at rest."""
@@ -78,7 +78,7 @@ class Echo:
 
     concurrency, generator = 1, False
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: Dispatcher) -> None:
         self.seen: list[Seen] = []
         self._desk = desk
 
@@ -131,13 +131,13 @@ class Served:
 
 
 @contextlib.asynccontextmanager
-async def watcher(settings: WatcherSettings) -> AsyncIterator[tuple[App, Server, Echo]]:
+async def watcher(settings: WatcherSettings) -> AsyncIterator[tuple[AsgiApp, WatcherServer, Echo]]:
     """A watcher that is ready, without a listener."""
     loop, reports = asyncio.get_running_loop(), os.open(os.devnull, os.O_WRONLY)
-    app = App(settings, Life(reports), loop, lambda _: None)
+    app = AsgiApp(settings, Lifecycle(reports), loop, lambda _: None)
     echo = Echo(app.desk)
     app.desk.open(echo)
-    server = Server(app, DirectProtocol, drain=1, on_started=lambda: None)
+    server = WatcherServer(app, HttpProtocol, drain=1, on_started=lambda: None)
     try:
         yield app, server, echo
     finally:
@@ -152,9 +152,7 @@ async def serve(pieces: Sequence[bytes], settings: WatcherSettings) -> Served:
     try:
         async with watcher(settings) as (app, server, echo):
             state = server.server_state
-            protocol = DirectProtocol(
-                config=server.config, server_state=state, app_state={}, app=app
-            )
+            protocol = HttpProtocol(config=server.config, server_state=state, app_state={}, app=app)
             pipe = Pipe(loop)
             pipe.set_protocol(protocol)
             protocol.connection_made(pipe)

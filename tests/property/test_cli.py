@@ -5,9 +5,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from dcf.cli.bodies import headers_of
 from dcf.cli.framing import framing_of, jpegs, lines, pieces
 from dcf.cli.function_deploy import _share
+from dcf.cli.io import headers_of
 from property.trying import PLACES, attempt, cut
 
 JPEG = (

@@ -13,7 +13,7 @@ from google.protobuf.message import DecodeError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dcf.bridge.connection import Connection
+from dcf.bridge.envoy_connection import EnvoyConnection
 from dcf.bridge.link import BACKLOG, Link
 from dcf.client.address import parse
 from dcf.client.stream_connection import StreamConnection
@@ -25,22 +25,22 @@ from dcf.errors import (
     FunctionNotFound,
     HandlerRaised,
 )
-from dcf.wire import framing
-from dcf.wire.failures import LONGEST_MESSAGE, bounded, message_of
-from dcf.wire.framing import (
+from dcf.rpc import grpc_framing
+from dcf.rpc.descriptors import build
+from dcf.rpc.gateway_messages import MESSAGES
+from dcf.rpc.grpc_framing import (
     FrameReader,
     framed_output,
     percent_encoded,
     read_request,
     read_timeout,
 )
-from dcf.wire.gateway import MESSAGES
-from dcf.wire.messages import build
+from dcf.rpc.grpc_status import LONGEST_MESSAGE, bounded, message_of
 from property.kit import PLACES, TEXTS, split
 
 MOST = 200
 """Bytes of Input that a message may have here."""
-LONGEST = MOST + framing.ROUND_INPUT
+LONGEST = MOST + grpc_framing.ROUND_INPUT
 
 # Frames
 
@@ -57,7 +57,7 @@ def fed(pieces: list[bytes]) -> tuple[list[bytes], type[DcfError] | None, bool]:
     try:
         for piece in pieces:
             found += reader.feed(piece)
-            assert reader._size < framing.PREFIX + LONGEST
+            assert reader._size < grpc_framing.PREFIX + LONGEST
     except DcfError as error:
         return found, type(error), False
     return found, None, reader.is_amid
@@ -92,7 +92,7 @@ CLASSES = build("property.grpc", {"Request": {"Service": (1, ".google.protobuf.B
 
 
 def varint(number: int) -> bytes:
-    return framing._varint_of(number)
+    return grpc_framing._varint_of(number)
 
 
 def field(number: int, value: bytes) -> bytes:
@@ -240,7 +240,7 @@ def carried(pieces: list[bytes]) -> tuple[list[tuple[dict[str, str], bytes, str]
         calls.append(Heard(client, metadata))
         return calls[-1]
 
-    connection, transport = Connection(begin, set(), 300.0), Written()
+    connection, transport = EnvoyConnection(begin, set(), 300.0), Written()
     connection.connection_made(transport)  # type: ignore[arg-type]
     for piece in pieces:
         if not transport.aborted:

@@ -16,9 +16,9 @@ from dcf.model.names import NAME_PATTERN, check_name
 from dcf.model.spec_json import spec_from_json, spec_to_json
 from dcf.project import quantities
 from dcf.project.config import Config, gateway_of, load_config
-from dcf.project.environment import read_environment
 from dcf.project.fields import GATEWAY
 from dcf.project.kinds import PYTHON_PATTERN, why_no_python
+from dcf.project.variables import read_environment
 from property.trying import attempt
 
 SCALARS = st.sampled_from(

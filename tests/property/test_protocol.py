@@ -22,7 +22,7 @@ from dcf.protocol.stream import (
     JSON_LINES,
     JSON_LINES_TOO,
     REASON,
-    Failure,
+    MessageFailure,
     close_code,
     close_reason,
     failure_word,
@@ -116,7 +116,7 @@ def test_a_word_is_an_end_or_an_error_or_refused(text):
 @given(DOCUMENTS, st.booleans())
 def test_an_errors_word_is_read_back(document, final):
     error = error_of(document)
-    word = failure_word(Failure(error, final), "id")
+    word = failure_word(MessageFailure(error, final), "id")
     assert word.startswith(CONTROL)
     word.encode()
     read = read_word(word)

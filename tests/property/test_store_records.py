@@ -8,9 +8,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from dcf.builder.deployed import Deployed
 from dcf.builder.folders import FolderRecord
 from dcf.builder.prune import prune
+from dcf.builder.retained import RetainedArtifacts
 from dcf.builder.store import Marker, Store
 from dcf.builder.uploads import awaited
 from dcf.model.artifact import Artifact, Bundle, BundleFile, digest_of, is_digest
@@ -66,7 +66,10 @@ def test_a_damaged_record_is_a_missing_one(store, content) -> None:
     record = FolderRecord.read(store.folders / "a.json")
     assert record is None or "\0" not in record.folder
     assert isinstance(store.marker(key), Marker | None)
-    for artifact in [*awaited(store), *(entry.artifact for entry in Deployed(store).entries())]:
+    for artifact in [
+        *awaited(store),
+        *(entry.artifact for entry in RetainedArtifacts(store).entries()),
+    ]:
         assert is_digest(artifact.bundle)
         assert is_digest(artifact.lock)
     prune(store, dry_run=True)

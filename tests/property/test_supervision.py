@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dcf.errors import RequestInvalid, SupervisorError
-from dcf.supervision import messages
-from dcf.supervision.backlog import Backlog
+from dcf.supervision import process_messages
 from dcf.supervision.identity import Identity
-from dcf.supervision.lines import Lines
-from dcf.supervision.log import LAST_TIME, file_of, stamp
+from dcf.supervision.line_splitter import LineSplitter
+from dcf.supervision.log_reader import LogReader
 from dcf.supervision.policy import RestartPolicy
+from dcf.supervision.process_log import LAST_TIME, file_of, stamp
 from dcf.supervision.protocol import (
     error_line,
     event_of,
@@ -27,7 +27,7 @@ from dcf.supervision.protocol import (
     request_line,
     status_of,
 )
-from dcf.supervision.record import Record
+from dcf.supervision.state_file import StateFile
 from dcf.supervision.states import ProcessState
 from property.kit import DEEP, FINITE, JSON, NUMBERS, PLACES, TEXTS, members, split
 
@@ -40,7 +40,7 @@ OUTPUT = st.lists(
 
 
 def lines_of(pieces: list[bytes], limit: int) -> list[bytes]:
-    lines, found = Lines(limit), list[bytes]()
+    lines, found = LineSplitter(limit), list[bytes]()
     for piece in pieces:
         found += lines.feed(piece)
         assert sum(map(len, lines._parts)) <= limit
@@ -65,7 +65,7 @@ POLICIES = st.builds(
     limit=st.none() | st.integers(0, 9),
 )
 SPECS = st.builds(
-    messages.ProcessSpec,
+    process_messages.ProcessSpec,
     name=NAMES,
     command=st.lists(TEXTS, min_size=1, max_size=3).map(tuple),
     env=st.dictionaries(TEXTS, TEXTS, max_size=3),
@@ -75,16 +75,16 @@ SPECS = st.builds(
     reports=st.booleans(),
     sockets=st.lists(TEXTS, max_size=2).map(tuple),
     stage=st.integers(-1000, 1000),
-    log=st.builds(messages.LogBound, st.integers(1, 10**12), st.integers(1, 9)),
+    log=st.builds(process_messages.LogBound, st.integers(1, 10**12), st.integers(1, 9)),
     note=TEXTS,
 )
 REQUESTS = st.one_of(
-    st.builds(messages.Start, SPECS),
-    st.builds(messages.Stop, NAMES, SECONDS),
-    st.just(messages.List()),
-    st.just(messages.Observe()),
-    st.builds(messages.Logs, NAMES, SECONDS, st.none() | st.integers(0, 99), st.booleans()),
-    st.builds(messages.Shutdown, SECONDS),
+    st.builds(process_messages.Start, SPECS),
+    st.builds(process_messages.Stop, NAMES, SECONDS),
+    st.just(process_messages.List()),
+    st.just(process_messages.Observe()),
+    st.builds(process_messages.Logs, NAMES, SECONDS, st.none() | st.integers(0, 99), st.booleans()),
+    st.builds(process_messages.Shutdown, SECONDS),
 )
 
 
@@ -158,12 +158,14 @@ def test_an_error_is_read_back(kind, detail):
         raise AssertionError("it was raised before")
 
 
-EXITS = st.builds(messages.ExitRecord, st.integers(-64, 255), SECONDS, TEXTS, TEXTS, st.booleans())
+EXITS = st.builds(
+    process_messages.ExitRecord, st.integers(-64, 255), SECONDS, TEXTS, TEXTS, st.booleans()
+)
 
 
 @given(
     st.builds(
-        messages.ProcessStatus,
+        process_messages.ProcessStatus,
         NAMES,
         st.sampled_from(ProcessState),
         pid=st.integers(0, 1 << 22),
@@ -182,8 +184,8 @@ def test_a_status_is_read_back(status):
 
 @given(
     st.builds(
-        messages.Event,
-        st.sampled_from(messages.EventKind),
+        process_messages.ProcessEvent,
+        st.sampled_from(process_messages.ProcessEventKind),
         NAMES,
         SECONDS,
         pid=st.integers(0, 1 << 22),
@@ -216,10 +218,10 @@ def test_a_record_that_cannot_be_read_is_begun_anew(data):
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "record"
         path.write_bytes(data)
-        record = Record(path)
+        record = StateFile(path)
         assert record.mark.isalnum()
         record.add("one", Identity(1, "2", "3"))
-        again = Record(path)
+        again = StateFile(path)
         assert again.mark == record.mark
         assert again._living == record._living
 
@@ -246,7 +248,7 @@ def test_a_log_is_read_whatever_is_in_its_files(contents, tail, since):
         folder = Path(name)
         for age, data in enumerate(contents):
             file_of(folder, age).write_bytes(data)
-        with Backlog(folder) as backlog:
+        with LogReader(folder) as backlog:
             found = [line for lines in backlog.read() for line in lines]
             last = [line for lines in backlog.read(tail=tail) for line in lines]
             later = [line for lines in backlog.read(since=since) for line in lines]

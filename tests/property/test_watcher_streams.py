@@ -17,9 +17,9 @@ from websockets.server import ServerProtocol
 from websockets.uri import parse_uri
 
 from dcf.errors import BadRequest, BodyTooLarge
-from dcf.watcher import handshake
-from dcf.watcher.frames import BINARY, TEXT, FrameReader, frame
-from dcf.watcher.uploads import Chunks, Lines
+from dcf.watcher.http import ws_handshake
+from dcf.watcher.http.body_decoders import ChunkDecoder, LineDecoder
+from dcf.watcher.http.ws_frames import BINARY, TEXT, WebSocketFrameReader, frame
 from property.kit import PLACES, split
 
 LARGEST = 300
@@ -43,8 +43,8 @@ FRAMES = st.builds(
 
 
 def opened() -> ServerProtocol:
-    protocol = ServerProtocol(select_subprotocol=handshake.select, max_size=LARGEST)
-    protocol.send_response(handshake.accept(protocol, "GET", HEADERS))
+    protocol = ServerProtocol(select_subprotocol=ws_handshake.select, max_size=LARGEST)
+    protocol.send_response(ws_handshake.accept(protocol, "GET", HEADERS))
     protocol.data_to_send()
     return protocol
 
@@ -80,7 +80,7 @@ def by_library(pieces: list[bytes]) -> tuple[list[tuple[bool, bytes]], ServerPro
 
 def by_reader(pieces: list[bytes]) -> tuple[list[tuple[bool, bytes]], ServerProtocol]:
     protocol = opened()
-    reader, found = FrameReader(protocol, LARGEST), list[tuple[bool, bytes]]()
+    reader, found = WebSocketFrameReader(protocol, LARGEST), list[tuple[bool, bytes]]()
     for piece in pieces:
         found += reader.feed(piece)
         assert len(reader._left) <= LARGEST + 14
@@ -165,10 +165,10 @@ VALUES = (
 )
 def test_a_handshake_is_accepted_or_refused_with_a_reason(more, whole, method):
     headers = (HEADERS if whole else []) + more
-    protocol = ServerProtocol(select_subprotocol=handshake.select, max_size=LARGEST)
+    protocol = ServerProtocol(select_subprotocol=ws_handshake.select, max_size=LARGEST)
     answer: Response | BadRequest
     try:
-        answer = handshake.accept(protocol, method, headers)
+        answer = ws_handshake.accept(protocol, method, headers)
     except BadRequest as error:
         answer = error
     if isinstance(answer, BadRequest):
@@ -187,7 +187,7 @@ LINES = st.lists(
 
 
 def taken(pieces: list[bytes], longest: int) -> list[bytes] | type[BodyTooLarge]:
-    lines, found = Lines(longest), list[bytes]()
+    lines, found = LineDecoder(longest), list[bytes]()
     try:
         for piece in pieces:
             found += lines.take(piece)
@@ -210,14 +210,14 @@ def test_lines_of_a_body_are_the_same_however_they_are_split(data, places, longe
 
 @given(LINES, PLACES)
 def test_chunks_of_a_body_lose_nothing(data, places):
-    chunks = Chunks()
+    chunks = ChunkDecoder()
     found = [part for piece in split(data, places) for part in chunks.take(piece)] + chunks.rest()
     assert b"".join(found) == data
     assert all(found)
 
 
 def test_a_line_without_an_end_is_not_kept_beyond_its_bound():
-    lines = Lines(10)
+    lines = LineDecoder(10)
     for _ in range(10):
         assert lines.take(b"x") == []
     with pytest.raises(BodyTooLarge):

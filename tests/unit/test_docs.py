@@ -18,25 +18,25 @@ import click
 import grpc
 import pytest
 
-import dcf.cli.exits
+import dcf.cli.exit_codes
 import dcf.errors
 import dcf.settings
 from dcf.cli.commands import root
-from dcf.cli.exits import ExitCode
+from dcf.cli.exit_codes import ExitCode
 from dcf.cli.lazy import Lazy, LazyGroup
 from dcf.client import address
+from dcf.controlplane.auth import RULES, AccessLevel
+from dcf.controlplane.grpc import server as grpc_server
+from dcf.controlplane.metrics import Metrics, render
 from dcf.function.secrets import SECRETS_DIR
-from dcf.gateway.grpc import server as grpc_server
-from dcf.gateway.http.auth import RULES, Access
-from dcf.gateway.metrics import Metrics, render
 from dcf.project.config import load_config
 from dcf.project.fields import CONFIG
 from dcf.project.init import init_function
 from dcf.project.sections import Functions, Section
 from dcf.protocol.http import FUNCTION_PREFIX
-from dcf.protocol.status import status_of
+from dcf.protocol.status_codes import status_of
+from dcf.rpc.gateway_messages import METHODS
 from dcf.settings import BridgeSettings, ControlSettings, DataplaneSettings, WatcherSettings
-from dcf.wire.gateway import METHODS
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "dcf"
@@ -135,7 +135,7 @@ def test_the_page_has_no_command_that_is_none(cli_page: str) -> None:
 
 
 def test_the_table_of_exit_codes_is_that_of_the_code(cli_page: str) -> None:
-    module = ast.parse(Path(str(dcf.cli.exits.__file__)).read_text("utf-8"))
+    module = ast.parse(Path(str(dcf.cli.exit_codes.__file__)).read_text("utf-8"))
     body = next(one.body for one in module.body if isinstance(one, ast.ClassDef))
     told = {}
     for member, text in itertools.pairwise(body):
@@ -220,7 +220,7 @@ def test_every_metric_is_on_the_page_and_no_other() -> None:
 
 def test_every_method_of_grpc_is_on_its_page_with_what_it_wants() -> None:
     page = (REFERENCE / "grpc.md").read_text("utf-8")
-    wants = {Access.KEY: "a key", Access.MANAGEMENT: "the token"}
+    wants = {AccessLevel.KEY: "a key", AccessLevel.MANAGEMENT: "the token"}
     listed = {cells[0].strip("`"): cells[1:3] for cells in rows(section(page, "Methods"))}
 
     assert listed.pop("method") == ["request → reply", "wants"]

@@ -6,9 +6,9 @@ import re
 import pytest
 
 from dcf import errors
-from dcf.cli.advice import advice
-from dcf.cli.exits import ExitCode, exit_code
-from dcf.protocol.status import STATUS, status_of
+from dcf.cli.exit_codes import ExitCode, exit_code
+from dcf.cli.hints import advice
+from dcf.protocol.status_codes import STATUS, status_of
 
 ALL = [
     kind

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from dcf.cli.gateway_host import GRACE
 from dcf.dataplane.grpc import LARGEST
 from dcf.errors import ConfigError
+from dcf.gateway.runner import GRACE
 from dcf.settings import (
     BridgeSettings,
     BuildSettings,

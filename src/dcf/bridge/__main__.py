@@ -20,13 +20,13 @@ from pathlib import Path
 
 import uvloop
 
-from dcf.bridge.call import Call, Client
-from dcf.bridge.connection import Connection
+from dcf.bridge.envoy_connection import EnvoyConnection
+from dcf.bridge.grpc_call import Caller, GrpcCall
 from dcf.client import address
 from dcf.errors import AddressInUse, DcfError, NotReady
 from dcf.settings import BridgeSettings
 from dcf.supervision.liveness import alive_socket, answering
-from dcf.telemetry import log
+from dcf.telemetry import logging_setup
 
 logger = logging.getLogger("dcf.bridge")
 
@@ -44,7 +44,7 @@ def main() -> int:
     """
     try:
         settings = BridgeSettings.from_mapping(os.environ)
-        log.configure(settings.log_level)
+        logging_setup.configure(settings.log_level)
         faulthandler.enable()
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(Bridge(settings).run(_listening(Path(settings.listen))))
@@ -65,7 +65,7 @@ class Bridge:
         """
         self._settings = settings
         self._gateway = address.parse(f"unix:{settings.gateway}")
-        self._connections: set[Connection] = set()
+        self._connections: set[EnvoyConnection] = set()
 
     async def run(self, listener: socket.socket) -> None:
         """Serves until it is asked to end; streams under way have their time then.
@@ -75,7 +75,8 @@ class Bridge:
         """
         loop = asyncio.get_running_loop()
         server = await loop.create_unix_server(
-            lambda: Connection(self._begin, self._connections, self._settings.idle), sock=listener
+            lambda: EnvoyConnection(self._begin, self._connections, self._settings.idle),
+            sock=listener,
         )
         logger.info("passing streams on to %s", self._gateway.url)
         async with _hearing() as heard:
@@ -91,11 +92,11 @@ class Bridge:
                 end.cancel()
             await self._end()
 
-    def _begin(self, client: Client, metadata: Mapping[str, str]) -> Call:
+    def _begin(self, client: Caller, metadata: Mapping[str, str]) -> GrpcCall:
         settings = self._settings
-        return Call(client, metadata, self._gateway, settings.max_message, settings.idle)
+        return GrpcCall(client, metadata, self._gateway, settings.max_message, settings.idle)
 
-    def _calls(self) -> list[Call]:
+    def _calls(self) -> list[GrpcCall]:
         return [one.call for one in self._connections if one.call is not None]
 
     def _close_idle(self) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from dcf.builder.build_progress import count_text
 from dcf.builder.checkout import checked_path
-from dcf.builder.progress import count_text
 from dcf.errors import BundleInvalid
 from dcf.model.artifact import BundleFile, is_digest
 

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
 
-from dcf.builder.disk import no_space, writing
+from dcf.files.storage import no_space, writing
 
 STAMP_NS = 315_532_800 * 1_000_000_000
 """1980-01-01, the oldest time that zip files can hold too."""

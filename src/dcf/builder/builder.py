@@ -9,22 +9,22 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from dcf.builder.build_progress import SILENT, Listener, Noted, size_text
 from dcf.builder.bundle import read_folder
-from dcf.builder.disk import no_space
 from dcf.builder.environment import Environment, Environments, Recipe
 from dcf.builder.folders import FolderRecord
-from dcf.builder.interpreter import find_interpreter
+from dcf.builder.interpreters import find_interpreter
 from dcf.builder.lock import Locker
 from dcf.builder.module_names import name_notices
-from dcf.builder.progress import SILENT, Listener, Noted, size_text
 from dcf.builder.prune import enforce_bound
 from dcf.builder.rebuild import Rebuilder
 from dcf.builder.requirements import read_requirements
-from dcf.builder.runtime import Runtime
+from dcf.builder.runtime_wheel import RuntimeWheel
 from dcf.builder.slots import Slots
 from dcf.builder.store import GUARD_OF_STORE, WAITING_FOR_PRUNING, Store
-from dcf.builder.uv import Stop, Uv
+from dcf.builder.uv import BuildStop, Uv
 from dcf.errors import BundleInvalid, StorageError
+from dcf.files.storage import no_space
 from dcf.model.artifact import Artifact, Bundle
 from dcf.model.function import FunctionSpec
 from dcf.settings import StoreSettings
@@ -176,13 +176,13 @@ class Builder:
         spec: FunctionSpec,
         *,
         listener: Listener | None = None,
-        stop: Stop | None = None,
+        stop: BuildStop | None = None,
         offline: bool = False,
     ) -> Environment:
         """Makes the environment of a function that was built elsewhere.
 
         From then on the store keeps artifact and environment until
-        :meth:`dcf.builder.deployed.Deployed.keep_only` forgets them. May be called on several
+        :meth:`dcf.builder.retained.Deployed.keep_only` forgets them. May be called on several
         threads at a time.
 
         Args:
@@ -199,7 +199,7 @@ class Builder:
         """
         listener = listener or self._listener
         environment, made = self._rebuilder.rebuild(
-            artifact, spec, listener, stop or Stop(), offline=offline
+            artifact, spec, listener, stop or BuildStop(), offline=offline
         )
         if made:
             self._enforce_bound(None, listener)
@@ -256,7 +256,7 @@ class Builder:
         bundle = self._read(record, listener, private, nocache=nocache)
         for text in name_notices(bundle, spec.handler.dir, spec.handler.file):
             listener.notice(text)
-        runtime = Runtime.installed()
+        runtime = RuntimeWheel.installed()
         requirements = read_requirements(folder)
         interpreter = find_interpreter(
             spec.python, uv, listener, minimum=runtime.minimum, offline=offline

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dcf.builder.blobs import CHUNK, Blobs
+from dcf.builder.build_progress import Listener, count_text, size_text, step
 from dcf.builder.ignore import ENVIRONMENT_MARK, IgnoreRules
-from dcf.builder.progress import Listener, count_text, size_text, step
 from dcf.errors import BundleInvalid
 from dcf.model.artifact import Bundle, BundleFile
 

@@ -8,9 +8,9 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from dcf.builder.disk import writing
 from dcf.builder.store import GUARD_OF_STORE, Store
 from dcf.errors import NO_SPACE, BundleInvalid, StorageError
+from dcf.files.storage import writing
 from dcf.model.artifact import BundleFile
 
 COPY_LIMIT = 4 * 1024**2

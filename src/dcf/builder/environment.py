@@ -13,17 +13,17 @@ from contextlib import ExitStack, suppress
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
+from dcf.builder.build_progress import Held, Listener, count_text, step
 from dcf.builder.checkout import lay_out
-from dcf.builder.disk import writing
-from dcf.builder.interpreter import Interpreter
+from dcf.builder.interpreters import Interpreter
 from dcf.builder.lock import Lock, local_files
-from dcf.builder.progress import Held, Listener, count_text, step
 from dcf.builder.requirements import Requirements
-from dcf.builder.runtime import Runtime
+from dcf.builder.runtime_wheel import RuntimeWheel
 from dcf.builder.slots import Slots
 from dcf.builder.store import Marker, Store, make_guard, use_guard
 from dcf.builder.uv import Uv
 from dcf.errors import BuildError, BuildTimeout, InstallFailed
+from dcf.files.storage import writing
 from dcf.model.artifact import Bundle, canonical_json, digest_of
 
 KEY_DIGITS = 32
@@ -65,7 +65,7 @@ class Recipe:
     bundle: Bundle
     requirements: Requirements
     interpreter: Interpreter
-    runtime: Runtime
+    runtime: RuntimeWheel
 
     @property
     def key(self) -> str:

@@ -10,8 +10,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from dcf.builder.disk import full
-from dcf.builder.runtime import RUNTIME_NAME
+from dcf.builder.runtime_wheel import RUNTIME_NAME
 from dcf.errors import (
     BuildError,
     DcfError,
@@ -21,6 +20,7 @@ from dcf.errors import (
     RequirementsInvalid,
     VersionConflict,
 )
+from dcf.files.storage import full
 
 TAIL = 60
 """Lines of the output that an error carries: a traceback of a failed build fits."""

@@ -14,20 +14,20 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from dcf.builder.disk import READ_ONLY, writing
+from dcf.builder.build_progress import SILENT, Listener, count_text, step
 from dcf.builder.ignore import LOCK_NAME
-from dcf.builder.interpreter import Interpreter
-from dcf.builder.progress import SILENT, Listener, count_text, step
+from dcf.builder.interpreters import Interpreter
 from dcf.builder.requirements import (
     REQUIREMENTS_NAME,
     Requirements,
     check_lock,
     local_path,
 )
-from dcf.builder.runtime import RUNTIME_NAME, Runtime
+from dcf.builder.runtime_wheel import RUNTIME_NAME, RuntimeWheel
 from dcf.builder.store import Store
 from dcf.builder.uv import Uv
 from dcf.errors import DcfError, IndexUnreachable, RequirementsInvalid
+from dcf.files.storage import READ_ONLY, writing
 from dcf.model.artifact import Bundle, canonical_json, digest_of
 from dcf.version import __version__
 
@@ -85,7 +85,7 @@ class Locker:
         runtime: What the lock must cover besides.
     """
 
-    def __init__(self, store: Store, uv: Uv, listener: Listener, runtime: Runtime) -> None:
+    def __init__(self, store: Store, uv: Uv, listener: Listener, runtime: RuntimeWheel) -> None:
         self._store = store
         self._uv = uv
         self._listener = listener

@@ -1,7 +1,7 @@
 """Frees what nothing uses.
 
 What is used follows from the folders that were built and still have their config.yaml, from what a
-gateway needs (:class:`dcf.builder.deployed.Deployed`), from what is being uploaded
+gateway needs (:class:`dcf.builder.retained.RetainedArtifacts`), from what is being uploaded
 (:class:`dcf.builder.uploads.Uploads`), and from what somebody holds
 (:meth:`dcf.builder.store.Store.hold`).
 """
@@ -15,12 +15,12 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from dcf.builder.deployed import Deployed
-from dcf.builder.disk import writing
 from dcf.builder.folders import FolderRecord, record_path
+from dcf.builder.retained import RetainedArtifacts
 from dcf.builder.store import GUARD_OF_STORE, Store, digits, make_guard, use_guard
 from dcf.builder.uploads import awaited, given_up
 from dcf.errors import StorageError
+from dcf.files.storage import writing
 
 CONFIG_NAME = "config.yaml"
 """What makes a folder a function's."""
@@ -131,7 +131,7 @@ class _Pruning:
             Item("leftover", path.name, _size(path), (path,)) for path in store.scratch.iterdir()
         ]
         self._leftovers += _files("upload", given_up(store))
-        entries = Deployed(store).entries()
+        entries = RetainedArtifacts(store).entries()
         artifacts = [*awaited(store), *(entry.artifact for entry in entries)]
         self._needed_anyway = {
             "environment": {entry.environment for entry in entries},

@@ -11,19 +11,19 @@ import os
 from functools import cached_property, partial
 from pathlib import Path
 
+from dcf.builder.build_progress import Listener, count_text
 from dcf.builder.checkout import lay
-from dcf.builder.deployed import Deployed
-from dcf.builder.disk import no_space
 from dcf.builder.environment import Environment, Environments, Recipe
-from dcf.builder.interpreter import Interpreter, find_interpreter, own_interpreter
+from dcf.builder.interpreters import Interpreter, find_interpreter, own_interpreter
 from dcf.builder.lock import Lock, Locker
-from dcf.builder.progress import Listener, count_text
 from dcf.builder.requirements import read_requirements
-from dcf.builder.runtime import Runtime
+from dcf.builder.retained import RetainedArtifacts
+from dcf.builder.runtime_wheel import RuntimeWheel
 from dcf.builder.slots import Slots
 from dcf.builder.store import GUARD_OF_STORE, WAITING_FOR_PRUNING, Store
-from dcf.builder.uv import Stop, Uv
+from dcf.builder.uv import BuildStop, Uv
 from dcf.errors import BlobsMissing, InterpreterNotFound, StorageError
+from dcf.files.storage import no_space
 from dcf.model.artifact import Artifact, Bundle
 from dcf.model.function import FunctionSpec
 
@@ -51,7 +51,7 @@ class Rebuilder:
         artifact: Artifact,
         spec: FunctionSpec,
         listener: Listener,
-        stop: Stop,
+        stop: BuildStop,
         *,
         offline: bool = False,
     ) -> tuple[Environment, bool]:
@@ -74,12 +74,12 @@ class Rebuilder:
             recipe = Recipe(lock, bundle, requirements, interpreter, self._runtime)
             environments = Environments(store, uv, listener, self._slots)
             environment, made = environments.ensure(recipe, offline=offline)
-            Deployed(store).add(artifact, environment.key)
+            RetainedArtifacts(store).add(artifact, environment.key)
         return environment, made
 
     @cached_property
-    def _runtime(self) -> Runtime:
-        return Runtime.installed()
+    def _runtime(self) -> RuntimeWheel:
+        return RuntimeWheel.installed()
 
     def _load(self, artifact: Artifact, spec: FunctionSpec) -> tuple[Bundle, Lock]:
         try:

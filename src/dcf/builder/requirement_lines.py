@@ -14,7 +14,7 @@ from difflib import get_close_matches
 from enum import Enum, auto
 
 
-class Kind(Enum):
+class LineKind(Enum):
     """What an option sets."""
 
     INCLUDE = auto()
@@ -31,28 +31,28 @@ class Kind(Enum):
 
 
 _OPTIONS = {
-    "-r": Kind.INCLUDE,
-    "--requirement": Kind.INCLUDE,
-    "-c": Kind.CONSTRAINTS,
-    "--constraint": Kind.CONSTRAINTS,
-    "-e": Kind.EDITABLE,
-    "--editable": Kind.EDITABLE,
-    "-f": Kind.FIND_LINKS,
-    "--find-links": Kind.FIND_LINKS,
-    "-i": Kind.INDEX,
-    "--index-url": Kind.INDEX,
-    "--extra-index-url": Kind.INDEX,
-    "--no-index": Kind.NO_INDEX,
-    "--no-binary": Kind.BUILD,
-    "--only-binary": Kind.BUILD,
-    "--pre": Kind.PRERELEASE,
-    "--trusted-host": Kind.TRUSTED_HOST,
-    "--prefer-binary": Kind.NO_EFFECT,
-    "--require-hashes": Kind.NO_EFFECT,
+    "-r": LineKind.INCLUDE,
+    "--requirement": LineKind.INCLUDE,
+    "-c": LineKind.CONSTRAINTS,
+    "--constraint": LineKind.CONSTRAINTS,
+    "-e": LineKind.EDITABLE,
+    "--editable": LineKind.EDITABLE,
+    "-f": LineKind.FIND_LINKS,
+    "--find-links": LineKind.FIND_LINKS,
+    "-i": LineKind.INDEX,
+    "--index-url": LineKind.INDEX,
+    "--extra-index-url": LineKind.INDEX,
+    "--no-index": LineKind.NO_INDEX,
+    "--no-binary": LineKind.BUILD,
+    "--only-binary": LineKind.BUILD,
+    "--pre": LineKind.PRERELEASE,
+    "--trusted-host": LineKind.TRUSTED_HOST,
+    "--prefer-binary": LineKind.NO_EFFECT,
+    "--require-hashes": LineKind.NO_EFFECT,
 }
-_WITHOUT_VALUE = frozenset({Kind.NO_INDEX, Kind.PRERELEASE, Kind.NO_EFFECT})
-_ONE_WORD = frozenset({Kind.INDEX, Kind.BUILD, Kind.TRUSTED_HOST})
-_MAY_HAVE_VARIABLES = frozenset({Kind.INDEX, Kind.FIND_LINKS, Kind.EDITABLE})
+_WITHOUT_VALUE = frozenset({LineKind.NO_INDEX, LineKind.PRERELEASE, LineKind.NO_EFFECT})
+_ONE_WORD = frozenset({LineKind.INDEX, LineKind.BUILD, LineKind.TRUSTED_HOST})
+_MAY_HAVE_VARIABLES = frozenset({LineKind.INDEX, LineKind.FIND_LINKS, LineKind.EDITABLE})
 
 _SHORT = re.compile(r"(-[a-zA-Z])(?:\s*=\s*|\s+|$)(.*)")
 _LONG = re.compile(r"(--[a-z][-a-z]*)(?:\s*=\s*|\s+|$)(.*)")
@@ -75,7 +75,7 @@ class Option:
         value: May be "".
     """
 
-    kind: Kind
+    kind: LineKind
     value: str
 
 
@@ -173,7 +173,7 @@ def check_requirement(text: str) -> None:
     _check_url(requirement)
 
 
-def _check_value(kind: Kind, flag: str, value: str) -> None:
+def _check_value(kind: LineKind, flag: str, value: str) -> None:
     if kind in _WITHOUT_VALUE:
         if value:
             raise LineInvalid(0, f"expected nothing after {flag}, got {value!r}; {_ONE_A_LINE}")
@@ -186,9 +186,9 @@ def _check_value(kind: Kind, flag: str, value: str) -> None:
         raise LineInvalid(0, f"expected no spaces in the value of {flag}, got {value!r}")
     if "${" in value and kind not in _MAY_HAVE_VARIABLES:
         raise LineInvalid(0, f"expected no variable in the value of {flag}, got {value!r}")
-    if kind is Kind.TRUSTED_HOST and not _HOST.fullmatch(value):
+    if kind is LineKind.TRUSTED_HOST and not _HOST.fullmatch(value):
         raise LineInvalid(0, f"expected HOST or HOST:PORT after {flag}, got {value!r}")
-    if kind is Kind.BUILD and not _PACKAGES.fullmatch(value):
+    if kind is LineKind.BUILD and not _PACKAGES.fullmatch(value):
         raise LineInvalid(0, f"expected :all:, :none: or names after {flag}, got {value!r}")
     _check_url(value)
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dcf.builder.requirement_lines import (
-    Kind,
     LineInvalid,
+    LineKind,
     Option,
     check_requirement,
     logical_lines,
@@ -175,23 +175,23 @@ class _Reader:
     ) -> None:
         found, value = self._found, option.value
         match option.kind:
-            case Kind.INCLUDE | Kind.CONSTRAINTS:
-                within = constraints or option.kind is Kind.CONSTRAINTS
+            case LineKind.INCLUDE | LineKind.CONSTRAINTS:
+                within = constraints or option.kind is LineKind.CONSTRAINTS
                 self._include(path, value, place, (*seen, path), constraints=within)
-            case Kind.EDITABLE:
+            case LineKind.EDITABLE:
                 with _placed(place):
                     check_requirement(value)
                 found.editable.append(place)
                 self._requirement(value, place)
-            case Kind.FIND_LINKS:
+            case LineKind.FIND_LINKS:
                 found.indexes.append(f"--find-links {self._absolute(path.parent, value, place)}")
-            case Kind.INDEX | Kind.NO_INDEX:
+            case LineKind.INDEX | LineKind.NO_INDEX:
                 found.indexes.append(line)
-            case Kind.BUILD:
+            case LineKind.BUILD:
                 found.build_options.append(line)
-            case Kind.PRERELEASE:
+            case LineKind.PRERELEASE:
                 found.flags += ["--prerelease", "allow"]
-            case Kind.TRUSTED_HOST:
+            case LineKind.TRUSTED_HOST:
                 found.flags += ["--allow-insecure-host", value]
 
     def _include(

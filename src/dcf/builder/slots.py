@@ -6,8 +6,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from dcf.builder.progress import Listener
-from dcf.builder.uv import Stop
+from dcf.builder.build_progress import Listener
+from dcf.builder.uv import BuildStop
 
 LOOK = 0.2
 """Seconds between two checks whether a waiting build was cancelled."""
@@ -26,7 +26,7 @@ class Slots:
         self._changed = threading.Condition()
 
     @contextmanager
-    def taken(self, listener: Listener, stop: Stop) -> Iterator[None]:
+    def taken(self, listener: Listener, stop: BuildStop) -> Iterator[None]:
         """Hold a slot during the block.
 
         Args:
@@ -47,7 +47,7 @@ class Slots:
                 self._queue.remove(ticket)
                 self._changed.notify_all()
 
-    def _wait(self, ticket: object, listener: Listener, stop: Stop) -> None:
+    def _wait(self, ticket: object, listener: Listener, stop: BuildStop) -> None:
         told = 0
         while True:
             with self._changed:

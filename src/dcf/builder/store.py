@@ -31,9 +31,9 @@ from pathlib import Path
 from typing import Self
 
 from dcf.builder.blobs import Blobs
-from dcf.builder.disk import keep_private, private_folder, writing
-from dcf.builder.guard import locked
+from dcf.builder.file_lock import locked
 from dcf.errors import StorageError
+from dcf.files.storage import private_folder, writing
 from dcf.model.artifact import Bundle, digest_of, is_digest
 from dcf.protocol.json_text import read_json
 from dcf.settings import Locations
@@ -64,6 +64,18 @@ class Marker:
 
 _MARKER = {"size": int, "created": int | float, "interpreter": str, "lock": str}
 """The members of a marker file."""
+
+
+def keep_private(places: Locations) -> None:
+    """Make the data directory, and the folders of functions in it, accessible only to the owner.
+
+    Raises:
+        StorageError: If that fails.
+    """
+    private_folder(places.data)
+    for folder in (places.store, places.replicas, places.workspaces, places.gateway):
+        if folder.exists():
+            private_folder(folder)
 
 
 class Store:
@@ -209,7 +221,7 @@ class Store:
         on_wait: Callable[[], None] | None = None,
         pause: Callable[[float], None] | None = None,
     ) -> AbstractContextManager[int]:
-        """Holds one of the store's locks among processes; see :func:`dcf.builder.guard.locked`."""
+        """Hold one of the store's locks among processes; see :func:`.file_lock.locked`."""
         path = self.guards / f"{name}.lock"
         return locked(path, shared=shared, wait=wait, on_wait=on_wait, pause=pause)
 

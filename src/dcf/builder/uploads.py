@@ -21,10 +21,10 @@ from pathlib import Path
 
 from dcf.builder.announced import check_files, check_lock
 from dcf.builder.blobs import digest_of_file
-from dcf.builder.disk import writing
-from dcf.builder.guard import locked
+from dcf.builder.file_lock import locked
 from dcf.builder.store import GUARD_OF_STORE, Store, digits
 from dcf.errors import StorageError, UploadInvalid
+from dcf.files.storage import writing
 from dcf.model.artifact import Artifact, Bundle, BundleFile, is_digest
 from dcf.model.status import Wanting
 from dcf.protocol.json_text import read_json

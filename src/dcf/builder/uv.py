@@ -16,11 +16,11 @@ from typing import Self
 
 from uv import find_uv_bin
 
-from dcf.builder.disk import temporary_file
+from dcf.builder.build_progress import SILENT, Listener
 from dcf.builder.explain import explain
 from dcf.builder.pip_settings import pip_settings
-from dcf.builder.progress import SILENT, Listener
 from dcf.errors import BuildError, BuildTimeout
+from dcf.files.storage import temporary_file
 from dcf.settings import RESERVED_PREFIX, BuildSettings
 from dcf.supervision.process_tree import ProcessTree
 
@@ -58,7 +58,7 @@ _LOG = {"RUST_LOG": "uv_distribution=debug"}
 """Makes uv log whose metadata it builds while it resolves. Such lines are not shown."""
 
 
-class Stop:
+class BuildStop:
     """Ends uv's work for one build, when another thread cancels it or its time is used up.
 
     Args:
@@ -133,9 +133,9 @@ class Uv:
         self.index_arguments = ["--no-index"] if pip.no_index else []
         self.timeout = BuildSettings.from_mapping(env).timeout
         self._binary = find_uv_bin()
-        self._stop = Stop()
+        self._stop = BuildStop()
 
-    def stopped_by(self, stop: Stop) -> Self:
+    def stopped_by(self, stop: BuildStop) -> Self:
         """The same, which ``stop`` ends."""
         if stop.timeout is None:
             stop.timeout = self.timeout
@@ -144,13 +144,13 @@ class Uv:
         return other
 
     @property
-    def stop(self) -> Stop:
+    def stop(self) -> BuildStop:
         """Cancels the current build."""
         return self._stop
 
     def limited(self) -> Self:
         """Return a copy for one build, with the whole time limit left."""
-        return self.stopped_by(Stop())
+        return self.stopped_by(BuildStop())
 
     def run(
         self,

@@ -81,10 +81,10 @@ root = LazyGroup(
         ),
         "gateway": Lazy("dcf.cli.commands:gateway", "One port for all functions."),
         "runtime": Lazy("dcf.cli.commands:runtime", "Language templates."),
-        "prune": Lazy("dcf.cli.prune:prune", "Free what no function uses any more."),
-        "schema": Lazy("dcf.cli.schema:schema", "Print the JSON Schema of config.yaml."),
+        "prune": Lazy("dcf.cli.prune_command:prune", "Free what no function uses any more."),
+        "schema": Lazy("dcf.cli.schema_command:schema", "Print the JSON Schema of config.yaml."),
         "completion": Lazy("dcf.cli.completion:completion", "Print a shell's completion script."),
-        "version": Lazy("dcf.cli.version:version", "Print the version."),
+        "version": Lazy("dcf.cli.version_command:version", "Print the version."),
     },
 )
 

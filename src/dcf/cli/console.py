@@ -7,12 +7,12 @@ from typing import TextIO
 
 import click
 
-from dcf.cli.advice import advice
+from dcf.cli.hints import advice
 from dcf.errors import BuildError, DcfError
 
 
 class Console:
-    """Says things, and shows a build's progress (a ``dcf.builder.progress.Listener``)."""
+    """Says things, and shows a build's progress (a ``dcf.builder.build_progress.Listener``)."""
 
     def __init__(self, *, verbose: bool = False, stream: TextIO | None = None) -> None:
         """A console on standard error.

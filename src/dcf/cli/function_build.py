@@ -10,7 +10,7 @@ import click
 
 from dcf.cli import options
 from dcf.cli.console import Console
-from dcf.cli.workshop import Workshop
+from dcf.cli.context import CommandContext
 
 
 @click.command()
@@ -40,7 +40,7 @@ def build(
       dcf-cli function build -f config.yaml -v
     """
     console = Console(verbose=verbose)
-    workshop = Workshop(console, os.environ)
+    workshop = CommandContext(console, os.environ)
     located = workshop.find(name, config)
     console.say(f"Building function ({located.spec.name}) ...")
     built = workshop.build(located, nocache=nocache, offline=offline)

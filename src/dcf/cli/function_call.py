@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from dcf.cli import bodies, remote, streams
+from dcf.cli import io, remote, streams
 from dcf.cli.console import Console
 from dcf.model.status import FunctionStatus
 from dcf.protocol.http import REQUEST_ID, SERVER_TIMING
@@ -20,9 +20,9 @@ _TIMING = re.compile(r"([\w-]+);dur=([0-9.]+(?:e[-+]?[0-9]+)?)")
 
 @click.command()
 @remote.name
-@bodies.input_
-@bodies.reply
-@bodies.headers
+@io.input_
+@io.reply
+@io.headers
 @click.option(
     "--timeout",
     type=click.FloatRange(min=0, min_open=True),
@@ -68,8 +68,8 @@ def call(
     if stream and (trace or method.upper() != "POST"):
         raise click.UsageError("--trace and --method are for a single call, not for --stream")
     function, client = remote.connect_for(name, gateway, token_file)
-    given = bodies.headers_of(headers)
-    show = bodies.shows(reply)
+    given = io.headers_of(headers)
+    show = io.shows(reply)
 
     def heard(_status: FunctionStatus) -> None:
         console.say(f"{function} is being started ...")
@@ -92,9 +92,9 @@ def call(
         ):
             streams.deliver(replies, framing, reply, console)
         return complaints.code
-    with client, bodies.opened(input_, console) as body:
+    with client, io.opened(input_, console) as body:
         if show and isinstance(body, bytes):
-            console.say(f"Handler request: {bodies.preview(body)}\n")
+            console.say(f"Handler request: {io.preview(body)}\n")
         begin = time.monotonic()
         with client.open(
             function,
@@ -105,11 +105,11 @@ def call(
             path=path,
             on_wait=on_wait,
         ) as answer:
-            bodies.deliver(answer, reply, console, show=show)
+            io.deliver(answer, reply, console, show=show)
         seconds = time.monotonic() - begin
     if trace:
         console.say(trace_text(seconds, answer.headers))
-    return bodies.exit_code_of(answer, console)
+    return io.exit_code_of(answer, console)
 
 
 def trace_text(seconds: float, headers: Mapping[str, str]) -> str:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import click
 
-from dcf.cli import options, remote, rollout
+from dcf.cli import options, remote, rollout_output
 from dcf.cli.console import Console
-from dcf.cli.workshop import Workshop
+from dcf.cli.context import CommandContext
 from dcf.errors import StartError
 from dcf.model.status import FunctionStatus
 from dcf.protocol.http import FUNCTION_PREFIX
@@ -55,8 +55,8 @@ def _share(_ctx: click.Context, _parameter: click.Parameter, text: str | None) -
     metavar="PERCENT",
     help="Have it take this part of the calls, such as 10%, beside the revision that serves now.",
 )
-@rollout.no_wait
-@rollout.timeout
+@rollout_output.no_wait
+@rollout_output.timeout
 @options.nocache
 @options.offline
 @options.verbose
@@ -87,7 +87,7 @@ def deploy(
       dcf-cli function deploy ./hello-dcf --canary 10%
     """
     console = Console(verbose=verbose)
-    workshop = Workshop(console, os.environ)
+    workshop = CommandContext(console, os.environ)
     located = workshop.find(name, config)
     function = located.spec.name
     with remote.connect(gateway, token_file, located.config.gateway) as client:
@@ -109,7 +109,7 @@ def deploy(
                 course.interrupted(function)
                 raise
             except StartError:
-                rollout.tell_who_serves(console, client, function)
+                rollout_output.tell_who_serves(console, client, function)
                 raise
         course.done(status)
         click.echo(f"{client.url}{FUNCTION_PREFIX}{function}")

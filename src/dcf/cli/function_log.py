@@ -11,7 +11,7 @@ import click
 
 from dcf.cli import remote
 from dcf.cli.console import Console
-from dcf.cli.following import following
+from dcf.cli.log_follow import following
 from dcf.model.status import ReplicaLine
 from dcf.project.quantities import DURATION_PATTERN, seconds
 

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import click
 
-from dcf.cli import remote, rollout
+from dcf.cli import remote, rollout_output
 from dcf.cli.console import Console
 
 
 @click.command()
 @click.argument("name", shell_complete=remote.complete_name)
-@rollout.no_wait
-@rollout.timeout
+@rollout_output.no_wait
+@rollout_output.timeout
 @remote.gateway
 def promote(
     *, name: str, no_wait: bool, timeout: float, gateway: str | None, token_file: Path | None
@@ -29,7 +29,7 @@ def promote(
     """
     function, client = remote.connect_for(name, gateway, token_file)
     with client:
-        status = rollout.serve(
+        status = rollout_output.serve(
             lambda: client.promote(function, wait=not no_wait, timeout=timeout),
             client,
             function,

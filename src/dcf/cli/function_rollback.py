@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 from click.shell_completion import CompletionItem
 
-from dcf.cli import remote, rollout
+from dcf.cli import remote, rollout_output
 from dcf.cli.console import Console
 from dcf.errors import DcfError
 
@@ -29,8 +29,8 @@ def _complete_revision(
 @click.argument(
     "revision", type=click.IntRange(min=1), required=False, shell_complete=_complete_revision
 )
-@rollout.no_wait
-@rollout.timeout
+@rollout_output.no_wait
+@rollout_output.timeout
 @remote.gateway
 def rollback(
     *,
@@ -53,7 +53,7 @@ def rollback(
     """
     function, client = remote.connect_for(name, gateway, token_file)
     with client:
-        status = rollout.serve(
+        status = rollout_output.serve(
             lambda: client.rollback(function, revision, wait=not no_wait, timeout=timeout),
             client,
             function,

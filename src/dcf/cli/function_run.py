@@ -9,12 +9,12 @@ from pathlib import Path
 
 import click
 
-from dcf.cli import bodies, options, streams
+from dcf.cli import io, options, streams
 from dcf.cli.console import Console
-from dcf.cli.workshop import Workshop
+from dcf.cli.context import CommandContext
 from dcf.client.answer import Answer
 from dcf.client.watcher import WatcherClient
-from dcf.engines.local.replica import LocalReplica
+from dcf.engines.local.local_replica import LocalReplica
 from dcf.errors import ReplicaLost
 from dcf.settings import WatcherSettings
 
@@ -25,9 +25,9 @@ MARGIN = 10.0
 @click.command()
 @options.name
 @options.config
-@bodies.input_
-@bodies.reply
-@bodies.headers
+@io.input_
+@io.reply
+@io.headers
 @streams.stream
 @streams.frames
 @options.require_gpu
@@ -65,12 +65,12 @@ def run(
     """
     console = Console(verbose=verbose)
     framing = streams.framing(frames, stream=stream)
-    workshop = Workshop(console, os.environ)
+    workshop = CommandContext(console, os.environ)
     located = workshop.find(name, config)
-    request_headers = bodies.headers_of(headers)
-    body = None if input_ is None or stream else bodies.read_file(input_)
+    request_headers = io.headers_of(headers)
+    body = None if input_ is None or stream else io.read_file(input_)
     if input_ is not None and stream:
-        bodies.open_file(input_).close()
+        io.open_file(input_).close()
     built = workshop.build(located, nocache=nocache, offline=offline)
     with (
         workshop.gpus(located.spec, required=require_gpu) as devices,
@@ -96,13 +96,13 @@ def run(
                     streams.deliver(replies, framing, reply, console)
                 code = complaints.code
             else:
-                body = bodies.read_stdin(console) if body is None else body
-                show = bodies.shows(reply)
+                body = io.read_stdin(console) if body is None else body
+                show = io.shows(reply)
                 if show:
-                    console.say(f"Handler request: {bodies.preview(body)}\n")
+                    console.say(f"Handler request: {io.preview(body)}\n")
                 answer = _call(replica, client, body, request_headers)
-                bodies.deliver(answer, reply, console, show=show)
-                code = bodies.exit_code_of(answer, console)
+                io.deliver(answer, reply, console, show=show)
+                code = io.exit_code_of(answer, console)
             grace = settings.grace
         finally:
             replica.stop(grace)

@@ -15,11 +15,12 @@ from watchfiles import DefaultFilter, watch
 
 from dcf.builder.builder import Built
 from dcf.builder.ignore import LOCK_NAME
-from dcf.cli import hosts, options
+from dcf.cli import host_options, options
 from dcf.cli.console import Console
-from dcf.cli.workshop import Workshop
-from dcf.engines.local.replica import LocalReplica
+from dcf.cli.context import CommandContext
+from dcf.engines.local.local_replica import LocalReplica
 from dcf.errors import AddressInUse, DcfError, ReplicaExited
+from dcf.gateway.host_names import own_names
 from dcf.project.locate import Located
 from dcf.protocol.http import FUNCTION_PREFIX
 from dcf.settings import WatcherSettings
@@ -46,7 +47,7 @@ BACKLOG = 2048
     show_default=True,
     help="Port on 127.0.0.1; 0 takes a free one.",
 )
-@hosts.allow_host
+@host_options.allow_host
 @click.option("--reload", is_flag=True, help="Start again whenever a file changes.")
 @options.require_gpu
 @options.start_timeout
@@ -78,7 +79,7 @@ def serve(
       dcf-cli function serve hello-dcf --allow-host dcf.example.com
     """
     console = Console(verbose=verbose)
-    workshop = Workshop(console, os.environ)
+    workshop = CommandContext(console, os.environ)
     located = workshop.find(name, config)
     with contextlib.ExitStack() as stack:
         changes = stack.enter_context(contextlib.closing(_changes(located.folder, reload=reload)))
@@ -86,7 +87,7 @@ def serve(
         built = workshop.build(located, offline=offline)
         devices = stack.enter_context(workshop.gpus(located.spec, required=require_gpu))
         listener = stack.enter_context(contextlib.closing(_listen(port)))
-        names = ",".join([*hosts.own_names(), *allow_host])
+        names = ",".join([*own_names(), *allow_host])
         settings = WatcherSettings(lifeline=True, start_timeout=start_timeout, hosts=names)
         server = _Serving(workshop, console, settings, dict(devices), listener)
         stack.callback(server.stop)
@@ -105,7 +106,7 @@ class _Serving:
 
     def __init__(
         self,
-        workshop: Workshop,
+        workshop: CommandContext,
         console: Console,
         settings: WatcherSettings,
         devices: dict[str, str],

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dcf.cli.gateway_address import Address, find
-from dcf.cli.gateway_options import places_of
 from dcf.client.gateway import Client
 from dcf.dataplane.bootstrap import Sockets
 from dcf.errors import AccessDenied, GatewayUnreachable
+from dcf.gateway.address_file import GatewayAddress, find
+from dcf.gateway.start_options import places_of
 from dcf.settings import Locations
 
 
-def address_of(places: Locations) -> Address:
+def address_of(places: Locations) -> GatewayAddress:
     """Where the gateway of a data directory is.
 
     Raises:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
-from dcf.cli.hosts import allow_host
-from dcf.protocol.hosts import OPTION
-from dcf.settings import ControlSettings, Locations
+from dcf.cli.host_options import allow_host
+from dcf.gateway.start_options import StartOptions
+from dcf.settings import ControlSettings
 
 Decorated = Callable[..., Any]
 
@@ -30,47 +28,6 @@ gateway = click.option(
     envvar="DCF_GATEWAY",
     help="Gateway as host:port or URL; the one of the data directory when not given.",
 )
-
-
-@dataclass(frozen=True, slots=True)
-class StartOptions:
-    """What ``gateway start`` and ``gateway unit`` are told.
-
-    Attributes:
-        host: Address or name to listen on.
-        port: Port to listen on.
-        data_dir: Where the gateway keeps everything; None leaves it to the environment.
-        cert: PEM file of a certificate chain; None speaks without TLS.
-        key: PEM file of its private key.
-        cors: Origins that browsers may call from, with commas between them.
-        allow_host: Further names that the ``Host`` of a request may have.
-    """
-
-    host: str
-    port: int
-    data_dir: Path | None
-    cert: Path | None
-    key: Path | None
-    cors: str
-    allow_host: Sequence[str] = ()
-
-    def __post_init__(self) -> None:
-        if (self.cert is None) != (self.key is None):
-            raise click.UsageError("--cert and --key belong together.")
-
-    def arguments(self) -> list[str]:
-        """The options as a command line says them, with absolute paths."""
-        found = ["--host", self.host, "--port", str(self.port)]
-        for option, path in (
-            ("--data-dir", self.data_dir),
-            ("--cert", self.cert),
-            ("--key", self.key),
-        ):
-            if path is not None:
-                found += [option, str(path.absolute())]
-        for name in self.allow_host:
-            found += [OPTION, name]
-        return [*found, "--cors", self.cors] if self.cors else found
 
 
 def start_options(command: Decorated) -> Decorated:
@@ -92,7 +49,13 @@ def start_options(command: Decorated) -> Decorated:
     return command
 
 
-def places_of(data_dir: Path | None, env: Mapping[str, str] = os.environ) -> Locations:
-    """The places of the gateway with this data directory; None leaves it to the environment."""
-    given = {} if data_dir is None else {"DCF_DATA_DIR": str(data_dir)}
-    return Locations.from_mapping({**env, **given})
+def read_options(**given: Any) -> StartOptions:
+    """Return the options that :func:`start_options` read.
+
+    Raises:
+        UsageError: If only one of ``--cert`` and ``--key`` is given.
+    """
+    options = StartOptions(**given)
+    if (options.cert is None) != (options.key is None):
+        raise click.UsageError("--cert and --key belong together.")
+    return options

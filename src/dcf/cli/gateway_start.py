@@ -10,16 +10,16 @@ from typing import Any
 
 import click
 
-from dcf.builder.disk import writing
 from dcf.cli.console import Console
-from dcf.cli.gateway_address import Address, published
-from dcf.cli.gateway_detach import detach
-from dcf.cli.gateway_host import keep
-from dcf.cli.gateway_options import StartOptions, start_options
-from dcf.cli.gateway_plan import Plan
-from dcf.gateway.leftovers import clear
-from dcf.supervision.log import ProcessLog
-from dcf.supervision.messages import LogBound
+from dcf.cli.gateway_options import read_options, start_options
+from dcf.files.storage import writing
+from dcf.gateway.address_file import GatewayAddress, published
+from dcf.gateway.cleanup import clear
+from dcf.gateway.detach import detach
+from dcf.gateway.plan import Plan
+from dcf.gateway.runner import keep
+from dcf.supervision.process_log import ProcessLog
+from dcf.supervision.process_messages import LogBound
 
 LINGERING = Path("/var/lib/systemd/linger")
 """Has a file for each user whose processes and runtime directory stay without a login."""
@@ -41,7 +41,7 @@ def start(*, detached: bool, **given: Any) -> None:
       dcf-cli gateway start --detach --port 8443 --cert chain.pem --key key.pem
       dcf-cli gateway start --allow-host dcf.example.com
     """
-    plan = Plan.of(StartOptions(**given), os.environ)
+    plan = Plan.of(read_options(**given), os.environ)
     console = Console()
     if not detached:
         _start(plan, console, lambda: console.say, lambda: True)
@@ -93,7 +93,7 @@ def _start(
             raise click.exceptions.Exit(code)
 
 
-def _announce(console: Console, plan: Plan, address: Address) -> None:
+def _announce(console: Console, plan: Plan, address: GatewayAddress) -> None:
     console.say(f"Gateway at {address.url}")
     if not plan.control.open:
         console.notice(

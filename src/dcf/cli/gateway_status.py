@@ -12,18 +12,19 @@ from pathlib import Path
 
 import click
 
-from dcf.builder.progress import count_text, size_text
+from dcf.builder.build_progress import count_text, size_text
 from dcf.cli import gateway_client, gateway_options
-from dcf.cli.gateway_probe import healthy
 from dcf.cli.table import print_table
 from dcf.cli.times import age_text
 from dcf.client import address
 from dcf.errors import GatewayUnreachable, SupervisorUnreachable
+from dcf.gateway.probe import healthy
 from dcf.gateway.processes import supervisor_socket
+from dcf.gateway.start_options import places_of
 from dcf.model.status import GatewayInfo
 from dcf.settings import Locations
-from dcf.supervision.client import SupervisorClient
-from dcf.supervision.messages import ProcessStatus
+from dcf.supervision.process_messages import ProcessStatus
+from dcf.supervision.supervisor_client import SupervisorClient
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ def status(*, gateway: str | None, data_dir: Path | None, as_json: bool) -> None
     if gateway and data_dir is None:
         url = address.parse(gateway).url
     else:
-        places = gateway_options.places_of(data_dir)
+        places = places_of(data_dir)
         url = gateway_client.address_of(places).url
         processes = asyncio.run(_look(places, url))
     with gateway_client.client_of(gateway, data_dir) as client:

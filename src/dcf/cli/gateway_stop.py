@@ -13,12 +13,13 @@ import click
 
 from dcf.cli import gateway_options
 from dcf.cli.console import Console
-from dcf.cli.gateway_address import Address, find
 from dcf.errors import GatewayError, SupervisorUnreachable
+from dcf.gateway.address_file import GatewayAddress, find
 from dcf.gateway.processes import supervisor_socket
+from dcf.gateway.start_options import places_of
 from dcf.settings import Locations
-from dcf.supervision.client import SupervisorClient
 from dcf.supervision.identity import identify
+from dcf.supervision.supervisor_client import SupervisorClient
 
 AT_ONCE = 15.0
 """Seconds that a gateway may take to end at once; a process that waits for a disk takes some."""
@@ -46,7 +47,7 @@ def stop(*, data_dir: Path | None, timeout: float) -> None:
       dcf-cli gateway stop
     """
     console = Console()
-    places = gateway_options.places_of(data_dir)
+    places = places_of(data_dir)
     address = find(places)
     if address is not None:
         _stop(address, timeout, console)
@@ -57,7 +58,7 @@ def stop(*, data_dir: Path | None, timeout: float) -> None:
         console.say(f"No gateway runs with the data directory {places.data}")
 
 
-def _stop(address: Address, timeout: float, console: Console) -> None:
+def _stop(address: GatewayAddress, timeout: float, console: Console) -> None:
     pid = address.process.pid
     for seconds, last in ((timeout, False), (AT_ONCE, True)):
         try:

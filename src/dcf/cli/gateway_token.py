@@ -8,6 +8,7 @@ import click
 
 from dcf.cli import gateway_client, gateway_options
 from dcf.client import address
+from dcf.gateway.start_options import places_of
 
 
 @click.command()
@@ -23,7 +24,7 @@ def token(*, gateway: str | None, data_dir: Path | None) -> None:
       dcf-cli gateway token
       curl -H "Authorization: Bearer $(dcf-cli gateway token)" http://127.0.0.1:32222/system/keys
     """
-    places = gateway_options.places_of(data_dir)
+    places = places_of(data_dir)
     file = gateway_client.token_file(places)
     if gateway and data_dir is None:
         found = address.parse(gateway)

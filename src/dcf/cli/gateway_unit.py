@@ -9,8 +9,9 @@ from typing import Any
 
 import click
 
-from dcf.cli.gateway_host import GRACE, STAGES
-from dcf.cli.gateway_options import StartOptions, start_options
+from dcf.cli.gateway_options import read_options, start_options
+from dcf.gateway.runner import GRACE, STAGES
+from dcf.gateway.start_options import StartOptions
 
 PLACES = ("DCF_DATA_DIR", "DCF_RUNTIME_DIR", "DCF_SECRETS_DIR", "DCF_STATE_DIR", "DCF_STORE_LIMIT")
 """Variables that the gateway is to see as this command sees them."""
@@ -49,7 +50,7 @@ def unit(**given: Any) -> None:
     Example:
       dcf-cli gateway unit > ~/.config/systemd/user/dcf-gateway.service
     """
-    click.echo(_unit(StartOptions(**given), os.environ), nl=False)
+    click.echo(_unit(read_options(**given), os.environ), nl=False)
 
 
 def _unit(options: StartOptions, env: Mapping[str, str]) -> str:

@@ -12,7 +12,7 @@ import click
 
 from dcf.cli.commands import root
 from dcf.cli.console import Console
-from dcf.cli.exits import ExitCode, exit_code
+from dcf.cli.exit_codes import ExitCode, exit_code
 from dcf.cli.lazy import ReaderGone
 from dcf.errors import NO_SPACE, DcfError, DiskFull
 

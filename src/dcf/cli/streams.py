@@ -11,9 +11,9 @@ from typing import BinaryIO
 
 import click
 
-from dcf.cli import bodies
+from dcf.cli import io
 from dcf.cli.console import Console
-from dcf.cli.exits import ExitCode, exit_code
+from dcf.cli.exit_codes import ExitCode, exit_code
 from dcf.cli.framing import Framing, framing_of
 from dcf.cli.options import Option
 from dcf.client.answer import Answer
@@ -58,7 +58,7 @@ def messages(path: Path | None, framing: Framing, console: Console) -> Iterator[
         click.BadParameter: When the file cannot be opened.
     """
     if path is not None:
-        with bodies.open_file(path) as file:
+        with io.open_file(path) as file:
             yield framing.split(_chunks(file))
     elif sys.stdin is None:
         yield iter(())
@@ -71,7 +71,7 @@ def messages(path: Path | None, framing: Framing, console: Console) -> Iterator[
 def _chunks(file: BinaryIO) -> Iterator[bytes]:
     # Past its buffer, whose lock a thread that reads would take to the process's end; asked for its
     # number each time, because a thread may read on when the file is closed.
-    return iter(lambda: os.read(file.fileno(), bodies.CHUNK), b"")
+    return iter(lambda: os.read(file.fileno(), io.CHUNK), b"")
 
 
 class Complaints:
@@ -96,12 +96,12 @@ def deliver(
     replies: Iterable[bytes], framing: Framing, reply: Path | None, console: Console
 ) -> None:
     """Passes replies on, each as it comes. Arguments and errors as for :func:`bodies.deliver`."""
-    if bodies.shows(reply):
+    if io.shows(reply):
         for one in replies:
             click.echo(_shown(one))
         return
     chunks = (one + framing.end for one in replies)
-    bodies.deliver(Answer(200, chunks=chunks), reply, console, show=False)
+    io.deliver(Answer(200, chunks=chunks), reply, console, show=False)
 
 
 def _shown(reply: bytes) -> str:

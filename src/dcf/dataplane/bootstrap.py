@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dcf.dataplane.cold import asking_listener, cold_clusters, cold_listener
+from dcf.dataplane.activation_listener import asking_listener, cold_clusters, cold_listener
 from dcf.dataplane.grpc import BRIDGE, GRPC, STREAMS
-from dcf.dataplane.keys import KEYS
+from dcf.dataplane.jwt_auth import KEYS
 from dcf.dataplane.listener import CONTROL, NO_REVISION, private_listener, public_listener
+from dcf.dataplane.local_replies import CALLS
 from dcf.dataplane.overload import overload_manager
-from dcf.dataplane.replies import CALLS
 from dcf.settings import DataplaneSettings
 
 DISCOVERY = "Discovery"
@@ -69,6 +69,7 @@ class Sockets:
         cold: Where Envoy holds the calls that meet no replica, made by it.
         ask: Where Envoy asks how long, made by it; it asks the next one.
         hold: The control plane's service that says how long.
+        supervisor: The supervisor's server, for the other processes; Envoy does not use it.
     """
 
     control: Path
@@ -81,6 +82,7 @@ class Sockets:
     cold: Path
     ask: Path
     hold: Path
+    supervisor: Path
 
     @classmethod
     def under(cls, folder: Path) -> Sockets:

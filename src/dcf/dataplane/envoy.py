@@ -13,7 +13,7 @@ from pathlib import Path
 from dcf.dataplane.admin import get
 from dcf.errors import EnvoyFailed, EnvoyMissing
 from dcf.settings import DataplaneSettings
-from dcf.supervision.bound import bound
+from dcf.supervision.pdeathsig import bound
 
 MOST_THREADS = 4
 VALIDATE_TIMEOUT = 30.0

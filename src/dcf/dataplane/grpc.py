@@ -17,12 +17,12 @@ from importlib import resources
 from typing import Any
 
 from dcf import errors
-from dcf.dataplane.deadlines import EXTRA_MS
+from dcf.dataplane.route_timeouts import EXTRA_MS
 from dcf.protocol import http
-from dcf.protocol.status import status_of
-from dcf.wire.failures import LONGEST_MESSAGE
-from dcf.wire.framing import ROUND_INPUT
-from dcf.wire.gateway import SERVICE
+from dcf.protocol.status_codes import status_of
+from dcf.rpc.gateway_messages import SERVICE
+from dcf.rpc.grpc_framing import ROUND_INPUT
+from dcf.rpc.grpc_status import LONGEST_MESSAGE
 
 GRPC = "Control-plane-gRPC"
 """The cluster of the control plane's gRPC server. No function has a capital in its name."""

@@ -11,9 +11,9 @@ from typing import Any
 
 from dcf import errors
 from dcf.dataplane import grpc
-from dcf.dataplane.replies import AMBIGUOUS_PATH
+from dcf.dataplane.local_replies import AMBIGUOUS_PATH
 from dcf.protocol import hosts, http
-from dcf.protocol.status import status_of
+from dcf.protocol.status_codes import status_of
 from dcf.settings import DataplaneSettings
 
 _TYPE = "type.googleapis.com/envoy."

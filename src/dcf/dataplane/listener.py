@@ -10,17 +10,17 @@ from typing import Any
 from dcf.dataplane import grpc
 from dcf.dataplane.call_ids import usable_ids
 from dcf.dataplane.cors import allowed_origins, cors_filter, cors_policies, foreign_page
-from dcf.dataplane.deadlines import deadline_filter, with_deadline
 from dcf.dataplane.inbound import header_removal, virtual_hosts
-from dcf.dataplane.keys import KEY_ID, key_filter, key_header
-from dcf.dataplane.replies import CALLS, local_replies, set_header, timing
+from dcf.dataplane.jwt_auth import KEY_ID, key_filter, key_header
+from dcf.dataplane.local_replies import CALLS, local_replies, set_header, timing
+from dcf.dataplane.route_timeouts import deadline_filter, with_deadline
 from dcf.protocol import gateway, http
 from dcf.settings import DataplaneSettings
 
 CONTROL = "Control-plane"
 """The control plane's cluster. No function has a capital in its name, so none is called so."""
 COLD = "Cold"
-"""The cluster of the listener that holds calls (:mod:`dcf.dataplane.cold`)."""
+"""The cluster of the listener that holds calls (:mod:`dcf.dataplane.activation_listener`)."""
 NO_REVISION = "-"
 """In the log's place of a revision, of what is no replica."""
 

@@ -1,4 +1,4 @@
-"""What an engine is: where replicas run. ``dcf.testing.engines`` tests that one is.
+"""What an engine is: where replicas run. ``dcf.testing.engine_contract`` tests that one is.
 
 One start is one replica on every engine. An engine restarts nothing: who wants a replica back
 starts another one.

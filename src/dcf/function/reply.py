@@ -23,7 +23,7 @@ _OF_THE_CONNECTION = frozenset({
 """Headers by which a server frames a reply and keeps its connection (RFC 9110, 7.6.1)."""
 
 
-class Kind(Enum):
+class ReplyKind(Enum):
     """What a message of a stream is, beside its bytes."""
 
     BINARY = 0
@@ -35,7 +35,7 @@ class Kind(Enum):
 
 
 _REQUEST_ID = http.REQUEST_ID.encode()
-_KINDS = {http.TEXT: Kind.TEXT, http.JSON: Kind.JSON}
+_KINDS = {http.TEXT: ReplyKind.TEXT, http.JSON: ReplyKind.JSON}
 
 
 class Reply:
@@ -121,14 +121,14 @@ def encode_chunk(value: Any) -> bytes:
     raise UnsupportedReply("a generator yielded another generator")
 
 
-def encode_message(value: Any) -> tuple[bytes, Kind]:
+def encode_message(value: Any) -> tuple[bytes, ReplyKind]:
     """One reply of a stream as bytes, and what they are. Of a Reply, its body alone is sent.
 
     Raises:
         UnsupportedReply: As :func:`encode`.
     """
     if type(value) is bytes:
-        return value, Kind.BINARY
+        return value, ReplyKind.BINARY
     try:
         body, content_type = _encode_body(value.body if isinstance(value, Reply) else value)
     except UnsupportedReply:
@@ -136,7 +136,7 @@ def encode_message(value: Any) -> tuple[bytes, Kind]:
     except Exception as error:  # as in encode
         raise _not_encoded(error) from error
     if isinstance(body, bytes):
-        return body, _KINDS.get(content_type, Kind.BINARY)
+        return body, _KINDS.get(content_type, ReplyKind.BINARY)
     raise UnsupportedReply("one message of a stream cannot be a stream itself")
 
 

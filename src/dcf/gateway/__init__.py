@@ -1,1 +1,1 @@
-"""The control plane: here its parts meet, and clients are answered."""
+"""How a gateway's processes are assembled, started, stopped and cleaned up."""

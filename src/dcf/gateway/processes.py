@@ -12,8 +12,8 @@ from dcf.dataplane.bootstrap import Sockets
 from dcf.dataplane.listener import ALIVE
 from dcf.settings import BridgeSettings, ControlSettings, DataplaneSettings, Locations
 from dcf.supervision.liveness import LivenessRule, Probe, alive_socket
-from dcf.supervision.messages import ProcessSpec
 from dcf.supervision.policy import RestartPolicy
+from dcf.supervision.process_messages import ProcessSpec
 
 CONTROL = "gateway.control"
 """The supervisor's name for the control plane."""
@@ -55,7 +55,7 @@ def supervisor_state(places: Locations) -> Path:
 
 def supervisor_socket(places: Locations) -> Path:
     """Where the gateway's supervisor listens."""
-    return places.gateway_runtime / "supervisor.sock"
+    return Sockets.under(places.gateway_runtime).supervisor
 
 
 def envoy_config(places: Locations) -> Path:
@@ -102,7 +102,7 @@ def control_process(
     made = (sockets.control, sockets.discovery, sockets.grpc, sockets.hold, sockets.keys)
     return ProcessSpec(
         name=CONTROL,
-        command=(sys.executable, "-m", "dcf.gateway"),
+        command=(sys.executable, "-m", "dcf.controlplane"),
         env=environment(places, settings, env),
         cwd=str(places.gateway),
         restart=RESTARTS,

@@ -16,9 +16,9 @@ from dcf.project.kinds import (
     PYTHON_ARGUMENT,
     PYTHON_PATTERN,
     VARIABLE_PATTERN,
-    Kind,
     Schema,
     Text,
+    ValueKind,
     why_no_python,
 )
 from dcf.project.nodes import Entry, Faults, entries, found, is_unset, kind_of, sort_of
@@ -155,7 +155,7 @@ class Field:
     """
 
     name: str
-    kind: Kind
+    kind: ValueKind
     description: str
     default: Any = None
     required: bool = False

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from dcf import errors
-from dcf.protocol.status import status_of
+from dcf.protocol.status_codes import status_of
 from dcf.protocol.text import json_bytes, whole_text
 
 _TITLES: dict[type[errors.DcfError], str] = {

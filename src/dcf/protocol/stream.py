@@ -17,7 +17,7 @@ from typing import Any
 
 from dcf import errors
 from dcf.protocol.problem import error_of, problem_members
-from dcf.protocol.status import status_of
+from dcf.protocol.status_codes import status_of
 from dcf.protocol.text import json_bytes
 
 SUBPROTOCOL = "dcf.v1"
@@ -91,7 +91,7 @@ REASON = 123
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class MessageFailure:
     """What a word says of an error.
 
     Attributes:
@@ -116,14 +116,14 @@ def close_reason(error: errors.DcfError) -> str:
     return str(error).encode(errors="replace")[:REASON].decode(errors="ignore")
 
 
-def failure_word(failure: Failure, request_id: str = "") -> str:
+def failure_word(failure: MessageFailure, request_id: str = "") -> str:
     """An error as a word: a problem document (RFC 9457) and whether it ends the stream."""
     members = {"dcf": "error", "final": failure.final}
     problem = problem_members(failure.error, request_id)
     return json_bytes({**members, "problem": problem}).decode()
 
 
-def read_word(text: str) -> Failure | None:
+def read_word(text: str) -> MessageFailure | None:
     """What a text message that begins with :data:`CONTROL` says.
 
     Returns:
@@ -140,7 +140,7 @@ def read_word(text: str) -> Failure | None:
     if word == "end":
         return None
     if word == "error" and isinstance(members.get("problem"), dict):
-        return Failure(error_of(members["problem"]), members.get("final") is not False)
+        return MessageFailure(error_of(members["problem"]), members.get("final") is not False)
     raise errors.BadRequest(
         f"a text message that begins with {CONTROL} is a word of {SUBPROTOCOL}, {END} or an error;"
         " data that begins so goes as a binary message"

@@ -20,12 +20,12 @@ from enum import IntEnum
 from pathlib import Path
 
 from dcf.errors import SupervisorRunning
-from dcf.supervision.client import socket_of
-from dcf.supervision.descent import adopt_orphans
-from dcf.supervision.record import Record
-from dcf.supervision.server import Server
+from dcf.supervision.descendants import adopt_orphans
+from dcf.supervision.server import SupervisorServer
+from dcf.supervision.state_file import StateFile
 from dcf.supervision.supervisor import Supervisor
-from dcf.telemetry import log
+from dcf.supervision.supervisor_client import socket_of
+from dcf.telemetry import logging_setup
 
 GRACE = 30.0
 """Seconds that each stage has at a signal: the usual grace period of orchestrators."""
@@ -56,14 +56,14 @@ def main(arguments: Sequence[str] | None = None) -> SupervisorExit:
         arguments: The command line without the program; None takes this process's own.
     """
     given = _parser().parse_args(arguments)
-    log.configure("INFO")
+    logging_setup.configure("INFO")
     state = Path(given.state).absolute()
     listen = Path(given.socket).absolute() if given.socket else socket_of(state)
     try:
         state.mkdir(parents=True, exist_ok=True, mode=0o700)
         with _sole(state):
             _allow_open_files()
-            record = Record(state / "processes.json")
+            record = StateFile(state / "processes.json")
             record.end_leftovers()
             asyncio.run(_run(state, listen, record, given.grace, lifeline=given.lifeline))
     except SupervisorRunning as error:
@@ -84,7 +84,9 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-async def _run(state: Path, listen: Path, record: Record, grace: float, *, lifeline: bool) -> None:
+async def _run(
+    state: Path, listen: Path, record: StateFile, grace: float, *, lifeline: bool
+) -> None:
     loop = asyncio.get_running_loop()
     supervisor = Supervisor(state / "logs", record)
     asked: list[asyncio.Task[None]] = []
@@ -104,7 +106,7 @@ async def _run(state: Path, listen: Path, record: Record, grace: float, *, lifel
         loop.add_reader(0, hear)
     for number in SIGNALS:
         loop.add_signal_handler(number, ask)
-    async with Server(supervisor).listening(listen):
+    async with SupervisorServer(supervisor).listening(listen):
         await supervisor.finished.wait()
     await asyncio.gather(*asked)
     for number in SIGNALS:

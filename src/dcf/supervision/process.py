@@ -14,14 +14,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 from dcf.supervision.child import Exit
-from dcf.supervision.descent import Descent
+from dcf.supervision.descendants import DescendantMark
 from dcf.supervision.liveness import answered, until_silent
-from dcf.supervision.log import ProcessLog
-from dcf.supervision.messages import Event, EventKind, ExitRecord, ProcessSpec, ProcessStatus
 from dcf.supervision.pipes import Pipes
 from dcf.supervision.policy import Run, delay_after, remembered
-from dcf.supervision.record import MARK
+from dcf.supervision.process_log import ProcessLog
+from dcf.supervision.process_messages import (
+    ExitRecord,
+    ProcessEvent,
+    ProcessEventKind,
+    ProcessSpec,
+    ProcessStatus,
+)
 from dcf.supervision.reports import Reports
+from dcf.supervision.state_file import MARK
 from dcf.supervision.states import ProcessState, follows
 
 LAST_WORDS = 0.5
@@ -46,7 +52,7 @@ class Process:
         spec: ProcessSpec,
         log: ProcessLog,
         supervisor: str,
-        tell: Callable[[Event], None],
+        tell: Callable[[ProcessEvent], None],
     ) -> None:
         """A process that has not been started.
 
@@ -70,7 +76,7 @@ class Process:
         self._silence = ""
         policy = spec.restart
         self._history: deque[Run] = deque(maxlen=remembered(policy) if policy else 1)
-        self._descent: Descent | None = None
+        self._descent: DescendantMark | None = None
         self._since = 0.0
         self._started = 0.0
         self._runs = 0
@@ -87,7 +93,7 @@ class Process:
             ValueError: When a text holds what no program can be given.
         """
         _remove_sockets(self.spec.sockets)
-        descent = Descent(self._supervisor)
+        descent = DescendantMark(self._supervisor)
         with contextlib.ExitStack() as reading, contextlib.ExitStack() as writing:
             log_read, log_write = _pipe(reading, writing)
             report_read, report_write = (
@@ -118,7 +124,7 @@ class Process:
             self._pipes.add(report_read, self._reports.feed)
         if self.spec.probe is not None:
             self._watch = self._loop.create_task(self._end_if_silent(popen))
-        self._happened(EventKind.STARTED, pid=popen.pid, note=self.spec.note)
+        self._happened(ProcessEventKind.STARTED, pid=popen.pid, note=self.spec.note)
 
     def status(self) -> ProcessStatus:
         """The process now."""
@@ -198,7 +204,7 @@ class Process:
         if self.state is not ProcessState.STOPPED:
             self._to(ProcessState.STOPPED)
             self.log.close()
-            self._happened(EventKind.FORGOTTEN)
+            self._happened(ProcessEventKind.FORGOTTEN)
             self.gone.set()
         return self._exit
 
@@ -217,7 +223,7 @@ class Process:
         last = self._reports.lines[-1] if self._reports.lines else ""
         self._exit = ExitRecord(code, time.time(), reason, last, asked)
         self._ended.set()
-        self._happened(EventKind.EXITED, exit_=self._exit)
+        self._happened(ProcessEventKind.EXITED, exit_=self._exit)
         if asked:
             return
         policy = self.spec.restart
@@ -230,11 +236,11 @@ class Process:
         if delay is None:
             self._to(ProcessState.CRASH_LOOP)
             self.log.followers.end()
-            self._happened(EventKind.GAVE_UP)
+            self._happened(ProcessEventKind.GAVE_UP)
             return
         if self.state is not ProcessState.WAITING:
             self._to(ProcessState.WAITING)
-        self._happened(EventKind.RESTARTING, delay=delay)
+        self._happened(ProcessEventKind.RESTARTING, delay=delay)
         self._timer = self._loop.call_later(delay, self._start_again)
 
     def _start_again(self) -> None:
@@ -247,7 +253,7 @@ class Process:
             self._run_ended(CANNOT_START, f"it cannot be started: {error}")
 
     def _report(self, text: str) -> None:
-        self._happened(EventKind.REPORTED, report=text)
+        self._happened(ProcessEventKind.REPORTED, report=text)
 
     async def _end_if_silent(self, popen: subprocess.Popen[bytes]) -> None:
         """Kill a run that hangs, and record the reason in its exit.
@@ -266,7 +272,7 @@ class Process:
 
     def _happened(
         self,
-        kind: EventKind,
+        kind: ProcessEventKind,
         *,
         pid: int = 0,
         report: str = "",
@@ -274,7 +280,7 @@ class Process:
         delay: float = 0.0,
         note: str = "",
     ) -> None:
-        self._tell(Event(kind, self.spec.name, time.time(), pid, report, exit_, delay, note))
+        self._tell(ProcessEvent(kind, self.spec.name, time.time(), pid, report, exit_, delay, note))
 
     def _to(self, state: ProcessState) -> None:
         if not follows(self.state, state):

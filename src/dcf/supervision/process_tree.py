@@ -20,8 +20,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
-from dcf.supervision.descent import kill_marked
-from dcf.supervision.lines import Lines
+from dcf.supervision.descendants import kill_marked
+from dcf.supervision.line_splitter import LineSplitter
 from dcf.supervision.tree_guard import GRACE, guarded
 
 MARK = "DCF_PROCESS_TREE"
@@ -105,7 +105,7 @@ class ProcessTree:
         descriptor = self._guard.stderr.fileno()
         poll = select.poll()
         poll.register(descriptor, select.POLLIN)
-        lines = Lines(LINE_LIMIT)
+        lines = LineSplitter(LINE_LIMIT)
         while (now := time.monotonic()) < self._ended_at + PATIENCE:
             if now >= until:
                 raise TimeoutError

@@ -24,14 +24,15 @@ from dcf.errors import RequestInvalid, SupervisorError
 from dcf.model.log import LogLine
 from dcf.protocol.json_text import read_json
 from dcf.supervision.liveness import LivenessRule, Probe
-from dcf.supervision.messages import (
-    Event,
-    EventKind,
+from dcf.supervision.policy import RestartPolicy
+from dcf.supervision.process_messages import (
     ExitRecord,
     List,
     LogBound,
     Logs,
     Observe,
+    ProcessEvent,
+    ProcessEventKind,
     ProcessSpec,
     ProcessStatus,
     Request,
@@ -39,7 +40,6 @@ from dcf.supervision.messages import (
     Start,
     Stop,
 )
-from dcf.supervision.policy import RestartPolicy
 from dcf.supervision.states import ProcessState
 
 REQUEST_LIMIT = 4 * 1024 * 1024
@@ -242,7 +242,7 @@ def read_reply(line: bytes) -> dict[str, Any] | None:
     raise errors.SupervisorUnreachable("expected the reply of a supervisor, got something else")
 
 
-def members_of(value: ProcessStatus | Event | ExitRecord) -> dict[str, Any]:
+def members_of(value: ProcessStatus | ProcessEvent | ExitRecord) -> dict[str, Any]:
     """``value`` as the members of a JSON object; what is at its default is left out."""
     found = {}
     for each in fields(value):
@@ -278,12 +278,12 @@ def status_of(members: object) -> ProcessStatus:
         )
 
 
-def event_of(members: object) -> Event:
+def event_of(members: object) -> ProcessEvent:
     """Reads back what :func:`members_of` made of an event."""
     with _of_a_supervisor():
         given = _Members(members)
-        return Event(
-            kind=EventKind(given.get("kind", str)),
+        return ProcessEvent(
+            kind=ProcessEventKind(given.get("kind", str)),
             name=given.name(),
             at=given.number("at"),
             pid=given.count("pid", 0),

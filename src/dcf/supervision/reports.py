@@ -6,7 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from dcf.supervision.lines import Lines
+from dcf.supervision.line_splitter import LineSplitter
 
 LINE_LIMIT = 256 * 1024
 """Maximum bytes of a line; the longest carry a traceback. A longer line comes in pieces."""
@@ -34,7 +34,7 @@ class Reports:
         """
         self._tell = tell
         self._clock = clock
-        self._cut = Lines(LINE_LIMIT)
+        self._cut = LineSplitter(LINE_LIMIT)
         self._first: list[str] = []
         self._latest: deque[str] = deque(maxlen=LATEST_KEPT)
         self._window = 0.0

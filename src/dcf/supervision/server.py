@@ -11,8 +11,8 @@ from collections.abc import AsyncGenerator, Coroutine
 from pathlib import Path
 
 from dcf.errors import RequestInvalid, SupervisorError
-from dcf.supervision.backlog import Backlog
-from dcf.supervision.messages import List, Logs, Observe, Request, Shutdown, Start, Stop
+from dcf.supervision.log_reader import LogReader
+from dcf.supervision.process_messages import List, Logs, Observe, Request, Shutdown, Start, Stop
 from dcf.supervision.protocol import (
     END_LINE,
     REQUEST_LIMIT,
@@ -33,7 +33,7 @@ FAREWELL_TIMEOUT = 5.0
 """Seconds that a client may take to read the last lines of a reply."""
 
 
-class Server:
+class SupervisorServer:
     """Answers on a Unix socket that only this user may open."""
 
     def __init__(self, supervisor: Supervisor) -> None:
@@ -138,7 +138,7 @@ class Server:
     async def _lines(self, request: Logs) -> AsyncGenerator[bytes, None]:
         folder, followers = self._supervisor.log_of(request.name)
         with contextlib.ExitStack() as held:
-            backlog = held.enter_context(Backlog(folder))
+            backlog = held.enter_context(LogReader(folder))
             news = None
             if request.follow and followers is not None:
                 news = held.enter_context(followers.subscribe())

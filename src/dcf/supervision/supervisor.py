@@ -10,14 +10,20 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 
 from dcf.errors import ProcessNotStarted, ProcessUnknown, SupervisorError
-from dcf.supervision import descent
+from dcf.supervision import descendants
 from dcf.supervision.broadcast import Broadcast
 from dcf.supervision.identity import identify
-from dcf.supervision.log import ProcessLog, file_of
-from dcf.supervision.messages import Event, EventKind, ExitRecord, ProcessSpec, ProcessStatus
 from dcf.supervision.process import Process
+from dcf.supervision.process_log import ProcessLog, file_of
+from dcf.supervision.process_messages import (
+    ExitRecord,
+    ProcessEvent,
+    ProcessEventKind,
+    ProcessSpec,
+    ProcessStatus,
+)
 from dcf.supervision.protocol import item_line, members_of
-from dcf.supervision.record import Record
+from dcf.supervision.state_file import StateFile
 from dcf.supervision.states import ENDED, ProcessState
 
 logger = logging.getLogger("dcf.supervision")
@@ -34,7 +40,7 @@ class Supervisor:
         finished: Set when all was shut down.
     """
 
-    def __init__(self, logs: Path, record: Record) -> None:
+    def __init__(self, logs: Path, record: StateFile) -> None:
         """Starts without processes.
 
         Args:
@@ -119,14 +125,14 @@ class Supervisor:
                     has_ended |= process.reap()
                 except Exception:
                     logger.exception("%s: a defect; other processes continue", process.spec.name)
-            ended = descent.ended_child()
+            ended = descendants.ended_child()
             if ended is None:
                 break
             if ended not in self._pids():
                 os.waitpid(ended, 0)
         if has_ended:
-            strays = self._is_stray(descent.children())
-            self._killed_strays = descent.kill_all(strays) > 0
+            strays = self._is_stray(descendants.children())
+            self._killed_strays = descendants.kill_all(strays) > 0
 
     def _pids(self) -> set[int]:
         return {process.pid for process in self._processes.values()}
@@ -155,22 +161,22 @@ class Supervisor:
         self._closing = True
         await asyncio.gather(*(self.stop(name, 0) for name in list(self._processes)))
 
-    def _tell(self, event: Event) -> None:
+    def _tell(self, event: ProcessEvent) -> None:
         name = event.name
         match event.kind:
-            case EventKind.STARTED:
+            case ProcessEventKind.STARTED:
                 logger.info("%s started, pid %d", name, event.pid)
                 if (identity := identify(event.pid)) is not None:
                     self._record.add(name, identity)
-            case EventKind.EXITED if event.exit is not None:
+            case ProcessEventKind.EXITED if event.exit is not None:
                 level = logging.INFO if event.exit.asked else logging.WARNING
                 logger.log(level, "%s ended: %s", name, event.exit.reason)
                 self._record.remove(name)
-            case EventKind.RESTARTING:
+            case ProcessEventKind.RESTARTING:
                 logger.info("%s starts again in %.3g s", name, event.delay)
-            case EventKind.GAVE_UP:
+            case ProcessEventKind.GAVE_UP:
                 logger.error("%s ended too often in a row and is not started again", name)
-            case EventKind.FORGOTTEN:
+            case ProcessEventKind.FORGOTTEN:
                 del self._processes[name]
                 self._drop_old_logs()
             case _:

@@ -23,10 +23,10 @@ from dcf.errors import ConfigError, ConfinementFailed, HandlerImportFailed
 from dcf.protocol.exits import WatcherExit
 from dcf.protocol.signals import LOG_STACKS
 from dcf.settings import WatcherSettings
-from dcf.telemetry import log
+from dcf.telemetry import logging_setup
 from dcf.watcher import interpreter
 from dcf.watcher.confinement import confine, require_room
-from dcf.watcher.life import Life
+from dcf.watcher.lifecycle import Lifecycle
 from dcf.watcher.tracebacks import author_traceback, summary
 
 SWITCH_INTERVAL = 0.0005
@@ -52,12 +52,12 @@ def main() -> int:
         interpreter.begin_again(settings)
     except ConfinementFailed as error:
         unconfined = error
-    life = Life(_take_standard_output())
+    life = Lifecycle(_take_standard_output())
     # After a crash in C, only the thread that crashed is worth reading.
     faulthandler.enable(all_threads=False)
     if LOG_STACKS is not None:
         faulthandler.register(LOG_STACKS, all_threads=True)
-    log.configure(settings.log_level)
+    logging_setup.configure(settings.log_level)
     if settings.lifeline:
         _end_with_parent()
     _close_standard_input()

@@ -27,9 +27,9 @@ from dcf.errors import DcfError, DeadlineExceeded
 from dcf.function.reply import Encoded
 from dcf.function.request import Request
 from dcf.protocol.call_table import CallTable
-from dcf.watcher.forms import Form
-from dcf.watcher.inbox import Inbox
-from dcf.watcher.pipe import ChunkPipe
+from dcf.watcher.execution.request_stream import RequestStream
+from dcf.watcher.execution.response_stream import ResponseStream
+from dcf.watcher.http.stream_encoders import StreamEncoder
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -170,10 +170,10 @@ class Call:
         self.answered = 0.0
         self.outcome: Encoded | DcfError | None = None
         self.failure: DcfError | None = None
-        self.form: Form | None = None
-        self.inbox: Inbox | None = None
+        self.form: StreamEncoder | None = None
+        self.inbox: RequestStream | None = None
         self.interrupt: Callable[[Call], None] | None = None
-        self.pipe: ChunkPipe | None = None
+        self.pipe: ResponseStream | None = None
         self.state = CallState.READING
         self.unread = True
         self.interrupted = False

@@ -25,15 +25,16 @@ from dcf.errors import HandlerInitFailed, NotReady, StartError, StartTimeout
 from dcf.model.replica import ReplicaState
 from dcf.protocol.exits import WatcherExit
 from dcf.settings import WatcherSettings
-from dcf.watcher import loading, tracebacks
-from dcf.watcher.app import App
+from dcf.watcher import tracebacks
 from dcf.watcher.call import Call
-from dcf.watcher.direct import DirectProtocol
-from dcf.watcher.forking import SIGNALS, EndAsked
-from dcf.watcher.lanes import Lane, LoopLane, ThreadLane
-from dcf.watcher.life import Life
-from dcf.watcher.mailbox import Mailbox
-from dcf.watcher.server import Server, endpoint
+from dcf.watcher.execution import loading
+from dcf.watcher.execution.executors import AsyncExecutor, Executor, ThreadExecutor
+from dcf.watcher.execution.forking import SIGNALS, EndAsked
+from dcf.watcher.execution.loop_queue import LoopQueue
+from dcf.watcher.http.asgi import AsgiApp
+from dcf.watcher.http.http_protocol import HttpProtocol
+from dcf.watcher.http.server import WatcherServer, endpoint
+from dcf.watcher.lifecycle import Lifecycle
 
 logger = logging.getLogger("dcf.watcher")
 
@@ -53,7 +54,7 @@ ASYNC_CONCURRENCY = 1000
 class Host:
     """Connects loop, server and handler, and decides how the process ends."""
 
-    def __init__(self, settings: WatcherSettings, life: Life) -> None:
+    def __init__(self, settings: WatcherSettings, life: Lifecycle) -> None:
         """A host at rest.
 
         Args:
@@ -64,16 +65,16 @@ class Host:
         self._life = life
         self._exit = WatcherExit.DRAINED
         self._loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
-        self._app = App(self._settings, self._life, self._loop, self._stuck)
+        self._app = AsgiApp(self._settings, self._life, self._loop, self._stuck)
         self._desk = self._app.desk
-        self._answered = Mailbox[Call](self._loop, self._desk.answered)
+        self._answered = LoopQueue[Call](self._loop, self._desk.answered)
         self._opened = asyncio.Event()
         self._accepting = asyncio.Event()
         self._draining = False
         self._handled = threading.Event()
-        self._server = Server(
+        self._server = WatcherServer(
             self._app,
-            partial(DirectProtocol, app=self._app),
+            partial(HttpProtocol, app=self._app),
             drain=self._settings.drain,
             on_started=self._accepting.set,
         )
@@ -186,7 +187,7 @@ class Host:
 
     def _run_threads(self, target: Any) -> None:
         handler = loading.construct(target)
-        lane = ThreadLane(
+        lane = ThreadExecutor(
             self._answered.post,
             self._loop,
             self._settings.concurrency or PLAIN_CONCURRENCY,
@@ -210,7 +211,7 @@ class Host:
 
     async def _serve_async(self, target: Any) -> None:
         handler = loading.construct(target)
-        lane = LoopLane(
+        lane = AsyncExecutor(
             self._answered.post,
             self._loop,
             self._settings.concurrency or ASYNC_CONCURRENCY,
@@ -225,7 +226,7 @@ class Host:
         except RuntimeError:
             logger.debug("the server ended before the handler was ready")
 
-    def _open(self, lane: Lane) -> None:
+    def _open(self, lane: Executor) -> None:
         if self._life.state is ReplicaState.STARTING:
             self._starting.cancel()
             self._desk.open(lane)
@@ -249,7 +250,7 @@ class Host:
             return
         if self._desk.lane is None:
             return  # it failed to start, which was reported already
-        where = "event loop" if isinstance(self._desk.lane, LoopLane) else "thread"
+        where = "event loop" if isinstance(self._desk.lane, AsyncExecutor) else "thread"
         detail = f"the handler's {where} ended: {tracebacks.summary(error)}"
         logger.error("%s", f"{detail}\n{tracebacks.author_traceback(error)}".rstrip())
         reason = f"the replica is ended because its handler's {where} has ended"

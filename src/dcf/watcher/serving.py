@@ -8,14 +8,14 @@ from pathlib import Path
 from dcf.errors import AddressInUse
 from dcf.protocol.exits import WatcherExit
 from dcf.settings import WatcherSettings
-from dcf.watcher.forking import reset_in_children
+from dcf.watcher.compat import OldNameFinder
+from dcf.watcher.execution.forking import reset_in_children
 from dcf.watcher.host import Host
-from dcf.watcher.life import Life
-from dcf.watcher.old_names import OldNames
-from dcf.watcher.server import listen
+from dcf.watcher.http.server import listen
+from dcf.watcher.lifecycle import Lifecycle
 
 
-def serve(settings: WatcherSettings, life: Life) -> WatcherExit:
+def serve(settings: WatcherSettings, life: Lifecycle) -> WatcherExit:
     """Serve until the replica is asked to end.
 
     Args:
@@ -25,7 +25,7 @@ def serve(settings: WatcherSettings, life: Life) -> WatcherExit:
     Returns:
         The process's exit code.
     """
-    sys.meta_path.append(OldNames())
+    sys.meta_path.append(OldNameFinder())
     try:
         listener = listen(settings.listen)
     except AddressInUse as error:

@@ -10,8 +10,8 @@ import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
+from dcf.builder.build_progress import Listener
 from dcf.builder.builder import Builder
-from dcf.builder.progress import Listener
 from dcf.builder.store import Store
 from dcf.builder.uv import Uv
 from dcf.settings import StoreSettings

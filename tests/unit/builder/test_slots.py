@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from dcf.builder.slots import Slots
-from dcf.builder.uv import Stop
+from dcf.builder.uv import BuildStop
 from dcf.errors import BuildError
 from unit.builder.kit import Heard, wait_until
 
@@ -16,7 +16,7 @@ class Waiting(threading.Thread):
     def __init__(self, slots: Slots) -> None:
         super().__init__()
         self.heard = Heard()
-        self.stop = Stop()
+        self.stop = BuildStop()
         self.works = threading.Event()
         self.go = threading.Event()
         self.error: BuildError | None = None
@@ -77,13 +77,17 @@ def test_a_build_that_is_cancelled_leaves_the_queue() -> None:
 
 def test_a_limit_of_0_is_none() -> None:
     slots, heard = Slots(0), Heard()
-    with slots.taken(heard, Stop()), slots.taken(heard, Stop()), slots.taken(heard, Stop()):
+    with (
+        slots.taken(heard, BuildStop()),
+        slots.taken(heard, BuildStop()),
+        slots.taken(heard, BuildStop()),
+    ):
         assert heard.notices == []
 
 
 def test_a_build_that_fails_gives_its_slot_back() -> None:
     slots = Slots(1)
-    with pytest.raises(ZeroDivisionError), slots.taken(Heard(), Stop()):
+    with pytest.raises(ZeroDivisionError), slots.taken(Heard(), BuildStop()):
         raise ZeroDivisionError
-    with slots.taken(heard := Heard(), Stop()):
+    with slots.taken(heard := Heard(), BuildStop()):
         assert heard.notices == []

@@ -2,11 +2,11 @@
 
 import pytest
 
-from dcf.builder.deployed import Deployed
 from dcf.builder.folders import FolderRecord
+from dcf.builder.retained import RetainedArtifacts
 from dcf.builder.store import Store
 from dcf.builder.uploads import _notes
-from dcf.cli import gateway_address
+from dcf.gateway import address_file
 from dcf.settings import Locations
 
 RECORDS = [
@@ -38,8 +38,8 @@ def test_a_record_that_cannot_be_read_is_none(tmp_path, record):
     places = Locations.from_mapping({"HOME": str(tmp_path), "DCF_DATA_DIR": str(tmp_path)})
     places.gateway.mkdir()
     (places.gateway / "address.json").write_bytes(record)
-    assert Deployed(store).entries() == ()
+    assert RetainedArtifacts(store).entries() == ()
     assert list(_notes(store)) == []
     assert store.marker("x") is None
     assert FolderRecord.read(tmp_path / "folder.json") is None
-    assert gateway_address.find(places) is None
+    assert address_file.find(places) is None

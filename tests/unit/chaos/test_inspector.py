@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from chaos.chaos_gateway import Process
 from chaos.inspector import faults, is_explained
 from chaos.spans import Facts, Kind, Span
-from chaos.world import Process
 from dcf.model.event import Event, EventKind
 
 ROOT = Process(1, 0, "dcf-cli gateway start", 0)

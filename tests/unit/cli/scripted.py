@@ -15,7 +15,7 @@ from dcf.model.status import FunctionState, FunctionStatus, GatewayInfo
 from dcf.protocol.gateway import members_of
 from dcf.protocol.http import JSON, PROBLEM
 from dcf.protocol.problem import to_problem
-from dcf.protocol.status import status_of
+from dcf.protocol.status_codes import status_of
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from dcf.cli.console import Console
-from dcf.cli.exits import ExitCode
+from dcf.cli.exit_codes import ExitCode
 from dcf.cli.main import run
 from dcf.errors import (
     AccessDenied,
@@ -429,7 +429,7 @@ def test_log_explains_the_times_that_it_takes(dcf, gateway):
 def test_a_follow_outlives_a_control_plane_without_a_line_twice_or_left_out(
     dcf, gateway, monkeypatch
 ):
-    monkeypatch.setattr("dcf.cli.following.RETRY", 0.01)
+    monkeypatch.setattr("dcf.cli.log_follow.RETRY", 0.01)
     first = lines((NOW, "a", "1"), (NOW, "a", "1"), (NOW + 1, "b", "2"))
     second = lines(
         *((NOW, "a", "1"), (NOW, "a", "1"), (NOW, "a", "1"), (NOW + 0.5, "a", "late")),

@@ -13,7 +13,7 @@ import pytest
 
 import dcf as root
 from dcf.cli.console import Console
-from dcf.cli.exits import ExitCode
+from dcf.cli.exit_codes import ExitCode
 from dcf.errors import DcfError, HandlerInitFailed, PackageNotFound, RolloutInvalid
 from dcf.model.artifact import Bundle, BundleFile, digest_of
 from dcf.protocol.gateway import JSON_LINES, function_of

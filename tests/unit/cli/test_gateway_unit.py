@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from dcf.cli.gateway_options import StartOptions
 from dcf.cli.gateway_unit import unit
+from dcf.gateway.start_options import StartOptions
 
 
 def printed(tmp_path: Path, *more: str) -> str:

@@ -8,7 +8,7 @@ import pytest
 
 from dcf.builder.blobs import Blobs
 from dcf.cli import main
-from dcf.cli.exits import ExitCode
+from dcf.cli.exit_codes import ExitCode
 from dcf.errors import DiskFull
 
 

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from dcf.cli.exits import ExitCode
+from dcf.cli.exit_codes import ExitCode
 from dcf.cli.main import run
 from dcf.errors import (
     FunctionNotFound,

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from dcf import errors
-from dcf.cli.exits import ExitCode
+from dcf.cli.exit_codes import ExitCode
 from unit.client.kit import Scripted, scripted
 from unit.client.speaker import Speaker
 

@@ -17,7 +17,7 @@ from dcf.client.gateway import Client
 from dcf.errors import DcfError
 from dcf.protocol.http import PROBLEM
 from dcf.protocol.problem import to_problem
-from dcf.protocol.status import status_of
+from dcf.protocol.status_codes import status_of
 
 
 @dataclass

@@ -8,9 +8,9 @@ import pytest
 
 from dcf import errors
 from dcf.dataplane import bootstrap, envoy
-from dcf.dataplane.replies import local_replies
+from dcf.dataplane.local_replies import local_replies
 from dcf.errors import ConfigError, EnvoyFailed
-from dcf.protocol.status import status_of
+from dcf.protocol.status_codes import status_of
 from dcf.settings import DataplaneSettings
 
 

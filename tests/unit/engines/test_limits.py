@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from dcf.engines.local.cgroups import Cgroups, Parent, candidates
-from dcf.engines.local.confinement import Confinement, size
 from dcf.engines.local.gpu import Demand
-from dcf.engines.local.memory import MemoryWatch
+from dcf.engines.local.limits import Limits, size
+from dcf.engines.local.memory_watchdog import MemoryWatchdog
 from dcf.model.function import Resources
 
 SYSTEMD = "25 30 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate\n"
@@ -77,7 +77,7 @@ def test_without_groups_nothing_is_made_and_nothing_removed():
 
 
 def test_what_holds_is_told_and_kept():
-    held = Confinement(
+    held = Limits(
         memory=1536 << 20,
         memory_by="cgroup v2",
         cpu=1.5,
@@ -91,11 +91,11 @@ def test_what_holds_is_told_and_kept():
         "gpu: GPU-a, GPU-b",
     )
     assert held.thread_variables()["OMP_NUM_THREADS"] == "2"
-    assert Confinement.from_note(held.to_note()) == held
-    assert Confinement.from_note("") == Confinement()
-    assert Confinement.from_note('{"cpu": 2, "newer": 1}') == Confinement(cpu=2)
-    assert Confinement().describe() == ()
-    assert Confinement().thread_variables() == {}
+    assert Limits.from_note(held.to_note()) == held
+    assert Limits.from_note("") == Limits()
+    assert Limits.from_note('{"cpu": 2, "newer": 1}') == Limits(cpu=2)
+    assert Limits().describe() == ()
+    assert Limits().thread_variables() == {}
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_what_a_function_asks_of_the_gpus():
 
 
 def test_a_process_below_its_limit_is_left_alone():
-    watch = MemoryWatch()
+    watch = MemoryWatchdog()
     watch.add("me", os.getpid(), 1 << 50)
     watch._look(dict(watch._watched))
     watch.forget("me")

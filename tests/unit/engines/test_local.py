@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from dcf.engines.local.gpu import Gpu, Inventory, Nvml, reserve, restrict, visible_devices
-from dcf.engines.local.replica import replica_environment
+from dcf.engines.local.local_replica import replica_environment
 from dcf.engines.local.workspace import workspace
 from dcf.errors import GpuUnavailable, StorageError
 from dcf.settings import WatcherSettings

@@ -4,7 +4,7 @@ from dcf.dataplane.bootstrap import Sockets
 from dcf.engines.local.engine import STAGE
 from dcf.gateway.processes import bridge_process, control_process, envoy_process
 from dcf.settings import BridgeSettings, ControlSettings, DataplaneSettings, Locations
-from dcf.supervision.messages import Start
+from dcf.supervision.process_messages import Start
 from dcf.supervision.protocol import read_request, request_line
 
 PLACES = Locations(Path("/d"), Path("/r"), Path("/s"), Path("/t"))

@@ -6,21 +6,21 @@ import pytest
 
 from dcf import errors
 from dcf.errors import ProcessUnknown, RequestInvalid, SupervisorError, SupervisorUnreachable
-from dcf.supervision.messages import (
-    Event,
-    EventKind,
+from dcf.supervision.policy import RestartPolicy
+from dcf.supervision.process_messages import (
     ExitRecord,
     List,
     LogBound,
     Logs,
     Observe,
+    ProcessEvent,
+    ProcessEventKind,
     ProcessSpec,
     ProcessStatus,
     Shutdown,
     Start,
     Stop,
 )
-from dcf.supervision.policy import RestartPolicy
 from dcf.supervision.protocol import (
     END_LINE,
     error_line,
@@ -87,9 +87,9 @@ def test_statuses_come_back(status):
 @pytest.mark.parametrize(
     "event",
     [
-        Event(EventKind.STARTED, "a", 1.0, pid=7),
-        Event(EventKind.EXITED, "a", 1.0, exit=EXIT),
-        Event(EventKind.RESTARTING, "a", 1.0, delay=0.1),
+        ProcessEvent(ProcessEventKind.STARTED, "a", 1.0, pid=7),
+        ProcessEvent(ProcessEventKind.EXITED, "a", 1.0, exit=EXIT),
+        ProcessEvent(ProcessEventKind.RESTARTING, "a", 1.0, delay=0.1),
     ],
 )
 def test_events_come_back(event):

@@ -9,12 +9,12 @@ from time import monotonic
 
 from dcf.function.reply import encode
 from dcf.settings import WatcherSettings
-from dcf.watcher.app import App
+from dcf.watcher.admission import Dispatcher
 from dcf.watcher.call import Call
-from dcf.watcher.desk import Desk
-from dcf.watcher.direct import DirectProtocol
-from dcf.watcher.life import Life
-from dcf.watcher.server import Server
+from dcf.watcher.http.asgi import AsgiApp
+from dcf.watcher.http.http_protocol import HttpProtocol
+from dcf.watcher.http.server import WatcherServer
+from dcf.watcher.lifecycle import Lifecycle
 
 QUIET = 0.4
 CALL = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\nhi"
@@ -34,7 +34,7 @@ class LateEcho:
 
     concurrency, generator = 1, False
 
-    def __init__(self, desk: Desk, wait: float) -> None:
+    def __init__(self, desk: Dispatcher, wait: float) -> None:
         self.desk = desk
         self.wait = wait
 
@@ -60,13 +60,13 @@ async def connected(
 ) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
     """A connection to a server that closes quiet ones soon."""
     loop, reports = asyncio.get_running_loop(), os.open(os.devnull, os.O_WRONLY)
-    app = App(WatcherSettings(), Life(reports), loop, lambda _: None)
+    app = AsgiApp(WatcherSettings(), Lifecycle(reports), loop, lambda _: None)
     app.desk.open(LateEcho(app.desk, wait))
-    server = Server(app, DirectProtocol, drain=1, on_started=lambda: None)
+    server = WatcherServer(app, HttpProtocol, drain=1, on_started=lambda: None)
 
-    def protocol() -> DirectProtocol:
+    def protocol() -> HttpProtocol:
         state = server.server_state
-        one = DirectProtocol(config=server.config, server_state=state, app_state={}, app=app)
+        one = HttpProtocol(config=server.config, server_state=state, app_state={}, app=app)
         one.timeout_keep_alive = QUIET  # type: ignore[assignment]  # uvicorn knows whole seconds
         return one
 

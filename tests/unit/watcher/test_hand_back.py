@@ -6,8 +6,8 @@ import threading
 from dcf.function.request import Request
 from dcf.watcher.body_budget import BodyBudget
 from dcf.watcher.call import Call
-from dcf.watcher.handover import Handover
-from dcf.watcher.mailbox import Mailbox
+from dcf.watcher.execution.loop_queue import LoopQueue
+from dcf.watcher.execution.work_queue import WorkQueue
 
 
 def call() -> Call:
@@ -18,7 +18,7 @@ def call() -> Call:
 
 
 def test_the_newest_are_taken_back_first_and_the_others_keep_their_order():
-    handover = Handover[int]()
+    handover = WorkQueue[int]()
     handover.give(range(6))
     assert handover.reclaim(2, lambda number: number % 2 == 0) == [4, 2]
     assert [handover.take() for _ in range(4)] == [0, 1, 3, 5]
@@ -29,7 +29,7 @@ def test_the_newest_are_taken_back_first_and_the_others_keep_their_order():
 
 
 def test_what_is_put_back_wakes_a_thread_that_came_meanwhile():
-    handover = Handover[int]()
+    handover = WorkQueue[int]()
     taken: list[int] = []
     handover.give([1])
     inside, go_on = threading.Event(), threading.Event()
@@ -52,7 +52,7 @@ def test_what_is_put_back_wakes_a_thread_that_came_meanwhile():
 
 
 def test_nothing_is_both_taken_and_taken_back():
-    handover = Handover[int]()
+    handover = WorkQueue[int]()
     taken: list[int] = []
     back: list[int] = []
 
@@ -76,7 +76,7 @@ def test_nothing_is_both_taken_and_taken_back():
 def test_a_mailbox_gives_back_what_its_loop_has_not_handled():
     async def run() -> list[int]:
         handled: list[int] = []
-        mailbox = Mailbox[int](asyncio.get_running_loop(), handled.append)
+        mailbox = LoopQueue[int](asyncio.get_running_loop(), handled.append)
         mailbox.post(1)
         mailbox.post(2)
         assert mailbox.take_back() == [1, 2]

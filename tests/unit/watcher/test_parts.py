@@ -12,10 +12,10 @@ from dcf.settings import WatcherSettings
 from dcf.telemetry.ids import new_request_id
 from dcf.watcher.body_budget import BodyBudget
 from dcf.watcher.call import TRANSITIONS, Call, CallState
-from dcf.watcher.loading import is_async
-from dcf.watcher.mailbox import Mailbox
-from dcf.watcher.pipe import AHEAD, PIECE, ChunkPipe
-from dcf.watcher.sweeper import Sweeper
+from dcf.watcher.deadlines import CallMonitor
+from dcf.watcher.execution.loading import is_async
+from dcf.watcher.execution.loop_queue import LoopQueue
+from dcf.watcher.execution.response_stream import AHEAD, PIECE, ResponseStream
 from dcf.watcher.tracebacks import LIMIT, author_traceback, summary
 
 
@@ -70,7 +70,7 @@ def test_a_mailbox_keeps_the_order_of_each_sender():
 
     async def check() -> None:
         loop = asyncio.get_running_loop()
-        box = Mailbox[tuple[int, int]](loop, seen.append)
+        box = LoopQueue[tuple[int, int]](loop, seen.append)
 
         def send(sender: int) -> None:
             for number in range(2000):
@@ -87,7 +87,7 @@ def test_a_mailbox_keeps_the_order_of_each_sender():
 def test_a_mailbox_of_a_loop_that_ended_drops():
     loop = asyncio.new_event_loop()
     loop.close()
-    Mailbox[int](loop, print).post(1)
+    LoopQueue[int](loop, print).post(1)
 
 
 def test_a_pipe_passes_everything_in_order_and_holds_the_writer():
@@ -95,7 +95,7 @@ def test_a_pipe_passes_everything_in_order_and_holds_the_writer():
     ahead = []
 
     async def check() -> bytes:
-        pipe, room = ChunkPipe(asyncio.get_running_loop()), threading.Event()
+        pipe, room = ResponseStream(asyncio.get_running_loop()), threading.Event()
         written = 0
 
         def write() -> None:
@@ -125,7 +125,7 @@ def test_a_pipe_passes_everything_in_order_and_holds_the_writer():
 
 def test_a_pipe_tells_the_failure_after_the_chunks_before_it():
     async def check() -> None:
-        pipe = ChunkPipe(asyncio.get_running_loop())
+        pipe = ResponseStream(asyncio.get_running_loop())
         pipe.put(b"a")
         pipe.finish(HandlerRaised("late"))
         assert await pipe.get() == b"a"
@@ -137,7 +137,7 @@ def test_a_pipe_tells_the_failure_after_the_chunks_before_it():
 
 def test_an_abandoned_pipe_frees_its_writer():
     async def check() -> None:
-        pipe, room = ChunkPipe(asyncio.get_running_loop()), threading.Event()
+        pipe, room = ResponseStream(asyncio.get_running_loop()), threading.Event()
         assert not pipe.put(bytes(AHEAD + 1))
         assert pipe.tell_room(room.set)
         pipe.abandon()
@@ -153,7 +153,7 @@ def test_the_sweeper_rests_when_there_is_nothing_to_watch():
     slow: list[Call] = []
 
     async def check() -> None:
-        sweeper = Sweeper(
+        sweeper = CallMonitor(
             asyncio.get_running_loop(),
             WatcherSettings(),
             BodyBudget(1000),

@@ -12,22 +12,28 @@ from websockets.protocol import State
 from websockets.server import ServerProtocol
 
 from dcf.errors import BadRequest, BodyTooLarge, HandlerRaised, UnsupportedReply
-from dcf.function.reply import Encoded, Kind, Reply, encode_message
+from dcf.function.reply import Encoded, Reply, ReplyKind, encode_message
 from dcf.function.request import Request
-from dcf.protocol.stream import EVENTS, JSON_LINES, Failure, wanted_form
-from dcf.watcher import per_message
-from dcf.watcher.forms import Events, Frames, Lines, Raw, choose
-from dcf.watcher.frames import BINARY, TEXT, FrameReader, frame
-from dcf.watcher.inbox import Inbox
-from dcf.watcher.pipe import AHEAD
-from dcf.watcher.uploads import Chunks
-from dcf.watcher.uploads import Lines as LinesOfBody
+from dcf.protocol.stream import EVENTS, JSON_LINES, MessageFailure, wanted_form
+from dcf.watcher.execution import message_adapter
+from dcf.watcher.execution.request_stream import RequestStream
+from dcf.watcher.execution.response_stream import AHEAD
+from dcf.watcher.http.body_decoders import ChunkDecoder
+from dcf.watcher.http.body_decoders import LineDecoder as LinesOfBody
+from dcf.watcher.http.stream_encoders import (
+    JsonLinesEncoder,
+    RawEncoder,
+    SseEncoder,
+    WebSocketEncoder,
+    choose,
+)
+from dcf.watcher.http.ws_frames import BINARY, TEXT, WebSocketFrameReader, frame
 
-FAILURE = Failure(HandlerRaised("lost", "OSError", "Traceback"))
+FAILURE = MessageFailure(HandlerRaised("lost", "OSError", "Traceback"))
 
 
-def _inbox(loop: asyncio.AbstractEventLoop, marks: list[str]) -> Inbox:
-    return Inbox(
+def _inbox(loop: asyncio.AbstractEventLoop, marks: list[str]) -> RequestStream:
+    return RequestStream(
         loop,
         on_room=lambda: marks.append("room"),
         on_wait=lambda: marks.append("wait"),
@@ -151,7 +157,7 @@ def test_a_frame_reader_finds_the_same_however_the_bytes_are_cut():
     wanted = [(False, message) for message in messages] + [(True, b"in parts")]
     for size in (1, 5, 1000, 65541, len(sent)):
         protocol = ServerProtocol(state=State.OPEN, max_size=70_000)
-        reader = FrameReader(protocol, 70_000)
+        reader = WebSocketFrameReader(protocol, 70_000)
         found = []
         for begin in range(0, len(sent), size):
             found += reader.feed(sent[begin : begin + size])
@@ -161,7 +167,7 @@ def test_a_frame_reader_finds_the_same_however_the_bytes_are_cut():
 
 def test_a_message_in_parts_is_no_larger_than_another():
     protocol = ServerProtocol(state=State.OPEN, max_size=100)
-    reader = FrameReader(protocol, 100)
+    reader = WebSocketFrameReader(protocol, 100)
     assert reader.feed(_masked(0x02, bytes(60)) + _masked(0x80, bytes(60))) == []
     assert protocol.state is not State.OPEN
     assert reader.feed(_masked(0x82, b"more")) == []
@@ -170,7 +176,7 @@ def test_a_message_in_parts_is_no_larger_than_another():
 @pytest.mark.parametrize("part", [b"", b"ab"])
 def test_a_message_in_many_parts_takes_no_more_memory_than_its_bytes(part):
     protocol = ServerProtocol(state=State.OPEN, max_size=70_000)
-    reader = FrameReader(protocol, 70_000)
+    reader = WebSocketFrameReader(protocol, 70_000)
     assert reader.feed(_masked(0x02, b"")) == []
     more = _masked(0x00, part) * 200
     tracemalloc.start()
@@ -185,7 +191,7 @@ def test_a_message_in_many_parts_takes_no_more_memory_than_its_bytes(part):
 
 def test_a_part_that_exceeds_the_message_is_refused_before_it_is_here():
     protocol = ServerProtocol(state=State.OPEN, max_size=100)
-    reader = FrameReader(protocol, 100)
+    reader = WebSocketFrameReader(protocol, 100)
     assert reader.feed(_masked(0x02, bytes(60)) + _masked(0x80, bytes(60))[:20]) == []
     assert protocol.state is not State.OPEN
 
@@ -193,7 +199,7 @@ def test_a_part_that_exceeds_the_message_is_refused_before_it_is_here():
 @pytest.mark.parametrize("frame", [b"\x89\xfe\x00\x7e", b"\x09\x81", b"\xc9\x81"])
 def test_a_ping_that_breaks_the_rules_ends_the_stream(frame):
     protocol = ServerProtocol(state=State.OPEN, max_size=1000)
-    assert FrameReader(protocol, 1000).feed(frame + bytes(140)) == []
+    assert WebSocketFrameReader(protocol, 1000).feed(frame + bytes(140)) == []
     assert protocol.state is not State.OPEN
 
 
@@ -211,23 +217,27 @@ def test_a_ping_that_breaks_the_rules_ends_the_stream(frame):
     ],
 )
 def test_a_message_in_each_form(value, line, event, opcode):
-    assert Lines().message(value) == line.encode() + b"\n"
-    assert Events().message(value) == event.encode() + b"\n\n"
-    assert Frames(words=True).message(value)[0] == 0x80 | opcode
+    assert JsonLinesEncoder().message(value) == line.encode() + b"\n"
+    assert SseEncoder().message(value) == event.encode() + b"\n\n"
+    assert WebSocketEncoder(words=True).message(value)[0] == 0x80 | opcode
 
 
 def test_an_error_in_each_form():
-    problem = json.loads(Lines().failure(FAILURE, "id"))["error"]
+    problem = json.loads(JsonLinesEncoder().failure(FAILURE, "id"))["error"]
     assert (problem["detail"], problem["request_id"]) == ("lost", "id")
-    assert Events().failure(FAILURE, "id").startswith(b'event: error\ndata: {"type"')
-    assert b'"final": true' in Frames(words=True).failure(FAILURE, "id")
-    assert Frames(words=False).failure(FAILURE, "id") == Raw().failure(FAILURE, "id") == b""
+    assert SseEncoder().failure(FAILURE, "id").startswith(b'event: error\ndata: {"type"')
+    assert b'"final": true' in WebSocketEncoder(words=True).failure(FAILURE, "id")
+    assert (
+        WebSocketEncoder(words=False).failure(FAILURE, "id")
+        == RawEncoder().failure(FAILURE, "id")
+        == b""
+    )
 
 
 def test_a_stream_is_no_message():
     with pytest.raises(UnsupportedReply, match="cannot be a stream itself"):
         encode_message(iter(()))
-    assert encode_message(bytearray(b"a")) == (b"a", Kind.BINARY)
+    assert encode_message(bytearray(b"a")) == (b"a", ReplyKind.BINARY)
 
 
 @pytest.mark.parametrize(
@@ -249,7 +259,7 @@ def test_the_form_that_is_asked_for(accept, form):
 
 def test_an_author_who_names_a_type_has_chosen_the_form():
     reply = Encoded(b"", b"text/csv")
-    assert isinstance(choose(Request(headers=[(b"accept", EVENTS.encode())]), reply), Raw)
+    assert isinstance(choose(Request(headers=[(b"accept", EVENTS.encode())]), reply), RawEncoder)
     assert reply == Encoded(b"", b"text/csv")
 
 
@@ -265,7 +275,11 @@ def test_a_body_in_lines():
     long.take(b"x" * 10)
     with pytest.raises(BodyTooLarge):
         long.take(b"x")
-    assert (Chunks().take(b"a"), Chunks().take(b""), Chunks().rest()) == ([b"a"], [], [])
+    assert (ChunkDecoder().take(b"a"), ChunkDecoder().take(b""), ChunkDecoder().rest()) == (
+        [b"a"],
+        [],
+        [],
+    )
 
 
 def test_a_plain_handler_for_each_message():
@@ -277,7 +291,7 @@ def test_a_plain_handler_for_each_message():
                 return Reply(iter("ab"))
         return Reply(req.text, status=201)
 
-    found = list(per_message.plain(handler)(Request(stream=[b"x", b"bad", b"items"])))
+    found = list(message_adapter.plain(handler)(Request(stream=[b"x", b"bad", b"items"])))
     assert (found[0], found[2:]) == ("x", ["a", "b"])
     assert (str(found[1].error), found[1].final) == ("no", False)
 
@@ -299,7 +313,7 @@ def test_an_async_handler_for_each_message():
 
     async def check() -> list[object]:
         request = Request(stream=[b"x", b"bad", b"items"])
-        return [one async for one in per_message.asynchronous(handler)(request)]
+        return [one async for one in message_adapter.asynchronous(handler)(request)]
 
     found = asyncio.run(check())
     assert (found[0], found[2:], len(closed)) == ("x", ["a", "b"], 1)

@@ -4,7 +4,7 @@ import asyncio
 from types import SimpleNamespace
 from typing import Any, cast
 
-from dcf.watcher.unread import Unread
+from dcf.watcher.http.unread import Unread
 
 
 class Transport:

@@ -15,29 +15,29 @@ from dataclasses import replace
 
 from dcf.engines.base import ReplicaSpec
 from dcf.engines.local.cgroups import Cgroups
-from dcf.engines.local.confinement import WATCHED, Confinement
 from dcf.engines.local.gpu import GpuSource, Nvml
-from dcf.engines.local.limiter import Limiter
-from dcf.engines.local.memory import MemoryWatch
-from dcf.engines.local.replica import replica_environment, watcher_command
-from dcf.engines.local.tracking import Track, read_note, to_note
+from dcf.engines.local.limit_enforcer import LimitEnforcer
+from dcf.engines.local.limits import WATCHED, Limits
+from dcf.engines.local.local_replica import replica_environment, watcher_command
+from dcf.engines.local.memory_watchdog import MemoryWatchdog
+from dcf.engines.local.observation import Track, read_note, to_note
 from dcf.errors import ProcessNotStarted, ProcessUnknown, ReplicaExited, ReplicaUnknown
 from dcf.function.secrets import SECRETS_DIR
 from dcf.model.function import Resources
 from dcf.model.log import LogLine
 from dcf.model.replica import Observation, ReplicaId
 from dcf.protocol.signals import LOG_STACKS
-from dcf.supervision.client import SupervisorClient
 from dcf.supervision.identity import Identity, identify, is_stopped, kill_group
-from dcf.supervision.messages import (
-    Event,
-    EventKind,
+from dcf.supervision.process_messages import (
     ExitRecord,
     LogBound,
+    ProcessEvent,
+    ProcessEventKind,
     ProcessSpec,
     ProcessStatus,
 )
 from dcf.supervision.states import ENDED, ProcessState
+from dcf.supervision.supervisor_client import SupervisorClient
 
 logger = logging.getLogger("dcf.engines")
 
@@ -75,8 +75,8 @@ class LocalEngine:
         self._supervisor = supervisor
         self._base = base
         self._gpus = gpus or Nvml()
-        self._limiter = Limiter(supervisor.socket, base, self._gpus, cgroups)
-        self._memory = MemoryWatch()
+        self._limiter = LimitEnforcer(supervisor.socket, base, self._gpus, cgroups)
+        self._memory = MemoryWatchdog()
         self._leaders: dict[str, Identity] = {}
         self._starting = asyncio.Lock()
         self._log = log or LogBound()
@@ -91,13 +91,13 @@ class LocalEngine:
         """
         # One at a time: what one is given, the next must see as taken.
         async with self._starting:
-            others: dict[ReplicaId, Confinement] = {}
+            others: dict[ReplicaId, Limits] = {}
             for status in await self._supervisor.list():
                 if status.name == PREFIX + spec.id and status.state is not ProcessState.STOPPING:
                     return spec.id
                 if status.name.startswith(PREFIX):
                     note = "" if status.state in ENDED else status.note
-                    others[_id_of(status.name)] = Confinement.from_note(note)
+                    others[_id_of(status.name)] = Limits.from_note(note)
             process = await asyncio.to_thread(self._process, spec, others)
             try:
                 await self._supervisor.start(process)
@@ -106,7 +106,7 @@ class LocalEngine:
                 raise ReplicaExited(str(error)) from error
         return spec.id
 
-    def _process(self, spec: ReplicaSpec, others: Mapping[ReplicaId, Confinement]) -> ProcessSpec:
+    def _process(self, spec: ReplicaSpec, others: Mapping[ReplicaId, Limits]) -> ProcessSpec:
         confinement = self._limiter.confine(spec, others)
         settings = replace(
             spec.settings, function=spec.function, root=str(spec.source), lifeline=True
@@ -144,7 +144,7 @@ class LocalEngine:
         try:
             async with contextlib.aclosing(self._supervisor.observe()) as happened:
                 async for item in happened:
-                    if isinstance(item, Event):
+                    if isinstance(item, ProcessEvent):
                         if self._follow(tracks, item):
                             yield tracks[item.name].seen
                         continue
@@ -165,26 +165,26 @@ class LocalEngine:
             self._watch(status.name, status.pid, track)
         return track
 
-    def _follow(self, tracks: dict[str, Track], event: Event) -> bool:
+    def _follow(self, tracks: dict[str, Track], event: ProcessEvent) -> bool:
         """Takes in what happened to a process; returns whether that changed a replica."""
         name = event.name
-        if event.kind is EventKind.STARTED and name.startswith(PREFIX):
+        if event.kind is ProcessEventKind.STARTED and name.startswith(PREFIX):
             track = tracks[name] = Track(_id_of(name), *read_note(event.note))
             self._watch(name, event.pid, track)
             return True
         known = tracks.get(name)
         if known is None:
             return False
-        if event.kind is EventKind.REPORTED:
+        if event.kind is ProcessEventKind.REPORTED:
             has_changed = known.reported(event.report, event.at)
             if known.fault:
                 self._end_faulty(name, known)
             return has_changed
-        if event.kind is EventKind.EXITED and event.exit is not None:
+        if event.kind is ProcessEventKind.EXITED and event.exit is not None:
             self._memory.remove(name)
             self._leaders.pop(name, None)
             return known.exited(event.exit, self._why(name, known.confinement, event.exit))
-        if event.kind is EventKind.FORGOTTEN:
+        if event.kind is ProcessEventKind.FORGOTTEN:
             self._memory.forget(name)
             del tracks[name]
         return False
@@ -202,7 +202,7 @@ class LocalEngine:
         if (leader := self._leaders.pop(name, None)) is not None and kill_group(leader):
             logger.error("%s is ended: %s", _id_of(name), track.fault)
 
-    def _why(self, name: str, confinement: Confinement, ended: ExitRecord) -> str:
+    def _why(self, name: str, confinement: Limits, ended: ExitRecord) -> str:
         killed = self._memory.ended.get(name)
         return killed or self._limiter.why(_id_of(name), confinement, ended)
 

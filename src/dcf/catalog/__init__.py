@@ -1,0 +1,1 @@
+"""What is deployed: functions, revisions, keys and events, in SQLite."""

@@ -1,0 +1,1 @@
+"""The control plane: here its parts meet, and clients are answered."""

@@ -1,0 +1,1 @@
+"""Calls without a ready replica, and how many replicas a function has."""

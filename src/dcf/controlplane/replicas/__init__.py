@@ -1,0 +1,1 @@
+"""The replicas: started, observed, checked, balanced, stopped."""

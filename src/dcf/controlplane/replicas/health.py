@@ -1,0 +1,143 @@
+"""Asks ready replicas whether they still answer.
+
+A watcher detects a handler that hangs and ends it. These checks are for a watcher that cannot do
+so, because code holds the interpreter's lock or the process is stopped. Such a replica gets no
+calls while others answer, and gets calls again once it answers. It is ended if it stays silent: a
+stopped process after ``silence``, any other one once its longest call is overdue.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+
+from dcf.catalog.isolation import Isolation
+from dcf.controlplane.replicas.replica_api import UNREACHABLE, connected
+from dcf.controlplane.replicas.replica_manager import ReplicaManager
+from dcf.controlplane.replicas.replica_registry import ReplicaRecord, ReplicaRegistry
+from dcf.model.observed import ReplicaKey
+from dcf.model.replica import ReplicaId, ReplicaState
+from dcf.protocol import http
+
+logger = logging.getLogger("dcf.controlplane")
+
+MISSES = 2
+"""Answers in a row that may be missing before calls go elsewhere: one may be a busy machine."""
+
+LEAST_SILENCE = 4
+"""Questions that must be without an answer before a replica is ended, however short its calls are:
+a machine may stand still for a moment as well."""
+
+_REQUEST = f"GET {http.HEALTH} HTTP/1.1\r\nHost: replica\r\nConnection: close\r\n\r\n".encode()
+
+
+class Health:
+    """Polls every ready replica, each in a separate task."""
+
+    def __init__(
+        self,
+        fleet: ReplicaRegistry,
+        replicas: ReplicaManager,
+        *,
+        interval: float,
+        silence: float,
+        longest_call: Callable[[ReplicaKey], float],
+        wake: Callable[[], None],
+    ) -> None:
+        """Create health checks that have not polled any replica.
+
+        Args:
+            fleet: Knows who is ready, and is told who answers.
+            replicas: Ends those that never answer again.
+            interval: Seconds between two questions, and for each answer.
+            silence: Seconds without an answer after which a stopped process is ended.
+            longest_call: Seconds after which a replica's own watcher would end it because of one
+                call. A process that is not stopped is ended after this time. So is a stopped one,
+                if this is less than ``silence``, because its callers do not wait longer.
+            wake: Called when one has stopped or begun to answer.
+        """
+        self._fleet = fleet
+        self._replicas = replicas
+        self._interval = interval
+        self._silence = silence
+        self._longest_call = longest_call
+        self._wake = wake
+        self._watches: dict[ReplicaId, asyncio.Task[None]] = {}
+        self._isolation = Isolation("checking the replicas")
+
+    async def run(self) -> None:
+        """Asks until it is cancelled."""
+        try:
+            while True:
+                await asyncio.sleep(self._interval)
+                self._follow_fleet()
+        finally:
+            for watch in self._watches.values():
+                watch.cancel()
+            await asyncio.gather(*self._watches.values(), return_exceptions=True)
+
+    def _follow_fleet(self) -> None:
+        ready = {one.id: one for one in self._fleet.all() if one.state is ReplicaState.READY}
+        for replica, watch in list(self._watches.items()):
+            if watch.done():
+                del self._watches[replica]
+                with self._isolation.of(replica.partition(".")[0]):
+                    watch.result()  # if the replica is still ready, a new task is started for it
+        for replica, one in ready.items():
+            if replica not in self._watches:
+                self._watches[replica] = asyncio.create_task(self._watch(one))
+
+    async def _watch(self, one: ReplicaRecord) -> None:
+        """Poll one replica while it is ready."""
+        heard, missed = time.monotonic(), 0
+        while one.state is ReplicaState.READY:
+            asked = time.monotonic()
+            if await answers_at(one.endpoint, self._interval):
+                heard, missed = asked, 0
+            else:
+                missed += 1
+            late = time.monotonic() - asked - self._interval
+            if late > self._interval:
+                # This process itself was stopped or delayed; the replica is not at fault.
+                heard += late
+            if one.state is ReplicaState.READY:
+                await self._judge(one, time.monotonic() - heard, missed)
+            await asyncio.sleep(max(0.0, asked + self._interval - time.monotonic()))
+
+    async def _judge(self, one: ReplicaRecord, silence: float, missed: int) -> None:
+        answers = missed < MISSES
+        if one.answers != answers:
+            one.answers = answers
+            logger.warning("%s %s", one.id, "answers again" if answers else "does not answer")
+            self._wake()
+        longest = max(LEAST_SILENCE * self._interval, self._longest_call(one.key))
+        limit = min(self._silence, longest)
+        if answers or silence < limit:
+            return
+        is_suspended = await self._replicas.is_suspended(one)
+        if not is_suspended and silence < longest:
+            return
+        if is_suspended:
+            sentence = f"it did not answer for {limit:g} s, and its process is stopped"
+        else:
+            sentence = f"it did not answer for {longest:g} s"
+        logger.error("%s is ended: %s", one.id, sentence)
+        self._replicas.end_silent(one, sentence, is_suspended=is_suspended)
+        self._wake()
+
+
+async def answers_at(endpoint: str, patience: float) -> bool:
+    """Whether a watcher answers.
+
+    Args:
+        endpoint: ``unix:PATH`` or ``tcp:HOST:PORT``.
+        patience: Seconds for the answer.
+    """
+    try:
+        async with connected(endpoint, patience) as (reader, writer):
+            writer.write(_REQUEST)
+            return bool(await reader.readline())
+    except UNREACHABLE:
+        return False

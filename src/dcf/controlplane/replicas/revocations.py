@@ -1,0 +1,125 @@
+"""Ends the calls of revoked keys.
+
+Envoy checks a key only when a call begins. It sends the key's id to the call's replica in a header.
+This module sends the list of revoked keys to each ready replica, which ends their calls.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+
+from dcf.controlplane.replicas.replica_api import UNREACHABLE, connected
+from dcf.controlplane.replicas.replica_registry import ReplicaRegistry
+from dcf.controlplane.tokens import Tokens
+from dcf.errors import StorageError
+from dcf.model.replica import ReplicaId, ReplicaState
+from dcf.protocol import http
+
+logger = logging.getLogger("dcf.controlplane")
+
+PAUSE = 0.5
+"""Seconds between two checks for replicas that have not confirmed the list."""
+
+PATIENCE = 2.0
+"""Seconds for a replica to confirm; without a confirmation the list is sent again."""
+
+MOST = 20_000
+"""Maximum number of ids to send, the newest ones: a replica accepts 1 MiB."""
+
+
+class Revocations:
+    """Sends the list to every replica until the replica confirms it. On one event loop.
+
+    Confirmations are not stored: a new process sends the list to all replicas again.
+    """
+
+    def __init__(self, tokens: Tokens, fleet: ReplicaRegistry) -> None:
+        """Create this without any confirmation.
+
+        Args:
+            tokens: Knows which keys are revoked.
+            fleet: Knows which replicas are ready.
+        """
+        self._tokens = tokens
+        self._fleet = fleet
+        self._news = asyncio.Event()
+        self._count = 0
+        self._body = b"[]"
+        self._told: dict[ReplicaId, int] = {}
+        self._telling: set[ReplicaId] = set()
+
+    def wake(self) -> None:
+        """Check at once, because a key was revoked."""
+        self._news.set()
+
+    async def run(self) -> None:
+        """Send the list to replicas that lack it, until cancelled."""
+        self._news.set()
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                if self._news.is_set():
+                    await self._read()
+                for name, endpoint in self._behind().items():
+                    # One replica that does not answer must not delay the others.
+                    self._telling.add(name)
+                    tasks.create_task(self._tell(name, endpoint))
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(PAUSE):
+                        await self._news.wait()
+
+    async def _read(self) -> None:
+        self._news.clear()
+        try:
+            revoked = await asyncio.to_thread(self._tokens.revoked)
+            self._count, self._body = len(revoked), json.dumps(revoked[-MOST:]).encode()
+        except StorageError as error:
+            logger.warning("the revoked keys could not be read, retrying: %s", error)
+            asyncio.get_running_loop().call_later(PAUSE, self._news.set)
+
+    def _behind(self) -> dict[ReplicaId, str]:
+        """Return the endpoints of ready replicas that have not confirmed the current list.
+
+        A key stays revoked for good, so the number of revoked keys identifies a list.
+        """
+        ready = {
+            one.id: one.endpoint for one in self._fleet.all() if one.state is ReplicaState.READY
+        }
+        self._told = {name: count for name, count in self._told.items() if name in ready}
+        return {
+            name: endpoint
+            for name, endpoint in ready.items()
+            if self._told.get(name, 0) != self._count and name not in self._telling
+        }
+
+    async def _tell(self, name: ReplicaId, endpoint: str) -> None:
+        count = self._count
+        try:
+            if await tell(endpoint, self._body):
+                self._told[name] = count
+            else:
+                logger.warning("%s has not confirmed which keys are revoked", name)
+        finally:
+            self._telling.discard(name)
+
+
+async def tell(endpoint: str, body: bytes, patience: float = PATIENCE) -> bool:
+    """Send the list to one replica; return whether it confirmed.
+
+    Args:
+        endpoint: ``unix:PATH`` or ``tcp:HOST:PORT``.
+        body: The ids of all revoked keys, as JSON.
+        patience: Seconds for the answer.
+    """
+    head = (
+        f"POST {http.REVOKED} HTTP/1.1\r\nHost: replica\r\nConnection: close\r\n"
+        f"Content-Type: {http.JSON}\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    try:
+        async with connected(endpoint, patience) as (reader, writer):
+            writer.write(head.encode() + body)
+            return (await reader.readline()).startswith(b"HTTP/1.1 204 ")
+    except UNREACHABLE:
+        return False

@@ -1,0 +1,1 @@
+"""Files and folders: what a failed write means, private folders."""

@@ -1,0 +1,102 @@
+"""Where the gateway of a data directory is, for the commands that look for it."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from dcf.errors import GatewayRunning
+from dcf.files.storage import writing
+from dcf.protocol.json_text import read_json
+from dcf.settings import Locations
+from dcf.supervision.identity import Identity, identify
+
+WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  names, nothing is bound
+"""What listens on all addresses, and what its clients on this machine say."""
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayAddress:
+    """Where a gateway listens, and the process that keeps it.
+
+    Attributes:
+        host: What it was told to listen on.
+        port: Its port.
+        tls: Whether its clients speak TLS.
+        process: The one that ``gateway start`` became.
+    """
+
+    host: str
+    port: int
+    tls: bool
+    process: Identity
+
+    @property
+    def url(self) -> str:
+        """How clients on this machine reach it."""
+        host = WILDCARDS.get(self.host, self.host)
+        shown = f"[{host}]" if ":" in host else host
+        return f"{'https' if self.tls else 'http'}://{shown}:{self.port}"
+
+
+def find(places: Locations) -> GatewayAddress | None:
+    """The gateway that runs with these places; None when there is none."""
+    try:
+        members = read_json(_file(places).read_bytes())
+        address = GatewayAddress(**{**members, "process": Identity(**members["process"])})
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+    kinds = (isinstance(address.host, str), isinstance(address.port, int))
+    if not all((*kinds, isinstance(address.tls, bool), isinstance(address.process.pid, int))):
+        return None
+    return address if identify(address.process.pid) == address.process else None
+
+
+@contextlib.contextmanager
+def published(places: Locations, host: str, port: int, *, tls: bool) -> Iterator[GatewayAddress]:
+    """Has the data directory for this process alone, and lets others find it there.
+
+    Raises:
+        GatewayRunning: When another gateway has the data directory.
+        StorageError: When nothing can be written there.
+    """
+    process = identify(os.getpid())
+    assert process is not None  # noqa: S101  it is this one
+    address = GatewayAddress(host, port, tls, process)
+    file = _file(places)
+    with _sole(places):
+        with writing(file):
+            new = file.with_suffix(".new")
+            new.write_text(json.dumps(asdict(address)))
+            new.replace(file)
+        try:
+            yield address
+        finally:
+            file.unlink(missing_ok=True)
+
+
+def _file(places: Locations) -> Path:
+    return places.gateway / "address.json"
+
+
+@contextlib.contextmanager
+def _sole(places: Locations) -> Iterator[None]:
+    """Holds a lock that ends with this process, however that ends."""
+    file = places.gateway / "lock"
+    with writing(file):
+        descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        other = find(places)
+        where = f" at {other.url} (process {other.process.pid})" if other else ""
+        raise GatewayRunning(f"a gateway{where} runs with {places.data} already") from error
+    else:
+        yield
+    finally:
+        os.close(descriptor)

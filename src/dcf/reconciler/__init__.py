@@ -1,0 +1,1 @@
+"""Pure decisions: reconciling, autoscaling, back-off, the state of a function."""

@@ -1,0 +1,1 @@
+"""How the watcher loads a handler and runs it."""

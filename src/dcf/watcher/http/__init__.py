@@ -1,0 +1,1 @@
+"""The watcher's HTTP server, WebSocket included."""

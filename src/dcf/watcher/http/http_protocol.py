@@ -1,0 +1,434 @@
+"""The common call, straight from the connection to the handler and back.
+
+A call whose head and body came in one piece, as most do, needs none of what ASGI makes for each:
+a scope, a task, events, a reply in two messages. Here it is handed to the desk at once, and its
+reply leaves in one write. For a small call all that costs more than the watcher's own work
+(figures: docs/decisions/0018-direct-calls.md).
+
+This stands in the place of uvicorn's own protocol, and what is not plain is left to that: a body
+that is still on its way, an upgrade, HTTP/1.0, ``Expect``, a request that came before the one
+before it was answered, probes. A reply in chunks goes back to ASGI as well.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from typing import Any, cast
+from urllib.parse import unquote
+
+import httptools
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from dcf.errors import BadRequest, BodyTooLarge, CallError, DcfError
+from dcf.function.reply import Encoded
+from dcf.protocol import http
+from dcf.watcher.call import Call, Message, Receive
+from dcf.watcher.http.asgi import INTERIM, AsgiApp, Send
+from dcf.watcher.http.body_decoders import ChunkDecoder, LineDecoder
+from dcf.watcher.http.responses import Headers, headers_of, refusal
+from dcf.watcher.http.websocket import WebSocket
+from dcf.watcher.http.writing import ReplyCycle, whole_reply
+
+logger = logging.getLogger("dcf.watcher")
+
+
+PIPELINED = 256
+"""Requests that a client may pipeline on a connection before they are answered. A client that sends
+more is disconnected: one read can hold thousands of requests, and each takes a hundred times its
+size in memory."""
+
+
+def _nothing() -> None:
+    """Of a body that is whole, nothing is still to come."""
+
+
+_OWN = http.OWN_PREFIX.encode()
+
+
+class _Unheard:
+    """An event that nobody waits for."""
+
+    def set(self) -> None:
+        """Does nothing."""
+
+
+class HttpExchange:
+    """One call and its reply, where uvicorn looks for its request-response cycle.
+
+    Attributes:
+        call: None until it is admitted.
+        keep_alive: Whether the connection outlives the reply. uvicorn clears it when it ends.
+        disconnected: Whether the client is gone. uvicorn sets it.
+        response_complete: Whether the reply was sent; then the next request may begin.
+    """
+
+    __slots__ = ("_protocol", "call", "disconnected", "keep_alive", "response_complete")
+    message_event = _Unheard()
+
+    def __init__(self, protocol: HttpProtocol) -> None:
+        self._protocol = protocol
+        self.call: Call | None = None
+        self.keep_alive = True
+        self.disconnected = False
+        self.response_complete = False
+
+    def settled(self, call: Call) -> None:
+        """The call's outcome is there, or it was given up."""
+        self._protocol.answer(self, call)
+
+
+class HttpProtocol(HttpToolsProtocol):
+    """One connection."""
+
+    cycle: Any  # uvicorn's, or an Exchange in its place
+
+    def __init__(self, *args: Any, app: AsgiApp, **kwargs: Any) -> None:
+        """A connection to come.
+
+        Args:
+            *args: As for uvicorn's protocol.
+            app: Where calls go that are not plain; its desk takes the others.
+            **kwargs: As for uvicorn's protocol.
+        """
+        super().__init__(*args, **kwargs)
+        self._app = app
+        self._desk = app.desk
+        # Else uvicorn would not know that there is anything to change over to.
+        self.ws_protocol_class = WebSocket
+        self._parts: list[bytes] | None = None
+        """Of the body, while nothing speaks against the direct way; else None."""
+        self._ignores_upgrade = False
+        self._due: HttpExchange | ReplyCycle | None = None
+        """The request whose reply is next on the connection; further ones may be pipelined."""
+        self._is_flooded = False
+        self._quiet_since = 0.0
+        self._clock: asyncio.TimerHandle | None = None
+
+    # What the parser tells
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        self.url = b""
+        self.headers = []
+        self.expect_100_continue = False
+        self._ignores_upgrade = False
+
+    def on_headers_complete(self) -> None:
+        """Its head is there."""
+        before, parser = self.cycle, self.parser
+        if len(self.pipeline) >= PIPELINED:
+            self._is_flooded, self._parts = True, []
+            self.transport.abort()
+            return
+        if parser.should_upgrade() and parser.get_method() != b"CONNECT":
+            self._ignores_upgrade = not self._should_upgrade()
+            return  # the parser stops after the head: see :meth:`_feed`
+        if (
+            (before is None or before.response_complete)
+            and not self.expect_100_continue
+            and not self.flow.write_paused
+            and self.url.startswith(b"/")
+            and not self.url.startswith(_OWN)
+            and parser.get_http_version() == "1.1"
+            and parser.should_keep_alive()
+            and parser.get_method() != b"CONNECT"
+            and parser.get_method() != b"HEAD"
+        ):
+            self._parts = []
+        else:
+            self._by_asgi([])
+
+    def on_body(self, body: bytes) -> None:
+        """A part of its body is there."""
+        if self._parts is None:
+            super().on_body(body)
+        else:
+            self._parts.append(body)
+
+    def on_message_complete(self) -> None:
+        """All of it is there."""
+        if self._is_flooded or self._ignores_upgrade:
+            return
+        if self._parts is None:
+            super().on_message_complete()
+            return
+        parts, self._parts = self._parts, None
+        self._begin(parts[0] if len(parts) == 1 else b"".join(parts))
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes are there; a call of which they do not hold all goes by ASGI."""
+        self._feed(data)
+        if self._parts is not None:
+            parts, self._parts = self._parts, None
+            if not self.transport.is_closing():
+                self._by_asgi(parts)
+
+    def _feed(self, data: bytes) -> None:
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            if self._ignores_upgrade:
+                self._feed_without_upgrade(data[upgrade.args[0] :])
+            elif self._should_upgrade():
+                self.handle_websocket_upgrade()
+        except httptools.HttpParserError:
+            self.send_400_response("expected a request of HTTP/1.1, got something else")
+
+    def _feed_without_upgrade(self, rest: bytes) -> None:
+        """Parse a request that offers an upgrade as if it did not (RFC 9110, 7.8).
+
+        The parser would take its body for the other protocol. Clients that offer HTTP/2 do send a
+        body.
+        """
+        parser, dropped = self.parser, {b"upgrade", b"connection"}
+        lines = [b"%b %b HTTP/1.1" % (parser.get_method(), self.url)]
+        lines += [b"%b: %b" % header for header in self.headers if header[0] not in dropped]
+        if not parser.should_keep_alive():
+            lines.append(b"connection: close")
+        self.parser = httptools.HttpRequestParser(self)
+        with contextlib.suppress(AttributeError):  # httptools before 0.6.3
+            self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
+        self._feed(b"\r\n".join((*lines, b"", rest)))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client is gone, or this end has closed the connection."""
+        super().connection_lost(exc)
+        self._stop_clock()
+        self._app.unread.discard(self.transport)
+        due = self._due
+        if due is None or due.response_complete:
+            return
+        due.disconnected = True
+        due.message_event.set()
+        if isinstance(due, HttpExchange) and due.call:
+            due.call.end(CallError("the client went away"))
+
+    def send_400_response(self, msg: str) -> None:
+        """Reject input that is not HTTP, and close the connection.
+
+        If an earlier request still waits for its reply, send nothing: the client would take the
+        rejection for that reply.
+        """
+        due = self._due
+        if isinstance(due, ReplyCycle) and due is self.cycle and due.more_body:
+            may_answer = not due.response_started
+        else:
+            may_answer = due is None or due.response_complete
+        if may_answer:
+            reply = refusal(BadRequest(msg), None, self.headers or [])
+            self.transport.write(b"".join(whole_reply(*reply, head=False, last=True)))
+        self.transport.close()
+
+    def pause_writing(self) -> None:
+        """Note that the client reads more slowly than the watcher writes."""
+        super().pause_writing()
+        self._app.unread.add(self.transport)
+
+    def resume_writing(self) -> None:
+        """Note that the client has caught up."""
+        super().resume_writing()
+        self._app.unread.discard(self.transport)
+
+    def handle_websocket_upgrade(self) -> None:
+        """Leaves the connection to a WebSocket, if the request is one for that."""
+        self.connections.discard(self)
+        self._stop_clock()
+        self._app.unread.discard(self.transport)
+        if self.cycle is not None and not self.cycle.response_complete:
+            # Behind a call that is not answered yet: no client that means well does this.
+            self.transport.close()
+            return
+        changed = WebSocket(self.transport, self._desk, self.server_state, self._app.settings)
+        changed.open(self.parser.get_method().decode("ascii"), self.url, self.headers)
+
+    # Connections that nobody uses
+
+    def on_response_complete(self) -> None:
+        """A reply was sent, either way.
+
+        uvicorn's own sets a timer after each, and takes it back when the next request comes. This
+        has one for the connection, which looks when the last reply was.
+        """
+        if self.pipeline or self.flow.read_paused:
+            super().on_response_complete()
+            self._unset_keepalive_if_required()
+        self._quiet_since = self.loop.time()
+        if self._clock is None and not self.transport.is_closing():
+            self._clock = self.loop.call_later(self.timeout_keep_alive, self._close_if_quiet)
+
+    def _close_if_quiet(self) -> None:
+        self._clock = None
+        if not self.cycle.response_complete:
+            return  # the reply to come starts the clock anew
+        left = self._quiet_since + self.timeout_keep_alive - self.loop.time()
+        if left > 0:
+            self._clock = self.loop.call_later(left, self._close_if_quiet)
+        else:
+            self.timeout_keep_alive_handler()
+
+    def _stop_clock(self) -> None:
+        if self._clock is not None:
+            self._clock.cancel()
+            self._clock = None
+
+    # The two ways
+
+    def _by_asgi(self, parts: list[bytes]) -> None:
+        """Leaves a request to uvicorn, as if it had come there from its first byte."""
+        parser, before = self.parser, self.cycle
+        method, version = parser.get_method().decode("ascii"), parser.get_http_version()
+        path, query = _target(method, self.url)
+        scope = {
+            "type": "http",
+            "method": method,
+            "path": path,
+            "query_string": query,
+            "http_version": version,
+            "headers": self.headers,
+            INTERIM: self._interim,
+        }
+        self.cycle = self._cycle(
+            scope,
+            expects=self.expect_100_continue,
+            # After a request for a tunnel, the bytes that follow are not HTTP.
+            keep_alive=version == "1.1" and parser.should_keep_alive() and method != "CONNECT",
+        )
+        if before is None or before.response_complete:
+            self._start_asgi_task(self.cycle, self.app)
+        else:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((self.cycle, self.app))
+        for part in parts:
+            super().on_body(part)
+
+    def _cycle(self, scope: Message, *, expects: bool, keep_alive: bool) -> ReplyCycle:
+        return ReplyCycle(
+            scope=cast("Any", scope),
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=False,
+            default_headers=[],
+            message_event=asyncio.Event(),
+            expect_100_continue=expects,
+            keep_alive=keep_alive,
+            on_response=self.on_response_complete,
+        )
+
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        self._due = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def _begin(self, body: bytes) -> None:
+        exchange = self._due = HttpExchange(self)
+        self.cycle = exchange
+        method = self.parser.get_method().decode("ascii")
+        path, query = _target(method, self.url)
+        try:
+            call = self._desk.admit(
+                method,
+                path,
+                query,
+                self.headers,
+                settled=exchange.settled,
+            )
+        except DcfError as error:
+            self._write(exchange, *refusal(error, None, self.headers))
+            return
+        exchange.call = call
+        call.whole(body)
+        call.interim = self._interim
+        if len(body) > self._desk.max_body:
+            call.end(BodyTooLarge(self._desk.max_body))
+        elif self._desk.is_stream(call):
+            self._pass_on(call, body)
+        else:
+            self._desk.submit(call)
+
+    def _interim(self) -> None:
+        """Tell the gateway that the handler begins, so that it no longer retries the call."""
+        if not self.transport.is_closing():
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def _pass_on(self, call: Call, body: bytes) -> None:
+        """Makes a body that is a whole stream one."""
+        parts = LineDecoder(self._app.settings.max_message) if call.lines else ChunkDecoder()
+        self._desk.open_stream(call, _nothing)
+        try:
+            messages = parts.take(body) + parts.rest()
+        except DcfError as error:
+            call.end(error)
+        else:
+            self._desk.pass_on(call, messages)
+            self._desk.no_more(call)
+
+    # The way back
+
+    def answer(self, exchange: HttpExchange, call: Call) -> None:
+        """Sends the outcome of a call; whatever goes wrong concerns this connection alone."""
+        try:
+            outcome = call.verdict
+            if exchange.disconnected:
+                self._desk.release(call)
+            elif call.pipe is not None and isinstance(outcome, Encoded):
+                self._stream(exchange, call)
+            else:
+                self._desk.release(call)
+                if isinstance(outcome, Encoded):
+                    body = outcome.body if isinstance(outcome.body, bytes) else None
+                    self._write(exchange, outcome.status, headers_of(call, outcome), body)
+                else:
+                    error = outcome if isinstance(outcome, DcfError) else CallError("no outcome")
+                    self._write(exchange, *refusal(error, call, []))
+        except Exception:
+            logger.exception("a reply could not be sent")
+            self.transport.close()
+
+    def _write(
+        self, exchange: HttpExchange, status: int, headers: Headers, body: bytes | None
+    ) -> None:
+        """Sends a whole reply. Its headers are our own, or were checked when it was encoded."""
+        last = self._desk.closing or not exchange.keep_alive
+        for piece in whole_reply(status, headers, body, head=False, last=last):
+            self.transport.write(piece)
+        exchange.response_complete = True
+        if last:
+            self.transport.close()
+        self.on_response_complete()
+
+    def _stream(self, exchange: HttpExchange, call: Call) -> None:
+        """Sends a reply in chunks, by ASGI."""
+
+        async def go_on(_scope: Message, receive: Receive, send: Send) -> None:
+            call.receive = receive
+            try:
+                await self._app.reply(call, send)
+            finally:
+                self._desk.release(call)
+
+        # uvicorn's cycle reads only these members.
+        scope = {"type": "http", "method": call.request.method, "http_version": "1.1"}
+        cycle = self._cycle(scope, expects=False, keep_alive=exchange.keep_alive)
+        if self.cycle is exchange:
+            self.cycle = cycle  # otherwise the body of a pipelined request is still arriving
+        self._start_asgi_task(cycle, go_on)
+
+
+def _target(method: str, url: bytes) -> tuple[str, bytes]:
+    """Return path and query of a request's target.
+
+    Raises:
+        HttpParserInvalidURLError: When it is neither a path nor a URL.
+    """
+    if url.startswith(b"/"):
+        path, _, query = url.partition(b"?")
+    elif method == "CONNECT":
+        path, query = url, b""  # a host and a port
+    else:
+        parsed = httptools.parse_url(url)
+        path, query = parsed.path or b"/", parsed.query or b""
+    text = path.decode("ascii", "replace")
+    return unquote(text) if "%" in text else text, query

@@ -1,0 +1,121 @@
+"""A control loop over the engine in memory, with an Envoy that takes every change at once."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+
+from dcf.catalog.catalog import Catalog
+from dcf.controlplane.loop import ControlLoop
+from dcf.controlplane.replicas.replica_files import ReplicaFiles
+from dcf.controlplane.route_publisher import RoutePublisher
+from dcf.dataplane.xds_server import XdsServer
+from dcf.engines.base import ReplicaSpec
+from dcf.engines.fake import FakeEngine
+from dcf.errors import SecretNotFound
+from dcf.model.artifact import Artifact
+from dcf.model.function import FunctionSpec
+from dcf.model.replica import ReplicaId, ReplicaState
+from dcf.model.revision import Revision
+from dcf.model.routing import CallLimits, Destination
+from dcf.model.scaling import ScalingWish
+from dcf.reconciler.backoff import BackoffRules
+
+RULES = BackoffRules(stable=60.0, first_delay=0.01, longest_delay=0.05)
+ARTIFACT = Artifact("sha256:" + "a" * 64, "sha256:" + "b" * 64)
+
+
+class WillingEnvoy(XdsServer):
+    """What it is told is in force, while ``takes`` is set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.routes: dict[str, list[str]] = {}
+        self.takes = asyncio.Event()
+        self.takes.set()
+
+    def set_function(
+        self, name: str, destinations: Sequence[Destination], limits: CallLimits
+    ) -> int:
+        self.routes[name] = [one.endpoint for one in destinations]
+        return super().set_function(name, destinations, limits)
+
+    def remove_function(self, name: str) -> int:
+        self.routes.pop(name, None)
+        return super().remove_function(name)
+
+    async def wait_applied(self, version: int, timeout: float) -> None:  # noqa: ASYNC109  as there
+        await self.takes.wait()
+
+
+class Stage(ReplicaFiles):
+    """Lays nothing out."""
+
+    def __init__(self) -> None:
+        self.error: Exception | None = None
+        self.staged: set[ReplicaId] = set()
+        self.missing: set[str] = set()
+
+    def check(self, spec: FunctionSpec) -> None:
+        for name in self.missing & set(spec.secrets):
+            raise SecretNotFound(name, None)
+
+    def stage(self, replica: ReplicaId, revision: Revision) -> ReplicaSpec:
+        if self.error is not None:
+            raise self.error
+        self.staged.add(replica)
+        return ReplicaSpec(replica, revision.function, revision.number, Path("python"), Path())
+
+    def hand_over(self, replica: ReplicaId) -> None:
+        pass
+
+    def clear(self, replica: ReplicaId) -> None:
+        self.staged.discard(replica)
+
+    def sweep(self, alive: Collection[ReplicaId]) -> None:
+        self.staged &= set(alive)
+
+
+class House:
+    def __init__(self, catalog: Catalog | None = None, engine: FakeEngine | None = None, **more):
+        self.catalog = catalog or Catalog(None)
+        self.engine = engine or FakeEngine()
+        self.envoy = WillingEnvoy()
+        self.routing = RoutePublisher(self.envoy)
+        self.stage = Stage()
+        self.loop = ControlLoop(
+            self.catalog, self.engine, self.routing, self.stage, rules=RULES, **more
+        )
+
+    def deploy(self, name: str, replicas: int = 1, **more) -> int:
+        spec = FunctionSpec(name, **more)
+        wish = ScalingWish(replicas, max(1, replicas))
+        number = self.catalog.deploy(spec, ARTIFACT, wish=wish).number
+        self.loop.wake()
+        return number
+
+    @property
+    def living(self) -> list[ReplicaId]:
+        return sorted(
+            one.seen.id
+            for one in self.engine._replicas.values()
+            if one.seen.state is not ReplicaState.EXITED
+        )
+
+    async def until(self, holds: Callable[[], object], *, tick: bool = True) -> None:
+        async with asyncio.timeout(10):
+            while not holds():
+                if tick:
+                    self.engine.tick()
+                await asyncio.sleep(0.001)
+
+
+@contextlib.asynccontextmanager
+async def running(house: House):
+    task = asyncio.create_task(house.loop.run())
+    try:
+        yield house
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task

@@ -1,0 +1,126 @@
+"""Who may do what."""
+
+from __future__ import annotations
+
+import pytest
+
+from dcf.controlplane.auth import RULES, AccessLevel
+from dcf.controlplane.http.app import handlers
+from unit.controlplane.http_kit import Plane, Served
+
+TARGETS = {
+    rule: rule[1]
+    .replace("{name}", "nobody")
+    .replace("{digest}", "sha256:0")
+    .replace("{path:path}", "x")
+    for rule in RULES
+}
+
+
+def rules(*kinds: AccessLevel) -> list[tuple[str, str]]:
+    return [
+        (method, TARGETS[method, path]) for (method, path), one in RULES.items() if one in kinds
+    ]
+
+
+def test_every_route_has_a_rule_and_every_rule_a_route(served: Served) -> None:
+    table = handlers(Plane(), served.tokens, served.settings)
+
+    assert {(method, path) for path, methods in table.items() for method in methods} == set(RULES)
+
+
+def test_what_is_open_is_little() -> None:
+    assert sorted(
+        {path for _, path in RULES if RULES.get(("GET", path)) is AccessLevel.NOTHING}
+    ) == [
+        "/function/{name}",
+        "/function/{name}/{path:path}",
+        "/healthz",
+    ]
+    assert sorted({path for _, path in RULES if RULES.get(("GET", path)) is AccessLevel.KEY}) == [
+        "/metrics",
+        "/openapi.json",
+        "/system/function/{name}",
+        "/system/functions",
+        "/system/info",
+    ]
+
+
+@pytest.mark.parametrize(("method", "target"), rules(AccessLevel.MANAGEMENT))
+def test_management_wants_the_management_token_everywhere(
+    served: Served, closed: Served, method: str, target: str
+) -> None:
+    key = served.tokens.issue("caller")
+    try:
+        for gateway in (served, closed):
+            for token in ("", "wrong", key):
+                answer = gateway.ask(method, target, token=token, x_forwarded_for="127.0.0.1")
+
+                assert answer.status == 401
+                assert answer.headers["www-authenticate"] == "Bearer"
+                assert answer.json()["error"] == "AccessDenied"
+                assert not token or token.encode() not in answer.body
+            assert gateway.ask(method, target).status != 401
+    finally:
+        served.tokens.revoke("caller")
+
+
+@pytest.mark.parametrize(("method", "target"), [*rules(AccessLevel.KEY), ("GET", "/nowhere")])
+def test_calls_and_lists_want_a_key_beyond_loopback(
+    served: Served, closed: Served, method: str, target: str
+) -> None:
+    key = served.tokens.issue("caller")
+    try:
+        assert served.ask(method, target, token="").status != 401
+        assert served.ask(method, target, token="wrong").status != 401
+        assert closed.ask(method, target, token="").status == 401
+        assert closed.ask(method, target, token="", forwarded="for=127.0.0.1").status == 401
+        assert closed.ask(method, target, token=key).status != 401
+    finally:
+        served.tokens.revoke("caller")
+    assert closed.ask(method, target, token=key).status == 401
+
+
+def test_health_wants_nothing_anywhere(closed: Served) -> None:
+    assert closed.ask("GET", "/healthz", token="").status == 200
+    assert closed.ask("POST", "/healthz", token="").status == 401
+
+
+def test_a_function_that_is_not_there_is_told_without_a_key(closed: Served) -> None:
+    assert closed.ask("POST", "/function/helo", token="").json()["near"] == ["hello"]
+
+
+@pytest.mark.parametrize("value", ["Basic YTpi", "Bearer", "Bearer  ", "bearer\tx", ""])
+def test_what_is_no_bearer_token_is_none(closed: Served, value: str) -> None:
+    answer = closed.ask("GET", "/system/info", token="", authorization=value)
+
+    assert answer.status == 401
+
+
+def test_the_word_bearer_may_be_written_in_any_way(closed: Served) -> None:
+    value = f"bEaReR {closed.tokens.management}"
+
+    assert closed.ask("GET", "/system/info", token="", authorization=value).status == 200
+
+
+def test_a_key_is_shown_once_listed_and_revoked(served: Served, closed: Served) -> None:
+    made = served.ask("POST", "/system/keys", {"name": "robot"})
+    taken = served.ask("POST", "/system/keys", {"name": "robot"})
+    key = made.json()["key"]
+    good = closed.ask("GET", "/system/info", token=key)
+    revoked = served.ask("DELETE", "/system/keys/robot")
+    again = served.ask("DELETE", "/system/keys/robot")
+    listed = served.ask("GET", "/system/keys")
+
+    assert (made.status, taken.status, good.status) == (201, 409, 200)
+    assert (revoked.status, again.status) == (204, 404)
+    assert closed.ask("GET", "/system/info", token=key).status == 401
+    own = [one for one in listed.json() if one["name"] == "robot"]
+    assert [sorted(one) for one in own] == [["created", "name", "revoked"]]
+    assert own[0]["revoked"] is not None
+    assert key.encode() not in listed.body
+
+
+def test_a_key_wants_a_name(served: Served) -> None:
+    assert served.ask("POST", "/system/keys", {}).status == 400
+    assert served.ask("POST", "/system/keys", {"name": 3}).status == 400

@@ -1,0 +1,148 @@
+"""The OpenAPI document against the interface that it describes."""
+
+from __future__ import annotations
+
+from dataclasses import MISSING, fields
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+from dcf.controlplane.auth import RULES, AccessLevel
+from dcf.controlplane.http.openapi import document
+from dcf.controlplane.http.openapi_operations import OPERATIONS
+from dcf.model.event import Event
+from dcf.model.function import FunctionSpec, HandlerRef, Resources
+from dcf.model.scaling import ScalingWish
+from dcf.model.status import (
+    Failure,
+    FunctionStatus,
+    GatewayInfo,
+    ReplicaLine,
+    ReplicaStatus,
+    RevisionStatus,
+    Wanting,
+)
+from dcf.protocol.progress import Progress
+from unit.controlplane.http_kit import DEPLOYMENT, DIGEST, READY, Served
+
+DOCUMENT = document()
+
+
+def test_it_is_valid() -> None:
+    OpenAPIV31SpecValidator(DOCUMENT).validate()
+
+
+def test_it_has_every_route_and_no_other() -> None:
+    described = {
+        (method.upper(), path)
+        for path, operations in DOCUMENT["paths"].items()
+        for method in operations
+    }
+
+    assert described == {(method, path.replace(":path", "")) for method, path in RULES}
+    assert set(OPERATIONS) == set(RULES)
+
+
+def test_it_tells_where_a_token_is_wanted() -> None:
+    for (method, path), access in RULES.items():
+        operation = DOCUMENT["paths"][path.replace(":path", "")][method.lower()]
+
+        assert ({} in operation["security"]) is (access is not AccessLevel.MANAGEMENT)
+        assert ("401" in operation["responses"]) is (access is not AccessLevel.NOTHING)
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        Event,
+        Failure,
+        FunctionSpec,
+        FunctionStatus,
+        GatewayInfo,
+        HandlerRef,
+        Progress,
+        ReplicaLine,
+        ReplicaStatus,
+        Resources,
+        RevisionStatus,
+        ScalingWish,
+        Wanting,
+    ],
+)
+def test_its_records_are_those_of_the_model(record: type) -> None:
+    schema = DOCUMENT["components"]["schemas"][record.__name__]
+
+    assert list(schema["properties"]) == [one.name for one in fields(record)]
+    if schema.get("additionalProperties") is False:
+        needed = [one.name for one in fields(record) if _is_needed(one)]
+        assert schema["required"] == needed
+
+
+def test_it_is_served_as_it_is(served: Served) -> None:
+    assert served.ask("GET", "/openapi.json", token="").json() == DOCUMENT
+
+
+def _is_needed(field: Any) -> bool:
+    return field.default is MISSING and field.default_factory is MISSING
+
+
+ASKED = [
+    ("GET", "/system/functions", "/system/functions", None),
+    ("GET", "/system/function/hello", "/system/function/{name}", None),
+    ("GET", "/system/function/nobody", "/system/function/{name}", None),
+    ("GET", "/system/function/hello/revisions", "/system/function/{name}/revisions", None),
+    ("GET", "/system/function/hello/events", "/system/function/{name}/events", None),
+    ("GET", "/system/info", "/system/info", None),
+    ("GET", "/system/keys", "/system/keys", None),
+    ("PUT", "/system/functions", "/system/functions", DEPLOYMENT),
+    (
+        "PUT",
+        "/system/scale-function",
+        "/system/scale-function",
+        {"name": "hello", "replicas": 2},
+    ),
+    (
+        "PUT",
+        "/system/scale-function",
+        "/system/scale-function",
+        {"name": "hello", "replicas": None},
+    ),
+    (
+        "POST",
+        "/system/function/hello/rollback",
+        "/system/function/{name}/rollback",
+        {"revision": 1},
+    ),
+    ("POST", "/system/function/hello/promote", "/system/function/{name}/promote", None),
+    ("POST", "/system/function/hello/abort", "/system/function/{name}/abort", None),
+    (
+        "POST",
+        "/system/uploads",
+        "/system/uploads",
+        {"files": [["a", DIGEST, 1, False]], "lock": ""},
+    ),
+    ("PUT", f"/system/blobs/{DIGEST}", "/system/blobs/{digest}", b"bl"),
+]
+
+
+@pytest.mark.parametrize(("method", "target", "path", "body"), ASKED)
+def test_what_is_sent_and_answered_is_as_it_says(
+    served: Served, method: str, target: str, path: str, body: Any
+) -> None:
+    served.plane.steps = [READY]
+    operation = DOCUMENT["paths"][path][method.lower()]
+    answer = served.ask(method, target, body)
+    responses = operation["responses"]
+    media_type = answer.headers["content-type"].partition(";")[0]
+    told = responses.get(str(answer.status), responses["default"])["content"][media_type]
+
+    _check(told["schema"], answer.json())
+    if isinstance(body, dict):
+        _check(operation["requestBody"]["content"]["application/json"]["schema"], body)
+
+
+def _check(schema: dict[str, Any], value: object) -> None:
+    whole = {**schema, "components": DOCUMENT["components"]}
+    Draft202012Validator(whole).validate(value)

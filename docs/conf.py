@@ -11,11 +11,11 @@ from sphinx.errors import ExtensionError
 
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
-VERSION = re.search(r'"(.+)"', (ROOT / "src" / "dcf" / "version.py").read_text("utf-8"))
+VERSION = (ROOT / "src" / "dcf" / "version.py").read_text("utf-8").split('"')[-2]
 
 project = "DCF"
 author = "the DCF authors"
-release = VERSION.group(1) if VERSION else ""
+release = VERSION
 language = "en"
 
 extensions = ["myst_parser", "sphinx_copybutton"]

@@ -306,6 +306,6 @@ def home_of(cwd: Path, environment: Mapping[str, str], gateway: str) -> dict[str
         "DCF_RUNTIME_DIR": environment["DCF_RUNTIME_DIR"],
         "HOME": str(cwd),
         "LC_ALL": "C.UTF-8",
-        "XDG_RUNTIME_DIR": environment["DCF_RUNTIME_DIR"],
+        "XDG_RUNTIME_DIR": str(cwd.parent),
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}",
     }

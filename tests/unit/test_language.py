@@ -25,14 +25,14 @@ PHRASES = {
     r"\bof late\b": "recently",
     r"\bnought\b": "zero, 0",
     r"\bthereof\b": "of it",
-    r"\bof which\b": "two sentences",
+    r"(?<!\bone)(?<!\beach)(?<!\bsome)(?<!\bmost)(?<!\ball)(?<!\bboth) of which\b": "two sentences",
     r"\bmend(?:s|ed|ing)?\b": "fix",
     r"\berrands?\b": "task, request",
     r"(?<!there) is no (?!longer\b|more than\b)": "is not a",
-    r"\b(?:is|are) (?-i:none)\b(?! of)": "is not one, does not exist",
+    r"(?<!there) (?:is|are) (?-i:none)\b(?! of)": "is not one, does not exist",
     r"\bmistake is told\b": "is reported",
     r"\btells? (?:all about|how many|of it|about it)\b": "shows, reports",
-    r"\bit is looked\b": "the gateway counts, checks",
+    r"\bit is looked\b(?! up)": "the gateway counts, checks",
     r"\bwhat was said before\b": "the previous value",
     r"\bhas mistyped\b": "rejected as a typo",
     r"\btaken for meant\b": "plausible",
@@ -45,7 +45,7 @@ PHRASES = {
     ),
     r"\bgo(?:es)? on (?:answering|serving|taking|working)\b": "keeps serving, continues",
     r"\bstarts? again what\b": "restarts any that exit",
-    r"\b(?:lets? nobody in|nobody has gone|while nobody|where nobody|nobody waits)\b": (
+    r"\b(?:lets? nobody in|nobody has gone|while nobody|where nobody|nobody waits (?:any|for))\b": (
         "name who or what: a function is idle, a caller has stopped waiting"
     ),
     r"\bNone answering\b": "if no replica passes its health check",
@@ -70,6 +70,15 @@ PHRASES = {
     r"(?:^|[.:] )Who (?:reads|calls|waits|changes|may)\b": "name the person or the client",
 }
 """Each phrase with what to write instead."""
+
+KOREAN = {
+    r"디렉토리": "디렉터리",
+    r"종료된 것": "종료된 프로세스",
+    r"들여보내": "키가 있는 호출만 받습니다",
+    r"되어지|되어집": "됩니다",
+    r"(?:이다|한다|된다)\.(?:\s|$)": "합니다체",
+}
+"""The same for the Korean pages."""
 
 ALLOWED: dict[tuple[str, str], str] = {}
 """File and line of a justified phrase, with the reason."""
@@ -108,6 +117,22 @@ def test_no_phrase_comes_back(room: Path) -> None:
                     found.append(f"{name}:{number}: {line[:90]} -> {PHRASES[phrase]}")
 
     assert found == []
+
+
+@pytest.mark.parametrize(
+    "page",
+    [ROOT / "README.ko.md", *sorted((ROOT / "docs" / "ko").rglob("*.md"))],
+    ids=lambda path: str(path.relative_to(ROOT)),
+)
+def test_no_korean_phrase_comes_back(page: Path) -> None:
+    text = page.read_text("utf-8")
+    found = {
+        match.group(): better
+        for phrase, better in KOREAN.items()
+        for match in re.finditer(phrase, text)
+    }
+
+    assert found == {}
 
 
 def test_every_allowed_line_is_still_there() -> None:

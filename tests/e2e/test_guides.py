@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -119,9 +120,8 @@ def follow(reader: Reader, page: str) -> None:
 @pytest.mark.parametrize(
     "page",
     [
-        "ci-deploy",
         "logging",
-        "onnx",
+        pytest.param("onnx", marks=pytest.mark.slow),
         "prometheus",
         "secrets",
         "systemd",
@@ -133,6 +133,17 @@ def test_the_commands_of_a_how_to_guide(reader: Reader, page: str) -> None:
     assert reader.ran
 
 
+def test_the_script_of_the_ci_guide_rolls_back_if_its_call_fails(reader: Reader) -> None:
+    follow(reader, "ci-deploy")
+    (reader.cwd / "mood/src/handler.py").write_text("def Handler(req):\n    raise ValueError\n")
+
+    reader.type("! DCF_TOKEN=$(cat token) sh deploy.sh")
+
+    reader.type('test "$(echo hello | dcf-cli function call mood)" = hello')
+    reader.type("dcf-cli function revisions mood | grep -E '^2 '")
+
+
+@pytest.mark.slow
 def test_uninstall_leaves_nothing_of_dcf(reader: Reader) -> None:
     reader.type("dcf-cli function init mood")
     reader.type("dcf-cli gateway start --detach")
@@ -182,6 +193,7 @@ def test_what_is_deployed_outlives_the_upgrade_and_the_way_back(reader: Reader) 
     reader.type('test "$(echo hello | dcf-cli function call mood)" = hello')
 
 
+@pytest.mark.slow
 def test_the_index_of_the_pytorch_guide_gives_the_build_for_the_cpu(
     reader: Reader, tmp_path: Path
 ) -> None:
@@ -221,6 +233,14 @@ def _index(folder: Path, name: str, version: str) -> Iterator[str]:
 class _Quiet(SimpleHTTPRequestHandler):
     def log_message(self, *_: object) -> None:
         """Keep the test's output free of requests."""
+
+
+def test_every_how_to_guide_is_followed_by_a_test() -> None:
+    source = Path(__file__).read_text("utf-8")
+    followed = set(re.findall(r'follow\(reader, "([\w-]+)"\)', source))
+    followed |= set(re.findall(r'^        (?:pytest.param\()?"([\w-]+)",', source, re.MULTILINE))
+
+    assert {path.stem for path in HOW_TO.glob("*.md")} == followed
 
 
 # What cannot be run is checked

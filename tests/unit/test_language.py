@@ -67,7 +67,7 @@ PHRASES = {
     r"\bWhat is here, and what comes\b": "status and roadmap",
     r"\bWhat to do about what\b": "for fixes, see",
     r"\bin other clothes\b": "the same call over another transport",
-    r"(?:^|[.:] )Who (?:reads|calls|waits|changes|may)\b": "name the person or the client",
+    r"(?:^|\"\"\"|[.:]\x20)(?-i:Who) (?:reads|calls|waits|changes)\b": "name the person or the client",
 }
 """Each phrase with what to write instead."""
 

@@ -29,7 +29,7 @@ test: $(BIN)/ruff  ## Every test
 	$(BIN)/pytest
 	$(BIN)/pytest -m slow
 
-e2e: $(BIN)/ruff  ## The examples and the README's commands alone
+e2e: $(BIN)/ruff  ## The examples and the commands of the documents alone
 	$(BIN)/pytest -m "slow or not slow" tests/e2e
 
 bench: $(BIN)/ruff  ## Speed, as ratios of medians within one run

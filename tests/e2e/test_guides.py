@@ -158,6 +158,7 @@ def test_uninstall_leaves_nothing_of_dcf(reader: Reader) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)  # installs DCF
 def test_the_folder_of_packages_of_the_offline_guide_is_complete(reader: Reader) -> None:
     follow(reader, "offline")
 
@@ -170,6 +171,7 @@ def test_the_folder_of_packages_of_the_offline_guide_is_complete(reader: Reader)
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)  # installs DCF
 def test_what_is_deployed_outlives_the_upgrade_and_the_way_back(reader: Reader) -> None:
     (reader.cwd / "dcf").unlink()
     for name, version in (("dcf-old", "0.0.1"), ("dcf", "0.0.2")):

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 import threading
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
@@ -182,6 +183,9 @@ def test_what_is_deployed_outlives_the_upgrade_and_the_way_back(reader: Reader) 
         # Another version is another watcher, so every environment must be made again.
         (copy / "src/dcf/version.py").write_text(f'__version__ = "{version}"\n')
     reader.type("python3 -m venv .venv")
+    # The other packages are those of the tests: only DCF itself is installed.
+    (packages,) = (reader.cwd / ".venv/lib").glob("*/site-packages")
+    (packages / "tests.pth").write_text(sysconfig.get_path("purelib"))
     reader.use_programs_of(reader.cwd / ".venv/bin")
     reader.type("pip install --quiet ./dcf-old")
     reader.type("dcf-cli function init mood")

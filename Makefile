@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help check test e2e bench chaos
+.PHONY: help check docs test e2e bench chaos
 
 help:  ## Show this list
 	@grep -E '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 8
@@ -17,11 +17,19 @@ check: $(BIN)/ruff  ## Linters, types and floors: what CI runs beside the tests
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+$(BIN)/sphinx-build: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --editable ".[dev,docs]"
+	touch $@
+
+docs: $(BIN)/sphinx-build  ## The site, in build/docs; a warning is an error
+	$(BIN)/sphinx-build --nitpicky --fail-on-warning --keep-going --quiet docs build/docs
+
 test: $(BIN)/ruff  ## Every test
 	$(BIN)/pytest
 	$(BIN)/pytest -m slow
 
-e2e: $(BIN)/ruff  ## The examples and the README's commands alone
+e2e: $(BIN)/ruff  ## The examples and the commands of the documents alone
 	$(BIN)/pytest -m "slow or not slow" tests/e2e
 
 bench: $(BIN)/ruff  ## Speed, as ratios of medians within one run

@@ -1,71 +1,35 @@
-"""README.md is executed, README.ko.md has the same code, and docs/handler.md's example is tested.
-
-In README.md a ``console`` block is a terminal: each line that begins with ``$ `` is typed, and what
-follows it must come out. A python block is written to the file that the paragraph before it names.
-"""
+"""README.md is executed, and the examples of docs/reference are tested."""
 
 from __future__ import annotations
 
-import contextlib
 import os
-import pty
 import re
-import select
-import shlex
 import shutil
-import signal
 import subprocess
 import sys
-import threading
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
+from e2e.documents import (
+    GATEWAY_PORT,
+    SECONDS,
+    SERVE_PORT,
+    Reader,
+    blocks,
+    home_of,
+)
 from ports import free_port
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
-KOREAN = ROOT / "README.ko.md"
 
 MAIN_JOB = (
     "python3 -m venv .venv && .venv/bin/pip install . &&"
     ' echo "Hello" | .venv/bin/dcf-cli function run examples/01-hello-dcf'
 )
 TEST_JOB = 'python3 -m venv .venv && .venv/bin/pip install ".[test]" && .venv/bin/pytest'
-
-PORT = "8080"
-"""Of ``serve`` in README.md; the tests take a free one."""
-GATEWAY_PORT = "32222"
-"""Of the gateway; likewise."""
-HOME = "/home/me"
-"""In README.md, where the reader stands."""
-SECONDS = 120
-"""For a command that may have to fetch packages."""
-SERVING_SECONDS = 40
-"""Until a function that is built already is served."""
-
-
-@dataclass(frozen=True)
-class Block:
-    """A fenced block, its language and the paragraph before it."""
-
-    language: str
-    text: str
-    before: str
-
-
-def blocks(document: Path) -> list[Block]:
-    found = []
-    text = document.read_text(encoding="utf-8")
-    for match in re.finditer(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
-        before = text[: match.start()].rstrip().rpartition("\n\n")[2]
-        found.append(Block(match.group(1), match.group(2), before))
-    return found
 
 
 # The two commands that everything depends on
@@ -151,183 +115,32 @@ def test_the_steps_print_what_the_readme_shows(
     port, gateway = str(free_port()), str(free_port())
     cwd = tmp_path / "me"
     cwd.mkdir()
-    env = {
-        **environment,
-        "DCF_DATA_DIR": str(cwd / ".local" / "share" / "dcf"),
-        "DCF_STATE_DIR": str(tmp_path / "state"),
-        "DCF_GATEWAY": f"127.0.0.1:{gateway}",
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}",
-        "LC_ALL": "C.UTF-8",
-    }
-    ran = 0
-    with contextlib.ExitStack() as background:
-        background.callback(_terminal, "dcf-cli gateway stop", cwd, env)
-        for block in blocks(README):
-            named = re.search(r"`([\w./-]*[\w-]+\.py)`", block.before)
-            if block.language == "python" and named:
-                (cwd / named.group(1)).write_text(block.text)
-            if block.language != "console":
-                continue
-            text = block.text.replace(PORT, port).replace(GATEWAY_PORT, gateway)
-            text = text.replace("gateway start", f"gateway start --port {gateway}")
-            for command, shown in _steps(text):
-                ran += 1
-                if command.startswith("curl "):
-                    out = _curl(command)
-                elif " serve " in command:
-                    until = shown.rstrip().splitlines()[-1]
-                    out = background.enter_context(_serving(command, cwd, env, until))
-                else:
-                    out = _terminal(command, cwd, env)
-                expected = _settled(shown, HOME)
-                assert _settled(out, str(cwd), expected) == expected, f"$ {command}"
-    assert ran >= 18
+    env = home_of(cwd, environment, gateway)
+    with Reader(cwd, env, {SERVE_PORT: port, GATEWAY_PORT: gateway}) as reader:
+        reader.follow(README)
+
+    assert len(reader.ran) >= 18
 
 
-def _steps(text: str) -> Iterator[tuple[str, str]]:
-    for step in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
-        command, _, shown = step.partition("\n")
-        yield command, shown
-
-
-_PROGRESS = re.compile(r"  \w+: .* \(N s\)")
-
-
-def _settled(text: str, home: str, expected: list[str] | None = None) -> list[str]:
-    """The lines of a terminal without what differs from machine to machine and time to time."""
-    text = re.sub(r"\x1b\[[0-9;]*m", "", text.replace("\r\n", "\n").replace(home, HOME))
-    text = re.sub(r"^.*\r\x1b\[K", "", text, flags=re.MULTILINE)  # a progress line that was erased
-    text = re.sub(r"\(\d+\.\d s\)", "(N s)", text)
-    text = re.sub(r"sha256:[0-9a-f]{12}", "sha256:N", text)
-    text = re.sub(
-        r"^\d{4}-\d\d-\d\dT[\d:.]+Z (\S+)-[0-9a-f]{8} ", r"TIME \1 ", text, flags=re.MULTILINE
-    )
-    text = re.sub(r"^GPU: .*\n(     .*\n)*", "GPU\n", text, flags=re.MULTILINE)
-    lines = []
-    for line in map(str.rstrip, text.splitlines()):
-        if re.fullmatch(r"\s*[~^]*", line):
-            continue  # empty, or a traceback's marks, which each Python sets in its own way
-        if not _PROGRESS.fullmatch(line):
-            lines.append(line)
-            continue
-        step = re.sub(r"\d[\d.]*( [KMG]iB)?", "N", line)
-        if expected is None or step in expected:  # a file's second reading depends on the clock
-            lines.append(step)
-    return lines
-
-
-def _terminal(command: str, cwd: Path, env: Mapping[str, str]) -> str:
-    """What a terminal shows of a command."""
-    with _started(command, cwd, env) as (process, screen):
-        out = _read(screen, lambda _: False)
-        process.wait(SECONDS)
-    return out
-
-
-@contextlib.contextmanager
-def _serving(command: str, cwd: Path, env: Mapping[str, str], until: str) -> Iterator[str]:
-    """Runs a command that does not end; gives what it shows until it is at ``until``."""
-    with _started(command, cwd, env) as (process, screen):
-        yield _read(screen, lambda shown: until in shown, SERVING_SECONDS)
-        rest = threading.Thread(target=_read, args=(screen, lambda _: False))
-        rest.start()  # or the command waits for somebody to read
-        os.killpg(process.pid, signal.SIGINT)
-        process.wait(SECONDS)
-        rest.join()
-
-
-@contextlib.contextmanager
-def _started(
-    command: str, cwd: Path, env: Mapping[str, str]
-) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    screen, other_end = pty.openpty()
-    try:
-        process = subprocess.Popen(
-            ["bash", "-c", command],
-            cwd=cwd,
-            env=dict(env),
-            stdin=subprocess.DEVNULL,
-            stdout=other_end,
-            stderr=other_end,
-            start_new_session=True,
-        )
-    finally:
-        os.close(other_end)
-    try:
-        yield process, screen
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-        os.close(screen)
-
-
-def _read(screen: int, enough: Callable[[str], bool], seconds: float = SECONDS) -> str:
-    """Reads a terminal until ``enough`` or until nobody writes any more."""
-    shown = b""
-    end = time.monotonic() + seconds
-    while not enough(shown.decode(errors="replace")):
-        readable, _, _ = select.select([screen], [], [], max(0.0, end - time.monotonic()))
-        assert readable, f"nothing more came after {shown.decode()}"
-        try:
-            data = os.read(screen, 65536)
-        except OSError:  # Linux's way to tell that the other end is closed
-            break
-        if not data:
-            break
-        shown += data
-    return shown.decode()
-
-
-def _curl(command: str) -> str:
-    """The command by other means: curl need not be here."""
-    _, flag, data, url = shlex.split(command)
-    assert flag == "-d"
-    try:
-        with urllib.request.urlopen(url, data.encode(), timeout=30) as reply:
-            return str(reply.read().decode())
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.read().decode()
-
-
-# The Korean README and the handler's page
-
-
-def test_the_korean_readme_has_the_same_code_in_the_same_order() -> None:
-    ours, korean = blocks(README), blocks(KOREAN)
-
-    assert [(one.language, one.text) for one in korean] == [
-        (one.language, one.text) for one in ours
-    ]
-
-
-def test_the_korean_readme_has_the_same_headings_tables_and_links() -> None:
-    def shape(document: Path) -> tuple[list[int], list[int], list[str]]:
-        fenced = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
-        text = fenced.sub("", document.read_text("utf-8"))
-        headings = [len(marks) for marks in re.findall(r"^(#+) ", text, re.MULTILINE)]
-        rows = [line.count("|") for line in text.splitlines() if line.startswith("|")]
-        links = re.findall(r"\]\(([^)#]+)", text)
-        return headings, rows, [link for link in links if "README" not in link]
-
-    assert shape(KOREAN) == shape(README)
+# The reference
 
 
 def test_the_python_of_the_clients_page_compiles() -> None:
-    examples = [one for one in blocks(ROOT / "docs" / "client.md") if one.language == "python"]
+    examples = [
+        one for one in blocks(ROOT / "docs" / "reference" / "client.md") if one.language == "python"
+    ]
 
     assert len(examples) >= 5
     for example in examples:
-        compile(example.text, "docs/client.md", "exec")
+        compile(example.text, "docs/reference/client.md", "exec")
 
 
 def test_the_example_of_the_handlers_page_passes_its_own_test(tmp_path: Path) -> None:
     written = []
-    for block in blocks(ROOT / "docs" / "handler.md"):
+    for block in blocks(ROOT / "docs" / "reference" / "handler.md"):
         if block.language != "python":
             continue
-        compile(block.text, "docs/handler.md", "exec")
+        compile(block.text, "docs/reference/handler.md", "exec")
         named = re.search(r"`((?:src|tests)/[\w-]+\.py)`", block.before)
         if named:
             place = tmp_path / named.group(1)

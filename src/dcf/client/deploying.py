@@ -22,7 +22,7 @@ from dcf.model.function import FunctionSpec
 from dcf.model.replica import ReplicaState
 from dcf.model.spec_json import spec_to_json
 from dcf.model.status import Failure, FunctionState, FunctionStatus, Wanting
-from dcf.protocol import gateway
+from dcf.protocol import gateway, routes
 from dcf.protocol.problem import error_of
 from dcf.protocol.progress import Progress, ProgressKind
 
@@ -121,7 +121,7 @@ def deploy(build: Deployable, wish: Wish, tell: Tell) -> Course:
         "wait": wish.wait,
         "timeout": wish.timeout,
     }
-    operation = operations.send("POST", gateway.FUNCTIONS, members, bytes)
+    operation = operations.send(routes.DEPLOY, members, bytes)
     headers = (*operation.headers, ("accept", gateway.JSON_LINES))
     ending = _Ending(tell)
     try:
@@ -148,7 +148,7 @@ class _Ending:
 
     def take(self, line: bytes) -> FunctionStatus | None:
         """Tells what a line says; returns the function when it is the last one."""
-        reading = Operation("POST", gateway.FUNCTIONS, Progress.from_line)
+        reading = Operation(routes.DEPLOY.method, routes.DEPLOY.path, Progress.from_line)
         progress = reading.parsed(line)
         self._tell(progress)
         if progress.kind is ProgressKind.REVISION:

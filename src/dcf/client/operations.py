@@ -18,7 +18,8 @@ from dcf.model.artifact import BundleFile
 from dcf.model.event import Event
 from dcf.model.names import check_name
 from dcf.model.status import FunctionStatus, GatewayInfo, ReplicaLine, RevisionStatus, Wanting
-from dcf.protocol import gateway, http
+from dcf.protocol import gateway, http, routes
+from dcf.protocol.routes import ApiRoute
 from dcf.telemetry.ids import new_request_id
 
 MARGIN = 5.0
@@ -100,69 +101,69 @@ def stream(
 
 def functions() -> Operation[list[FunctionStatus]]:
     """Lists all functions."""
-    return _get(gateway.FUNCTIONS, _list_of(gateway.function_of))
+    return _request(routes.LIST_FUNCTIONS, _list_of(gateway.function_of))
 
 
 def function(name: str, *, total: float = math.inf) -> Operation[FunctionStatus]:
     """Tells of one function, within ``total`` seconds."""
-    found = _get(gateway.FUNCTION + check_name(name), _one(gateway.function_of))
+    found = _request(routes.SHOW_FUNCTION, _one(gateway.function_of), name)
     return replace(found, total=total)
 
 
 def revisions(name: str) -> Operation[list[RevisionStatus]]:
     """Lists a function's revisions."""
-    return _get(_behind(name, gateway.REVISIONS), _list_of(gateway.revision_of))
+    return _request(routes.LIST_REVISIONS, _list_of(gateway.revision_of), name)
 
 
 def events(name: str) -> Operation[list[Event]]:
     """Lists what happened to a function."""
-    return _get(_behind(name, gateway.EVENTS), _list_of(gateway.event_of))
+    return _request(routes.LIST_EVENTS, _list_of(gateway.event_of), name)
 
 
 def gateway_info() -> Operation[GatewayInfo]:
     """Tells of the gateway."""
-    return _get(gateway.INFO, _one(gateway.info_of))
+    return _request(routes.INFO, _one(gateway.info_of))
 
 
 def scale(name: str, replicas: int | None) -> Operation[FunctionStatus]:
     """Sets how many replicas are wanted; None leaves that to the gateway."""
     members = {"name": check_name(name), "replicas": replicas}
-    return send("PUT", gateway.SCALE, members, _one(gateway.function_of))
+    return send(routes.SCALE, members, _one(gateway.function_of))
 
 
 def rollback(name: str, revision: int | None) -> Operation[FunctionStatus]:
     """Makes an earlier revision the current one again."""
-    return _change(name, gateway.ROLLBACK, {"revision": revision})
+    return send(routes.ROLL_BACK, {"revision": revision}, _one(gateway.function_of), name)
 
 
 def promote(name: str) -> Operation[FunctionStatus]:
     """Makes the canary the current revision."""
-    return _change(name, gateway.PROMOTE, {})
+    return send(routes.PROMOTE, {}, _one(gateway.function_of), name)
 
 
 def abort(name: str) -> Operation[FunctionStatus]:
     """Ends the canary."""
-    return _change(name, gateway.ABORT, {})
+    return send(routes.ABORT, {}, _one(gateway.function_of), name)
 
 
 def delete(name: str) -> Operation[None]:
     """Takes a function away."""
-    return Operation("DELETE", gateway.FUNCTION + check_name(name), _ignored)
+    return _request(routes.DELETE_FUNCTION, _ignored, name)
 
 
 def keys() -> Operation[list[dict[str, Any]]]:
     """Lists the keys."""
-    return _get(gateway.KEYS, _list_of(dict))
+    return _request(routes.LIST_KEYS, _list_of(dict))
 
 
 def make_key(name: str) -> Operation[str]:
     """Makes a key."""
-    return send("POST", gateway.KEYS, {"name": name}, lambda body: str(json.loads(body)["key"]))
+    return send(routes.MAKE_KEY, {"name": name}, lambda body: str(json.loads(body)["key"]))
 
 
 def revoke_key(name: str) -> Operation[None]:
     """Makes a key useless."""
-    return Operation("DELETE", f"{gateway.KEYS}/{quote(name, safe='')}", _ignored)
+    return Operation(routes.REVOKE_KEY.method, routes.REVOKE_KEY.target(name=name), _ignored)
 
 
 def logs(
@@ -174,9 +175,10 @@ def logs(
         asked["tail"] = tail
     given = {key: value for key, value in asked.items() if value or key == "tail"}
     query = f"?{urlencode(given)}" if given else ""
-    target = f"{gateway.LOG}{check_name(name)}{query}"
+    target = routes.READ_LOG.target(name=check_name(name)) + query
     accept = (("accept", gateway.JSON_LINES),)
-    return Operation("GET", target, bytes, headers=accept, silence=math.inf if follow else None)
+    silence = math.inf if follow else None
+    return Operation(routes.READ_LOG.method, target, bytes, headers=accept, silence=silence)
 
 
 def announce(files: Sequence[BundleFile], lock: str) -> Operation[tuple[str, str, list[Wanting]]]:
@@ -189,14 +191,14 @@ def announce(files: Sequence[BundleFile], lock: str) -> Operation[tuple[str, str
         wanted = [gateway.wanting_of(one) for one in members["missing"]]
         return str(members["bundle"]), str(members["lock"]), wanted
 
-    return send("POST", gateway.UPLOADS, gateway.upload(files, lock), read)
+    return send(routes.ANNOUNCE, gateway.upload(files, lock), read)
 
 
 def put_blob(digest: str, offset: int, length: int, body: Body) -> Operation[None]:
     """Sends the rest of a blob, from ``offset`` on."""
     return Operation(
-        "PUT",
-        f"{gateway.BLOBS}{digest}?offset={offset}",
+        routes.SEND_BLOB.method,
+        f"{routes.SEND_BLOB.target(digest=digest)}?offset={offset}",
         _ignored,
         body,
         _framing(length),
@@ -204,13 +206,12 @@ def put_blob(digest: str, offset: int, length: int, body: Body) -> Operation[Non
 
 
 def send(
-    method: str, target: str, members: object, read: Callable[[bytes], Result]
+    route: ApiRoute, members: object, read: Callable[[bytes], Result], name: str | None = None
 ) -> Operation[Result]:
-    """A request with a body of JSON."""
+    """Return a request with a JSON body, to a function if a name is given."""
     body = json.dumps(members).encode()
-    return Operation(
-        method, target, read, body, (("content-type", http.JSON), *_framing(len(body)))
-    )
+    headers = (("content-type", http.JSON), *_framing(len(body)))
+    return replace(_request(route, read, name), body=body, headers=headers)
 
 
 def read_line(line: bytes) -> ReplicaLine:
@@ -219,7 +220,9 @@ def read_line(line: bytes) -> ReplicaLine:
     Raises:
         AnswerInvalid: When it is none.
     """
-    return Operation("GET", gateway.LOG, _one(gateway.line_of)).parsed(line)
+    return Operation(routes.READ_LOG.method, routes.READ_LOG.path, _one(gateway.line_of)).parsed(
+        line
+    )
 
 
 def _target(name: str, path: str) -> str:
@@ -246,16 +249,12 @@ def _framing(length: int | None) -> tuple[tuple[str, str], ...]:
     return (("content-length", str(length)),)
 
 
-def _get(target: str, read: Callable[[bytes], Result]) -> Operation[Result]:
-    return Operation("GET", target, read)
-
-
-def _change(name: str, path: str, members: object) -> Operation[FunctionStatus]:
-    return send("POST", _behind(name, path), members, _one(gateway.function_of))
-
-
-def _behind(name: str, path: str) -> str:
-    return f"{gateway.FUNCTION}{check_name(name)}{path}"
+def _request(
+    route: ApiRoute, read: Callable[[bytes], Result], name: str | None = None
+) -> Operation[Result]:
+    """Return a request without a body, to a function if a name is given."""
+    target = route.path if name is None else route.target(name=check_name(name))
+    return Operation(route.method, target, read)
 
 
 def _one(read: Callable[[Any], Result]) -> Callable[[bytes], Result]:

@@ -6,7 +6,7 @@ import asyncio
 import ssl
 from urllib.parse import urlsplit
 
-from dcf.protocol.gateway import HEALTHZ
+from dcf.protocol.routes import HEALTH
 
 TIMEOUT = 1.0
 """Seconds for one try."""
@@ -30,7 +30,7 @@ async def _status(url: str) -> bytes:
     context = _lenient() if parts.scheme == "https" else None
     reader, writer = await asyncio.open_connection(parts.hostname, parts.port, ssl=context)
     try:
-        request = f"GET {HEALTHZ} HTTP/1.1\r\nhost: {parts.netloc}\r\nconnection: close\r\n\r\n"
+        request = f"GET {HEALTH.path} HTTP/1.1\r\nhost: {parts.netloc}\r\nconnection: close\r\n\r\n"
         writer.write(request.encode())
         _, _, rest = (await reader.readline()).partition(b" ")
         return rest[:3]

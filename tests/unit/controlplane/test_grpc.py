@@ -11,12 +11,12 @@ from functools import partial
 import grpc
 import pytest
 
-from dcf.controlplane.auth import AccessLevel
 from dcf.controlplane.grpc import servicer
 from dcf.controlplane.grpc.server import LARGEST, RULES
 from dcf.errors import HandlerInitFailed, StartTimeout
 from dcf.model.status import ReplicaLine
 from dcf.protocol.progress import Progress, ProgressKind
+from dcf.protocol.routes import AccessLevel
 from dcf.rpc.gateway_messages import METHODS
 from process.stub import PATIENCE, Stub, failure
 from unit.controlplane.grpc_kit import Plane, Served, serving

@@ -123,13 +123,13 @@ def test_a_function_is_rolled_back(served: Served, body: object, number: int | N
 @pytest.mark.parametrize(
     ("body", "told"),
     [
-        ({"revision": "3"}, "revision: a whole number"),
-        ({"revision": True}, "revision: a whole number"),
-        ({"revision": 0}, "counted from 1"),
-        ({"revision": 1 << 64}, "counted from 1"),
-        ({"number": 3}, "number: there is no such member, only revision"),
-        ([3], "an object is wanted; its members: revision"),
-        (b"3 4", "the body is no JSON"),
+        ({"revision": "3"}, 'revision: expected a whole number or null, got "3"'),
+        ({"revision": True}, "revision: expected a whole number or null, got true"),
+        ({"revision": 0}, "revision: expected a number, 1 or more, got 0"),
+        ({"revision": 1 << 64}, "revision: expected a number, 1 or more, got 18446744073709551616"),
+        ({"number": 3}, 'unknown member "number"; known members: revision'),
+        ([3], "the body: expected a JSON object, got a list; known members: revision"),
+        (b"3 4", "the body is not valid JSON: line 1, column 3: Extra data"),
     ],
 )
 def test_a_rollback_that_does_not_fit_is_told_why(served: Served, body: object, told: str) -> None:
@@ -207,17 +207,18 @@ def test_a_defect_is_logged_with_the_requests_id_and_not_told(served: Served, ca
     ("body", "told"),
     [
         (b'{"name": "hello",\n "replicas": }', "line 2, column 14"),
-        (b"\xff", "no UTF-8: byte 0"),
-        (b"[" * 50_000, "cannot be read as JSON"),
-        (b"1" * 5_000, "cannot be read as JSON"),
+        (b"\xff", "the body is not valid UTF-8: byte 0"),
+        (b"[" * 50_000, "the body is not valid JSON: "),
+        (b"1" * 5_000, "the body is not valid JSON: "),
         (b"", "line 1, column 1"),
-        (b"[]", "an object is wanted; its members: name"),
-        (b'{"name": "hello", "replicas": "3"}', "replicas: a whole number"),
-        (b'{"name": "hello", "replicas": true}', "replicas: a whole number"),
-        (b'{"name": "hello"}', "replicas: a whole number is wanted, or null"),
-        (b'{"name": "hello", "functionName": "hello", "replicas": 3}', "name: "),
-        (b'{"replicas": 3}', "name: "),
-        (b'{"name": "hello", "replica": 3}', "replica: there is no such member"),
+        (b"[]", "the body: expected a JSON object, got a list; known members: name, serviceName"),
+        (b'{"name": "hello", "replicas": "3"}', 'expected a whole number or null, got "3"'),
+        (b'{"name": "hello", "replicas": true}', "expected a whole number or null, got true"),
+        (b'{"name": "hello", "replicas": {}}', "expected a whole number or null, got an object"),
+        (b'{"name": "hello"}', "replicas: expected a whole number or null, got nothing"),
+        (b'{"name": "hello", "functionName": "hello", "replicas": 3}', "name: expected one"),
+        (b'{"replicas": 3}', "name: expected one function's name"),
+        (b'{"name": "hello", "replica": 3}', 'unknown member "replica"; known members: name'),
         (b'{"name": "..", "replicas": 3}', "'..' is no name"),
     ],
 )
@@ -233,12 +234,25 @@ def test_a_body_that_does_not_fit_is_told_what_is_wrong(
 @pytest.mark.parametrize(
     ("target", "told"),
     [
-        ("/system/functions?limit=3", "limit: there is no such query parameter"),
-        ("/system/function-log/hello?tail=-1", "tail: '-1' found"),
+        (
+            "/system/functions?limit=3",
+            'unknown query parameter "limit"; known query parameters: none',
+        ),
+        (
+            "/system/function-log/hello?lines=3",
+            'unknown query parameter "lines"; known query parameters: since, tail, follow, replica',
+        ),
+        (
+            "/system/function-log/hello?tail=-1",
+            "tail: expected a whole number, 0 or more, got '-1'",
+        ),
         ("/system/function-log/hello?tail=%C2%B2", "tail: "),
-        ("/system/function-log/hello?since=yesterday", "since: 'yesterday' found"),
+        (
+            "/system/function-log/hello?since=yesterday",
+            "since: expected seconds since the epoch, got 'yesterday'",
+        ),
         ("/system/function-log/hello?since=nan", "since: "),
-        ("/system/function-log/hello?follow=yes", "follow: 'yes' found, 0 or 1"),
+        ("/system/function-log/hello?follow=yes", "follow: expected 0 or 1, got 'yes'"),
         ("/system/function/%2e%2e", "%2e must be written ."),
         ("/system/function/a%00b", "%00 is not allowed"),
         ("/system/function/%C3%A4", "is no name"),
@@ -269,14 +283,14 @@ def test_a_body_over_the_limit_is_refused_while_it_comes(served: Served) -> None
 
 
 def test_a_client_that_stalls_is_answered_and_cut_off(served: Served, monkeypatch) -> None:
-    monkeypatch.setattr(bodies, "JSON_PATIENCE", 0.05)
+    monkeypatch.setattr(bodies, "JSON_TIMEOUT", 0.05)
     with served.begin(
         'PUT /system/scale-function HTTP/1.1\r\ncontent-length: 9\r\n\r\n{"na'
     ) as sock:
         reply = sock.makefile("rb").read()
 
     assert reply.startswith(b"HTTP/1.1 400 ")
-    assert b"not whole" in reply
+    assert b"expected the rest of the body, got nothing for 0.05 s" in reply
 
 
 def test_a_wrong_method_is_told_the_right_ones(served: Served) -> None:
@@ -300,7 +314,7 @@ def test_an_unknown_path_is_told_the_nearest_one(served: Served, target: str, me
 
     assert answer.status == 404
     assert answer.json()["error"] == "PathUnknown"
-    assert f"is {meant} meant?" in answer.json()["detail"]
+    assert f'(did you mean "{meant}"?)' in answer.json()["detail"]
 
 
 # Calls that Envoy could not send anywhere
@@ -412,9 +426,12 @@ def test_a_wrong_offset_is_told_the_right_one(served: Served) -> None:
 @pytest.mark.parametrize(
     ("body", "told"),
     [
-        ({"lock": ""}, "files: a list"),
-        ({"files": []}, "lock: a text"),
-        ({"files": [["a", DIGEST, 1]], "lock": ""}, "files[0]: a list of path"),
+        ({"lock": ""}, "files: expected a list, got null"),
+        ({"files": []}, "lock: expected text, got null"),
+        (
+            {"files": [["a", DIGEST, 1]], "lock": ""},
+            "files[0]: expected a list of path, digest, size and executable",
+        ),
         ({"files": [["a", DIGEST, True, True]], "lock": ""}, "files[0]: "),
         ({"files": [["a", DIGEST, 1.5, True]], "lock": ""}, "files[0]: "),
         ({"files": [["a", DIGEST, 1, 1]], "lock": ""}, "files[0]: "),
@@ -438,7 +455,7 @@ def test_what_came_of_a_blob_stays_when_its_sender_vanishes(served: Served) -> N
 
 
 def test_a_blob_whose_sender_stalls_is_given_up(served: Served, monkeypatch) -> None:
-    monkeypatch.setattr(upload_routes, "BLOB_PATIENCE", 0.05)
+    monkeypatch.setattr(upload_routes, "BLOB_TIMEOUT", 0.05)
     head = f"PUT /system/blobs/{DIGEST} HTTP/1.1\r\ncontent-length: 4\r\n\r\nbl"
     with served.begin(head) as sock:
         reply = sock.makefile("rb").read()

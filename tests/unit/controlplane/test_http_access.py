@@ -4,40 +4,25 @@ from __future__ import annotations
 
 import pytest
 
-from dcf.controlplane.auth import RULES, AccessLevel
-from dcf.controlplane.http.app import handlers
-from unit.controlplane.http_kit import Plane, Served
-
-TARGETS = {
-    rule: rule[1]
-    .replace("{name}", "nobody")
-    .replace("{digest}", "sha256:0")
-    .replace("{path:path}", "x")
-    for rule in RULES
-}
+from dcf.protocol.routes import ROUTES, AccessLevel
+from unit.controlplane.http_kit import Served
 
 
-def rules(*kinds: AccessLevel) -> list[tuple[str, str]]:
+def targets(access: AccessLevel) -> list[tuple[str, str]]:
     return [
-        (method, TARGETS[method, path]) for (method, path), one in RULES.items() if one in kinds
+        (route.method, route.path.format(name="nobody", digest="sha256:0", path="x"))
+        for route in ROUTES
+        if route.access is access
     ]
 
 
-def test_every_route_has_a_rule_and_every_rule_a_route(served: Served) -> None:
-    table = handlers(Plane(), served.tokens, served.settings)
-
-    assert {(method, path) for path, methods in table.items() for method in methods} == set(RULES)
+def paths(access: AccessLevel) -> list[str]:
+    return sorted({route.path for route in ROUTES if route.access is access})
 
 
-def test_what_is_open_is_little() -> None:
-    assert sorted(
-        {path for _, path in RULES if RULES.get(("GET", path)) is AccessLevel.NOTHING}
-    ) == [
-        "/function/{name}",
-        "/function/{name}/{path:path}",
-        "/healthz",
-    ]
-    assert sorted({path for _, path in RULES if RULES.get(("GET", path)) is AccessLevel.KEY}) == [
+def test_few_routes_are_open() -> None:
+    assert paths(AccessLevel.NOTHING) == ["/function/{name}", "/function/{name}/{path}", "/healthz"]
+    assert paths(AccessLevel.KEY) == [
         "/metrics",
         "/openapi.json",
         "/system/function/{name}",
@@ -46,7 +31,7 @@ def test_what_is_open_is_little() -> None:
     ]
 
 
-@pytest.mark.parametrize(("method", "target"), rules(AccessLevel.MANAGEMENT))
+@pytest.mark.parametrize(("method", "target"), targets(AccessLevel.MANAGEMENT))
 def test_management_wants_the_management_token_everywhere(
     served: Served, closed: Served, method: str, target: str
 ) -> None:
@@ -65,7 +50,7 @@ def test_management_wants_the_management_token_everywhere(
         served.tokens.revoke("caller")
 
 
-@pytest.mark.parametrize(("method", "target"), [*rules(AccessLevel.KEY), ("GET", "/nowhere")])
+@pytest.mark.parametrize(("method", "target"), [*targets(AccessLevel.KEY), ("GET", "/nowhere")])
 def test_calls_and_lists_want_a_key_beyond_loopback(
     served: Served, closed: Served, method: str, target: str
 ) -> None:

@@ -124,7 +124,7 @@ def test_a_secret_is_made_once_and_private(tmp_path):
 
 def test_a_secret_that_cannot_be_had(tmp_path):
     (tmp_path / "secret").write_bytes(b"short")
-    with pytest.raises(StorageError, match="has 5 bytes, not 32"):
+    with pytest.raises(StorageError, match="expected 32 bytes, got 5"):
         load_secret(tmp_path / "secret")
     with pytest.raises(StorageError, match="secret"):
         load_secret(tmp_path / "nowhere" / "secret")

@@ -15,12 +15,13 @@ import grpc
 import grpc.aio
 from google.protobuf.message import DecodeError
 
-from dcf.controlplane.auth import AccessLevel, Authorizer
+from dcf.controlplane.auth import Authorizer
 from dcf.controlplane.grpc.servicer import Method, Servicer
 from dcf.controlplane.service import GatewayService
 from dcf.errors import BadRequest, DcfError, MethodNotAllowed
 from dcf.model.suggest import nearest
 from dcf.protocol import http
+from dcf.protocol.routes import AccessLevel
 from dcf.protocol.status_codes import status_of
 from dcf.rpc.gateway_messages import MESSAGES, METHODS, SERVICE
 from dcf.rpc.grpc_server import start_on

@@ -307,7 +307,7 @@ def test_a_function_that_is_none(short_dir):
             talk.send("eech", b"x")
             code, message = talk.failure()
     assert code is Code.NOT_FOUND
-    assert message == "there is no function eech; is each or reach meant?"
+    assert message == "there is no function eech (did you mean each or reach?)"
 
 
 # Bad input

@@ -93,9 +93,9 @@ def test_info_is_that_of_http(stub: Stub) -> None:
 
 def test_replicas_are_asked_for(stub: Stub, served: Served) -> None:
     assert stub("ReplicaUpdate", ServiceName="hello", Replicas=3).Msg == (
-        "hello: 3 replicas wanted, 1 ready"
+        "hello: 3 replicas requested, 1 ready"
     )
-    assert stub("ReplicaUpdate", ServiceName="hello").Msg.startswith("hello: 0 replicas wanted")
+    assert stub("ReplicaUpdate", ServiceName="hello").Msg == "hello: 0 replicas requested, 1 ready"
     assert served.plane.asked == [3, 0]
 
 
@@ -157,7 +157,7 @@ def test_a_client_that_gives_up_ends_its_deploy(stub: Stub, served: Served) -> N
 
 
 def test_an_unknown_function_is_told_with_near_names(stub: Stub) -> None:
-    told = (Code.NOT_FOUND, "there is no helo; is hello meant?")
+    told = (Code.NOT_FOUND, "there is no helo (did you mean hello?)")
 
     assert stub.error("GetMeta", FunctionName="helo") == told
     assert stub.error("GetLog", FunctionName="helo") == told
@@ -185,7 +185,7 @@ def test_a_message_that_is_malformed_or_too_large_is_refused(stub: Stub, served:
     code, message = failure(partial(stub.raw, "/pb.Gateway/Delete", b"\x0a\xff", metadata=metadata))
     assert (code, message) == (
         Code.INVALID_ARGUMENT,
-        "the message is malformed: it is no DeleteFunctionRequest",
+        "the message is malformed: expected a DeleteFunctionRequest",
     )
     large = stub.error("Update", Service="hello", RegistryAuth="x" * LARGEST)
     assert large[0] is Code.RESOURCE_EXHAUSTED
@@ -201,7 +201,7 @@ def test_a_defect_is_told_by_its_id_alone_and_logged(
 
     assert (code, message) == (
         Code.INTERNAL,
-        "a defect of the gateway; its log tells more of abc-1",
+        "internal error; for details, see request abc-1 in the log",
     )
     [logged] = [one for one in caplog.records if one.levelno == logging.ERROR]
     assert "abc-1" in logged.message
@@ -228,14 +228,17 @@ def test_a_request_is_one_line_of_json_in_the_log(
 @pytest.mark.parametrize(
     ("method", "told"),
     [
-        ("/pb.Gateway/list", "there is no method /pb.Gateway/list; is /pb.Gateway/List meant?"),
-        ("/pb.Gateway/Xyz", "there is no method /pb.Gateway/Xyz, only pb.Gateway's"),
-        ("/other.Gateway/Delete", "is /pb.Gateway/Delete meant?"),
-        ("//pb.Gateway/List", "is /pb.Gateway/List meant?"),
-        ("/pb.Gateway/List/", "is /pb.Gateway/List meant?"),
-        ("/pb.Gateway//List", "is /pb.Gateway/List meant?"),
-        ("/pb.Gateway/%4Cist", "there is no method /pb.Gateway/%4Cist"),
-        ("/pb.Gateway/Invoke", "Invoke is answered before it comes here, by Envoy"),
+        ("/pb.Gateway/list", "unknown method /pb.Gateway/list (did you mean /pb.Gateway/List?)"),
+        (
+            "/pb.Gateway/Xyz",
+            "unknown method /pb.Gateway/Xyz (did you mean a method of pb.Gateway?)",
+        ),
+        ("/other.Gateway/Delete", "(did you mean /pb.Gateway/Delete?)"),
+        ("//pb.Gateway/List", "(did you mean /pb.Gateway/List?)"),
+        ("/pb.Gateway/List/", "(did you mean /pb.Gateway/List?)"),
+        ("/pb.Gateway//List", "(did you mean /pb.Gateway/List?)"),
+        ("/pb.Gateway/%4Cist", "unknown method /pb.Gateway/%4Cist"),
+        ("/pb.Gateway/Invoke", "Invoke is available at the gateway's public address"),
     ],
 )
 def test_a_method_that_there_is_not(stub: Stub, method: str, told: str) -> None:

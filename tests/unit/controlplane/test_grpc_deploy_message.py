@@ -23,9 +23,9 @@ def plane() -> Plane:
     return Plane()
 
 
-def asked(plane: Plane, *, update: bool = False, **given: Any) -> DeployRequest:
+def asked(plane: Plane, *, is_update: bool = False, **given: Any) -> DeployRequest:
     request = CreateFunctionRequest(**{"Service": "new", "Image": DIGEST, **given})
-    return asyncio.run(deployment_of(plane, request, 9.0, update=update))
+    return asyncio.run(deployment_of(plane, request, 9.0, is_update=is_update))
 
 
 def test_a_deploy_runs_what_was_deployed_under_any_name(plane: Plane) -> None:
@@ -68,7 +68,7 @@ def test_an_update_keeps_what_is_the_functions(plane: Plane) -> None:
     )
     plane.known["hello"] = known
 
-    wanted = asked(plane, update=True, Service="hello", Image="", Annotations={"b": "3"})
+    wanted = asked(plane, is_update=True, Service="hello", Image="", Annotations={"b": "3"})
 
     assert (wanted.spec.desc, wanted.spec.maintainer) == ("text", "me")
     assert wanted.spec.labels == {"a": "b"}
@@ -77,7 +77,7 @@ def test_an_update_keeps_what_is_the_functions(plane: Plane) -> None:
 
 def test_an_update_wants_a_function(plane: Plane) -> None:
     with pytest.raises(FunctionNotFound) as caught:
-        asked(plane, update=True, Service="helo")
+        asked(plane, is_update=True, Service="helo")
     assert list(caught.value.near) == ["hello"]
 
 
@@ -95,7 +95,7 @@ def test_an_image_that_is_none_here_is_told_what_to_do_instead(plane: Plane) -> 
     with pytest.raises(BlobsMissing) as caught:
         asked(plane, Image="registry:5000/" + "x" * 1000)
     assert "'registry:5000/xxx" in str(caught.value)
-    assert "`dcf-cli function deploy` sends a function's folder" in str(caught.value)
+    assert "Deploy the function's folder with `dcf-cli function deploy`" in str(caught.value)
     assert len(str(caught.value)) < 600
 
 
@@ -108,10 +108,19 @@ def test_what_is_no_name_is_refused(plane: Plane, name: str) -> None:
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        ({"Limits": {"Memory": "1Kb"}}, "Limits.Memory: '1Kb' found, an amount such as 512Mi"),
-        ({"Limits": {"CPU": "much"}}, "Limits.CPU: 'much' found, a number of cores"),
-        ({"Requests": {"GPU": "0.5"}}, "Requests.GPU: '0.5' found, a whole number of GPUs"),
-        ({"Limits": {"CPU": "-1"}}, "Limits.CPU: '-1' found"),
+        (
+            {"Limits": {"Memory": "1Kb"}},
+            "Limits.Memory: expected an amount such as 512Mi or 1G, or a number of bytes, got '1Kb'",
+        ),
+        (
+            {"Limits": {"CPU": "much"}},
+            "Limits.CPU: expected a number of cores such as 2, 0.5 or 500m, got 'much'",
+        ),
+        ({"Requests": {"GPU": "0.5"}}, "Requests.GPU: expected a whole number of GPUs, got '0.5'"),
+        (
+            {"Limits": {"CPU": "-1"}},
+            "Limits.CPU: expected a number of cores such as 2, 0.5 or 500m, got '-1'",
+        ),
         ({"EnvVars": {"DCF_LISTEN": "x"}}, "environment: a variable's name"),
         ({"EnvVars": {"a b": "x"}}, "environment: a variable's name"),
         ({"EnvVars": {"A": "x\0"}}, "environment"),

@@ -18,8 +18,8 @@ def test_the_names_that_resemble_it_are_told() -> None:
     one = message_of(FunctionNotFound("no function 'x' is deployed", ["xy"]))
     two = message_of(FunctionNotFound("no function 'x' is deployed", ["xy", "xz"]))
 
-    assert one == "no function 'x' is deployed; is xy meant?"
-    assert two == "no function 'x' is deployed; is xy or xz meant?"
+    assert one == "no function 'x' is deployed (did you mean xy?)"
+    assert two == "no function 'x' is deployed (did you mean xy or xz?)"
 
 
 def test_a_traceback_and_a_tools_output_come_with_it() -> None:

@@ -239,7 +239,7 @@ def test_a_malformed_message(house: GatewayProcess, stub: Stub, name: str) -> No
     asked = methods()[name][0]
     assert (code, message) == (
         Code.INVALID_ARGUMENT,
-        f"the message is malformed: expected a {asked}",
+        f"the message is malformed: expected {asked}",
     )
 
 
@@ -275,7 +275,7 @@ def test_a_client_that_speaks_http_1(house: GatewayProcess, method: str) -> None
     status, headers, reply = house.request("POST", path, body, grpc_type)
     problem = json.loads(reply)
     assert (status, problem["error"]) == (400, "BadRequest")
-    assert "is gRPC: HTTP/2, content-type application/grpc" in problem["detail"]
+    assert "needs gRPC: HTTP/2, content-type application/grpc" in problem["detail"]
     # With all that gRPC says about itself, as a proxy may pass it on: answered as gRPC.
     status, headers, _ = house.request("POST", path, body, grpc_type | {"te": "trailers"})
     assert (status, headers["content-type"]) == (200, "application/grpc")

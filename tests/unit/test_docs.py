@@ -222,7 +222,7 @@ def test_every_method_of_grpc_is_on_its_page_with_what_it_wants() -> None:
     wants = {AccessLevel.KEY: "a key", AccessLevel.MANAGEMENT: "the token"}
     listed = {cells[0].strip("`"): cells[1:3] for cells in rows(section(page, "Methods"))}
 
-    assert listed.pop("method") == ["request → reply", "wants"]
+    assert listed.pop("method") == ["request → reply", "needs"]
     assert listed == {
         name: [f"{asked} → {given}", wants[grpc_server.RULES[name]]]
         for name, (asked, given) in METHODS.items()

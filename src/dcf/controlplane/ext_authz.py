@@ -83,7 +83,7 @@ class ExtAuthz:
             return
         earlier = await asyncio.to_thread(call_table.find, self._calls / name, request_id)
         if earlier is not None and earlier.begun:
-            error = ReplicaLost("the replica exited after the handler had begun this call")
+            error = ReplicaLost("the replica ended after the handler had begun this call")
             raise ActivationRefused(error)
 
     def _refuse(self, check: CheckRequest, error: DcfError, retry_after: str | None) -> CheckResult:

@@ -110,7 +110,7 @@ def read_request(data: bytes) -> tuple[bytes, bytes]:
     except IndexError:
         at = end + 1
     if at != end:
-        raise BadRequest("the message is malformed: expected an InvokeServiceRequest")
+        raise BadRequest("the message is malformed: expected InvokeServiceRequest")
     return service, given
 
 

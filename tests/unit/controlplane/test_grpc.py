@@ -185,7 +185,7 @@ def test_a_message_that_is_malformed_or_too_large_is_refused(stub: Stub, served:
     code, message = failure(partial(stub.raw, "/pb.Gateway/Delete", b"\x0a\xff", metadata=metadata))
     assert (code, message) == (
         Code.INVALID_ARGUMENT,
-        "the message is malformed: expected a DeleteFunctionRequest",
+        "the message is malformed: expected DeleteFunctionRequest",
     )
     large = stub.error("Update", Service="hello", RegistryAuth="x" * LARGEST)
     assert large[0] is Code.RESOURCE_EXHAUSTED

@@ -1,4 +1,4 @@
-"""``pb.Gateway`` as the original had it: clients that were compiled for it go on working."""
+"""``pb.Gateway`` as the original had it: clients that were compiled for it keep working."""
 
 from __future__ import annotations
 

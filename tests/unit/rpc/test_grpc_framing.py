@@ -44,7 +44,7 @@ def test_a_reply_of_any_size(size):
         b"\x0a\x05other\x12\x02no\x0a\x03kit\x12\x02hi",  # the last counts
         b"\x1a\x03new\x20\x96\x01\x0a\x03kit\x12\x02hi\x2d1234\x3112345678",  # unknown fields
         b"\x0a\x83\x80\x00kit\x12\x02hi",  # a length written longer than need be
-        b"\x8a\x00\x03kit",  # likewise a tag
+        b"\x8a\x00\x03kit",  # a tag
         b"\x82\x01\x02hi\x0a\x03kit",  # a field beyond 15
     ],
 )

@@ -195,7 +195,7 @@ def _parsed(name: str, data: bytes) -> Any:
     try:
         return MESSAGES[kind].FromString(data)
     except DecodeError as error:
-        raise BadRequest(f"the message is malformed: expected a {kind}") from error
+        raise BadRequest(f"the message is malformed: expected {kind}") from error
 
 
 def _remaining(context: Any) -> float:

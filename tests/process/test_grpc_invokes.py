@@ -319,7 +319,7 @@ def test_a_function_that_is_none(short_dir):
 def test_what_is_no_name(stub, name):
     with stub.talk() as talk:
         talk.send(name, b"x")
-        expected = (Code.INVALID_ARGUMENT, "Service: a function's name is wanted")
+        expected = (Code.INVALID_ARGUMENT, "Service: expected a function's name")
         assert talk.failure() == expected
 
 

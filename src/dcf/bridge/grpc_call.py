@@ -177,7 +177,7 @@ class GrpcCall:
 
     def _link(self, service: bytes) -> Link:
         if not _NAME.fullmatch(service):
-            raise BadRequest("Service: a function's name is wanted")
+            raise BadRequest("Service: expected a function's name")
         if len(self._links) == FUNCTIONS:
             raise BadRequest(f"one call names no more than {FUNCTIONS} functions")
         self._idle.cancel()
@@ -192,7 +192,7 @@ class GrpcCall:
         self._tasks.discard(task)
         if not task.cancelled() and (defect := task.exception()) is not None:
             logger.error("request %s: a defect", self._request_id, exc_info=defect)
-            told = f"a defect of the gateway; its log tells more of {self._request_id}"
+            told = f"internal error; for details, see request {self._request_id} in the log"
             self.failed(DcfError(told))
 
     def _output(self, item: Item) -> bytes:

@@ -1,4 +1,4 @@
-"""What a CreateFunctionRequest asks for."""
+"""The deploy that a CreateFunctionRequest describes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def asked(plane: Plane, *, is_update: bool = False, **given: Any) -> DeployReque
     return asyncio.run(deployment_of(plane, request, 9.0, is_update=is_update))
 
 
-def test_a_deploy_runs_what_was_deployed_under_any_name(plane: Plane) -> None:
+def test_a_deploy_runs_an_existing_artifact_under_any_name(plane: Plane) -> None:
     wanted = asked(plane)
 
     assert wanted.spec == replace(SPEC, name="new")
@@ -38,7 +38,7 @@ def test_a_deploy_runs_what_was_deployed_under_any_name(plane: Plane) -> None:
     assert plane.asked == [(DIGEST, "new")]
 
 
-def test_what_is_given_is_laid_over_what_is_known(plane: Plane) -> None:
+def test_given_fields_are_merged_into_the_last_spec(plane: Plane) -> None:
     wanted = asked(
         plane,
         EnvVars={"B": "3", "C": "4"},
@@ -62,7 +62,7 @@ def test_what_is_given_is_laid_over_what_is_known(plane: Plane) -> None:
     assert (wanted.minimum, wanted.maximum) == (1, 4)
 
 
-def test_an_update_keeps_what_is_the_functions(plane: Plane) -> None:
+def test_an_update_keeps_the_functions_other_settings(plane: Plane) -> None:
     known = replace(
         plane.known["hello"], desc="text", maintainer="me", annotations={"a": "1", "b": "2"}
     )
@@ -75,7 +75,7 @@ def test_an_update_keeps_what_is_the_functions(plane: Plane) -> None:
     assert wanted.annotations == {"a": "1", "b": "3"}
 
 
-def test_an_update_wants_a_function(plane: Plane) -> None:
+def test_an_update_needs_a_function(plane: Plane) -> None:
     with pytest.raises(FunctionNotFound) as caught:
         asked(plane, is_update=True, Service="helo")
     assert list(caught.value.near) == ["hello"]
@@ -84,14 +84,14 @@ def test_an_update_wants_a_function(plane: Plane) -> None:
 @pytest.mark.parametrize(
     "image", ["", "registry:5000/hello", "sha256:12", DIGEST.upper(), digest_of(b"another")]
 )
-def test_what_is_no_artifact_here_is_refused(plane: Plane, image: str) -> None:
+def test_an_unknown_artifact_is_rejected(plane: Plane, image: str) -> None:
     with pytest.raises(BlobsMissing):
         asked(plane, Image=image)
     with pytest.raises(BlobsMissing):
         asked(plane, Service="hello", Image=image)
 
 
-def test_an_image_that_is_none_here_is_told_what_to_do_instead(plane: Plane) -> None:
+def test_an_image_of_a_registry_is_rejected_with_advice(plane: Plane) -> None:
     with pytest.raises(BlobsMissing) as caught:
         asked(plane, Image="registry:5000/" + "x" * 1000)
     assert "'registry:5000/xxx" in str(caught.value)
@@ -100,7 +100,7 @@ def test_an_image_that_is_none_here_is_told_what_to_do_instead(plane: Plane) -> 
 
 
 @pytest.mark.parametrize("name", ["", "New", "a/b", "a\0"])
-def test_what_is_no_name_is_refused(plane: Plane, name: str) -> None:
+def test_an_invalid_name_is_rejected(plane: Plane, name: str) -> None:
     with pytest.raises(InvalidName):
         asked(plane, Service=name)
 
@@ -132,7 +132,7 @@ def test_what_is_no_name_is_refused(plane: Plane, name: str) -> None:
         ({"MaxReplicas": 1_000_000}, "max"),
     ],
 )
-def test_what_does_not_fit_is_named(plane: Plane, given: dict[str, Any], told: str) -> None:
+def test_an_invalid_field_is_named(plane: Plane, given: dict[str, Any], told: str) -> None:
     with pytest.raises(SpecInvalid) as caught:
         asked(plane, **given)
     assert told in str(caught.value)

@@ -30,11 +30,11 @@ from unit.controlplane.http_kit import DEPLOYMENT, DIGEST, READY, Served
 DOCUMENT = document()
 
 
-def test_it_is_valid() -> None:
+def test_the_document_is_valid() -> None:
     OpenAPIV31SpecValidator(DOCUMENT).validate()
 
 
-def test_it_has_every_route_and_no_other() -> None:
+def test_the_document_has_every_route_and_no_other() -> None:
     described = {
         (method.upper(), path)
         for path, operations in DOCUMENT["paths"].items()
@@ -44,7 +44,7 @@ def test_it_has_every_route_and_no_other() -> None:
     assert described == {(route.method, route.path) for route in ROUTES}
 
 
-def test_it_tells_where_a_token_is_wanted() -> None:
+def test_the_document_says_where_a_token_is_needed() -> None:
     for route in ROUTES:
         operation = DOCUMENT["paths"][route.path][route.method.lower()]
 
@@ -70,7 +70,7 @@ def test_it_tells_where_a_token_is_wanted() -> None:
         Wanting,
     ],
 )
-def test_its_records_are_those_of_the_model(record: type) -> None:
+def test_schemas_have_the_members_of_the_records(record: type) -> None:
     schema = DOCUMENT["components"]["schemas"][record.__name__]
 
     assert list(schema["properties"]) == [one.name for one in fields(record)]
@@ -79,7 +79,7 @@ def test_its_records_are_those_of_the_model(record: type) -> None:
         assert schema["required"] == needed
 
 
-def test_it_is_served_as_it_is(served: Served) -> None:
+def test_the_document_is_served(served: Served) -> None:
     assert served.ask("GET", "/openapi.json", token="").json() == DOCUMENT
 
 
@@ -127,7 +127,7 @@ ASKED = [
 
 
 @pytest.mark.parametrize(("method", "target", "path", "body"), ASKED)
-def test_what_is_sent_and_answered_is_as_it_says(
+def test_requests_and_replies_match_their_schemas(
     served: Served, method: str, target: str, path: str, body: Any
 ) -> None:
     served.plane.steps = [READY]

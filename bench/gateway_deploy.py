@@ -22,7 +22,7 @@ from bench.figures import BenchFailed, Figure, alternate, seconds_of
 from bench.gateways import CLI, Gateway, gateway, packaged, scratch, write
 
 from dcf.gateway.processes import ENVOY, supervisor_socket
-from dcf.protocol.gateway import BLOBS, FUNCTIONS
+from dcf.protocol.routes import DEPLOY, SEND_BLOB
 from dcf.supervision.supervisor_client import SupervisorClient
 
 ROUNDS = 7
@@ -127,8 +127,8 @@ async def _blobs_sent(ours: Gateway, since: float) -> list[int]:
             # Envoy writes lines a moment late: those of the deploy before are passed over.
             if datetime.fromisoformat(call["time"]).timestamp() < since:
                 continue
-            if call["path"].startswith(BLOBS):
+            if call["path"].startswith(SEND_BLOB.prefix):
                 sent.append(call["received"])
-            if call["path"] == FUNCTIONS and call["method"] == "POST":
+            if call["path"] == DEPLOY.path and call["method"] == "POST":
                 break
     return sent

@@ -44,7 +44,7 @@ def test_a_name_that_resembles_another(stub: Stub) -> None:
         code, message = talk.failure()
     assert code is grpc.StatusCode.NOT_FOUND
     assert "eccho" in message
-    assert message.endswith("is echo meant?")
+    assert message.endswith("(did you mean echo?)")
 
 
 def test_a_function_that_cannot_start(house: GatewayProcess, stub: Stub) -> None:

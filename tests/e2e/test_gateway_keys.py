@@ -97,7 +97,7 @@ def test_over_grpc_a_key_does_the_same(house: GatewayProcess, key: str) -> None:
         assert caller("Invoke", Service="echo").Msg == "no key"
         code, message = caller.error("Delete", FunctionName="echo")
         assert code is grpc.StatusCode.UNAUTHENTICATED
-        assert message == "a key may call functions; here the management token is wanted"
+        assert message == "expected the management token, got a key, which is only for calls"
     with connected(house.port, house.token) as manager:
         assert manager("GetLog", FunctionName="echo").Msg == ""
 

@@ -278,7 +278,7 @@ def test_what_is_malformed(stub):
 def test_what_is_no_name(stub):
     for name in ("", "a/b", "a?b", "../x", "한", "a b", "x" * 200, "a\r\nb: c", "%2e"):
         code, message = refused(stub, "x", name)
-        assert (code, message) == (Code.INVALID_ARGUMENT, "Service: a function's name is wanted")
+        assert (code, message) == (Code.INVALID_ARGUMENT, "Service: expected a function's name")
 
 
 def test_what_is_compressed(stub):

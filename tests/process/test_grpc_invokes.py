@@ -308,7 +308,7 @@ def test_an_unknown_function_is_rejected_with_suggestions(short_dir):
             talk.send("eech", b"x")
             code, message = talk.failure()
     assert code is Code.NOT_FOUND
-    assert message == "there is no function eech; is each or reach meant?"
+    assert message == "there is no function eech (did you mean each or reach?)"
 
 
 # Bad input

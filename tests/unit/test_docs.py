@@ -25,7 +25,6 @@ from dcf.cli.commands import root
 from dcf.cli.exit_codes import ExitCode
 from dcf.cli.lazy import Lazy, LazyGroup
 from dcf.client import address
-from dcf.controlplane.auth import RULES, AccessLevel
 from dcf.controlplane.grpc import server as grpc_server
 from dcf.controlplane.metrics import Metrics, render
 from dcf.function.secrets import SECRETS_DIR
@@ -34,6 +33,7 @@ from dcf.project.fields import CONFIG
 from dcf.project.init import init_function
 from dcf.project.sections import Functions, Section
 from dcf.protocol.http import FUNCTION_PREFIX
+from dcf.protocol.routes import ROUTES, AccessLevel
 from dcf.protocol.status_codes import status_of
 from dcf.rpc.gateway_messages import METHODS
 from dcf.settings import BridgeSettings, ControlSettings, DataplaneSettings, WatcherSettings
@@ -202,9 +202,9 @@ def test_every_route_is_on_the_page_and_no_other() -> None:
     page = (REFERENCE / "http.md").read_text("utf-8")
     shown = set(re.findall(r"`(GET|POST|PUT|DELETE) (/[^`?]+)", page))
     told = {
-        (method, re.sub(r"\{(\w+)\}", lambda name: name[1].upper(), path))
-        for method, path in RULES
-        if not path.startswith(FUNCTION_PREFIX)
+        (route.method, re.sub(r"\{(\w+)\}", lambda name: name[1].upper(), route.path))
+        for route in ROUTES
+        if not route.path.startswith(FUNCTION_PREFIX)
     }
 
     assert shown == told
@@ -223,7 +223,7 @@ def test_every_method_of_grpc_is_on_its_page_with_what_it_wants() -> None:
     wants = {AccessLevel.KEY: "a key", AccessLevel.MANAGEMENT: "the token"}
     listed = {cells[0].strip("`"): cells[1:3] for cells in rows(section(page, "Methods"))}
 
-    assert listed.pop("method") == ["request → reply", "wants"]
+    assert listed.pop("method") == ["request → reply", "needs"]
     assert listed == {
         name: [f"{asked} → {given}", wants[grpc_server.RULES[name]]]
         for name, (asked, given) in METHODS.items()

@@ -20,7 +20,7 @@ from dcf.model.function import FunctionSpec
 from dcf.model.replica import ReplicaState
 from dcf.model.spec_json import spec_to_json
 from dcf.model.status import Failure, FunctionState, FunctionStatus, Wanting
-from dcf.protocol import gateway
+from dcf.protocol import gateway, routes
 from dcf.protocol.problem import error_of
 from dcf.protocol.progress import Progress, ProgressKind
 
@@ -109,7 +109,7 @@ async def deploy(
         "wait": options.wait,
         "timeout": options.timeout,
     }
-    operation = operations.send("POST", gateway.FUNCTIONS, members, Progress.from_line)
+    operation = operations.send(routes.DEPLOY, members, Progress.from_line)
     headers = (*operation.headers, ("accept", gateway.JSON_LINES))
     operation = replace(operation, headers=headers, silence=SILENCE)
     revision = 0

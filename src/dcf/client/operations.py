@@ -16,7 +16,8 @@ from dcf.model.artifact import BundleFile
 from dcf.model.event import Event
 from dcf.model.names import check_name
 from dcf.model.status import FunctionStatus, GatewayInfo, ReplicaLine, RevisionStatus, Wanting
-from dcf.protocol import gateway, http
+from dcf.protocol import gateway, http, routes
+from dcf.protocol.routes import ApiRoute
 from dcf.telemetry.ids import new_request_id
 
 MARGIN = 5.0
@@ -99,69 +100,69 @@ def stream(
 
 def functions() -> Operation[list[FunctionStatus]]:
     """Return all functions."""
-    return _get(gateway.FUNCTIONS, _list_of(gateway.function_of))
+    return _request(routes.LIST_FUNCTIONS, _list_of(gateway.function_of))
 
 
 def function(name: str, *, total: float = math.inf) -> Operation[FunctionStatus]:
     """Return one function, within ``total`` seconds."""
-    operation = _get(gateway.FUNCTION + check_name(name), _one(gateway.function_of))
+    operation = _request(routes.SHOW_FUNCTION, _one(gateway.function_of), name)
     return replace(operation, total=total)
 
 
 def revisions(name: str) -> Operation[list[RevisionStatus]]:
     """Return a function's revisions."""
-    return _get(_behind(name, gateway.REVISIONS), _list_of(gateway.revision_of))
+    return _request(routes.LIST_REVISIONS, _list_of(gateway.revision_of), name)
 
 
 def events(name: str) -> Operation[list[Event]]:
     """Return a function's events."""
-    return _get(_behind(name, gateway.EVENTS), _list_of(gateway.event_of))
+    return _request(routes.LIST_EVENTS, _list_of(gateway.event_of), name)
 
 
 def gateway_info() -> Operation[GatewayInfo]:
     """Return the gateway's version and state."""
-    return _get(gateway.INFO, _one(gateway.info_of))
+    return _request(routes.INFO, _one(gateway.info_of))
 
 
 def scale(name: str, replicas: int | None) -> Operation[FunctionStatus]:
     """Set the number of replicas; None returns to automatic scaling."""
     members = {"name": check_name(name), "replicas": replicas}
-    return send("PUT", gateway.SCALE, members, _one(gateway.function_of))
+    return send(routes.SCALE, members, _one(gateway.function_of))
 
 
 def rollback(name: str, revision: int | None) -> Operation[FunctionStatus]:
     """Make an earlier revision the current one."""
-    return _change(name, gateway.ROLLBACK, {"revision": revision})
+    return send(routes.ROLL_BACK, {"revision": revision}, _one(gateway.function_of), name)
 
 
 def promote(name: str) -> Operation[FunctionStatus]:
     """Make the canary the current revision."""
-    return _change(name, gateway.PROMOTE, {})
+    return send(routes.PROMOTE, {}, _one(gateway.function_of), name)
 
 
 def abort(name: str) -> Operation[FunctionStatus]:
     """End the canary."""
-    return _change(name, gateway.ABORT, {})
+    return send(routes.ABORT, {}, _one(gateway.function_of), name)
 
 
 def delete(name: str) -> Operation[None]:
     """Delete a function."""
-    return Operation("DELETE", gateway.FUNCTION + check_name(name), _ignored)
+    return _request(routes.DELETE_FUNCTION, _ignored, name)
 
 
 def keys() -> Operation[list[dict[str, Any]]]:
     """Return the keys."""
-    return _get(gateway.KEYS, _list_of(dict))
+    return _request(routes.LIST_KEYS, _list_of(dict))
 
 
 def make_key(name: str) -> Operation[str]:
     """Create a key."""
-    return send("POST", gateway.KEYS, {"name": name}, lambda body: str(json.loads(body)["key"]))
+    return send(routes.MAKE_KEY, {"name": name}, lambda body: str(json.loads(body)["key"]))
 
 
 def revoke_key(name: str) -> Operation[None]:
     """Revoke a key."""
-    return Operation("DELETE", f"{gateway.KEYS}/{quote(name, safe='')}", _ignored)
+    return Operation(routes.REVOKE_KEY.method, routes.REVOKE_KEY.target(name=name), _ignored)
 
 
 def logs(
@@ -173,10 +174,10 @@ def logs(
         options["tail"] = tail
     given = {key: value for key, value in options.items() if value or key == "tail"}
     query = f"?{urlencode(given)}" if given else ""
-    target = f"{gateway.LOG}{check_name(name)}{query}"
+    target = routes.READ_LOG.target(name=check_name(name)) + query
     accept = (("accept", gateway.JSON_LINES),)
     return Operation(
-        "GET",
+        routes.READ_LOG.method,
         target,
         _one(gateway.line_of),
         headers=accept,
@@ -196,14 +197,14 @@ def announce(files: Sequence[BundleFile], lock: str) -> Operation[tuple[str, str
         missing = [gateway.wanting_of(blob) for blob in members["missing"]]
         return str(members["bundle"]), str(members["lock"]), missing
 
-    return send("POST", gateway.UPLOADS, gateway.upload(files, lock), read)
+    return send(routes.ANNOUNCE, gateway.upload(files, lock), read)
 
 
 def put_blob(digest: str, offset: int, length: int, body: Body) -> Operation[None]:
     """Send the rest of a blob, starting at ``offset``."""
     return Operation(
-        "PUT",
-        f"{gateway.BLOBS}{digest}?offset={offset}",
+        routes.SEND_BLOB.method,
+        f"{routes.SEND_BLOB.target(digest=digest)}?offset={offset}",
         _ignored,
         body,
         framing(length),
@@ -211,11 +212,12 @@ def put_blob(digest: str, offset: int, length: int, body: Body) -> Operation[Non
 
 
 def send(
-    method: str, target: str, members: object, read: Callable[[bytes], Result]
+    route: ApiRoute, members: object, read: Callable[[bytes], Result], name: str | None = None
 ) -> Operation[Result]:
-    """Return a request with a JSON body."""
+    """Return a request with a JSON body, to a function if a name is given."""
     body = json.dumps(members).encode()
-    return Operation(method, target, read, body, (("content-type", http.JSON), *framing(len(body))))
+    headers = (("content-type", http.JSON), *framing(len(body)))
+    return replace(_request(route, read, name), body=body, headers=headers)
 
 
 def _target(name: str, path: str) -> str:
@@ -236,16 +238,12 @@ def _lowered(headers: Mapping[str, str] | None) -> dict[str, str]:
     return {key.lower(): value for key, value in (headers or {}).items()}
 
 
-def _get(target: str, read: Callable[[bytes], Result]) -> Operation[Result]:
-    return Operation("GET", target, read)
-
-
-def _change(name: str, path: str, members: object) -> Operation[FunctionStatus]:
-    return send("POST", _behind(name, path), members, _one(gateway.function_of))
-
-
-def _behind(name: str, path: str) -> str:
-    return f"{gateway.FUNCTION}{check_name(name)}{path}"
+def _request(
+    route: ApiRoute, read: Callable[[bytes], Result], name: str | None = None
+) -> Operation[Result]:
+    """Return a request without a body, to a function if a name is given."""
+    target = route.path if name is None else route.target(name=check_name(name))
+    return Operation(route.method, target, read)
 
 
 def _one(read: Callable[[Any], Result]) -> Callable[[bytes], Result]:

@@ -1,4 +1,4 @@
-"""The gateway's own token, and where its users find it."""
+"""Writes the management token to the files where its users' commands find it."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ logger = logging.getLogger("dcf.controlplane")
 
 
 def prepare(settings: ControlSettings, places: Locations, keys: ApiKeys) -> Tokens:
-    """Makes the gateway's secret, if it has none, and puts its management token in place. Blocks.
+    """Create the gateway's secret if it is missing, and write the management token. Blocks.
+
+    A full disk does not stop the gateway: files that are up to date are not written again, and
+    missing files are written at the next start.
 
     Args:
-        settings: Where the gateway listens.
+        settings: The address of the gateway.
         places: Its folders.
-        keys: The keys that were given out.
-
-    A full disk does not keep the gateway from serving: files that are up to date are not written
-    again, and missing files are written at the next start.
+        keys: The issued keys.
 
     Raises:
         StorageError: If a file cannot be written for another reason.
@@ -51,7 +51,7 @@ def _is(path: Path, text: str) -> bool:
 
 
 def _write_private(path: Path, text: str) -> None:
-    """Replaces a file by one that this user alone may read."""
+    """Replace a file atomically by a private one."""
     private_folder(path.parent)
     with writing(path):
         descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".token-")

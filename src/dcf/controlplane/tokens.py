@@ -1,8 +1,8 @@
-"""The management token and the keys: JSON Web Tokens that Envoy can check without asking.
+"""The management token and the keys: JSON Web Tokens that Envoy verifies by itself.
 
 Each is signed (HS256) with a secret of its own, which is derived from the gateway's secret and the
-token's ``kid``, so nothing that signs is kept beside the gateway's secret. Envoy is given the
-secrets of the tokens in force as a JWKS (RFC 7517); to revoke a key is to leave it out there.
+token's ``kid``, so no signing secret is stored except the gateway's. Envoy gets the secrets of the
+valid tokens as a JWKS (RFC 7517). A revoked key is left out there.
 """
 
 from __future__ import annotations
@@ -24,46 +24,46 @@ from dcf.model.names import check_name
 from dcf.protocol import http
 
 SECRET_BYTES = 32
-"""As long as what SHA-256 gives: longer adds nothing."""
+"""The size of a SHA-256 digest. A longer secret would not be stronger."""
 
 
 class Role(StrEnum):
-    """What a token is good for."""
+    """What a token allows."""
 
     MANAGER = "manager"
     """Everything."""
     CALLER = "caller"
-    """To call functions and to look at them."""
+    """Calls of functions, and reading their status."""
 
 
 class Tokens:
-    """Makes tokens and tells them from others."""
+    """Issues, revokes and verifies tokens."""
 
     def __init__(self, secret: bytes, keys: ApiKeys) -> None:
-        """The tokens of a gateway.
+        """Derive the tokens of a gateway.
 
         Args:
-            secret: The gateway's; another one makes every token worthless.
-            keys: Where keys are kept.
+            secret: The gateway's secret. With another secret every token is invalid.
+            keys: The stored keys.
         """
         self._secret = secret
         self.keys = keys
         self.management = self._token(http.MANAGEMENT)
-        """The management token: the same for the same secret."""
+        """The management token. It depends on the secret alone."""
 
     def issue(self, name: str) -> str:
-        """Makes a key. Blocks.
+        """Create a key. Blocks.
 
         Args:
-            name: What it is called, by the rule for functions.
+            name: Name of the key, by the rule for functions' names.
 
         Returns:
-            The key, which is told this once. Envoy takes it after a second at most.
+            The key, which is not stored. Envoy accepts it within a second.
 
         Raises:
-            InvalidName: When the name breaks the rule.
-            NameTaken: When a key of that name is in force.
-            StorageError: When it could not be written.
+            InvalidName: If the name breaks the rule.
+            NameTaken: If a valid key has that name.
+            StorageError: If the key could not be written.
         """
         kid = secrets.token_hex(16)
         key = self._token(kid)
@@ -71,22 +71,22 @@ class Tokens:
         return key
 
     def revoke(self, name: str) -> bool:
-        """Takes a key out of force; tells whether there was one. Blocks.
+        """Revoke a key, and return whether a valid key had that name. Blocks.
 
-        Envoy knows after a second at most.
+        Envoy rejects it within a second.
 
         Raises:
-            StorageError: When it could not be written.
+            StorageError: If the change could not be written.
         """
         return self.keys.revoke(name)
 
     def recognise(self, text: str) -> Role | None:
-        """What a token is good for; None when it is none, or no longer in force. Blocks.
+        """Return the role of a token; None if it is unknown or revoked. Blocks.
 
-        How long it takes tells nothing of how much of a token was right.
+        The time it takes does not reveal how much of a wrong token was right.
 
         Raises:
-            StorageError: When the keys could not be read.
+            StorageError: If the keys could not be read.
         """
         if hmac.compare_digest(_digest(text), _digest(self.management)):
             return Role.MANAGER
@@ -96,15 +96,15 @@ class Tokens:
         """Return the ids of all revoked keys, the oldest key first. Blocks.
 
         Raises:
-            StorageError: When the keys could not be read.
+            StorageError: If the keys could not be read.
         """
         return [key.kid for key in self.keys.all() if key.revoked is not None]
 
     def jwks(self) -> bytes:
-        """The secrets of all tokens in force, as a JSON Web Key Set: for Envoy alone. Blocks.
+        """Return the secrets of all valid tokens as a JSON Web Key Set, for Envoy only. Blocks.
 
         Raises:
-            StorageError: When the keys could not be read.
+            StorageError: If the keys could not be read.
         """
         kids = [http.MANAGEMENT, *(key.kid for key in self.keys.all() if key.revoked is None)]
         members = [
@@ -123,14 +123,15 @@ class Tokens:
 
 
 def load_secret(path: Path) -> bytes:
-    """Reads the gateway's secret, which is made if there is none. Of two that make it at once, both
-    get the same.
+    """Return the gateway's secret, and create it if the file is missing.
+
+    Two processes that create it at the same time get the same secret.
 
     Args:
-        path: The file, readable by this user alone, in a folder that exists.
+        path: The file, which only this user may read. Its folder must exist.
 
     Raises:
-        StorageError: When it cannot be read or written, or is not whole.
+        StorageError: If the file cannot be read or written, or has the wrong size.
     """
     with writing(path):
         if not path.exists():
@@ -138,8 +139,9 @@ def load_secret(path: Path) -> bytes:
         secret = path.read_bytes()
     if len(secret) != SECRET_BYTES:
         raise StorageError(
-            f"{path} has {len(secret)} bytes, not {SECRET_BYTES}: it is damaged. Without it a new"
-            " one is made, and every token and key has to be given out anew"
+            f"{path} is damaged: expected {SECRET_BYTES} bytes, got {len(secret)}. Restore it, or"
+            " delete it: then the gateway creates a new one, and every token and key must be"
+            " issued again"
         )
     return secret
 

@@ -72,21 +72,21 @@ function envoy_on_request(handle)
   local headers = handle:headers()
   local flag, a, b, c, d = byte(text, 1, 5)
   if not d or ((a * 256 + b) * 256 + c) * 256 + d ~= #text - 5 then
-    return refuse(handle, BAD_REQUEST, "one whole message is wanted, no less and no more")
+    return refuse(handle, BAD_REQUEST, "expected one whole message, uncompressed")
   end
   if flag ~= 0 then
-    return refuse(handle, UNIMPLEMENTED, "messages are taken as they are here, not compressed")
+    return refuse(handle, UNIMPLEMENTED, "expected an uncompressed message, got a compressed one")
   end
   local service, first, final = parse(text)
   if not service then
-    return refuse(handle, BAD_REQUEST, "the message is malformed: it is no InvokeServiceRequest")
+    return refuse(handle, BAD_REQUEST, "the message is malformed: expected InvokeServiceRequest")
   end
   if final - first + 1 > LARGEST then
     return refuse(handle, BODY_TOO_LARGE, "Input has " .. TOO_LARGE)
   end
   -- What may yet be a name with a slip of the keyboard is looked up, and told which are like it.
   if #service > 100 or not match(service, "^[%w_.-]+$") then
-    return refuse(handle, BAD_REQUEST, "Service: a function's name is wanted")
+    return refuse(handle, BAD_REQUEST, "Service: expected a function's name")
   end
   local amount, unit = match(headers:get("grpc-timeout") or "", "^(%d+)([HMSmun])$")
   if amount and #amount <= 8 then

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dcf.protocol import gateway, http
+from dcf.protocol import http, routes
 
 KEYS = "Keys"
 """The cluster of the control plane's set of keys. No function has a capital in its name."""
@@ -45,7 +45,7 @@ def key_filter() -> dict[str, Any]:
             ".JwtAuthentication",
             "providers": {_PROVIDER: provider},
             "rules": [
-                {"match": {"path": gateway.HEALTHZ}},
+                {"match": {"path": routes.HEALTH.path}},
                 {"match": {"prefix": "/"}, "requires": {"provider_name": _PROVIDER}},
             ],
         },

@@ -14,7 +14,7 @@ from dcf.dataplane.inbound import header_removal, virtual_hosts
 from dcf.dataplane.jwt_auth import KEY_ID, key_filter, key_header
 from dcf.dataplane.local_replies import CALLS, local_replies, set_header, timing
 from dcf.dataplane.route_timeouts import deadline_filter, with_deadline
-from dcf.protocol import gateway, http
+from dcf.protocol import gateway, http, routes
 from dcf.settings import DataplaneSettings
 
 CONTROL = "Control-plane"
@@ -347,11 +347,11 @@ def _management(settings: DataplaneSettings) -> list[dict[str, Any]]:
     steps = {**timed(settings), "timeout": UNLIMITED}
     slow = unhurried(settings)
     found: list[tuple[dict[str, Any], dict[str, str]]] = [
-        ({"path": gateway.FUNCTIONS, "headers": [get, lines]}, steps),
-        ({"path": gateway.FUNCTIONS, "headers": [get]}, slow),
-        ({"path": gateway.UPLOADS}, slow),
-        ({"prefix": gateway.BLOBS}, slow),
-        ({"prefix": gateway.LOG}, slow),
+        ({"path": routes.DEPLOY.path, "headers": [get, lines]}, steps),
+        ({"path": routes.DEPLOY.path, "headers": [get]}, slow),
+        ({"path": routes.ANNOUNCE.path}, slow),
+        ({"prefix": routes.SEND_BLOB.prefix}, slow),
+        ({"prefix": routes.READ_LOG.prefix}, slow),
         ({"prefix": "/"}, timed(settings)),
     ]
     return [{"match": match, "route": {"cluster": CONTROL, **bounds}} for match, bounds in found]

@@ -8,7 +8,7 @@ from dcf.client.address import parse
 from dcf.client.fetch import Fetch, async_fetch
 from dcf.client.timeout import Timeout
 from dcf.errors import AnswerInvalid
-from dcf.protocol.gateway import HEALTHZ
+from dcf.protocol.routes import HEALTH
 
 TIMEOUT = 1.0
 """Seconds for one request."""
@@ -23,7 +23,7 @@ async def healthy(url: str) -> bool:
     # The request carries no secret, and the certificate need not name the address that is tried.
     address = replace(parse(url), verify=False)
     try:
-        status, _ = await async_fetch(address, Fetch(HEALTHZ), Timeout(total=TIMEOUT))
+        status, _ = await async_fetch(address, Fetch(HEALTH.path), Timeout(total=TIMEOUT))
     except (OSError, AnswerInvalid):
         return False
     return status == 200  # noqa: PLR2004  HTTP's OK

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from dcf.model.json_schema import FunctionName
+
 
 class EventKind(StrEnum):
     """What happened."""
@@ -43,7 +45,7 @@ class Event:
         traceback: The author's traceback; may be "".
     """
 
-    function: str
+    function: FunctionName
     kind: EventKind
     at: float
     revision: int

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from dcf.model.json_schema import FunctionName, PositiveFloat, PositiveInt
 from dcf.model.scaling import NO_WISH, ScalingWish
 
 
@@ -33,8 +34,8 @@ class Resources:
         gpu: Whole devices.
     """
 
-    memory: int | None = None
-    cpu: float | None = None
+    memory: PositiveInt | None = None
+    cpu: PositiveFloat | None = None
     gpu: int | None = None
 
 
@@ -68,7 +69,7 @@ class FunctionSpec:
         build_options: System packages; they act when an image is built.
     """
 
-    name: str
+    name: FunctionName
     runtime: str = "python"
     desc: str = ""
     maintainer: str = ""
@@ -76,9 +77,9 @@ class FunctionSpec:
     limits: Resources = field(default_factory=Resources)
     requests: Resources = field(default_factory=Resources)
     python: str | None = None
-    timeout: float | None = None
-    idle_timeout: float | None = None
-    concurrency: int | None = None
+    timeout: PositiveFloat | None = None
+    idle_timeout: PositiveFloat | None = None
+    concurrency: PositiveInt | None = None
     queue: int | None = None
     preflight: bool = False
     environment: Mapping[str, str] = field(default_factory=dict)

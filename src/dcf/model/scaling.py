@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 from dcf.errors import SpecInvalid
+from dcf.model.json_schema import Keywords
 
 MOST_REPLICAS = 1000
 """More than one gateway's machine can run; a number above it is a slip of the keyboard."""
@@ -14,6 +16,11 @@ MOST_TARGET = 100_000.0
 LEAST_IDLE = 1.0
 LONGEST_IDLE = 30 * 86_400.0
 """Bounds of what is taken for meant."""
+
+Replicas = Annotated[int, Keywords(minimum=0, maximum=MOST_REPLICAS)]
+MaximumReplicas = Annotated[int, Keywords(minimum=1, maximum=MOST_REPLICAS)]
+Target = Annotated[float, Keywords(minimum=LEAST_TARGET, maximum=MOST_TARGET)]
+IdleSeconds = Annotated[float, Keywords(minimum=LEAST_IDLE, maximum=LONGEST_IDLE)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +34,10 @@ class ScalingWish:
         idle: Seconds without a call after which the last replica goes, where ``minimum`` is 0.
     """
 
-    minimum: int | None = None
-    maximum: int | None = None
-    target: float | None = None
-    idle: float | None = None
+    minimum: Replicas | None = None
+    maximum: MaximumReplicas | None = None
+    target: Target | None = None
+    idle: IdleSeconds | None = None
 
     def __bool__(self) -> bool:
         return self != NO_WISH

@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Annotated
+
+from dcf.model.json_schema import Digest, FunctionName
+from dcf.model.replica import ReplicaState
 
 
 class FunctionState(StrEnum):
@@ -60,7 +64,7 @@ class ReplicaStatus:
 
     id: str
     revision: int
-    state: str
+    state: Annotated[str, ReplicaState]
     since: float
     limits: tuple[str, ...] = ()
     reason: str = ""
@@ -98,8 +102,8 @@ class FunctionStatus:
         replica_list: Each replica; empty in lists.
     """
 
-    name: str
-    artifact: str
+    name: FunctionName
+    artifact: Digest
     revision: int
     serving: int | None
     state: FunctionState
@@ -138,7 +142,7 @@ class RevisionStatus:
     """
 
     number: int
-    artifact: str
+    artifact: Digest
     created: float
     current: bool
     share: float | None = None
@@ -169,7 +173,7 @@ class Wanting:
         offset: Bytes that the gateway has already; sending goes on there.
     """
 
-    digest: str
+    digest: Digest
     size: int
     offset: int = 0
 

@@ -7,9 +7,10 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any
 
 from dcf.model.status import FunctionStatus
+from dcf.protocol.api_types import ProblemDocument
 from dcf.protocol.gateway import function_of, members_of
 from dcf.protocol.text import json_bytes
 
@@ -63,7 +64,7 @@ class Progress:
     number: int = 0
     is_new: bool = False
     function: FunctionStatus | None = None
-    problem: Mapping[str, Any] = field(default_factory=dict)
+    problem: Annotated[Mapping[str, Any], ProblemDocument] = field(default_factory=dict)
 
     def to_line(self) -> bytes:
         """The line, its end included."""

@@ -1,1 +1,1 @@
-"""Protobuf messages: what they are called on the wire, and the classes made from that."""
+"""Protobuf messages and gRPC framing."""

@@ -1,6 +1,6 @@
-"""Protobuf message classes from a table, without generated code.
+"""Creates protobuf message classes from a table, without generated code.
 
-Why not a generator: docs/decisions/0010-discovery-stubs.md.
+For the reasons against a generator, see docs/decisions/0010-discovery-stubs.md.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from google.protobuf import (
 )
 
 Fields = Mapping[str, tuple[int, str]]
-"""A field's name to its number and its kind: a word of ``_SCALARS``, the name of a message of the
-same table, a full name with a dot in front for one of ``google.protobuf``, ``map<string,KIND>``,
-or ``[KIND]`` for a repeated field. Enums are written as ``int32``: on the wire they are the
-same."""
+"""From a field's name to its number and kind. A kind is a key of ``_SCALARS``, the name of a
+message in the same table, a full name that starts with a dot for a message of ``google.protobuf``,
+``map<string,KIND>``, or ``[KIND]`` for a repeated field. Enums are ``int32``, which is the same on
+the wire."""
 
 _F = descriptor_pb2.FieldDescriptorProto
 _SCALARS: dict[str, Any] = {
@@ -36,18 +36,18 @@ _KNOWN = (any_pb2, duration_pb2, wrappers_pb2)
 
 
 def build(package: str, table: Mapping[str, Fields]) -> dict[str, Any]:
-    """Makes the message classes of ``table``.
+    """Create the message classes of ``table``.
 
     Args:
-        package: A package name that is this project's own, so that no other package's stubs for
-            the same protocol can collide with these; it never goes over the wire.
-        table: Message names to their fields.
+        package: A package name of this project, so that other packages' stubs for the same protocol
+            do not collide. It is not sent.
+        table: The fields of each message.
 
     Returns:
-        Message names to classes.
+        The class of each message.
 
     Raises:
-        TypeError: When the table contradicts itself.
+        TypeError: If the table is inconsistent.
     """
     file = descriptor_pb2.FileDescriptorProto(
         name=f"{package}.proto", package=package, syntax="proto3"

@@ -1,7 +1,7 @@
-"""The messages by which Envoy asks whether a call may go on, and of them the fields in use.
+"""Messages of Envoy's external authorization, by which Envoy asks whether to forward a call.
 
-Envoy's external authorization (``service/auth/v3`` in its folder ``api``). Names and numbers are
-Envoy's; fields that nobody here reads or sets are left out, which protobuf allows.
+Names and numbers are Envoy's (``service/auth/v3`` in its folder ``api``). Fields that DCF does not
+use are left out, which protobuf allows.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from dcf.rpc.descriptors import build
 _MESSAGES = build(
     "dcf.rpc.ext_authz_messages",
     {
-        # In service/auth/v3; the time is google.protobuf's Timestamp, after 1970 always.
+        # In service/auth/v3. The time is google.protobuf's Timestamp; it is always after 1970.
         "Timestamp": {"seconds": (1, "uint64"), "nanos": (2, "int32")},
         "HttpRequest": {"headers": (3, "map<string,string>"), "path": (4, "string")},
         "Request": {"time": (1, "Timestamp"), "http": (2, "HttpRequest")},
         "AttributeContext": {"request": (4, "Request")},
         "CheckRequest": {"attributes": (1, "AttributeContext")},
-        # In config/core/v3, type/v3, and of google.rpc the Status.
+        # In config/core/v3 and type/v3; Status in google.rpc.
         "HeaderValue": {"key": (1, "string"), "value": (2, "string")},
         "HeaderValueOption": {"header": (1, "HeaderValue"), "append_action": (3, "int32")},
         "HttpStatus": {"code": (1, "int32")},
@@ -47,8 +47,8 @@ CheckRequest: Any = _MESSAGES["CheckRequest"]
 CheckResponse: Any = _MESSAGES["CheckResponse"]
 
 APPEND, OVERWRITE = 0, 2
-"""What becomes of a header that is there; values of Envoy's enum."""
+"""What Envoy does if the header already exists; values of its enum."""
 
 SERVICE = "envoy.service.auth.v3.Authorization"
 METHOD = "Check"
-"""The one method, and its service."""
+"""The service and its only method."""

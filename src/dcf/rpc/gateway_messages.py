@@ -1,7 +1,7 @@
-"""``pb.Gateway``: the messages and methods of the original's gateway, and their numbers.
+"""``pb.Gateway``: the messages and methods of the original DCF's gateway.
 
-Clients that were written for it go on working, so nothing here is ever renumbered. The same as a
-text for other people's compilers: docs/gateway.proto.
+Clients that were compiled for the original must keep working, so the numbers must never change.
+docs/gateway.proto has the same definitions for protobuf compilers.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ METHODS = {
     "Info": ("Empty", "Message"),
     "HealthCheck": ("Empty", "Message"),
 }
-"""Each method's request and reply."""
+"""The types of each method's request and reply."""
 
 CreateFunctionRequest: Any = MESSAGES["CreateFunctionRequest"]
 Message: Any = MESSAGES["Message"]

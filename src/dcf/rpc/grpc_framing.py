@@ -1,7 +1,7 @@
-"""gRPC's messages on their way, and the two of ``Invokes`` in them, read and written by hand.
+"""gRPC framing, and the two messages of ``Invokes``, without protobuf's classes.
 
-A process that only passes messages on has no use for protobuf's classes: those two have a name and
-some bytes, and an object for each would cost more than all the rest that is done to it.
+The bridge only forwards messages, which consist of a name and bytes. Creating a protobuf object for
+each would take more time than all its other work.
 """
 
 from __future__ import annotations
@@ -11,83 +11,82 @@ import re
 from dcf.errors import BadRequest, BodyTooLarge, MethodNotAllowed
 
 PREFIX = 5
-"""Bytes in front of a message: a flag, and the length (grpc/grpc, doc/PROTOCOL-HTTP2.md)."""
+"""Size of a message's prefix in bytes: a flag and the length (grpc/grpc, doc/PROTOCOL-HTTP2.md)."""
 
 ROUND_INPUT = 1024
-"""Bytes that the name and the tags of a request may take beside its Input."""
+"""Maximum bytes of a request's name and tags, without its Input."""
 
 _SERVICE = 0x0A
 _INPUT = 0x12
 _OUTPUT = b"\x0a"
-"""Tags: the field's number times eight, and two for bytes with their length in front."""
+"""Tags: the field's number times 8, plus 2 for bytes with a length prefix."""
 _MORE = 0x80
-"""Set in each byte of a varint but the last one."""
+"""Set in each byte of a varint except the last."""
 
 _TIMEOUT = re.compile(r"([0-9]{1,8})([HMSmun])")
 _SECONDS = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
-_DEAR = re.compile(rb"[^ -$&-~]")
+_ESCAPED = re.compile(rb"[^ -$&-~]")
 
 
 class FrameReader:
-    """Takes bytes as they come and gives whole messages."""
+    """Splits a stream of bytes into messages."""
 
-    def __init__(self, most: int) -> None:
-        """Nothing is there yet.
+    def __init__(self, limit: int) -> None:
+        """Create a reader.
 
         Args:
-            most: Bytes of Input that a message may have.
+            limit: Maximum bytes of a message's Input.
         """
-        self._most = most
+        self._limit = limit
         self._parts: list[bytes] = []
         self._size = 0
-        self._wanted = PREFIX
+        self._needed = PREFIX
 
     @property
     def is_amid(self) -> bool:
-        """Whether a message has begun that is not there whole."""
+        """Whether a message has arrived in part."""
         return self._size > 0
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The messages that are whole now.
+        """Add bytes, and return the messages that are complete now.
 
         Raises:
-            BodyTooLarge: When one is larger than allowed.
-            MethodNotAllowed: When one is compressed.
+            BodyTooLarge: If a message exceeds the limit.
+            MethodNotAllowed: If a message is compressed.
         """
         self._parts.append(data)
         self._size += len(data)
-        if self._size < self._wanted:
+        if self._size < self._needed:
             return []
         buffer = data if len(self._parts) == 1 else b"".join(self._parts)
-        found = []
+        messages = []
         at, end = 0, len(buffer)
-        self._wanted = PREFIX
+        self._needed = PREFIX
         while end - at >= PREFIX:
             begin = at + PREFIX
             length = int.from_bytes(buffer[at + 1 : begin], "big")
-            if length > self._most + ROUND_INPUT:
-                raise BodyTooLarge(self._most)
+            if length > self._limit + ROUND_INPUT:
+                raise BodyTooLarge(self._limit)
             if buffer[at]:
-                raise MethodNotAllowed("messages are taken as they are here, not compressed")
+                raise MethodNotAllowed("expected an uncompressed message, got a compressed one")
             if end - begin < length:
-                self._wanted = PREFIX + length
+                self._needed = PREFIX + length
                 break
             at = begin + length
-            found.append(buffer[begin:at])
+            messages.append(buffer[begin:at])
         rest = buffer[at:]
         self._parts = [rest] if rest else []
         self._size = len(rest)
-        return found
+        return messages
 
 
 def read_request(data: bytes) -> tuple[bytes, bytes]:
-    """Service and Input of an ``InvokeServiceRequest``.
+    """Return Service and Input of an ``InvokeServiceRequest``.
 
-    Of a field that comes several times the last one counts, as everywhere in protobuf; one that is
-    not known here is passed over.
+    As usual in protobuf, the last value of a repeated field wins, and unknown fields are skipped.
 
     Raises:
-        BadRequest: When it is malformed.
+        BadRequest: If the message is malformed.
     """
     service = given = b""
     at, end = 0, len(data)
@@ -111,12 +110,12 @@ def read_request(data: bytes) -> tuple[bytes, bytes]:
     except IndexError:
         at = end + 1
     if at != end:
-        raise BadRequest("the message is malformed: it is no InvokeServiceRequest")
+        raise BadRequest("the message is malformed: expected InvokeServiceRequest")
     return service, given
 
 
 def framed_output(output: bytes) -> bytes:
-    """A ``Messages``, ready to be sent; one without Output has nothing in it."""
+    """Return a ``Messages`` with its prefix. Without Output it is empty."""
     length = len(output)
     if not length:
         return bytes(PREFIX)
@@ -127,18 +126,18 @@ def framed_output(output: bytes) -> bytes:
 
 
 def read_timeout(text: str) -> float | None:
-    """Seconds of a ``grpc-timeout``; None when it is none."""
-    found = _TIMEOUT.fullmatch(text)
-    return int(found[1]) * _SECONDS[found[2]] if found else None
+    """Return the seconds of a ``grpc-timeout``; None if it is invalid."""
+    match = _TIMEOUT.fullmatch(text)
+    return int(match[1]) * _SECONDS[match[2]] if match else None
 
 
 def percent_encoded(text: str) -> bytes:
-    """A ``grpc-message``."""
-    return _DEAR.sub(lambda one: b"%%%02X" % one[0][0], text.encode(errors="replace"))
+    """Return ``text`` as a ``grpc-message``."""
+    return _ESCAPED.sub(lambda match: b"%%%02X" % match[0][0], text.encode(errors="replace"))
 
 
 def _skip(data: bytes, at: int, tag: int) -> int:
-    """The place behind a field that is not known here; beyond the end when it cannot be told."""
+    """Return the index after an unknown field; beyond the end if the field is malformed."""
     field, kind = tag >> 3, tag & 7
     if field in {0, _SERVICE >> 3, _INPUT >> 3}:
         return len(data) + 1
@@ -158,11 +157,11 @@ def _skip(data: bytes, at: int, tag: int) -> int:
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:
     value = shift = 0
-    for place in range(at, at + 10):
-        one = data[place]
-        value |= (one & 0x7F) << shift
-        if one < _MORE:
-            return value, place + 1
+    for index in range(at, at + 10):
+        byte = data[index]
+        value |= (byte & 0x7F) << shift
+        if byte < _MORE:
+            return value, index + 1
         shift += 7
     raise IndexError(at)
 

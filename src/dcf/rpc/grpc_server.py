@@ -1,4 +1,4 @@
-"""A gRPC server on a private Unix socket."""
+"""Starts a gRPC server on a private Unix socket."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from dcf.errors import AddressInUse
 
 
 async def start_on(path: Path, server: Any) -> None:
-    """Starts a server whose handlers are added; returns once it accepts requests.
+    """Start a server, and return once it accepts requests.
 
     Args:
-        path: Of the socket, in a private folder; what a killed server left there is replaced.
-        server: One of ``grpc.aio``.
+        path: The socket, in a private folder. A leftover socket is replaced.
+        server: A server of ``grpc.aio`` that has its handlers.
 
     Raises:
-        AddressInUse: When the socket cannot be made.
+        AddressInUse: If the socket cannot be created.
     """
     try:
         path.unlink(missing_ok=True)  # noqa: ASYNC240  a socket's name, in memory
@@ -24,4 +24,4 @@ async def start_on(path: Path, server: Any) -> None:
     except (OSError, RuntimeError) as error:
         raise AddressInUse(f"cannot listen on {path}: {error}") from error
     await server.start()
-    path.chmod(0o600)  # noqa: ASYNC240  likewise
+    path.chmod(0o600)  # noqa: ASYNC240  a socket's name, in memory

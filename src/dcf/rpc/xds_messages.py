@@ -1,7 +1,7 @@
-"""The messages of Envoy's discovery protocol that are used here, and of them the fields in use.
+"""Messages of xDS, Envoy's discovery protocol.
 
-Names and numbers are Envoy's (github.com/envoyproxy/envoy, folder ``api``); fields that nobody
-here sets are left out, which protobuf allows.
+Names and numbers are Envoy's (github.com/envoyproxy/envoy, folder ``api``). Messages and fields
+that DCF does not use are left out, which protobuf allows.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _UINT64 = ".google.protobuf.UInt64Value"
 _MESSAGES = build(
     "dcf.rpc.xds_messages",
     {
-        # In service/discovery/v3, and of google.rpc the Status.
+        # In service/discovery/v3; Status in google.rpc.
         "Status": {"code": (1, "int32"), "message": (2, "string")},
         "Resource": {"version": (1, "string"), "resource": (2, _ANY), "name": (3, "string")},
         "DeltaDiscoveryRequest": {
@@ -105,7 +105,7 @@ _MESSAGES = build(
             "idle_timeout": (1, _DURATION),
         },
         "Http1ProtocolOptions": {},
-        # In extensions/upstreams/http/v3; there the first is HttpProtocolOptions as well.
+        # In extensions/upstreams/http/v3, where UpstreamHttpOptions is called HttpProtocolOptions.
         "ExplicitHttpConfig": {"http_protocol_options": (1, "Http1ProtocolOptions")},
         "UpstreamHttpOptions": {
             "common_http_protocol_options": (1, "HttpProtocolOptions"),
@@ -136,8 +136,8 @@ UPSTREAM_HTTP_OPTIONS = _PREFIX + "extensions.upstreams.http.v3.HttpProtocolOpti
 LEAST_REQUEST = _PREFIX + "extensions.load_balancing_policies.least_request.v3.LeastRequest"
 BODY_SIZE_LIMIT = _PREFIX + "extensions.filters.http.body_size_limit.v3.BodySizeLimit"
 UPSTREAM_CODEC = _PREFIX + "extensions.filters.http.upstream_codec.v3.UpstreamCodec"
-"""Type URLs: what the bytes in an ``Any`` are."""
+"""Type URLs: the types of the bytes in an ``Any``."""
 
 STREAM_METHOD = "DeltaAggregatedResources"
 SERVICE = "envoy.service.discovery.v3.AggregatedDiscoveryService"
-"""The one method of discovery, and its service."""
+"""The service, and the only method that DCF uses."""

@@ -1,4 +1,4 @@
-"""The control plane's gRPC server on a real socket, with a plane behind it that the test controls."""
+"""The control plane's gRPC server on a real socket, with a service that the test controls."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ SPEC = FunctionSpec(
 
 
 class Plane(http_kit.Plane):
-    """Knows the artifact of ``hello``."""
+    """A service that has the artifact of ``hello``."""
 
     async def last_of(self, artifact: str, name: str) -> Revision:
         if artifact != DIGEST:
@@ -45,11 +45,11 @@ class Plane(http_kit.Plane):
 
 @dataclass
 class Served:
-    """A server that runs.
+    """A running server.
 
     Attributes:
-        channel: Leads to it.
-        plane: What is behind it.
+        channel: A channel to it.
+        plane: Its service.
         tokens: Its tokens.
     """
 
@@ -64,13 +64,13 @@ class Served:
 
     @property
     def stranger(self) -> Stub:
-        """One without."""
+        """A client without a token."""
         return Stub(self.channel)
 
 
 @contextlib.contextmanager
 def serving(folder: Path) -> Iterator[dict[str, Served]]:
-    """Two gateways, ``open`` and ``closed``, in a thread."""
+    """Run two gateways, ``open`` and ``closed``, in a thread."""
     catalog = Catalog(None)
     tokens = Tokens(os.urandom(32), catalog.keys)
     names = ("open", "closed")

@@ -1,4 +1,4 @@
-"""The control plane's HTTP server on a real socket, with a plane behind it that the test controls."""
+"""The control plane's HTTP server on a real socket, with a service that the test controls."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def status(name: str, replicas: int = 1) -> FunctionStatus:
 
 
 class Plane(GatewayService):
-    """Answers from memory; the test says what a deploy does."""
+    """A service in memory; the test defines what a deploy does."""
 
     def __init__(self) -> None:
         self.known = {name: status(name) for name in ("hello", "thumb")}
@@ -209,7 +209,7 @@ class Connection(http.client.HTTPConnection):
 
 
 class Served:
-    """A server that runs.
+    """A running server.
 
     Attributes:
         path: Its socket.
@@ -233,7 +233,7 @@ class Served:
         token: str | None = None,
         **headers: str,
     ) -> Answer:
-        """One request; with the management token unless another, or "", is given."""
+        """Send a request, with the management token unless another token or "" is given."""
         sent = {name.replace("_", "-"): value for name, value in headers.items()}
         token = self.tokens.management if token is None else token
         if token:
@@ -244,7 +244,7 @@ class Served:
             return Answer(connection.getresponse())
 
     def begin(self, head: str) -> socket.socket:
-        """A connection on which a request's beginning was sent, with the management token."""
+        """Send the beginning of a request, with the management token, and return the connection."""
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         sock.settimeout(30)
         sock.connect(str(self.path))
@@ -256,7 +256,7 @@ class Served:
 
 @contextlib.contextmanager
 def serving(folder: Path) -> Iterator[dict[str, Served]]:
-    """Two gateways, ``open`` and ``closed``, in a thread."""
+    """Run two gateways, ``open`` and ``closed``, in a thread."""
     catalog = Catalog(None)
     tokens = Tokens(os.urandom(32), catalog.keys)
     found = {

@@ -1,4 +1,4 @@
-"""What the control plane answers over gRPC."""
+"""The control plane's gRPC interface."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from functools import partial
 import grpc
 import pytest
 
-from dcf.controlplane.auth import AccessLevel
 from dcf.controlplane.grpc import servicer
 from dcf.controlplane.grpc.server import LARGEST, RULES
 from dcf.errors import HandlerInitFailed, StartTimeout
 from dcf.model.status import ReplicaLine
 from dcf.protocol.progress import Progress, ProgressKind
+from dcf.protocol.routes import AccessLevel
 from dcf.rpc.gateway_messages import METHODS
 from process.stub import PATIENCE, Stub, failure
 from unit.controlplane.grpc_kit import Plane, Served, serving
@@ -33,7 +33,7 @@ def _servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Ser
 
 @pytest.fixture
 def served(_servers: dict[str, Served]) -> Served:
-    """An open gateway's control plane, as new."""
+    """The control plane of an open gateway, in its initial state."""
     found = _servers["open"]
     Plane.__init__(found.plane)
     return found
@@ -51,7 +51,7 @@ def stub(served: Served) -> Stub:
     return served.manager
 
 
-# What is told
+# Reading
 
 
 def test_functions_are_listed_and_shown(stub: Stub, served: Served) -> None:
@@ -64,14 +64,14 @@ def test_functions_are_listed_and_shown(stub: Stub, served: Served) -> None:
     assert (shown.Replicas, shown.AvailableReplicas, dict(shown.Labels)) == (1, 1, {"a": "b"})
 
 
-def test_a_log_is_lines_with_what_is_no_character_as_one(stub: Stub, served: Served) -> None:
+def test_a_log_replaces_half_of_a_character(stub: Stub, served: Served) -> None:
     assert stub("GetLog", FunctionName="hello").Msg == (
         "1970-01-01T00:00:01.500Z r1 eins\n1970-01-01T00:00:02.250Z r2 zwei?\n"
     )
     assert served.plane.asked == [(0.0, servicer.LINES, False, "")]
 
 
-def test_of_a_long_log_the_end_is_told(stub: Stub, served: Served) -> None:
+def test_only_the_end_of_a_long_log_is_returned(stub: Stub, served: Served) -> None:
     served.plane.lines = [ReplicaLine(1.0, "r1", f"{n} " + "x" * 16_000) for n in range(200)]
 
     lines = stub("GetLog", FunctionName="hello").Msg.splitlines()
@@ -81,21 +81,21 @@ def test_of_a_long_log_the_end_is_told(stub: Stub, served: Served) -> None:
     assert " r1 199 x" in lines[-1]
 
 
-def test_info_is_that_of_http(stub: Stub) -> None:
+def test_info_is_the_same_as_over_http(stub: Stub) -> None:
     info = json.loads(stub("Info").Msg)
 
     assert (info["version"], info["functions"]) == ("1.2.3", 2)
     assert stub("HealthCheck").Msg == "ok"
 
 
-# What is changed
+# Changes
 
 
-def test_replicas_are_asked_for(stub: Stub, served: Served) -> None:
+def test_the_number_of_replicas_is_set(stub: Stub, served: Served) -> None:
     assert stub("ReplicaUpdate", ServiceName="hello", Replicas=3).Msg == (
-        "hello: 3 replicas wanted, 1 ready"
+        "hello: 3 replicas requested, 1 ready"
     )
-    assert stub("ReplicaUpdate", ServiceName="hello").Msg.startswith("hello: 0 replicas wanted")
+    assert stub("ReplicaUpdate", ServiceName="hello").Msg == "hello: 0 replicas requested, 1 ready"
     assert served.plane.asked == [3, 0]
 
 
@@ -106,7 +106,7 @@ def test_a_function_is_deleted(stub: Stub, served: Served) -> None:
 
 
 @pytest.mark.parametrize("method", ["Deploy", "Update"])
-def test_a_deploy_tells_what_became_of_it(stub: Stub, served: Served, method: str) -> None:
+def test_a_deploy_replies_with_its_result(stub: Stub, served: Served, method: str) -> None:
     served.plane.steps = [Progress(ProgressKind.REVISION, number=1), READY]
 
     told = stub(method, Service="hello", Image=DIGEST).Msg
@@ -114,7 +114,7 @@ def test_a_deploy_tells_what_became_of_it(stub: Stub, served: Served, method: st
     assert told == "hello: revision 1, 1 of 1 replicas ready"
 
 
-def test_a_deploy_that_cannot_start_tells_the_traceback(stub: Stub, served: Served) -> None:
+def test_a_deploy_that_cannot_start_replies_with_the_traceback(stub: Stub, served: Served) -> None:
     served.plane.steps = [HandlerInitFailed("Handler() failed", traceback="Traceback ...")]
 
     assert stub.error("Deploy", Service="hello", Image=DIGEST) == (
@@ -133,14 +133,14 @@ def test_a_deploy_waits_as_long_as_its_client(stub: Stub, served: Served) -> Non
     assert given[1:] == [300.0, 0.1]
 
 
-def test_a_deploy_that_goes_on_longer_has_succeeded(stub: Stub, served: Served) -> None:
+def test_a_deploy_that_takes_longer_has_succeeded(stub: Stub, served: Served) -> None:
     message = "hello was not ready within 1 s; revision 2 is deployed and goes on starting"
     served.plane.steps = [StartTimeout(message)]
 
     assert stub("Deploy", Service="hello", Image=DIGEST).Msg == message
 
 
-def test_a_client_that_gives_up_ends_its_deploy(stub: Stub, served: Served) -> None:
+def test_a_client_that_disconnects_cancels_its_deploy(stub: Stub, served: Served) -> None:
     served.plane.steps = [Progress(ProgressKind.STARTED, step="endless")]
     codes = []
     call = partial(stub.error, "Deploy", Service="hello", Image=DIGEST, timeout=0.5)
@@ -156,8 +156,8 @@ def test_a_client_that_gives_up_ends_its_deploy(stub: Stub, served: Served) -> N
 # Errors
 
 
-def test_an_unknown_function_is_told_with_near_names(stub: Stub) -> None:
-    told = (Code.NOT_FOUND, "there is no helo; is hello meant?")
+def test_an_unknown_function_gets_similar_names(stub: Stub) -> None:
+    told = (Code.NOT_FOUND, "there is no helo (did you mean hello?)")
 
     assert stub.error("GetMeta", FunctionName="helo") == told
     assert stub.error("GetLog", FunctionName="helo") == told
@@ -176,23 +176,23 @@ def test_an_unknown_function_is_told_with_near_names(stub: Stub) -> None:
     ],
 )
 @pytest.mark.parametrize("name", ["", "../x", "Hello", "x" * 64, "a\0b"])
-def test_what_is_no_name_is_refused(stub: Stub, method: str, member: str, name: str) -> None:
+def test_an_invalid_name_is_rejected(stub: Stub, method: str, member: str, name: str) -> None:
     assert stub.error(method, **{member: name})[0] is Code.INVALID_ARGUMENT
 
 
-def test_a_message_that_is_malformed_or_too_large_is_refused(stub: Stub, served: Served) -> None:
+def test_a_malformed_or_too_large_message_is_rejected(stub: Stub, served: Served) -> None:
     metadata = [("authorization", f"Bearer {served.tokens.management}")]
     code, message = failure(partial(stub.raw, "/pb.Gateway/Delete", b"\x0a\xff", metadata=metadata))
     assert (code, message) == (
         Code.INVALID_ARGUMENT,
-        "the message is malformed: it is no DeleteFunctionRequest",
+        "the message is malformed: expected DeleteFunctionRequest",
     )
     large = stub.error("Update", Service="hello", RegistryAuth="x" * LARGEST)
     assert large[0] is Code.RESOURCE_EXHAUSTED
     assert set(served.plane.known) == {"hello", "thumb"}
 
 
-def test_a_defect_is_told_by_its_id_alone_and_logged(
+def test_an_internal_error_shows_only_its_id_and_is_logged(
     stub: Stub, caplog: pytest.LogCaptureFixture
 ) -> None:
     code, message = stub.error(
@@ -201,7 +201,7 @@ def test_a_defect_is_told_by_its_id_alone_and_logged(
 
     assert (code, message) == (
         Code.INTERNAL,
-        "a defect of the gateway; its log tells more of abc-1",
+        "internal error; for details, see request abc-1 in the log",
     )
     [logged] = [one for one in caplog.records if one.levelno == logging.ERROR]
     assert "abc-1" in logged.message
@@ -228,26 +228,29 @@ def test_a_request_is_one_line_of_json_in_the_log(
 @pytest.mark.parametrize(
     ("method", "told"),
     [
-        ("/pb.Gateway/list", "there is no method /pb.Gateway/list; is /pb.Gateway/List meant?"),
-        ("/pb.Gateway/Xyz", "there is no method /pb.Gateway/Xyz, only pb.Gateway's"),
-        ("/other.Gateway/Delete", "is /pb.Gateway/Delete meant?"),
-        ("//pb.Gateway/List", "is /pb.Gateway/List meant?"),
-        ("/pb.Gateway/List/", "is /pb.Gateway/List meant?"),
-        ("/pb.Gateway//List", "is /pb.Gateway/List meant?"),
-        ("/pb.Gateway/%4Cist", "there is no method /pb.Gateway/%4Cist"),
-        ("/pb.Gateway/Invoke", "Invoke is answered before it comes here, by Envoy"),
+        ("/pb.Gateway/list", "unknown method /pb.Gateway/list (did you mean /pb.Gateway/List?)"),
+        (
+            "/pb.Gateway/Xyz",
+            "unknown method /pb.Gateway/Xyz (did you mean a method of pb.Gateway?)",
+        ),
+        ("/other.Gateway/Delete", "(did you mean /pb.Gateway/Delete?)"),
+        ("//pb.Gateway/List", "(did you mean /pb.Gateway/List?)"),
+        ("/pb.Gateway/List/", "(did you mean /pb.Gateway/List?)"),
+        ("/pb.Gateway//List", "(did you mean /pb.Gateway/List?)"),
+        ("/pb.Gateway/%4Cist", "unknown method /pb.Gateway/%4Cist"),
+        ("/pb.Gateway/Invoke", "Invoke is available at the gateway's public address"),
     ],
 )
-def test_a_method_that_there_is_not(stub: Stub, method: str, told: str) -> None:
+def test_an_unknown_method_gets_a_suggestion(stub: Stub, method: str, told: str) -> None:
     code, message = failure(partial(stub.raw, method, b""))
 
     assert (code, told in message) == (Code.UNIMPLEMENTED, True), message
 
 
-# Who may
+# Access
 
 
-def test_every_method_has_a_rule_and_what_is_open_is_little() -> None:
+def test_every_method_has_an_access_level_and_few_are_open() -> None:
     assert RULES.keys() == METHODS.keys()
     assert sorted(name for name, rule in RULES.items() if rule is AccessLevel.KEY) == [
         "GetMeta",
@@ -265,7 +268,7 @@ MANAGED = ["Delete", "Deploy", "GetLog", "ReplicaUpdate", "Update"]
 
 
 @pytest.mark.parametrize("method", MANAGED)
-def test_management_wants_the_management_token_everywhere(
+def test_management_needs_the_management_token_on_every_gateway(
     served: Served, closed: Served, method: str
 ) -> None:
     key = served.tokens.issue("caller")
@@ -283,7 +286,7 @@ def test_management_wants_the_management_token_everywhere(
 
 
 @pytest.mark.parametrize("method", [*OPEN, "Nothing"])
-def test_what_is_open_wants_a_key_beyond_loopback(
+def test_open_methods_need_a_key_beyond_loopback(
     served: Served, closed: Served, method: str
 ) -> None:
     def code(gateway: Served, token: str) -> grpc.StatusCode:
@@ -304,7 +307,7 @@ def test_what_is_open_wants_a_key_beyond_loopback(
     assert code(closed, key) is Code.UNAUTHENTICATED
 
 
-def test_a_large_number_is_told(stub: Stub, served: Served) -> None:
+def test_large_numbers_are_returned(stub: Stub, served: Served) -> None:
     served.plane.known = {"odd": status("odd", 1 << 40)}
 
     assert stub("List").Functions[0].Replicas == 1 << 40

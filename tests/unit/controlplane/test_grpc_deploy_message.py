@@ -1,4 +1,4 @@
-"""What a CreateFunctionRequest asks for."""
+"""The deploy that a CreateFunctionRequest describes."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def plane() -> Plane:
     return Plane()
 
 
-def asked(plane: Plane, *, update: bool = False, **given: Any) -> DeployRequest:
+def asked(plane: Plane, *, is_update: bool = False, **given: Any) -> DeployRequest:
     request = CreateFunctionRequest(**{"Service": "new", "Image": DIGEST, **given})
-    return asyncio.run(deployment_of(plane, request, 9.0, update=update))
+    return asyncio.run(deployment_of(plane, request, 9.0, is_update=is_update))
 
 
-def test_a_deploy_runs_what_was_deployed_under_any_name(plane: Plane) -> None:
+def test_a_deploy_runs_an_existing_artifact_under_any_name(plane: Plane) -> None:
     wanted = asked(plane)
 
     assert wanted.spec == replace(SPEC, name="new")
@@ -38,7 +38,7 @@ def test_a_deploy_runs_what_was_deployed_under_any_name(plane: Plane) -> None:
     assert plane.asked == [(DIGEST, "new")]
 
 
-def test_what_is_given_is_laid_over_what_is_known(plane: Plane) -> None:
+def test_given_fields_are_merged_into_the_last_spec(plane: Plane) -> None:
     wanted = asked(
         plane,
         EnvVars={"B": "3", "C": "4"},
@@ -62,45 +62,45 @@ def test_what_is_given_is_laid_over_what_is_known(plane: Plane) -> None:
     assert (wanted.minimum, wanted.maximum) == (1, 4)
 
 
-def test_an_update_keeps_what_is_the_functions(plane: Plane) -> None:
+def test_an_update_keeps_the_functions_other_settings(plane: Plane) -> None:
     known = replace(
         plane.known["hello"], desc="text", maintainer="me", annotations={"a": "1", "b": "2"}
     )
     plane.known["hello"] = known
 
-    wanted = asked(plane, update=True, Service="hello", Image="", Annotations={"b": "3"})
+    wanted = asked(plane, is_update=True, Service="hello", Image="", Annotations={"b": "3"})
 
     assert (wanted.spec.desc, wanted.spec.maintainer) == ("text", "me")
     assert wanted.spec.labels == {"a": "b"}
     assert wanted.annotations == {"a": "1", "b": "3"}
 
 
-def test_an_update_wants_a_function(plane: Plane) -> None:
+def test_an_update_needs_a_function(plane: Plane) -> None:
     with pytest.raises(FunctionNotFound) as caught:
-        asked(plane, update=True, Service="helo")
+        asked(plane, is_update=True, Service="helo")
     assert list(caught.value.near) == ["hello"]
 
 
 @pytest.mark.parametrize(
     "image", ["", "registry:5000/hello", "sha256:12", DIGEST.upper(), digest_of(b"another")]
 )
-def test_what_is_no_artifact_here_is_refused(plane: Plane, image: str) -> None:
+def test_an_unknown_artifact_is_rejected(plane: Plane, image: str) -> None:
     with pytest.raises(BlobsMissing):
         asked(plane, Image=image)
     with pytest.raises(BlobsMissing):
         asked(plane, Service="hello", Image=image)
 
 
-def test_an_image_that_is_none_here_is_told_what_to_do_instead(plane: Plane) -> None:
+def test_an_image_of_a_registry_is_rejected_with_advice(plane: Plane) -> None:
     with pytest.raises(BlobsMissing) as caught:
         asked(plane, Image="registry:5000/" + "x" * 1000)
     assert "'registry:5000/xxx" in str(caught.value)
-    assert "`dcf-cli function deploy` sends a function's folder" in str(caught.value)
+    assert "Deploy the function's folder with `dcf-cli function deploy`" in str(caught.value)
     assert len(str(caught.value)) < 600
 
 
 @pytest.mark.parametrize("name", ["", "New", "a/b", "a\0"])
-def test_what_is_no_name_is_refused(plane: Plane, name: str) -> None:
+def test_an_invalid_name_is_rejected(plane: Plane, name: str) -> None:
     with pytest.raises(InvalidName):
         asked(plane, Service=name)
 
@@ -108,10 +108,19 @@ def test_what_is_no_name_is_refused(plane: Plane, name: str) -> None:
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        ({"Limits": {"Memory": "1Kb"}}, "Limits.Memory: '1Kb' found, an amount such as 512Mi"),
-        ({"Limits": {"CPU": "much"}}, "Limits.CPU: 'much' found, a number of cores"),
-        ({"Requests": {"GPU": "0.5"}}, "Requests.GPU: '0.5' found, a whole number of GPUs"),
-        ({"Limits": {"CPU": "-1"}}, "Limits.CPU: '-1' found"),
+        (
+            {"Limits": {"Memory": "1Kb"}},
+            "Limits.Memory: expected an amount such as 512Mi or 1G, or a number of bytes, got '1Kb'",
+        ),
+        (
+            {"Limits": {"CPU": "much"}},
+            "Limits.CPU: expected a number of cores such as 2, 0.5 or 500m, got 'much'",
+        ),
+        ({"Requests": {"GPU": "0.5"}}, "Requests.GPU: expected a whole number of GPUs, got '0.5'"),
+        (
+            {"Limits": {"CPU": "-1"}},
+            "Limits.CPU: expected a number of cores such as 2, 0.5 or 500m, got '-1'",
+        ),
         ({"EnvVars": {"DCF_LISTEN": "x"}}, "environment: a variable's name"),
         ({"EnvVars": {"a b": "x"}}, "environment: a variable's name"),
         ({"EnvVars": {"A": "x\0"}}, "environment"),
@@ -123,7 +132,7 @@ def test_what_is_no_name_is_refused(plane: Plane, name: str) -> None:
         ({"MaxReplicas": 1_000_000}, "max"),
     ],
 )
-def test_what_does_not_fit_is_named(plane: Plane, given: dict[str, Any], told: str) -> None:
+def test_an_invalid_field_is_named(plane: Plane, given: dict[str, Any], told: str) -> None:
     with pytest.raises(SpecInvalid) as caught:
         asked(plane, **given)
     assert told in str(caught.value)

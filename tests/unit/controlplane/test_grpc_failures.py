@@ -1,4 +1,4 @@
-"""An error as gRPC tells it."""
+"""Messages of gRPC statuses."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from dcf.errors import BuildError, FunctionNotFound, HandlerInitFailed, SpecInva
 from dcf.rpc.grpc_status import LONGEST_MESSAGE, bounded, message_of
 
 
-def test_what_happened_is_told() -> None:
+def test_the_message_is_that_of_the_error() -> None:
     assert message_of(SpecInvalid("Limits.CPU: 'x' found")) == "Limits.CPU: 'x' found"
 
 
-def test_the_names_that_resemble_it_are_told() -> None:
+def test_similar_names_are_appended() -> None:
     one = message_of(FunctionNotFound("no function 'x' is deployed", ["xy"]))
     two = message_of(FunctionNotFound("no function 'x' is deployed", ["xy", "xz"]))
 
-    assert one == "no function 'x' is deployed; is xy meant?"
-    assert two == "no function 'x' is deployed; is xy or xz meant?"
+    assert one == "no function 'x' is deployed (did you mean xy?)"
+    assert two == "no function 'x' is deployed (did you mean xy or xz?)"
 
 
-def test_a_traceback_and_a_tools_output_come_with_it() -> None:
+def test_a_traceback_and_a_tools_output_are_appended() -> None:
     start = HandlerInitFailed("Handler() failed", traceback="Traceback ...\n  here")
     build = BuildError("it cannot be built", output="error: no such package")
 
@@ -31,7 +31,7 @@ def test_a_traceback_and_a_tools_output_come_with_it() -> None:
 
 
 @pytest.mark.parametrize("character", ["x", "é", "한", "\U0001f600", "\n", "%"])
-def test_a_long_one_loses_its_middle_and_fits_a_header(character: str) -> None:
+def test_a_long_message_is_shortened_in_the_middle_to_fit_a_header(character: str) -> None:
     text = "BEGIN" + character * 20_000 + "END"
     told = bounded(text)
     # As gRPC writes it into a header: all but what is printable, and % too, takes three bytes.
@@ -44,10 +44,10 @@ def test_a_long_one_loses_its_middle_and_fits_a_header(character: str) -> None:
     assert LONGEST_MESSAGE * 0.9 < len(encoded) < LONGEST_MESSAGE * 1.1
 
 
-def test_a_short_one_stays_whole() -> None:
+def test_a_short_message_is_unchanged() -> None:
     assert bounded("x" * LONGEST_MESSAGE) == "x" * LONGEST_MESSAGE
     assert bounded("한" * (LONGEST_MESSAGE // 9)) == "한" * (LONGEST_MESSAGE // 9)
 
 
-def test_what_is_no_character_is_told_as_one() -> None:
+def test_half_of_a_character_is_replaced() -> None:
     assert bounded("a\udcffb") == "a?b"

@@ -48,7 +48,7 @@ def test_a_killed_servers_socket_is_replaced_by_a_private_one(tmp_path: Path) ->
     asyncio.run(run())
 
 
-def test_a_socket_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+def test_a_socket_that_cannot_be_created_is_an_error(tmp_path: Path) -> None:
     one, _ = made(tmp_path / "no" / "grpc.sock")
 
     with pytest.raises(AddressInUse, match="cannot listen on"):
@@ -56,7 +56,7 @@ def test_a_socket_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     gc.collect()  # grpcio's thread ends with the last of its objects
 
 
-def test_a_request_that_does_not_end_does_not_keep_the_server(
+def test_a_request_that_does_not_end_does_not_keep_the_server_running(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(server, "GRACE", 0)

@@ -1,4 +1,4 @@
-"""What the control plane answers over HTTP."""
+"""The control plane's HTTP interface."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from dcf.protocol.gateway import (
 from unit.controlplane.http_kit import DIGEST, Served
 
 
-def test_it_says_that_it_lives(served: Served) -> None:
+def test_health_replies_ok(served: Served) -> None:
     answer = served.ask("GET", "/healthz", token="")
 
     assert (answer.status, answer.body) == (200, b"ok")
 
 
-def test_what_is_told_can_be_read_back(served: Served) -> None:
+def test_replies_can_be_parsed_into_records(served: Served) -> None:
     listed = served.ask("GET", "/system/functions").json()
     shown = served.ask("GET", "/system/function/hello").json()
     revisions = served.ask("GET", "/system/function/hello/revisions").json()
@@ -47,7 +47,7 @@ def test_what_is_told_can_be_read_back(served: Served) -> None:
     ("remote", "shown"),
     [({}, True), ({"x_dcf_remote": "management"}, True), ({"x_dcf_remote": "0f"}, False)],
 )
-def test_the_traceback_of_a_start_is_for_this_machine_and_for_the_manager(
+def test_only_this_machine_and_the_manager_see_the_traceback_of_a_failed_start(
     served: Served, monkeypatch: pytest.MonkeyPatch, remote: dict[str, str], *, shown: bool
 ) -> None:
     failure = Failure(1.0, "it fails", "HandlerInitFailed", "Traceback in handler.py", "r1")
@@ -62,7 +62,7 @@ def test_the_traceback_of_a_start_is_for_this_machine_and_for_the_manager(
     assert function_of(several[0]).failure == expected
 
 
-def test_the_traceback_of_a_call_that_meets_no_replica_is_for_the_same(
+def test_only_this_machine_and_the_manager_see_the_traceback_of_a_call_without_a_replica(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def why_not(_name: str) -> DcfError:
@@ -81,7 +81,7 @@ def test_the_traceback_of_a_call_that_meets_no_replica_is_for_the_same(
     assert "traceback" not in far
 
 
-def test_figures_are_text_for_prometheus(served: Served) -> None:
+def test_metrics_are_text_for_prometheus(served: Served) -> None:
     answer = served.ask("GET", "/metrics")
 
     assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
@@ -102,7 +102,7 @@ def test_a_function_is_deleted_and_scaled(served: Served) -> None:
     assert served.ask("DELETE", "/system/function/hello").status == 404
 
 
-def test_a_function_is_told_to_scale_by_itself(served: Served) -> None:
+def test_a_function_returns_to_automatic_scaling(served: Served) -> None:
     body = {"name": "hello", "replicas": None}
 
     assert served.ask("PUT", "/system/scale-function", body).status == 200
@@ -123,16 +123,18 @@ def test_a_function_is_rolled_back(served: Served, body: object, number: int | N
 @pytest.mark.parametrize(
     ("body", "told"),
     [
-        ({"revision": "3"}, "revision: a whole number"),
-        ({"revision": True}, "revision: a whole number"),
-        ({"revision": 0}, "counted from 1"),
-        ({"revision": 1 << 64}, "counted from 1"),
-        ({"number": 3}, "number: there is no such member, only revision"),
-        ([3], "an object is wanted; its members: revision"),
-        (b"3 4", "the body is no JSON"),
+        ({"revision": "3"}, 'revision: expected a whole number or null, got "3"'),
+        ({"revision": True}, "revision: expected a whole number or null, got true"),
+        ({"revision": 0}, "revision: expected a number, 1 or more, got 0"),
+        ({"revision": 1 << 64}, "revision: expected a number, 1 or more, got 18446744073709551616"),
+        ({"number": 3}, 'unknown member "number"; known members: revision'),
+        ([3], "the body: expected a JSON object, got a list; known members: revision"),
+        (b"3 4", "the body is not valid JSON: line 1, column 3: Extra data"),
     ],
 )
-def test_a_rollback_that_does_not_fit_is_told_why(served: Served, body: object, told: str) -> None:
+def test_an_invalid_rollback_is_rejected_with_the_reason(
+    served: Served, body: object, told: str
+) -> None:
     answer = served.ask("POST", "/system/function/hello/rollback", body)
 
     assert answer.status == 400
@@ -161,7 +163,7 @@ def test_head_works_where_get_does(served: Served) -> None:
 # Ids, times, log
 
 
-def test_a_callers_id_comes_back_and_a_missing_or_bad_one_is_made(served: Served) -> None:
+def test_a_callers_id_is_returned_and_a_missing_or_invalid_id_is_replaced(served: Served) -> None:
     given = served.ask("GET", "/healthz", x_request_id="abc-1")
     made = served.ask("GET", "/healthz", x_request_id="two words")
     refused = served.ask("GET", "/nowhere", x_request_id="abc-2")
@@ -189,7 +191,9 @@ def test_a_request_is_one_line_of_json_in_the_log(served: Served, caplog) -> Non
     assert "s3cret" not in caplog.text
 
 
-def test_a_defect_is_logged_with_the_requests_id_and_not_told(served: Served, caplog) -> None:
+def test_an_internal_error_is_logged_with_the_requests_id_and_not_shown(
+    served: Served, caplog
+) -> None:
     answer = served.ask("GET", "/system/function/defect", x_request_id="abc")
 
     assert answer.status == 500
@@ -207,21 +211,22 @@ def test_a_defect_is_logged_with_the_requests_id_and_not_told(served: Served, ca
     ("body", "told"),
     [
         (b'{"name": "hello",\n "replicas": }', "line 2, column 14"),
-        (b"\xff", "no UTF-8: byte 0"),
-        (b"[" * 50_000, "cannot be read as JSON"),
-        (b"1" * 5_000, "cannot be read as JSON"),
+        (b"\xff", "the body is not valid UTF-8: byte 0"),
+        (b"[" * 50_000, "the body is not valid JSON: "),
+        (b"1" * 5_000, "the body is not valid JSON: "),
         (b"", "line 1, column 1"),
-        (b"[]", "an object is wanted; its members: name"),
-        (b'{"name": "hello", "replicas": "3"}', "replicas: a whole number"),
-        (b'{"name": "hello", "replicas": true}', "replicas: a whole number"),
-        (b'{"name": "hello"}', "replicas: a whole number is wanted, or null"),
-        (b'{"name": "hello", "functionName": "hello", "replicas": 3}', "name: "),
-        (b'{"replicas": 3}', "name: "),
-        (b'{"name": "hello", "replica": 3}', "replica: there is no such member"),
+        (b"[]", "the body: expected a JSON object, got a list; known members: name, serviceName"),
+        (b'{"name": "hello", "replicas": "3"}', 'expected a whole number or null, got "3"'),
+        (b'{"name": "hello", "replicas": true}', "expected a whole number or null, got true"),
+        (b'{"name": "hello", "replicas": {}}', "expected a whole number or null, got an object"),
+        (b'{"name": "hello"}', "replicas: expected a whole number or null, got nothing"),
+        (b'{"name": "hello", "functionName": "hello", "replicas": 3}', "name: expected one"),
+        (b'{"replicas": 3}', "name: expected one function's name"),
+        (b'{"name": "hello", "replica": 3}', 'unknown member "replica"; known members: name'),
         (b'{"name": "..", "replicas": 3}', "'..' is no name"),
     ],
 )
-def test_a_body_that_does_not_fit_is_told_what_is_wrong(
+def test_an_invalid_body_is_rejected_with_the_reason(
     served: Served, body: bytes, told: str
 ) -> None:
     answer = served.ask("PUT", "/system/scale-function", body)
@@ -233,19 +238,32 @@ def test_a_body_that_does_not_fit_is_told_what_is_wrong(
 @pytest.mark.parametrize(
     ("target", "told"),
     [
-        ("/system/functions?limit=3", "limit: there is no such query parameter"),
-        ("/system/function-log/hello?tail=-1", "tail: '-1' found"),
+        (
+            "/system/functions?limit=3",
+            'unknown query parameter "limit"; known query parameters: none',
+        ),
+        (
+            "/system/function-log/hello?lines=3",
+            'unknown query parameter "lines"; known query parameters: since, tail, follow, replica',
+        ),
+        (
+            "/system/function-log/hello?tail=-1",
+            "tail: expected a whole number, 0 or more, got '-1'",
+        ),
         ("/system/function-log/hello?tail=%C2%B2", "tail: "),
-        ("/system/function-log/hello?since=yesterday", "since: 'yesterday' found"),
+        (
+            "/system/function-log/hello?since=yesterday",
+            "since: expected seconds since the epoch, got 'yesterday'",
+        ),
         ("/system/function-log/hello?since=nan", "since: "),
-        ("/system/function-log/hello?follow=yes", "follow: 'yes' found, 0 or 1"),
+        ("/system/function-log/hello?follow=yes", "follow: expected 0 or 1, got 'yes'"),
         ("/system/function/%2e%2e", "%2e must be written ."),
         ("/system/function/a%00b", "%00 is not allowed"),
         ("/system/function/%C3%A4", "is no name"),
         ("/system/function/Hello", "lower-case"),
     ],
 )
-def test_a_path_or_query_that_does_not_fit_is_told_what_is_wrong(
+def test_an_invalid_path_or_query_is_rejected_with_the_reason(
     served: Served, target: str, told: str
 ) -> None:
     answer = served.ask("GET", target)
@@ -254,32 +272,34 @@ def test_a_path_or_query_that_does_not_fit_is_told_what_is_wrong(
     assert told in answer.json()["detail"]
 
 
-def test_a_body_over_the_limit_is_refused_unread(served: Served) -> None:
+def test_a_body_over_the_limit_is_rejected_unread(served: Served) -> None:
     with served.begin(
         "PUT /system/scale-function HTTP/1.1\r\ncontent-length: 100001\r\n\r\n"
     ) as sock:
         assert sock.makefile("rb").readline().startswith(b"HTTP/1.1 413 ")
 
 
-def test_a_body_over_the_limit_is_refused_while_it_comes(served: Served) -> None:
+def test_a_body_over_the_limit_is_rejected_while_it_arrives(served: Served) -> None:
     head = "PUT /system/scale-function HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n"
     with served.begin(head) as sock:
         sock.sendall(b"186a1\r\n" + b"x" * 100_001 + b"\r\n")
         assert sock.makefile("rb").readline().startswith(b"HTTP/1.1 413 ")
 
 
-def test_a_client_that_stalls_is_answered_and_cut_off(served: Served, monkeypatch) -> None:
-    monkeypatch.setattr(bodies, "JSON_PATIENCE", 0.05)
+def test_a_client_that_stalls_gets_an_error_and_is_disconnected(
+    served: Served, monkeypatch
+) -> None:
+    monkeypatch.setattr(bodies, "JSON_TIMEOUT", 0.05)
     with served.begin(
         'PUT /system/scale-function HTTP/1.1\r\ncontent-length: 9\r\n\r\n{"na'
     ) as sock:
         reply = sock.makefile("rb").read()
 
     assert reply.startswith(b"HTTP/1.1 400 ")
-    assert b"not whole" in reply
+    assert b"expected the rest of the body, got nothing for 0.05 s" in reply
 
 
-def test_a_wrong_method_is_told_the_right_ones(served: Served) -> None:
+def test_a_wrong_method_gets_the_allowed_methods(served: Served) -> None:
     answer = served.ask("PATCH", "/system/functions")
 
     assert answer.status == 405
@@ -295,20 +315,20 @@ def test_a_wrong_method_is_told_the_right_ones(served: Served) -> None:
         ("/health", "/healthz"),
     ],
 )
-def test_an_unknown_path_is_told_the_nearest_one(served: Served, target: str, meant: str) -> None:
+def test_an_unknown_path_gets_a_suggestion(served: Served, target: str, meant: str) -> None:
     answer = served.ask("GET", target)
 
     assert answer.status == 404
     assert answer.json()["error"] == "PathUnknown"
-    assert f"is {meant} meant?" in answer.json()["detail"]
+    assert f'(did you mean "{meant}"?)' in answer.json()["detail"]
 
 
-# Calls that Envoy could not send anywhere
+# Calls without a route in Envoy
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
 @pytest.mark.parametrize("rest", ["", "/deeper/down?x=1"])
-def test_a_call_of_an_unknown_function_is_told_names_like_it(
+def test_a_call_of_an_unknown_function_gets_similar_names(
     served: Served, method: str, rest: str
 ) -> None:
     answer = served.ask(method, "/function/helo" + rest)
@@ -317,7 +337,7 @@ def test_a_call_of_an_unknown_function_is_told_names_like_it(
     assert (answer.json()["error"], answer.json()["near"]) == ("FunctionNotFound", ["hello"])
 
 
-def test_a_call_that_comes_before_envoy_knows_is_to_be_tried_again(served: Served) -> None:
+def test_a_call_without_a_ready_replica_may_be_retried(served: Served) -> None:
     answer = served.ask("POST", "/function/hello", b"data")
 
     assert (answer.status, answer.headers["retry-after"]) == (503, "1")
@@ -325,7 +345,7 @@ def test_a_call_that_comes_before_envoy_knows_is_to_be_tried_again(served: Serve
 
 
 @pytest.mark.parametrize("name", ["..%2fsystem%2fkeys", "%2e%2e", "%00", "x" * 5000, "a%ff"])
-def test_no_name_leads_out_of_the_calls(served: Served, name: str) -> None:
+def test_no_name_reaches_another_route(served: Served, name: str) -> None:
     answer = served.ask("GET", f"/function/{name}")
 
     ambiguous = name.startswith(("..", "%"))
@@ -363,7 +383,7 @@ def test_no_name_leads_out_of_the_calls(served: Served, name: str) -> None:
         "/healthz/../system/functions",
     ],
 )
-def test_a_path_that_a_proxy_may_read_differently_is_refused(served: Served, path: str) -> None:
+def test_a_path_that_a_proxy_may_read_differently_is_rejected(served: Served, path: str) -> None:
     answer = served.ask("GET", path)
 
     assert (answer.status, answer.json()["error"]) == (400, "BadRequest")
@@ -371,7 +391,7 @@ def test_a_path_that_a_proxy_may_read_differently_is_refused(served: Served, pat
 
 
 @pytest.mark.parametrize("rest", ["/a%2Fb", "//a", "/a;b", "/%61", "/a%5Cb"])
-def test_behind_a_functions_name_a_path_may_have_any_form(served: Served, rest: str) -> None:
+def test_after_a_functions_name_a_path_may_have_any_form(served: Served, rest: str) -> None:
     answer = served.ask("GET", f"/function/helo{rest}")
 
     assert (answer.status, answer.json()["near"]) == (404, ["hello"])
@@ -388,7 +408,7 @@ def test_a_digest_may_be_percent_encoded(served: Served) -> None:
 # Uploads
 
 
-def test_what_is_missing_is_told_and_taken(served: Served) -> None:
+def test_missing_blobs_are_listed_and_received(served: Served) -> None:
     file = BundleFile("src/handler.py", DIGEST, 4)
     announced = served.ask("POST", "/system/uploads", upload([file], "a==1\n")).json()
     first = served.ask("PUT", f"/system/blobs/{DIGEST}", b"bl")
@@ -401,7 +421,7 @@ def test_what_is_missing_is_told_and_taken(served: Served) -> None:
     assert second.json() == {"offset": 4, "complete": True}
 
 
-def test_a_wrong_offset_is_told_the_right_one(served: Served) -> None:
+def test_a_wrong_offset_gets_the_right_offset(served: Served) -> None:
     served.plane.blobs[DIGEST] = b"bl"
     answer = served.ask("PUT", f"/system/blobs/{DIGEST}?offset=9", b"x" * 10)
 
@@ -412,15 +432,18 @@ def test_a_wrong_offset_is_told_the_right_one(served: Served) -> None:
 @pytest.mark.parametrize(
     ("body", "told"),
     [
-        ({"lock": ""}, "files: a list"),
-        ({"files": []}, "lock: a text"),
-        ({"files": [["a", DIGEST, 1]], "lock": ""}, "files[0]: a list of path"),
+        ({"lock": ""}, "files: expected a list, got null"),
+        ({"files": []}, "lock: expected text, got null"),
+        (
+            {"files": [["a", DIGEST, 1]], "lock": ""},
+            "files[0]: expected a list of path, digest, size and executable",
+        ),
         ({"files": [["a", DIGEST, True, True]], "lock": ""}, "files[0]: "),
         ({"files": [["a", DIGEST, 1.5, True]], "lock": ""}, "files[0]: "),
         ({"files": [["a", DIGEST, 1, 1]], "lock": ""}, "files[0]: "),
     ],
 )
-def test_an_announcement_that_does_not_fit_is_told_where(
+def test_an_invalid_announcement_is_rejected_with_the_place(
     served: Served, body: object, told: str
 ) -> None:
     answer = served.ask("POST", "/system/uploads", body)
@@ -429,7 +452,7 @@ def test_an_announcement_that_does_not_fit_is_told_where(
     assert told in answer.json()["detail"]
 
 
-def test_what_came_of_a_blob_stays_when_its_sender_vanishes(served: Served) -> None:
+def test_a_part_of_a_blob_is_kept_when_its_sender_disconnects(served: Served) -> None:
     with served.begin(f"PUT /system/blobs/{DIGEST} HTTP/1.1\r\ncontent-length: 4\r\n\r\nbl"):
         assert served.plane.reached.wait(10)
 
@@ -437,8 +460,8 @@ def test_what_came_of_a_blob_stays_when_its_sender_vanishes(served: Served) -> N
     assert served.plane.blobs[DIGEST] == b"bl"
 
 
-def test_a_blob_whose_sender_stalls_is_given_up(served: Served, monkeypatch) -> None:
-    monkeypatch.setattr(upload_routes, "BLOB_PATIENCE", 0.05)
+def test_an_upload_whose_sender_stalls_is_aborted(served: Served, monkeypatch) -> None:
+    monkeypatch.setattr(upload_routes, "BLOB_TIMEOUT", 0.05)
     head = f"PUT /system/blobs/{DIGEST} HTTP/1.1\r\ncontent-length: 4\r\n\r\nbl"
     with served.begin(head) as sock:
         reply = sock.makefile("rb").read()
@@ -447,7 +470,9 @@ def test_a_blob_whose_sender_stalls_is_given_up(served: Served, monkeypatch) -> 
     assert served.plane.blobs[DIGEST] == b"bl"
 
 
-def test_an_error_without_a_number_of_its_own_has_its_parents(served: Served, monkeypatch) -> None:
+def test_an_error_without_a_status_of_its_own_has_its_parents_status(
+    served: Served, monkeypatch
+) -> None:
     async def info() -> None:
         raise GatewayError("broken")
 
@@ -465,7 +490,7 @@ def test_an_error_without_a_number_of_its_own_has_its_parents(served: Served, mo
         b'{"name": "hello", "replicas": {"a": [["\\udc00\\ud83d"]]}}',
     ],
 )
-def test_half_of_a_character_is_the_callers_fault(served: Served, body: bytes) -> None:
+def test_half_of_a_character_is_a_bad_request(served: Served, body: bytes) -> None:
     answer = served.ask("PUT", "/system/scale-function", body)
 
     assert answer.status == 400

@@ -1,43 +1,28 @@
-"""Who may do what."""
+"""Access control of the HTTP interface."""
 
 from __future__ import annotations
 
 import pytest
 
-from dcf.controlplane.auth import RULES, AccessLevel
-from dcf.controlplane.http.app import handlers
-from unit.controlplane.http_kit import Plane, Served
-
-TARGETS = {
-    rule: rule[1]
-    .replace("{name}", "nobody")
-    .replace("{digest}", "sha256:0")
-    .replace("{path:path}", "x")
-    for rule in RULES
-}
+from dcf.protocol.routes import ROUTES, AccessLevel
+from unit.controlplane.http_kit import Served
 
 
-def rules(*kinds: AccessLevel) -> list[tuple[str, str]]:
+def targets(access: AccessLevel) -> list[tuple[str, str]]:
     return [
-        (method, TARGETS[method, path]) for (method, path), one in RULES.items() if one in kinds
+        (route.method, route.path.format(name="nobody", digest="sha256:0", path="x"))
+        for route in ROUTES
+        if route.access is access
     ]
 
 
-def test_every_route_has_a_rule_and_every_rule_a_route(served: Served) -> None:
-    table = handlers(Plane(), served.tokens, served.settings)
-
-    assert {(method, path) for path, methods in table.items() for method in methods} == set(RULES)
+def paths(access: AccessLevel) -> list[str]:
+    return sorted({route.path for route in ROUTES if route.access is access})
 
 
-def test_what_is_open_is_little() -> None:
-    assert sorted(
-        {path for _, path in RULES if RULES.get(("GET", path)) is AccessLevel.NOTHING}
-    ) == [
-        "/function/{name}",
-        "/function/{name}/{path:path}",
-        "/healthz",
-    ]
-    assert sorted({path for _, path in RULES if RULES.get(("GET", path)) is AccessLevel.KEY}) == [
+def test_few_routes_are_open() -> None:
+    assert paths(AccessLevel.NOTHING) == ["/function/{name}", "/function/{name}/{path}", "/healthz"]
+    assert paths(AccessLevel.KEY) == [
         "/metrics",
         "/openapi.json",
         "/system/function/{name}",
@@ -46,8 +31,8 @@ def test_what_is_open_is_little() -> None:
     ]
 
 
-@pytest.mark.parametrize(("method", "target"), rules(AccessLevel.MANAGEMENT))
-def test_management_wants_the_management_token_everywhere(
+@pytest.mark.parametrize(("method", "target"), targets(AccessLevel.MANAGEMENT))
+def test_management_needs_the_management_token_on_every_gateway(
     served: Served, closed: Served, method: str, target: str
 ) -> None:
     key = served.tokens.issue("caller")
@@ -65,8 +50,8 @@ def test_management_wants_the_management_token_everywhere(
         served.tokens.revoke("caller")
 
 
-@pytest.mark.parametrize(("method", "target"), [*rules(AccessLevel.KEY), ("GET", "/nowhere")])
-def test_calls_and_lists_want_a_key_beyond_loopback(
+@pytest.mark.parametrize(("method", "target"), [*targets(AccessLevel.KEY), ("GET", "/nowhere")])
+def test_calls_and_lists_need_a_key_beyond_loopback(
     served: Served, closed: Served, method: str, target: str
 ) -> None:
     key = served.tokens.issue("caller")
@@ -81,23 +66,23 @@ def test_calls_and_lists_want_a_key_beyond_loopback(
     assert closed.ask(method, target, token=key).status == 401
 
 
-def test_health_wants_nothing_anywhere(closed: Served) -> None:
+def test_health_needs_no_token_on_any_gateway(closed: Served) -> None:
     assert closed.ask("GET", "/healthz", token="").status == 200
     assert closed.ask("POST", "/healthz", token="").status == 401
 
 
-def test_a_function_that_is_not_there_is_told_without_a_key(closed: Served) -> None:
+def test_a_call_of_an_unknown_function_is_answered_without_a_key(closed: Served) -> None:
     assert closed.ask("POST", "/function/helo", token="").json()["near"] == ["hello"]
 
 
 @pytest.mark.parametrize("value", ["Basic YTpi", "Bearer", "Bearer  ", "bearer\tx", ""])
-def test_what_is_no_bearer_token_is_none(closed: Served, value: str) -> None:
+def test_an_invalid_header_is_not_a_bearer_token(closed: Served, value: str) -> None:
     answer = closed.ask("GET", "/system/info", token="", authorization=value)
 
     assert answer.status == 401
 
 
-def test_the_word_bearer_may_be_written_in_any_way(closed: Served) -> None:
+def test_the_scheme_bearer_is_case_insensitive(closed: Served) -> None:
     value = f"bEaReR {closed.tokens.management}"
 
     assert closed.ask("GET", "/system/info", token="", authorization=value).status == 200
@@ -121,6 +106,6 @@ def test_a_key_is_shown_once_listed_and_revoked(served: Served, closed: Served) 
     assert key.encode() not in listed.body
 
 
-def test_a_key_wants_a_name(served: Served) -> None:
+def test_a_key_needs_a_name(served: Served) -> None:
     assert served.ask("POST", "/system/keys", {}).status == 400
     assert served.ask("POST", "/system/keys", {"name": 3}).status == 400

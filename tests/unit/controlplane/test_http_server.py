@@ -42,14 +42,16 @@ def test_a_killed_servers_socket_is_replaced_by_a_private_one(tmp_path: Path) ->
     assert not path.exists()
 
 
-def test_a_socket_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+def test_a_socket_that_cannot_be_created_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "no" / "control.sock"
 
     with pytest.raises(AddressInUse, match="cannot listen on"):
         asyncio.run(HttpServer(_app, path).start())
 
 
-def test_a_request_that_does_not_end_does_not_keep_the_server(tmp_path: Path, monkeypatch) -> None:
+def test_a_request_that_does_not_end_does_not_keep_the_server_running(
+    tmp_path: Path, monkeypatch
+) -> None:
     monkeypatch.setattr(server, "GRACE", 0)
     path = tmp_path / "control.sock"
 

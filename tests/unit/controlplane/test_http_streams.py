@@ -1,4 +1,4 @@
-"""Replies that come line by line: deploys and logs."""
+"""Replies that are sent line by line: deploys and logs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ REVISION = Progress(ProgressKind.REVISION, number=3, is_new=True)
 ENDLESS = Progress(ProgressKind.STARTED, step="endless", detail="never done")
 
 
-def test_a_deploy_tells_each_step(served: Served) -> None:
+def test_a_deploy_reports_each_step(served: Served) -> None:
     served.plane.steps = [REVISION, READY]
     answer = served.ask("POST", "/system/functions", DEPLOYMENT, accept=JSON_LINES)
 
@@ -41,7 +41,7 @@ def test_a_deploy_that_fails_ends_with_its_problem(served: Served) -> None:
     assert last.problem["request_id"] == "abc"
 
 
-def test_a_defect_breaks_a_deploys_reply_off_before_its_end(served: Served, caplog) -> None:
+def test_an_internal_error_cuts_off_a_deploys_reply(served: Served, caplog) -> None:
     served.plane.steps = [REVISION, ZeroDivisionError()]
     with served.begin(_posted(JSON_LINES)) as sock:
         reply = sock.makefile("rb").read()
@@ -51,9 +51,7 @@ def test_a_defect_breaks_a_deploys_reply_off_before_its_end(served: Served, capl
     assert "ZeroDivisionError" in caplog.text
 
 
-def test_a_step_is_told_as_soon_as_it_is_known_and_silence_is_filled(
-    served: Served, monkeypatch
-) -> None:
+def test_a_step_is_sent_at_once_and_pings_fill_the_pauses(served: Served, monkeypatch) -> None:
     monkeypatch.setattr(function_routes, "PING", 0.01)
     served.plane.steps = [ENDLESS]
     with served.begin(_posted(JSON_LINES)) as sock, sock.makefile("rb") as reply:
@@ -64,7 +62,7 @@ def test_a_step_is_told_as_soon_as_it_is_known_and_silence_is_filled(
 
 
 @pytest.mark.parametrize("accept", [JSON_LINES, "*/*"])
-def test_a_deploy_is_given_up_with_its_client(served: Served, accept: str) -> None:
+def test_a_deploy_is_cancelled_when_its_client_disconnects(served: Served, accept: str) -> None:
     served.plane.steps = [ENDLESS]
     connection = served.begin(_posted(accept))
     assert served.plane.reached.wait(10)
@@ -74,7 +72,7 @@ def test_a_deploy_is_given_up_with_its_client(served: Served, accept: str) -> No
     assert served.plane.closed.wait(10)
 
 
-def test_without_lines_a_deploy_answers_with_the_function(served: Served) -> None:
+def test_without_lines_a_deploy_replies_with_the_function(served: Served) -> None:
     served.plane.steps = [REVISION, READY]
     ready = served.ask("POST", "/system/functions", DEPLOYMENT)
     served.plane.steps = [REVISION, Progress(ProgressKind.ACCEPTED, function=status("hello"))]
@@ -85,14 +83,14 @@ def test_without_lines_a_deploy_answers_with_the_function(served: Served) -> Non
     assert [one.wait for one in served.plane.deployments] == [True, False]
 
 
-def test_without_lines_a_deploy_that_fails_answers_with_its_problem(served: Served) -> None:
+def test_without_lines_a_failed_deploy_replies_with_its_problem(served: Served) -> None:
     served.plane.steps = [BlobsMissing("2 blobs are missing")]
     answer = served.ask("POST", "/system/functions", DEPLOYMENT)
 
     assert (answer.status, answer.json()["error"]) == (409, "BlobsMissing")
 
 
-def test_a_deployment_that_does_not_fit_is_refused_before_anything_begins(served: Served) -> None:
+def test_an_invalid_deployment_is_rejected_before_the_deploy_begins(served: Served) -> None:
     answer = served.ask("POST", "/system/functions", {"spec": {}}, accept=JSON_LINES)
 
     assert (answer.status, answer.json()["error"]) == (400, "SpecInvalid")
@@ -121,13 +119,13 @@ def test_a_log_without_lines_is_empty(served: Served) -> None:
     assert served.ask("GET", "/system/function-log/hello").body == b""
 
 
-def test_a_log_that_is_not_there_is_refused(served: Served) -> None:
+def test_a_missing_log_is_an_error(served: Served) -> None:
     assert served.ask("GET", "/system/function-log/helo").json()["error"] == "FunctionNotFound"
     gone = served.ask("GET", "/system/function-log/hello?replica=gone&follow=1")
     assert gone.json()["error"] == "ReplicaUnknown"
 
 
-def test_a_log_that_is_followed_ends_with_its_reader(served: Served) -> None:
+def test_a_followed_log_ends_when_its_reader_disconnects(served: Served) -> None:
     connection = Connection(served.path)
     headers = {"authorization": f"Bearer {served.tokens.management}"}
     connection.request("GET", "/system/function-log/hello?follow=1", headers=headers)
@@ -143,7 +141,7 @@ def test_a_log_that_is_followed_ends_with_its_reader(served: Served) -> None:
 # The feed
 
 
-def test_a_feed_loses_nothing_by_not_waiting() -> None:
+def test_a_feed_loses_no_item_by_a_timeout() -> None:
     async def run() -> list[int]:
         gate = asyncio.Event()
 
@@ -177,7 +175,7 @@ def _posted(accept: str) -> str:
 
 
 def _lines(reply, count: int):
-    """The first lines of JSON in a reply that is sent in chunks."""
+    """Yield the first lines of JSON in a chunked reply."""
     for line in reply:
         if line.startswith(b"{"):
             yield json.loads(line)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import MISSING, fields
 from typing import Any
 
@@ -9,9 +10,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from dcf.controlplane.auth import RULES, AccessLevel
 from dcf.controlplane.http.openapi import document
-from dcf.controlplane.http.openapi_operations import OPERATIONS
 from dcf.model.event import Event
 from dcf.model.function import FunctionSpec, HandlerRef, Resources
 from dcf.model.scaling import ScalingWish
@@ -25,32 +24,32 @@ from dcf.model.status import (
     Wanting,
 )
 from dcf.protocol.progress import Progress
+from dcf.protocol.routes import ROUTES, AccessLevel
 from unit.controlplane.http_kit import DEPLOYMENT, DIGEST, READY, Served
 
 DOCUMENT = document()
 
 
-def test_it_is_valid() -> None:
+def test_the_document_is_valid() -> None:
     OpenAPIV31SpecValidator(DOCUMENT).validate()
 
 
-def test_it_has_every_route_and_no_other() -> None:
+def test_the_document_has_every_route_and_no_other() -> None:
     described = {
         (method.upper(), path)
         for path, operations in DOCUMENT["paths"].items()
         for method in operations
     }
 
-    assert described == {(method, path.replace(":path", "")) for method, path in RULES}
-    assert set(OPERATIONS) == set(RULES)
+    assert described == {(route.method, route.path) for route in ROUTES}
 
 
-def test_it_tells_where_a_token_is_wanted() -> None:
-    for (method, path), access in RULES.items():
-        operation = DOCUMENT["paths"][path.replace(":path", "")][method.lower()]
+def test_the_document_says_where_a_token_is_needed() -> None:
+    for route in ROUTES:
+        operation = DOCUMENT["paths"][route.path][route.method.lower()]
 
-        assert ({} in operation["security"]) is (access is not AccessLevel.MANAGEMENT)
-        assert ("401" in operation["responses"]) is (access is not AccessLevel.NOTHING)
+        assert ({} in operation["security"]) is (route.access is not AccessLevel.MANAGEMENT)
+        assert ("401" in operation["responses"]) is (route.access is not AccessLevel.NOTHING)
 
 
 @pytest.mark.parametrize(
@@ -71,7 +70,7 @@ def test_it_tells_where_a_token_is_wanted() -> None:
         Wanting,
     ],
 )
-def test_its_records_are_those_of_the_model(record: type) -> None:
+def test_schemas_have_the_members_of_the_records(record: type) -> None:
     schema = DOCUMENT["components"]["schemas"][record.__name__]
 
     assert list(schema["properties"]) == [one.name for one in fields(record)]
@@ -80,7 +79,7 @@ def test_its_records_are_those_of_the_model(record: type) -> None:
         assert schema["required"] == needed
 
 
-def test_it_is_served_as_it_is(served: Served) -> None:
+def test_the_document_is_served(served: Served) -> None:
     assert served.ask("GET", "/openapi.json", token="").json() == DOCUMENT
 
 
@@ -128,7 +127,7 @@ ASKED = [
 
 
 @pytest.mark.parametrize(("method", "target", "path", "body"), ASKED)
-def test_what_is_sent_and_answered_is_as_it_says(
+def test_requests_and_replies_match_their_schemas(
     served: Served, method: str, target: str, path: str, body: Any
 ) -> None:
     served.plane.steps = [READY]
@@ -146,3 +145,11 @@ def test_what_is_sent_and_answered_is_as_it_says(
 def _check(schema: dict[str, Any], value: object) -> None:
     whole = {**schema, "components": DOCUMENT["components"]}
     Draft202012Validator(whole).validate(value)
+
+
+def test_every_member_and_schema_has_a_description() -> None:
+    for name, schema in DOCUMENT["components"]["schemas"].items():
+        assert schema["description"], name
+        for member, its_schema in schema.get("properties", {}).items():
+            assert re.match(r"[A-Z0-9]|host:port", its_schema["description"]), (name, member)
+            assert not re.search(r"\bNone\b|``", its_schema["description"]), (name, member)

@@ -1,4 +1,4 @@
-"""The management token lies where its user's commands find it, and nobody else reads it."""
+"""The management token is where its user's commands find it, and private."""
 
 import stat
 from pathlib import Path
@@ -16,7 +16,7 @@ def places(folder: Path) -> Locations:
     return found
 
 
-def test_the_token_is_written_for_its_user_alone_and_stays_the_same(tmp_path):
+def test_the_token_is_written_for_its_user_only_and_stays_the_same(tmp_path):
     here = places(tmp_path)
     with Catalog(None) as catalog:
         tokens = token_files.prepare(ControlSettings(port=4000), here, catalog.keys)

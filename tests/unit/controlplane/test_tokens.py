@@ -26,7 +26,7 @@ def tokens(catalog):
     return Tokens(SECRET, catalog.keys)
 
 
-def test_revoked_keys_are_known_by_their_ids(tokens):
+def test_revoked_keys_are_listed_by_their_ids(tokens):
     tokens.issue("a")
     tokens.issue("b")
     assert tokens.revoked() == []
@@ -41,7 +41,7 @@ def decoded(text: str) -> bytes:
 
 
 def vouched(jwks: bytes, token: str) -> bool:
-    """Whether a key set vouches for a token, as RFC 7515 and 7517 have it."""
+    """Return whether a key set verifies a token (RFC 7515 and 7517)."""
     signed, _, signature = token.rpartition(".")
     header = json.loads(decoded(signed.partition(".")[0]))
     assert header["alg"] == "HS256"
@@ -60,7 +60,7 @@ def test_the_management_token_is_the_same_for_the_same_secret(tokens, catalog):
     assert not vouched(other.jwks(), tokens.management)
 
 
-def test_a_key_is_good_until_it_is_revoked(tokens):
+def test_a_key_is_valid_until_it_is_revoked(tokens):
     key = tokens.issue("laptop")
     assert tokens.recognise(key) is Role.CALLER
     assert tokens.recognise(tokens.management) is Role.MANAGER
@@ -73,7 +73,7 @@ def test_a_key_is_good_until_it_is_revoked(tokens):
     assert vouched(tokens.jwks(), tokens.management)
 
 
-def test_a_name_is_free_again_for_another_key(tokens):
+def test_the_name_of_a_revoked_key_may_be_used_again(tokens):
     first = tokens.issue("laptop")
     with pytest.raises(NameTaken):
         tokens.issue("laptop")
@@ -83,14 +83,14 @@ def test_a_name_is_free_again_for_another_key(tokens):
     assert not vouched(tokens.jwks(), first)
 
 
-def test_a_key_is_called_as_a_function_may_be(tokens):
+def test_a_keys_name_follows_the_rule_for_functions(tokens):
     with pytest.raises(InvalidName):
         tokens.issue("No Name")
     assert tokens.keys.all() == []
 
 
 @pytest.mark.parametrize("text", ["", "x", "a.b.c", "\udcff", "ü" * 70_000, "null.null.null"])
-def test_what_is_no_token(tokens, text):
+def test_other_texts_are_not_tokens(tokens, text):
     assert tokens.recognise(text) is None
 
 
@@ -101,14 +101,14 @@ def test_no_character_of_a_token_may_differ(tokens):
             assert tokens.recognise(token[:place] + other + token[place + 1 :]) is None
 
 
-def test_keys_outlive_the_process(tokens, tmp_path):
+def test_keys_are_valid_after_a_restart(tokens, tmp_path):
     key = tokens.issue("laptop")
     with Catalog(tmp_path / "catalog.sqlite") as again:
         assert Tokens(SECRET, again.keys).recognise(key) is Role.CALLER
         assert vouched(Tokens(SECRET, again.keys).jwks(), key)
 
 
-def test_a_secret_is_made_once_and_private(tmp_path):
+def test_a_secret_is_created_once_and_private(tmp_path):
     path = tmp_path / "secret"
     found: list[bytes] = []
     threads = [threading.Thread(target=lambda: found.append(load_secret(path))) for _ in range(8)]
@@ -122,9 +122,9 @@ def test_a_secret_is_made_once_and_private(tmp_path):
     assert [entry.name for entry in tmp_path.iterdir()] == ["secret"]
 
 
-def test_a_secret_that_cannot_be_had(tmp_path):
+def test_a_damaged_or_unreadable_secret_is_an_error(tmp_path):
     (tmp_path / "secret").write_bytes(b"short")
-    with pytest.raises(StorageError, match="has 5 bytes, not 32"):
+    with pytest.raises(StorageError, match="expected 32 bytes, got 5"):
         load_secret(tmp_path / "secret")
     with pytest.raises(StorageError, match="secret"):
         load_secret(tmp_path / "nowhere" / "secret")

@@ -1,4 +1,4 @@
-"""Message classes from a table: the bytes are protobuf's."""
+"""Message classes from a table serialize as protobuf does."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from dcf.rpc import xds_messages
 from dcf.rpc.descriptors import build
 
 
-def test_bytes_by_hand():
+def test_messages_match_bytes_written_by_hand():
     kinds = build(
         "test.bytes",
         {
@@ -26,17 +26,17 @@ def test_bytes_by_hand():
     assert kinds["Outer"].FromString(named.SerializeToString()) == named
 
 
-def test_a_field_that_nobody_knows_is_kept_out_of_the_way():
+def test_an_unknown_field_is_ignored():
     status = xds_messages.DeltaDiscoveryRequest.FromString(b"\x12\x01x\xa2\x1f\x01y")
     assert status.type_url == "x"
 
 
-def test_a_table_that_contradicts_itself():
+def test_an_inconsistent_table_is_an_error():
     with pytest.raises(TypeError):
         build("test.wrong", {"A": {"b": (1, "Missing")}})
 
 
-def test_the_table_fits_the_protocol():
+def test_the_table_matches_the_protocol():
     request = xds_messages.DeltaDiscoveryRequest(
         type_url=xds_messages.CLUSTER,
         initial_resource_versions={"a": "1"},

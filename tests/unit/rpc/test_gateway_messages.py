@@ -1,4 +1,4 @@
-"""``pb.Gateway`` as the original had it: clients that were compiled for it go on working."""
+"""``pb.Gateway`` is the original's, so that clients that were compiled for it keep working."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ ORIGINAL = {
     },
     "FunctionResources": {"Memory": (1, "string"), "CPU": (2, "string"), "GPU": (3, "string")},
 }
-"""Never to be changed: what the clients out there have compiled in."""
+"""The original's definitions, which clients have compiled in. They must never change."""
 
 ORIGINAL_METHODS = {
     "Invoke": ("InvokeServiceRequest", "Message"),
@@ -66,7 +66,7 @@ def test_names_and_numbers_are_the_originals() -> None:
     assert METHODS == ORIGINAL_METHODS
 
 
-def test_the_text_for_other_compilers_says_the_same() -> None:
+def test_gateway_proto_has_the_same_definitions() -> None:
     assert fields() == ORIGINAL
     assert methods() == ORIGINAL_METHODS
 
@@ -108,7 +108,7 @@ FILLED: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("name", ORIGINAL)
-def test_a_compiled_client_and_the_gateway_read_each_others_bytes(name: str) -> None:
+def test_a_compiled_client_and_the_gateway_understand_each_other(name: str) -> None:
     theirs, ours = messages()[name], MESSAGES[name]
     given = FILLED[name]
     assert set(given) == set(ORIGINAL[name])
@@ -118,7 +118,7 @@ def test_a_compiled_client_and_the_gateway_read_each_others_bytes(name: str) -> 
     assert ours.FromString(sent) == ours(**given)
 
 
-def test_bytes_by_hand() -> None:
+def test_messages_match_bytes_written_by_hand() -> None:
     invoke = MESSAGES["InvokeServiceRequest"](Service="kit", Input=b"hi")
     scale = MESSAGES["ScaleServiceRequest"](ServiceName="kit", Replicas=300)
     create = MESSAGES["CreateFunctionRequest"](EnvVars={"A": "1"}, MaxReplicas=2)

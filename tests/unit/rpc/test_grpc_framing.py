@@ -1,4 +1,4 @@
-"""What is read and written by hand is what protobuf reads and writes."""
+"""Framing without protobuf gives the same bytes as protobuf."""
 
 import random
 
@@ -44,11 +44,11 @@ def test_a_reply_of_any_size(size):
         b"\x0a\x05other\x12\x02no\x0a\x03kit\x12\x02hi",  # the last counts
         b"\x1a\x03new\x20\x96\x01\x0a\x03kit\x12\x02hi\x2d1234\x3112345678",  # unknown fields
         b"\x0a\x83\x80\x00kit\x12\x02hi",  # a length written longer than need be
-        b"\x8a\x00\x03kit",  # likewise a tag
+        b"\x8a\x00\x03kit",  # a tag
         b"\x82\x01\x02hi\x0a\x03kit",  # a field beyond 15
     ],
 )
-def test_every_way_to_write_a_request(data):
+def test_all_encodings_of_a_request_are_parsed(data):
     read = REQUEST.FromString(data)
     assert read_request(data) == (read.Service.encode(), read.Input)
 
@@ -67,12 +67,12 @@ def test_every_way_to_write_a_request(data):
         b"\xff" * 100,
     ],
 )
-def test_what_is_malformed(data):
+def test_malformed_requests_are_rejected(data):
     with pytest.raises(BadRequest, match="malformed"):
         read_request(data)
 
 
-def test_whatever_comes_is_read_or_refused():
+def test_any_bytes_are_parsed_or_rejected():
     chance = random.Random(7)
     for _ in range(3000):
         data = chance.randbytes(chance.randrange(12))
@@ -83,7 +83,7 @@ def test_whatever_comes_is_read_or_refused():
         assert len(service) + len(given) <= len(data)
 
 
-def test_messages_are_found_however_the_bytes_come():
+def test_messages_are_found_however_the_bytes_are_split():
     messages = [bytes([number]) * size for number, size in enumerate((0, 1, 7, 3000, 2, 0, 5))]
     whole = b"".join(map(framed, messages))
     for step in (1, 3, 5, 1000, len(whole)):
@@ -97,7 +97,7 @@ def test_messages_are_found_however_the_bytes_come():
     assert reader.is_amid
 
 
-def test_what_no_message_may_be():
+def test_compressed_and_too_large_messages_are_rejected():
     assert FrameReader(10).feed(framed(b"x" * (10 + ROUND_INPUT)))
     with pytest.raises(BodyTooLarge, match="10 bytes"):
         FrameReader(10).feed(framed(b"x" * (11 + ROUND_INPUT))[:5])
@@ -114,7 +114,7 @@ def test_timeouts(text, seconds):
 
 
 @pytest.mark.parametrize("text", ["", "S", "1", "1s", "-1S", "123456789S", "1.5S", " 1S"])
-def test_what_is_no_timeout(text):
+def test_invalid_timeouts_are_ignored(text):
     assert read_timeout(text) is None
 
 

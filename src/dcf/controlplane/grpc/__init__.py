@@ -1,1 +1,1 @@
-"""The gateway's gRPC interface, ``pb.Gateway``: all of it but Invoke, which Envoy answers."""
+"""The gateway's gRPC interface ``pb.Gateway``, without the methods that call functions."""

@@ -1,4 +1,4 @@
-"""Deploy and Update: what a CreateFunctionRequest says, laid over what is known of its artifact."""
+"""Deploy and Update: merges a CreateFunctionRequest into the last spec of its artifact."""
 
 from __future__ import annotations
 
@@ -27,36 +27,37 @@ _AMOUNTS: Mapping[str, tuple[str, Amount]] = {
 
 
 async def deployment_of(
-    plane: GatewayService, request: Any, patience: float, *, update: bool
+    service: GatewayService, request: Any, patience: float, *, is_update: bool
 ) -> DeployRequest:
-    """What a request asks for.
+    """Return the deploy that a request describes.
 
     Args:
-        plane: Knows artifacts and functions.
+        service: Finds artifacts and functions.
         request: A CreateFunctionRequest.
-        patience: Seconds that its client waits.
-        update: Whether the function must be there, and may keep its artifact.
+        patience: Seconds that the client waits.
+        is_update: Whether the function must exist. It may then keep its artifact.
 
     Raises:
-        BlobsMissing: When ``Image`` is no artifact that the gateway has.
-        FunctionNotFound: When there is no function to update; with the nearest names.
-        InvalidName: When ``Service`` is no name.
-        SpecInvalid: When a field does not fit; it is named.
+        BlobsMissing: If ``Image`` is not an artifact that the gateway has.
+        FunctionNotFound: If there is no function to update; with similar names.
+        InvalidName: If ``Service`` is not a valid name.
+        SpecInvalid: If a field is invalid; the error names it.
     """
     name = check_name(request.Service)
-    known = await _known(plane, name)
-    if known is None and update:
-        await plane.function(name)  # says what is missing
+    known = await _known(service, name)
+    if known is None and is_update:
+        await service.function(name)  # raises FunctionNotFound
     digest = request.Image
-    if not digest and known is not None and update:
+    if not digest and known is not None and is_update:
         digest = known.artifact
     if not is_digest(digest):
         raise BlobsMissing(
-            f"Image: {digest[:200]!r} is no artifact's digest (sha256: and 64 digits), and images"
-            " are not run here. `dcf-cli function deploy` sends a function's folder, and"
-            " `dcf-cli function info` shows the digest of what is deployed"
+            f"Image: expected an artifact's digest (sha256: and 64 lowercase hex digits), got"
+            f" {digest[:200]!r}. The gateway does not run images. Deploy the function's folder with"
+            " `dcf-cli function deploy`; `dcf-cli function info` shows the digest of a deployed"
+            " function"
         )
-    revision = await plane.last_of(digest, name)
+    revision = await service.last_of(digest, name)
     spec = replace(revision.spec, name=name)
     if known is not None:
         labels = dict(known.labels)
@@ -67,7 +68,7 @@ async def deployment_of(
     wish = ScalingWish(request.MinReplicas or None, request.MaxReplicas or None)
     wish.check()
     return DeployRequest(
-        spec=_laid_over(spec, request),
+        spec=_merged(spec, request),
         artifact=revision.artifact,
         minimum=wish.minimum,
         maximum=wish.maximum,
@@ -76,17 +77,18 @@ async def deployment_of(
     )
 
 
-async def _known(plane: GatewayService, name: str) -> FunctionStatus | None:
+async def _known(service: GatewayService, name: str) -> FunctionStatus | None:
     try:
-        return await plane.function(name)
+        return await service.function(name)
     except FunctionNotFound:
         return None
 
 
-def _laid_over(spec: FunctionSpec, request: Any) -> FunctionSpec:
-    """``spec`` with what a request says. What it leaves empty stays, as proto3 knows no other none.
+def _merged(spec: FunctionSpec, request: Any) -> FunctionSpec:
+    """Return ``spec`` with the fields of a request that are not empty.
 
-    It is read as what comes over HTTP is, so that the same rules hold.
+    In proto3 an unset field is empty. The result is parsed like a spec from HTTP, so that the same
+    rules apply.
     """
     members = json.loads(spec_to_json(spec))
     for field, given in (("environment", request.EnvVars), ("labels", request.Labels)):
@@ -119,4 +121,4 @@ def _amount(where: str, text: str, kind: Amount) -> Any:
             reason = f": {error}"
     else:
         reason = kind.hint(text)
-    raise SpecInvalid(f"{where}: {text[:80]!r} found, {kind.wanted} is wanted{reason}")
+    raise SpecInvalid(f"{where}: expected {kind.wanted.rstrip(',')}, got {text[:80]!r}{reason}")

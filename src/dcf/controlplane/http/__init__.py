@@ -1,1 +1,1 @@
-"""The control plane over HTTP."""
+"""The control plane's HTTP interface."""

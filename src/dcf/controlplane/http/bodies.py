@@ -1,4 +1,4 @@
-"""What a request brings: its JSON, its bytes, its query. Nothing of it is trusted."""
+"""Reads request bodies and queries. Their content is untrusted."""
 
 from __future__ import annotations
 
@@ -11,77 +11,86 @@ from typing import Any
 from starlette.requests import Request
 
 from dcf.errors import BadRequest, BodyTooLarge
+from dcf.protocol.routes import ApiRoute
 from dcf.protocol.text import has_half_characters
 
 _HALF_ESCAPED = re.compile(rb"\\u[dD][89a-fA-F]")
 """Matches the JSON escape of a surrogate, alone or in a pair."""
 
-JSON_PATIENCE = 10.0
-"""Seconds without a byte of a JSON body: it is sent in one go."""
+JSON_TIMEOUT = 10.0
+"""Maximum seconds between two parts of a JSON body, which clients send at once."""
 
-BLOB_PATIENCE = 60.0
-"""Seconds without a byte of a blob: it comes from a disk, over any line."""
+BLOB_TIMEOUT = 60.0
+"""Maximum seconds between two parts of a blob. Disks and networks may be slow."""
+
+_SHOWN = 80
+"""Maximum characters of a value in a message."""
 
 
-class ClientGone(Exception):
-    """The client went away: nobody is left to be answered."""
+class ClientDisconnected(Exception):
+    """The client disconnected, so there is nothing to reply to."""
 
 
-async def pieces(request: Request, patience: float) -> AsyncGenerator[bytes, None]:
-    """A body as it comes.
+async def chunks_of(request: Request, timeout: float) -> AsyncGenerator[bytes, None]:  # noqa: ASYNC109  per chunk, not of the whole
+    """Yield a request's body as it arrives.
 
     Args:
-        request: Whose.
-        patience: Seconds that may pass without a byte.
+        request: The request.
+        timeout: Maximum seconds between two chunks.
 
     Raises:
-        BadRequest: When they did.
-        ClientGone: When the client goes away before the end.
+        BadRequest: After the timeout.
+        ClientDisconnected: If the client disconnects before the end of the body.
     """
     more = True
     while more:
         try:
-            async with asyncio.timeout(patience):
+            async with asyncio.timeout(timeout):
                 message = await request.receive()
         except TimeoutError:
-            request.state.stalled = True  # what comes later is no request: the connection ends
-            raise BadRequest(f"the body is not whole, and {patience:g} s brought no more") from None
+            # Late bytes of the body must not be read as the next request.
+            request.state.stalled = True
+            raise BadRequest(
+                f"expected the rest of the body, got nothing for {timeout:g} s"
+            ) from None
         if message["type"] != "http.request":
-            raise ClientGone
+            raise ClientDisconnected
         more = message.get("more_body", False)
         if message.get("body"):
             yield message["body"]
 
 
 async def read_object(
-    request: Request, limit: int, members: Collection[str], *, optional: bool = False
+    request: Request, limit: int, members: Collection[str], *, is_optional: bool = False
 ) -> dict[str, Any]:
-    """A JSON object.
+    """Return the JSON object in a request's body.
 
     Args:
-        request: Whose body it is.
-        limit: Bytes.
-        members: Those that it may have.
-        optional: Whether no body at all stands for an object without members.
+        request: The request.
+        limit: Maximum size in bytes.
+        members: The known members.
+        is_optional: Whether an empty body means an empty object.
 
     Raises:
-        BadRequest: When it is none, or has others.
-        BodyTooLarge: When it is over the limit.
-        ClientGone: When the client goes away before the end.
+        BadRequest: If the body is not a JSON object, or has unknown members.
+        BodyTooLarge: If it exceeds the limit.
+        ClientDisconnected: If the client disconnects before the end of the body.
     """
     body = await _read(request, limit)
-    value = {} if optional and not body else _parsed(body)
+    value = {} if is_optional and not body else _parsed(body)
     known = ", ".join(members) or "none"
     if not isinstance(value, dict):
-        raise BadRequest(f"the body: an object is wanted; its members: {known}")
+        raise BadRequest(
+            f"the body: expected a JSON object, got {shown(value)}; known members: {known}"
+        )
     for name in value:
         if name not in members:
-            raise BadRequest(f"{name[:80]}: there is no such member, only {known}")
+            raise BadRequest(f'unknown member "{name[:_SHOWN]}"; known members: {known}')
     return value
 
 
 async def read_json(request: Request, limit: int) -> object:
-    """What a JSON body says. Errors as for :func:`read_object`."""
+    """Return the JSON value in a request's body. Errors as for :func:`read_object`."""
     return _parsed(await _read(request, limit))
 
 
@@ -89,8 +98,8 @@ async def _read(request: Request, limit: int) -> bytes:
     if int(request.headers.get("content-length", 0)) > limit:
         raise BodyTooLarge(limit)
     body = bytearray()
-    async for piece in pieces(request, JSON_PATIENCE):
-        body += piece
+    async for chunk in chunks_of(request, JSON_TIMEOUT):
+        body += chunk
         if len(body) > limit:
             raise BodyTooLarge(limit)
     return bytes(body)
@@ -101,74 +110,73 @@ def _parsed(body: bytes) -> object:
         value = json.loads(body.decode())
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
-        raise BadRequest(f"the body is no JSON: {place}: {error.msg}") from error
+        raise BadRequest(f"the body is not valid JSON: {place}: {error.msg}") from error
     except UnicodeDecodeError as error:
-        raise BadRequest(f"the body is no UTF-8: byte {error.start}") from error
+        raise BadRequest(f"the body is not valid UTF-8: byte {error.start}") from error
     except (ValueError, RecursionError) as error:
-        raise BadRequest(f"the body cannot be read as JSON: {error}") from error
+        raise BadRequest(f"the body is not valid JSON: {error}") from error
     if _HALF_ESCAPED.search(body) and has_half_characters(value):
         raise BadRequest("the body: expected text, got half of a character (a surrogate, \\ud800)")
     return value
 
 
+def shown(value: object) -> str:
+    """Return a JSON value for a message."""
+    if isinstance(value, dict | list):
+        return "an object" if isinstance(value, dict) else "a list"
+    return json.dumps(value[:_SHOWN] if isinstance(value, str) else value)[:_SHOWN]
+
+
+def check_query(request: Request, route: ApiRoute) -> None:
+    """Check that a request has no unknown query parameters.
+
+    Raises:
+        BadRequest: If it has; the error names the known ones.
+    """
+    if route.takes_any_query:
+        return
+    names = [each.name for each in route.parameters if not route.is_in_path(each)]
+    for name in request.query_params:
+        if name not in names:
+            known = ", ".join(names) or "none"
+            raise BadRequest(
+                f'unknown query parameter "{name[:_SHOWN]}"; known query parameters: {known}'
+            )
+
+
 class Query:
-    """A request's query."""
+    """The parameters in a request's query. A method raises BadRequest for an invalid value."""
 
-    def __init__(self, request: Request, known: Collection[str]) -> None:
-        """Reads a query.
-
-        Args:
-            request: Whose.
-            known: What may stand there.
-
-        Raises:
-            BadRequest: When something else does.
-        """
-        self._given = request.query_params
-        for name in self._given:
-            if name not in known:
-                few = ", ".join(known) or "none"
-                raise BadRequest(f"{name[:80]}: there is no such query parameter, only: {few}")
+    def __init__(self, request: Request) -> None:
+        self._parameters = request.query_params
 
     def text(self, name: str) -> str:
-        """A text; "" when it is not given."""
-        return self._given.get(name, "")
+        """Return a text; "" if it is not given."""
+        return self._parameters.get(name, "")
 
     def whole(self, name: str) -> int | None:
-        """A whole number from 0 on; None when it is not given.
-
-        Raises:
-            BadRequest: When it is something else.
-        """
-        text = self._given.get(name)
+        """Return a whole number, 0 or more; None if it is not given."""
+        text = self._parameters.get(name)
         if text is None:
             return None
         if not (text.isascii() and text.isdecimal() and len(text) <= 18):  # noqa: PLR2004  below 2**63
-            raise BadRequest(f"{name}: {text[:80]!r} found, a whole number from 0 on is wanted")
+            raise BadRequest(f"{name}: expected a whole number, 0 or more, got {text[:_SHOWN]!r}")
         return int(text)
 
     def seconds(self, name: str) -> float:
-        """Seconds since the epoch; 0 when it is not given.
-
-        Raises:
-            BadRequest: When it is something else.
-        """
-        text = self._given.get(name, "0")
+        """Return seconds since the epoch; 0 if they are not given."""
+        text = self._parameters.get(name, "0")
         try:
             value = float(text)
         except ValueError:
             value = -1.0
         if not 0 <= value < float("inf"):
-            raise BadRequest(f"{name}: {text[:80]!r} found, seconds since the epoch are wanted")
+            raise BadRequest(f"{name}: expected seconds since the epoch, got {text[:_SHOWN]!r}")
         return value
 
     def flag(self, name: str) -> bool:
-        """``1`` or ``0``; the latter when it is not given.
-
-        Raises:
-            BadRequest: When it is something else.
-        """
-        text = self._given.get(name, "0")
+        """Return whether a parameter is ``1``; it is ``0`` if it is not given."""
+        text = self._parameters.get(name, "0")
         if text not in {"0", "1"}:
-            raise BadRequest(f"{name}: {text[:80]!r} found, 0 or 1 is wanted")
+            raise BadRequest(f"{name}: expected 0 or 1, got {text[:_SHOWN]!r}")
         return text == "1"

@@ -1,4 +1,4 @@
-"""Functions: what there is, and what is to be."""
+"""Handlers of requests about functions."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from dcf.controlplane.deploy.deploy_request import DeployRequest
-from dcf.controlplane.http.bodies import Query, read_json, read_object
+from dcf.controlplane.http.bodies import read_json, read_object, shown
 from dcf.controlplane.http.replies import (
     Feed,
+    Handlers,
     JsonLinesResponse,
     as_json,
     may_see_tracebacks,
@@ -24,129 +25,125 @@ from dcf.errors import BadRequest, DcfError
 from dcf.model.names import check_name
 from dcf.model.spec_json import LARGEST
 from dcf.model.status import FunctionStatus
+from dcf.protocol import routes
+from dcf.protocol.api_types import Rollback, Scale
 from dcf.protocol.gateway import JSON_LINES, members_of
 from dcf.protocol.problem import problem_members
 from dcf.protocol.progress import Progress, ProgressKind
 
 PING = 5.0
-"""Seconds without a line after which a client is told that its deploy goes on."""
+"""Seconds without progress after which a client gets a ping, so that it does not time out."""
 
 _NAMES = ("name", "serviceName", "functionName")
-"""What the function is called in a request to scale it; the last two by older clients."""
+"""Members with the function's name in a request to scale it. Older clients send the last two."""
 
 
 class FunctionRoutes:
-    """Handlers of requests about functions."""
+    """Handles requests about functions: ``handlers`` has the handler of each route."""
 
-    def __init__(self, plane: GatewayService, limit: int) -> None:
-        """Handlers.
+    def __init__(self, service: GatewayService, limit: int) -> None:
+        self._service = service
+        self._limit = limit  # of a body, in bytes
+        self.handlers: Handlers = {
+            routes.LIST_FUNCTIONS: self._list,
+            routes.DEPLOY: self._deploy,
+            routes.DEPLOY_AGAIN: self._deploy,
+            routes.SHOW_FUNCTION: self._show,
+            routes.DELETE_FUNCTION: self._delete,
+            routes.LIST_REVISIONS: self._revisions,
+            routes.LIST_EVENTS: self._events,
+            routes.ROLL_BACK: self._rollback,
+            routes.PROMOTE: self._promote,
+            routes.ABORT: self._abort,
+            routes.SCALE: self._scale,
+            **dict.fromkeys(routes.CALLS, self._call),
+        }
 
-        Args:
-            plane: Answers.
-            limit: Bytes of a body.
-        """
-        self._plane = plane
-        self._limit = limit
+    async def _list(self, request: Request) -> Response:
+        functions = await self._service.functions()
+        return as_json([members_of(_as_visible(function, request)) for function in functions])
 
-    async def list(self, request: Request) -> Response:
-        """Every function."""
-        Query(request, ())
-        found = await self._plane.functions()
-        return as_json([members_of(_as_told(one, request)) for one in found])
+    async def _show(self, request: Request) -> Response:
+        function = await self._service.function(name_of(request))
+        return as_json(members_of(_as_visible(function, request)))
 
-    async def show(self, request: Request) -> Response:
-        """One function."""
-        Query(request, ())
-        found = await self._plane.function(name_of(request))
-        return as_json(members_of(_as_told(found, request)))
+    async def _revisions(self, request: Request) -> Response:
+        revisions = await self._service.revisions(name_of(request))
+        return as_json([members_of(revision) for revision in revisions])
 
-    async def revisions(self, request: Request) -> Response:
-        """A function's revisions."""
-        Query(request, ())
-        found = await self._plane.revisions(name_of(request))
-        return as_json([members_of(one) for one in found])
+    async def _events(self, request: Request) -> Response:
+        events = await self._service.events(name_of(request))
+        return as_json([members_of(event) for event in events])
 
-    async def events(self, request: Request) -> Response:
-        """A function's events."""
-        Query(request, ())
-        found = await self._plane.events(name_of(request))
-        return as_json([members_of(one) for one in found])
-
-    async def delete(self, request: Request) -> Response:
-        """Takes a function away."""
-        Query(request, ())
-        await self._plane.delete(name_of(request))
+    async def _delete(self, request: Request) -> Response:
+        await self._service.delete(name_of(request))
         return Response(status_code=204)
 
-    async def scale(self, request: Request) -> Response:
-        """Asks for a number of replicas, or to have it found out."""
-        Query(request, ())
-        members = await read_object(request, self._limit, (*_NAMES, "replicas"))
+    async def _scale(self, request: Request) -> Response:
+        members = await read_object(request, self._limit, Scale.__annotations__)
         names = [members[key] for key in _NAMES if key in members]
         if len(names) != 1 or not isinstance(names[0], str):
-            raise BadRequest("name: a function's name is wanted, once")
-        # Left out by mistake it must not mean that the function scales by itself.
-        replicas = members.get("replicas", "")
-        if isinstance(replicas, bool) or not isinstance(replicas, int | None):
-            raise BadRequest(
-                "replicas: a whole number is wanted, or null to have the function scale by itself"
-            )
-        return as_json(members_of(await self._plane.scale(check_name(names[0]), replicas)))
+            raise BadRequest("name: expected one function's name")
+        if "replicas" not in members:  # must not default to null, which has another meaning
+            raise BadRequest("replicas: expected a whole number or null, got nothing")
+        replicas = _whole_or_null(members, "replicas")
+        return as_json(members_of(await self._service.scale(check_name(names[0]), replicas)))
 
-    async def rollback(self, request: Request) -> Response:
-        """Makes an earlier revision the current one again."""
-        Query(request, ())
-        members = await read_object(request, self._limit, ("revision",), optional=True)
-        number = members.get("revision")
-        if isinstance(number, bool) or not isinstance(number, int | None):
-            raise BadRequest("revision: a whole number is wanted, or null for the one before")
+    async def _rollback(self, request: Request) -> Response:
+        members = await read_object(
+            request, self._limit, Rollback.__annotations__, is_optional=True
+        )
+        number = _whole_or_null(members, "revision")
         if number is not None and not 0 < number <= LARGEST:
-            raise BadRequest("revision: revisions are counted from 1")
-        return as_json(members_of(await self._plane.rollback(name_of(request), number)))
+            raise BadRequest(f"revision: expected a number, 1 or more, got {shown(number)}")
+        return as_json(members_of(await self._service.rollback(name_of(request), number)))
 
-    async def promote(self, request: Request) -> Response:
-        """Makes the canary the current revision."""
-        Query(request, ())
-        await read_object(request, self._limit, (), optional=True)
-        return as_json(members_of(await self._plane.promote(name_of(request))))
+    async def _promote(self, request: Request) -> Response:
+        await read_object(request, self._limit, (), is_optional=True)
+        return as_json(members_of(await self._service.promote(name_of(request))))
 
-    async def abort(self, request: Request) -> Response:
-        """Ends the canary."""
-        Query(request, ())
-        await read_object(request, self._limit, (), optional=True)
-        return as_json(members_of(await self._plane.abort(name_of(request))))
+    async def _abort(self, request: Request) -> Response:
+        await read_object(request, self._limit, (), is_optional=True)
+        return as_json(members_of(await self._service.abort(name_of(request))))
 
-    async def deploy(self, request: Request) -> Response:
-        """Deploys. A client that goes away before the revision is in the catalog cancels it."""
-        Query(request, ())
+    async def _deploy(self, request: Request) -> Response:
+        """Deploy. A client that disconnects before the revision is stored cancels the deploy."""
         deployment = DeployRequest.from_members(await read_json(request, self._limit))
-        steps = self._plane.deploy(deployment)
+        steps = self._service.deploy(deployment)
         if wants_lines(request):
             feed = Feed(steps)
-            return JsonLinesResponse(_told(feed, request.state.request_id), feed, JSON_LINES)
+            lines = _progress_lines(feed, request.state.request_id)
+            return JsonLinesResponse(lines, feed, JSON_LINES)
         last = await while_connected(request.receive, _last(steps))
         status = 200 if last.kind is ProgressKind.READY else 202
         return as_json(None if last.function is None else members_of(last.function), status)
 
-    async def call(self, request: Request) -> Response:
-        """A call that Envoy could not send anywhere."""
-        raise await self._plane.why_not(request.path_params["name"])
+    async def _call(self, request: Request) -> Response:
+        """Reply to a call for which Envoy had no route."""
+        raise await self._service.why_not(request.path_params["name"])
 
 
 def name_of(request: Request) -> str:
-    """The function's name in a request's path.
+    """Return the function's name in a request's path.
 
     Raises:
-        InvalidName: When it cannot be one.
+        InvalidName: If the name is not valid.
     """
     return check_name(request.path_params["name"])
 
 
-def _as_told(found: FunctionStatus, request: Request) -> FunctionStatus:
+def _whole_or_null(members: dict[str, object], name: str) -> int | None:
+    value = members.get(name)
+    if isinstance(value, bool) or not isinstance(value, int | None):
+        raise BadRequest(f"{name}: expected a whole number or null, got {shown(value)}")
+    return value
+
+
+def _as_visible(function: FunctionStatus, request: Request) -> FunctionStatus:
     """Return a function's status, without the traceback for callers that may not see it."""
-    if found.failure is None or may_see_tracebacks(request.scope):
-        return found
-    return replace(found, failure=replace(found.failure, traceback=""))
+    if function.failure is None or may_see_tracebacks(request.scope):
+        return function
+    return replace(function, failure=replace(function.failure, traceback=""))
 
 
 async def _last(steps: AsyncGenerator[Progress, None]) -> Progress:
@@ -157,7 +154,7 @@ async def _last(steps: AsyncGenerator[Progress, None]) -> Progress:
     return last
 
 
-async def _told(feed: Feed[Progress], request_id: str) -> AsyncGenerator[bytes, None]:
+async def _progress_lines(feed: Feed[Progress], request_id: str) -> AsyncGenerator[bytes, None]:
     try:
         while True:
             while not await feed.ready(PING):

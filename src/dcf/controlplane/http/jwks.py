@@ -1,4 +1,4 @@
-"""The set of keys in force, for Envoy alone: on a socket of its own, where no route leads to."""
+"""Serves the valid keys to Envoy, on a socket of their own that no public route reaches."""
 
 from __future__ import annotations
 
@@ -14,49 +14,50 @@ from dcf.controlplane.tokens import Tokens
 
 PATH = "/jwks"
 
-PATIENCE = 3.0
-"""Seconds to wait for Envoy, which looks once a second; one that is away learns of it later."""
+FETCH_TIMEOUT = 3.0
+"""Maximum seconds to wait for Envoy, which fetches the keys every second. If Envoy is down, it
+fetches them when it is back."""
 
-TAKING = 0.05
-"""Seconds that Envoy has for making use of what it was told."""
+APPLY = 0.05
+"""Seconds that Envoy gets to apply the keys that it fetched."""
 
 
 class KeySet:
-    """Tells Envoy the keys, and knows when it was told last.
+    """Serves the valid keys, and knows which changes Envoy has fetched.
 
     Attributes:
-        app: The ASGI application that Envoy asks.
+        app: The ASGI application for Envoy.
     """
 
     def __init__(self, tokens: Tokens, changed: Callable[[], None] = lambda: None) -> None:
-        """Has told nothing yet.
+        """Create the application.
 
         Args:
-            tokens: Knows the keys.
+            tokens: The keys.
             changed: Called after a key was created or revoked.
         """
         self._changed = changed
-        self.app = Router([Route(PATH, self._tell)])
+        self.app = Router([Route(PATH, self._serve)])
         self._tokens = tokens
         self._changes = 0
-        self._told = 0
+        self._fetched = 0
         self._news = asyncio.Condition()
 
-    async def wait_told(self) -> None:
-        """Waits until Envoy knows the keys as they are now, but not for an Envoy that is away."""
+    async def wait_fetched(self) -> None:
+        """Wait until Envoy has the current keys, or does not fetch them in time."""
         self._changes += 1
         self._changed()
         change = self._changes
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(PATIENCE), self._news:
-                await self._news.wait_for(lambda: self._told >= change)
-            await asyncio.sleep(TAKING)
+            async with asyncio.timeout(FETCH_TIMEOUT), self._news:
+                await self._news.wait_for(lambda: self._fetched >= change)
+            await asyncio.sleep(APPLY)
 
-    async def _tell(self, _request: Request) -> Response:
-        # What is changed while they are read may be missing in what is told.
+    async def _serve(self, _request: Request) -> Response:
+        # The keys may change while they are read, so only earlier changes count as fetched.
         changes = self._changes
         keys = await asyncio.to_thread(self._tokens.jwks)
         async with self._news:
-            self._told = changes
+            self._fetched = changes
             self._news.notify_all()
         return Response(keys, media_type="application/jwk-set+json")

@@ -1,4 +1,4 @@
-"""Keys of callers."""
+"""Handlers of requests about API keys."""
 
 from __future__ import annotations
 
@@ -7,55 +7,52 @@ import asyncio
 from starlette.requests import Request
 from starlette.responses import Response
 
-from dcf.controlplane.http.bodies import Query, read_object
+from dcf.controlplane.http.bodies import read_object, shown
 from dcf.controlplane.http.jwks import KeySet
-from dcf.controlplane.http.replies import as_json
+from dcf.controlplane.http.replies import Handlers, as_json
 from dcf.controlplane.tokens import Tokens
 from dcf.errors import BadRequest, PathUnknown
+from dcf.protocol import routes
+from dcf.protocol.api_types import Key, KeyWanted, NewKey
 
 
 class KeyRoutes:
-    """Handlers of requests about keys."""
+    """Handles requests about API keys: ``handlers`` has the handler of each route."""
 
     def __init__(self, tokens: Tokens, key_set: KeySet | None, limit: int) -> None:
-        """Handlers.
-
-        Args:
-            tokens: Makes and revokes keys.
-            key_set: Tells Envoy of them; None where no call needs a key.
-            limit: Bytes of a body.
-        """
         self._tokens = tokens
-        self._key_set = key_set
-        self._limit = limit
+        self._key_set = key_set  # None if calls need no key
+        self._limit = limit  # of a body, in bytes
+        self.handlers: Handlers = {
+            routes.LIST_KEYS: self._list,
+            routes.MAKE_KEY: self._create,
+            routes.REVOKE_KEY: self._revoke,
+        }
 
-    async def list(self, request: Request) -> Response:
-        """Every key there ever was, by its name; none is shown."""
-        Query(request, ())
-        found = await asyncio.to_thread(self._tokens.keys.all)
+    async def _list(self, _request: Request) -> Response:
+        keys = await asyncio.to_thread(self._tokens.keys.all)
         return as_json(
-            [{"name": one.name, "created": one.created, "revoked": one.revoked} for one in found]
+            [Key(name=key.name, created=key.created, revoked=key.revoked) for key in keys]
         )
 
-    async def make(self, request: Request) -> Response:
-        """A new key, shown this once, and in force then."""
-        Query(request, ())
-        name = (await read_object(request, self._limit, ("name",))).get("name")
+    async def _create(self, request: Request) -> Response:
+        """Create a key. Envoy accepts it once the reply is sent."""
+        members = await read_object(request, self._limit, KeyWanted.__annotations__)
+        name = members.get("name")
         if not isinstance(name, str):
-            raise BadRequest("name: a name for the key is wanted")
+            raise BadRequest(f"name: expected a name for the key, got {shown(name)}")
         key = await asyncio.to_thread(self._tokens.issue, name)
-        await self._tell()
-        return as_json({"name": name, "key": key}, 201)
+        await self._publish()
+        return as_json(NewKey(name=name, key=key), 201)
 
-    async def revoke(self, request: Request) -> Response:
-        """Takes a key out of force; it is none any more when the reply is there."""
-        Query(request, ())
+    async def _revoke(self, request: Request) -> Response:
+        """Revoke a key. Envoy rejects it once the reply is sent."""
         name = request.path_params["name"]
         if not await asyncio.to_thread(self._tokens.revoke, name):
-            raise PathUnknown(f"there is no key {name[:80]!r} in force")
-        await self._tell()
+            raise PathUnknown(f"no valid key is named {name[:80]!r}")
+        await self._publish()
         return Response(status_code=204)
 
-    async def _tell(self) -> None:
+    async def _publish(self) -> None:
         if self._key_set is not None:
-            await self._key_set.wait_told()
+            await self._key_set.wait_fetched()

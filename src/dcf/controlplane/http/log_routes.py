@@ -1,4 +1,4 @@
-"""What replicas print, as it was printed or as it is."""
+"""Handlers of requests for logs."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ from starlette.responses import Response
 
 from dcf.controlplane.http.bodies import Query
 from dcf.controlplane.http.function_routes import name_of
-from dcf.controlplane.http.replies import Feed, JsonLinesResponse, encoded, wants_lines
+from dcf.controlplane.http.replies import Feed, Handlers, JsonLinesResponse, encoded, wants_lines
 from dcf.controlplane.service import GatewayService
 from dcf.model.status import ReplicaLine
-from dcf.protocol import http
+from dcf.protocol import http, routes
 from dcf.protocol.gateway import JSON_LINES, members_of
 
 FIRST = 1.0
-"""Seconds that a first line or an error may take before the reply begins without: what is refused
-is refused sooner, and who follows a silent function is to see that it is followed."""
+"""Maximum seconds to wait for the first line before the reply begins. Errors arrive sooner, and so
+get a status of their own. A client that follows a silent function sees that the log is open."""
 
 QUIET = 60.0
-"""Seconds between two looks at a log in which nothing is printed."""
+"""Seconds between two checks for new lines while nothing is printed."""
 
 
 class LogRoutes:
-    """Handler of requests for logs."""
+    """Handles requests for logs: ``handlers`` has the handler of each route."""
 
-    def __init__(self, plane: GatewayService) -> None:
-        self._plane = plane
+    def __init__(self, service: GatewayService) -> None:
+        self._service = service
+        self.handlers: Handlers = {routes.READ_LOG: self._read}
 
-    async def read(self, request: Request) -> Response:
-        """A function's log."""
-        query = Query(request, ("since", "tail", "follow", "replica"))
-        lines = self._plane.logs(
+    async def _read(self, request: Request) -> Response:
+        query = Query(request)
+        lines = self._service.logs(
             name_of(request),
             since=query.seconds("since"),
             tail=query.whole("tail"),
@@ -43,12 +43,12 @@ class LogRoutes:
         feed = Feed(lines)
         await feed.ready(FIRST)
         if wants_lines(request):
-            return JsonLinesResponse(_written(feed, _as_json), feed, JSON_LINES)
-        return JsonLinesResponse(_written(feed, _as_text), feed, http.TEXT)
+            return JsonLinesResponse(_encoded_lines(feed, _as_json), feed, JSON_LINES)
+        return JsonLinesResponse(_encoded_lines(feed, _as_text), feed, http.TEXT)
 
 
-async def _written(
-    feed: Feed[ReplicaLine], write: Callable[[ReplicaLine], bytes]
+async def _encoded_lines(
+    feed: Feed[ReplicaLine], encode: Callable[[ReplicaLine], bytes]
 ) -> AsyncGenerator[bytes, None]:
     while True:
         if await feed.ready(QUIET):
@@ -56,7 +56,7 @@ async def _written(
                 line = feed.take()
             except StopAsyncIteration:
                 return
-            yield write(line)
+            yield encode(line)
 
 
 def _as_json(line: ReplicaLine) -> bytes:

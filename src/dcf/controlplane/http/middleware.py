@@ -1,4 +1,4 @@
-"""Around every request: its id, its time, its line in the log, and what becomes of errors."""
+"""Gives every request an id, a line in the log, and a reply if an error is raised."""
 
 from __future__ import annotations
 
@@ -8,61 +8,61 @@ import time
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from dcf.controlplane.http.bodies import ClientGone
+from dcf.controlplane.http.bodies import ClientDisconnected
 from dcf.controlplane.http.paths import check_path
 from dcf.controlplane.http.replies import as_problem, may_see_tracebacks
 from dcf.errors import DcfError
-from dcf.protocol import gateway, http
+from dcf.protocol import http, routes
 from dcf.protocol.content import framing
 from dcf.protocol.problem import without_traceback
 from dcf.telemetry.ids import is_usable, new_request_id
 
 logger = logging.getLogger("dcf.controlplane")
 
-GONE = 499
-"""What the log says of a request whose client went away before the reply began; nginx's number."""
+CLIENT_CLOSED = 499
+"""Status in the log if the client disconnected before the reply began (nginx's number)."""
 
-_QUIET = frozenset({gateway.HEALTHZ, gateway.METRICS})
-"""Asked for every few seconds by machines."""
+_QUIET = frozenset({routes.HEALTH.path, routes.METRICS.path})
+"""Paths that monitoring requests every few seconds. They are logged at a lower level."""
 
 
 class RequestMiddleware:
-    """Goes around the application."""
+    """ASGI middleware around the application."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request."""
+        """Handle one request."""
         exchange = _Exchange(scope, receive, send)
         try:
             check_path(scope["raw_path"].decode("latin-1"))
             await self._app(scope, receive, exchange.send)
-        except ClientGone:
-            exchange.status = exchange.status or GONE
+        except ClientDisconnected:
+            exchange.status = exchange.status or CLIENT_CLOSED
         except DcfError as error:
             await exchange.fail(error)
         except Exception:
-            told = exchange.request_id
-            logger.exception("request %s: a defect of the gateway", told)
-            await exchange.fail(DcfError(f"a defect of the gateway; its log tells more of {told}"))
+            logger.exception("request %s: internal error", exchange.request_id)
+            message = f"internal error; for details, see request {exchange.request_id} in the log"
+            await exchange.fail(DcfError(message))
         finally:
             exchange.log()
 
 
 class _Exchange:
-    """One request and its reply, as they go through.
+    """One request and its reply.
 
     Attributes:
-        request_id: Names both.
-        status: The reply's; 0 before it began.
+        request_id: The id of both.
+        status: The reply's status; 0 before the reply began.
     """
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._scope = scope
         self._receive = receive
         self._send = send
-        self._begun = time.monotonic()
+        self._started = time.monotonic()
         headers = dict(scope["headers"])
         given = headers.get(http.REQUEST_ID.encode(), b"")
         usable = given if is_usable(given) else new_request_id()
@@ -86,7 +86,7 @@ class _Exchange:
         await self._send(message)
 
     def _framed(self, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-        """Return the headers with the ``Content-Length`` that this reply may have."""
+        """Return the headers with the ``Content-Length`` that is valid for this reply."""
         size = dict(headers).get(b"content-length")
         head = self._scope["method"] == "HEAD"
         given = None if size is None else int(size)
@@ -95,12 +95,12 @@ class _Exchange:
         return others if length is None else [*others, (b"content-length", b"%d" % length)]
 
     async def fail(self, error: DcfError) -> None:
-        """Answers with an error; a reply that has begun breaks off instead."""
+        """Reply with an error. A reply that has begun is cut off instead."""
         if self.status:
-            logger.warning("request %s broke off: %s", self.request_id, error)
+            logger.warning("request %s was cut off: %s", self.request_id, error)
             return
-        told = error if may_see_tracebacks(self._scope) else without_traceback(error)
-        await as_problem(told, self.request_id)(self._scope, self._receive, self.send)
+        visible = error if may_see_tracebacks(self._scope) else without_traceback(error)
+        await as_problem(visible, self.request_id)(self._scope, self._receive, self.send)
 
     def log(self) -> None:
         path = self._scope["path"]
@@ -114,4 +114,4 @@ class _Exchange:
         logger.log(logging.DEBUG if path in _QUIET else logging.INFO, "%s", json.dumps(members))
 
     def _ms(self) -> float:
-        return (time.monotonic() - self._begun) * 1000
+        return (time.monotonic() - self._started) * 1000

@@ -49,12 +49,12 @@ def _why_ambiguous(path: str) -> str:
         return "it has a character that must be percent-encoded, or a ';'"
     if "//" in path:
         return "a segment is empty"
-    for found in _ESCAPE.finditer(path):
-        one = unquote(found.group(), "latin-1")
-        if _UNRESERVED.fullmatch(one):
-            return f"{found.group()} must be written {one}"
-        if one in _STRUCTURE or ord(one) < _CONTROLS or ord(one) == _DELETE:
-            return f"{found.group()} is not allowed"
+    for escape in _ESCAPE.finditer(path):
+        character = unquote(escape.group(), "latin-1")
+        if _UNRESERVED.fullmatch(character):
+            return f"{escape.group()} must be written {character}"
+        if character in _STRUCTURE or ord(character) < _CONTROLS or ord(character) == _DELETE:
+            return f"{escape.group()} is not allowed"
     if any(segment in {".", ".."} for segment in path.split("/")):
         return "'.' and '..' must be resolved"
     return ""

@@ -1,29 +1,31 @@
-"""What goes back: a value as JSON, an error as a problem document, lines as they come."""
+"""Replies: JSON, problem documents, and lines that are sent as they are produced."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping
 from typing import Any, Generic, TypeVar
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from dcf.controlplane.http.bodies import ClientGone
+from dcf.controlplane.http.bodies import ClientDisconnected
 from dcf.errors import AccessDenied, DcfError, NotReady, Overloaded, StartError
 from dcf.protocol import http
 from dcf.protocol.gateway import JSON_LINES
 from dcf.protocol.problem import to_problem
+from dcf.protocol.routes import ApiRoute
 from dcf.protocol.status_codes import status_of
 from dcf.protocol.text import json_bytes
 
 Item = TypeVar("Item")
+Handlers = Mapping[ApiRoute, Callable[[Request], Awaitable[Response]]]
 
 
 def as_json(value: object, status: int = 200) -> Response:
-    """A reply of JSON."""
+    """Return a reply with a JSON body."""
     return Response(encoded(value), status, media_type=http.JSON)
 
 
@@ -33,16 +35,16 @@ def encoded(value: object) -> bytes:
 
 
 def as_problem(error: DcfError, request_id: str, headers: dict[str, str] | None = None) -> Response:
-    """A reply that tells an error."""
-    told = dict(headers or {})
+    """Return a reply with a problem document."""
+    sent = dict(headers or {})
     if isinstance(error, AccessDenied):
-        told["www-authenticate"] = "Bearer"
+        sent["www-authenticate"] = "Bearer"
     elif isinstance(error, Overloaded):
-        told[http.RETRY_AFTER] = str(error.retry_after)
+        sent[http.RETRY_AFTER] = str(error.retry_after)
     elif isinstance(error, NotReady | StartError):
-        told[http.RETRY_AFTER] = "1"
+        sent[http.RETRY_AFTER] = "1"
     body = to_problem(error, request_id)
-    return Response(body, status_of(type(error)).http, told, media_type=http.PROBLEM)
+    return Response(body, status_of(type(error)).http, sent, media_type=http.PROBLEM)
 
 
 def may_see_tracebacks(scope: Scope) -> bool:
@@ -52,59 +54,62 @@ def may_see_tracebacks(scope: Scope) -> bool:
 
 
 def wants_lines(request: Request) -> bool:
-    """Whether a client asks for one JSON object a line."""
+    """Return whether a client accepts one JSON object per line."""
     return JSON_LINES in request.headers.get("accept", "")
 
 
 class Feed(Generic[Item]):
-    """Items of a generator, with a bound on the wait for the next one, and none lost by it."""
+    """Items of a generator. Waiting for the next item can time out without losing it."""
 
     def __init__(self, items: AsyncGenerator[Item, None]) -> None:
-        """Has asked for nothing yet.
+        """Create a feed. It asks for the first item in :meth:`ready`.
 
         Args:
-            items: Closed with the feed.
+            items: The generator; closed with the feed.
         """
         self._items = items
-        self._coming: asyncio.Task[Item] | None = None
+        self._next_item: asyncio.Task[Item] | None = None
 
-    async def ready(self, patience: float) -> bool:
-        """Waits for the next item or the end; tells whether either is there.
+    async def ready(self, timeout: float) -> bool:  # noqa: ASYNC109  a timeout must keep the item
+        """Wait for the next item or the end of the generator.
 
         Args:
-            patience: Seconds to wait.
+            timeout: Maximum seconds to wait.
+
+        Returns:
+            Whether :meth:`take` may be called.
 
         Raises:
             Exception: What the generator raises. The feed is closed then.
         """
-        if self._coming is None:
-            self._coming = asyncio.get_running_loop().create_task(self._next())
+        if self._next_item is None:
+            self._next_item = asyncio.get_running_loop().create_task(self._next())
         try:
-            await asyncio.wait({self._coming}, timeout=patience)
-            if self._coming.done() and self._coming.exception() is not None:
+            await asyncio.wait({self._next_item}, timeout=timeout)
+            if self._next_item.done() and self._next_item.exception() is not None:
                 with contextlib.suppress(StopAsyncIteration):
-                    self._coming.result()
+                    self._next_item.result()
         except BaseException:
             await self.close()
             raise
-        return self._coming.done()
+        return self._next_item.done()
 
     def take(self) -> Item:
-        """The next item, once it is ready.
+        """Return the next item. :meth:`ready` must have returned true.
 
         Raises:
-            StopAsyncIteration: When that is the end.
+            StopAsyncIteration: At the end.
         """
-        coming, self._coming = self._coming, None
-        if coming is None:
+        item, self._next_item = self._next_item, None
+        if item is None:
             raise StopAsyncIteration
-        return coming.result()
+        return item.result()
 
     async def close(self) -> None:
-        """Ends the generator, wherever it is."""
-        if self._coming is not None:
-            self._coming.cancel()
-            await asyncio.wait({self._coming})
+        """Close the generator, even while it works on an item."""
+        if self._next_item is not None:
+            self._next_item.cancel()
+            await asyncio.wait({self._next_item})
         await self._items.aclose()
 
     async def _next(self) -> Item:
@@ -112,17 +117,17 @@ class Feed(Generic[Item]):
 
 
 class JsonLinesResponse(Response):
-    """A reply that is sent as it is made, and ended when the client goes away."""
+    """A reply that is sent line by line, and ends when the client disconnects."""
 
     def __init__(
         self, lines: AsyncGenerator[bytes, None], feed: Feed[Any], media_type: str
     ) -> None:
-        """A reply that has not begun.
+        """Create the reply.
 
         Args:
-            lines: The reply.
-            feed: What it is made of; closed in the end.
-            media_type: Of the reply.
+            lines: The body.
+            feed: The source of the lines; closed at the end.
+            media_type: Media type of the body.
         """
         super().__init__(media_type=media_type)
         del self.headers["content-length"]
@@ -130,7 +135,7 @@ class JsonLinesResponse(Response):
         self._feed = feed
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Sends it."""
+        """Send the reply."""
         try:
             await send(
                 {
@@ -152,24 +157,26 @@ class JsonLinesResponse(Response):
 
 
 async def while_connected(receive: Receive, work: Coroutine[Any, Any, Item]) -> Item:
-    """Does ``work``, and gives it up when the client goes away. The request's body has been read.
+    """Return the result of ``work``, which is cancelled if the client disconnects.
+
+    The request's body must have been read.
 
     Raises:
-        ClientGone: When the client went away first.
+        ClientDisconnected: If the client disconnects first.
     """
     loop = asyncio.get_running_loop()
-    working, watching = loop.create_task(work), loop.create_task(_gone(receive))
+    working, watching = loop.create_task(work), loop.create_task(_disconnected(receive))
     try:
         await asyncio.wait({working, watching}, return_when=asyncio.FIRST_COMPLETED)
         if working.done():
             return working.result()
-        raise ClientGone
+        raise ClientDisconnected
     finally:
         working.cancel()
         watching.cancel()
         await asyncio.wait({working, watching})
 
 
-async def _gone(receive: Receive) -> None:
+async def _disconnected(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass

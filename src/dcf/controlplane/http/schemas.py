@@ -1,307 +1,154 @@
-"""What travels as JSON, in OpenAPI's words; held by a test against the records of ``dcf.model``."""
+"""JSON schemas of the OpenAPI document, derived from the types in the table of routes.
+
+Names, types and order of a schema's members are those of the Python class; their descriptions are
+the ``Attributes`` of its docstring.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+import inspect
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, fields, is_dataclass
+from enum import Enum
+from types import UnionType
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    NotRequired,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+    is_typeddict,
+)
 
-from dcf.model.event import EventKind
-from dcf.model.names import NAME_PATTERN
-from dcf.model.replica import ReplicaState
-from dcf.model.scaling import LEAST_IDLE, LEAST_TARGET, LONGEST_IDLE, MOST_REPLICAS, MOST_TARGET
-from dcf.model.status import FunctionState
-from dcf.protocol.progress import ProgressKind
+from dcf.model.json_schema import Keywords
+from dcf.protocol.api_types import AnnouncementReply, ProblemDocument
+from dcf.protocol.progress import Progress
 
-_TEXT = {"type": "string"}
-_FLAG = {"type": "boolean"}
-_WHOLE = {"type": "integer", "minimum": 0}
-_TIME = {"type": "number", "description": "Seconds since the epoch."}
-_NUMBER = {"type": "number"}
-_SECONDS = _NUMBER
-_TEXTS = {"type": "array", "items": _TEXT}
-_PAIRS = {"type": "object", "additionalProperties": _TEXT}
-_NAME = {"type": "string", "pattern": f"^{NAME_PATTERN}$"}
-_REPLICAS = {"type": "integer", "minimum": 0, "maximum": MOST_REPLICAS}
+Schema = dict[str, Any]
+
+_PLAIN: Mapping[Any, Schema] = {
+    str: {"type": "string"},
+    bool: {"type": "boolean"},
+    int: {"type": "integer", "minimum": 0},
+    float: {"type": "number"},
+    bytes: {"type": "string", "format": "binary"},
+    dict: {"type": "object", "additionalProperties": True},
+}
+_NAMES: Mapping[Any, str] = {AnnouncementReply: "Announced", ProblemDocument: "Problem"}
+"""Schemas whose names differ from those of their classes."""
+
+_MEMBER = re.compile(r"^    (\w+): (.*(?:\n     .*)*)", re.MULTILINE)
 
 
-def _reference(name: str) -> dict[str, Any]:
+class Schemas:
+    """The named schemas of a document.
+
+    Attributes:
+        components: The schemas, by name.
+    """
+
+    def __init__(self) -> None:
+        self.components: dict[str, Schema] = {}
+
+    def of(self, kind: Any, *, is_request: bool = False) -> Schema:  # noqa: PLR0911  one for each kind
+        """Return the schema of a type. Classes are added to :attr:`components`.
+
+        Args:
+            kind: The type.
+            is_request: Whether clients send it. Members without a default are required then, and
+                unknown members are not allowed. The gateway, in contrast, sends all members, and a
+                later version may send more.
+        """
+        arguments = get_args(kind)
+        match get_origin(kind):
+            case origin if origin is Annotated:
+                return self._annotated(*arguments, is_request=is_request)
+            case origin if origin in {Union, UnionType}:
+                return {"oneOf": [self.of(arguments[0], is_request=is_request), {"type": "null"}]}
+            case origin if origin is Literal:
+                return {"type": "integer", "enum": [*arguments]}
+            case origin if origin is Mapping:
+                return {"type": "object", "additionalProperties": self.of(arguments[1])}
+            case origin if origin is list or arguments[1:] == (...,):
+                return {"type": "array", "items": self.of(arguments[0], is_request=is_request)}
+            case origin if origin is tuple:
+                return _fixed_array([self.of(item)["type"] for item in arguments])
+        if kind in _PLAIN:
+            return dict(_PLAIN[kind])
+        return self._reference(kind, is_request=is_request)
+
+    def _annotated(self, kind: Any, meaning: Any, *, is_request: bool) -> Schema:
+        if not isinstance(meaning, Keywords):
+            return self.of(meaning, is_request=is_request)
+        schema = {**self.of(kind), **meaning.members}
+        if not meaning.name:
+            return schema
+        self.components[meaning.name] = schema
+        return _reference(meaning.name)
+
+    def _reference(self, kind: Any, *, is_request: bool) -> Schema:
+        name = _NAMES.get(kind, kind.__name__)
+        if name not in self.components:
+            self.components[name] = {}  # its place in the document: before what it refers to
+            if issubclass(kind, Enum):
+                described = {"description": _plain(inspect.getdoc(kind) or "")}
+                values = [str(value) for value in kind]
+                self.components[name] = {"type": "string", **described, "enum": values}
+            else:
+                self.components[name] = self._object(kind, is_request=is_request)
+        return _reference(name)
+
+    def _object(self, kind: Any, *, is_request: bool) -> Schema:
+        text = inspect.getdoc(kind) or ""
+        descriptions = {name: _plain(description) for name, description in _MEMBER.findall(text)}
+        schema: Schema = {
+            "type": "object",
+            "description": _plain(text.partition("\n\n")[0]),
+            "properties": {},
+            "required": [],
+        }
+        for name, member, has_default in _members(kind):
+            is_optional = has_default and (is_request or is_typeddict(kind) or kind is Progress)
+            described = self.of(member, is_request=is_request)
+            if is_optional and not is_request:  # it is left out instead of null
+                described = described.get("oneOf", [described])[0]
+            schema["properties"][name] = described | {"description": descriptions[name]}
+            if not is_optional:
+                schema["required"].append(name)
+        if is_request:
+            schema["additionalProperties"] = False
+        elif kind is ProblemDocument:
+            schema["additionalProperties"] = True
+        return schema
+
+
+def _members(kind: Any) -> Iterator[tuple[str, Any, bool]]:
+    """Yield the name and the type of each member, and whether it has a default."""
+    hints = get_type_hints(kind, include_extras=True)
+    if is_dataclass(kind):
+        for field in fields(kind):
+            has_default = not (field.default is MISSING and field.default_factory is MISSING)
+            yield field.name, hints[field.name], has_default
+        return
+    for name, hint in hints.items():
+        is_optional = get_origin(hint) is NotRequired
+        yield name, get_args(hint)[0] if is_optional else hint, is_optional
+
+
+def _fixed_array(types: list[str]) -> Schema:
+    unique = [*dict.fromkeys(types)]
+    items = {"type": unique[0] if len(unique) == 1 else unique}
+    return {"type": "array", "items": items, "minItems": len(types), "maxItems": len(types)}
+
+
+def _reference(name: str) -> Schema:
     return {"$ref": f"#/components/schemas/{name}"}
 
 
-def _maybe(schema: dict[str, Any]) -> dict[str, Any]:
-    return {"oneOf": [schema, {"type": "null"}]}
-
-
-def _one_of(kinds: Any) -> dict[str, Any]:
-    return {"type": "string", "enum": [str(kind) for kind in kinds]}
-
-
-def _list_of(name: str) -> dict[str, Any]:
-    return {"type": "array", "items": _reference(name)}
-
-
-def _record(told: str, members: dict[str, Any], optional: tuple[str, ...] = ()) -> dict[str, Any]:
-    """What a gateway sends; a later one may send more."""
-    return {
-        "type": "object",
-        "description": told,
-        "properties": members,
-        "required": [name for name in members if name not in optional],
-    }
-
-
-def _sent(told: str, *required: str, **members: Any) -> dict[str, Any]:
-    """What a client sends: nothing else is taken."""
-    return {
-        "type": "object",
-        "description": told,
-        "properties": members,
-        "required": list(required),
-        "additionalProperties": False,
-    }
-
-
-_ANSWERS: dict[str, Any] = {
-    "FunctionStatus": _record(
-        "One function.",
-        {
-            "name": _NAME,
-            "artifact": _reference("Digest"),
-            "revision": _WHOLE,
-            "serving": _maybe(_WHOLE),
-            "state": _reference("FunctionState"),
-            "takes_calls": _FLAG,
-            "invocations": _WHOLE,
-            "replicas": _WHOLE,
-            "ready": _WHOLE,
-            "minimum": _WHOLE,
-            "maximum": _WHOLE,
-            "target": {**_NUMBER, "description": "Calls under way in one replica."},
-            "idle": {**_SECONDS, "description": "Seconds until the last replica goes."},
-            "by_hand": {**_FLAG, "description": "Whether that number was asked for by hand."},
-            "canary": _maybe(_WHOLE),
-            "share": {**_NUMBER, "description": "Percent of the calls that the canary gets."},
-            "desc": _TEXT,
-            "maintainer": _TEXT,
-            "image": _TEXT,
-            "labels": _PAIRS,
-            "annotations": _PAIRS,
-            "created": _TIME,
-            "updated": _TIME,
-            "failure": _maybe(_reference("Failure")),
-            "replica_list": _list_of("ReplicaStatus"),
-        },
-    ),
-    "FunctionState": _one_of(FunctionState),
-    "Failure": _record(
-        "Why a replica ended.",
-        {"at": _TIME, "detail": _TEXT, "error": _TEXT, "traceback": _TEXT, "replica": _TEXT},
-    ),
-    "ReplicaStatus": _record(
-        "One replica.",
-        {
-            "id": _TEXT,
-            "revision": _WHOLE,
-            "state": _reference("ReplicaState"),
-            "since": _TIME,
-            "limits": _TEXTS,
-            "reason": _TEXT,
-        },
-    ),
-    "ReplicaState": _one_of(ReplicaState),
-    "RevisionStatus": _record(
-        "One revision.",
-        {
-            "number": _WHOLE,
-            "artifact": _reference("Digest"),
-            "created": _TIME,
-            "current": _FLAG,
-            "share": _maybe({**_NUMBER, "description": "Percent of the calls, as a canary."}),
-        },
-    ),
-    "Event": _record(
-        "What happened to a function.",
-        {
-            "function": _NAME,
-            "kind": _reference("EventKind"),
-            "at": _TIME,
-            "revision": _WHOLE,
-            "key": _TEXT,
-            "replica": _TEXT,
-            "detail": _TEXT,
-            "error": _TEXT,
-            "traceback": _TEXT,
-        },
-    ),
-    "EventKind": _one_of(EventKind),
-    "ReplicaLine": _record(
-        "A line that a replica printed.", {"at": _TIME, "replica": _TEXT, "text": _TEXT}
-    ),
-    "GatewayInfo": _record(
-        "A gateway.",
-        {
-            "version": _TEXT,
-            "functions": _WHOLE,
-            "replicas": _WHOLE,
-            "started": _TIME,
-            "engine": _TEXT,
-            "open": _FLAG,
-        },
-    ),
-    "Wanting": _record(
-        "A blob that is missing, wholly or from an offset on.",
-        {"digest": _reference("Digest"), "size": _WHOLE, "offset": _WHOLE},
-    ),
-    "Announced": _record(
-        "What was announced.",
-        {
-            "bundle": _reference("Digest"),
-            "lock": _reference("Digest"),
-            "missing": _list_of("Wanting"),
-        },
-    ),
-    "Received": _record("How far a blob has come.", {"offset": _WHOLE, "complete": _FLAG}),
-    "Key": _record(
-        "A key, which itself is never shown again.",
-        {"name": _TEXT, "created": _TIME, "revoked": _maybe(_TIME)},
-    ),
-    "NewKey": _record("A new key.", {"name": _TEXT, "key": _TEXT}),
-    "Progress": _record(
-        "A line of a deploy; which members it has depends on its kind.",
-        {
-            "kind": _reference("ProgressKind"),
-            "step": _TEXT,
-            "detail": _TEXT,
-            "seconds": _SECONDS,
-            "number": _WHOLE,
-            "is_new": _FLAG,
-            "function": _reference("FunctionStatus"),
-            "problem": _reference("Problem"),
-        },
-        ("step", "detail", "seconds", "number", "is_new", "function", "problem"),
-    ),
-    "ProgressKind": _one_of(ProgressKind),
-    "Problem": {
-        **_record(
-            "An error (RFC 9457). Some errors have members of their own.",
-            {
-                "type": _TEXT,
-                "title": _TEXT,
-                "status": _WHOLE,
-                "detail": _TEXT,
-                "error": {**_TEXT, "description": "The error's class."},
-                "exception": {**_TEXT, "description": "The type of what the author raised."},
-                "traceback": {**_TEXT, "description": "The author's part of it."},
-                "request_id": _TEXT,
-                "near": {**_TEXTS, "description": "Names like the one that was not found."},
-                "offset": {**_WHOLE, "description": "Where an upload is to go on, in bytes."},
-            },
-            ("exception", "traceback", "request_id", "near", "offset"),
-        ),
-        "additionalProperties": True,
-    },
-}
-
-_RESOURCES = _sent(
-    "An amount of each resource.",
-    memory=_maybe({"type": "integer", "minimum": 1, "description": "Bytes."}),
-    cpu=_maybe({"type": "number", "exclusiveMinimum": 0, "description": "Cores."}),
-    gpu=_maybe({"type": "integer", "minimum": 0, "description": "Devices."}),
-)
-
-_QUESTIONS: dict[str, Any] = {
-    "Digest": {"type": "string", "pattern": "^sha256:[0-9a-f]{64}$"},
-    "Resources": _RESOURCES,
-    "HandlerRef": _sent("Where the handler is.", dir=_TEXT, file=_TEXT, name=_TEXT),
-    "FunctionSpec": _sent(
-        "A function of a config.yaml.",
-        "name",
-        name=_NAME,
-        runtime=_TEXT,
-        desc=_TEXT,
-        maintainer=_TEXT,
-        handler=_reference("HandlerRef"),
-        limits=_reference("Resources"),
-        requests=_reference("Resources"),
-        python=_maybe(_TEXT),
-        timeout=_maybe({"type": "number", "exclusiveMinimum": 0}),
-        idle_timeout=_maybe({"type": "number", "exclusiveMinimum": 0}),
-        concurrency=_maybe({"type": "integer", "minimum": 1}),
-        queue=_maybe(_WHOLE),
-        preflight=_FLAG,
-        environment=_PAIRS,
-        environment_file=_TEXTS,
-        secrets=_TEXTS,
-        constraints=_TEXTS,
-        labels=_PAIRS,
-        scaling=_reference("ScalingWish"),
-        docker_registry=_TEXT,
-        image=_TEXT,
-        build_args={
-            "type": "array",
-            "items": {"type": "array", "items": _TEXT, "minItems": 2, "maxItems": 2},
-        },
-        build_options=_TEXTS,
-    ),
-    "ScalingWish": _sent(
-        "How many replicas; null leaves what is.",
-        minimum=_maybe(_REPLICAS),
-        maximum=_maybe({**_REPLICAS, "minimum": 1}),
-        target=_maybe({**_NUMBER, "minimum": LEAST_TARGET, "maximum": MOST_TARGET}),
-        idle=_maybe({**_NUMBER, "minimum": LEAST_IDLE, "maximum": LONGEST_IDLE}),
-    ),
-    "Deployment": _sent(
-        "A deploy.",
-        "spec",
-        "bundle",
-        "lock",
-        spec=_reference("FunctionSpec"),
-        bundle=_reference("Digest"),
-        lock=_reference("Digest"),
-        minimum=_maybe(_REPLICAS),
-        maximum=_maybe({**_REPLICAS, "minimum": 1}),
-        annotations=_maybe(_PAIRS),
-        canary=_maybe(
-            {
-                **_NUMBER,
-                "exclusiveMinimum": 0,
-                "exclusiveMaximum": 100,
-                "description": "Percent of the calls that it is to get.",
-            }
-        ),
-        wait={**_FLAG, "description": "Whether to answer when it is ready; true by default."},
-        timeout={**_SECONDS, "description": "Seconds to wait for that; 300 by default."},
-    ),
-    "Scale": _sent(
-        "A number of replicas; null has the function scale by itself. The name may also be called"
-        " serviceName or functionName.",
-        "replicas",
-        name=_NAME,
-        serviceName=_NAME,
-        functionName=_NAME,
-        replicas=_maybe(_REPLICAS),
-    ),
-    "Rollback": _sent(
-        "Which revision; null is the one before the current one.",
-        revision=_maybe({"type": "integer", "minimum": 1}),
-    ),
-    "Announcement": _sent(
-        "A bundle and a lock.",
-        "files",
-        "lock",
-        files={
-            "type": "array",
-            "items": {
-                "type": "array",
-                "description": "Path, digest, size in bytes, whether it is executable.",
-                "items": {"type": ["string", "integer", "boolean"]},
-                "minItems": 4,
-                "maxItems": 4,
-            },
-        },
-        lock=_TEXT,
-    ),
-    "KeyWanted": _sent("A key to be made.", "name", name=_TEXT),
-}
-
-SCHEMAS: dict[str, Any] = {**_ANSWERS, **_QUESTIONS}
-"""Every schema by its name."""
+def _plain(text: str) -> str:
+    """Return text of a docstring for users of JSON, in one line."""
+    return re.sub(r"\bNone\b", "null", " ".join(text.split()).replace("``", "`"))

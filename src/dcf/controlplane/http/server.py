@@ -14,35 +14,35 @@ from starlette.types import ASGIApp
 from dcf.errors import AddressInUse
 
 KEEP_ALIVE = 2 * 3600
-"""Seconds that an idle connection stays open. Longer than Envoy keeps its own end, an hour, so that
-it is never this one who closes a connection that a request is just being sent on."""
+"""Seconds that an idle connection stays open. Envoy closes its end after an hour, so this server
+never closes a connection on which Envoy is about to send a request."""
 
 GRACE = 2
-"""Seconds that requests under way may take once the server is to end."""
+"""Seconds that requests in progress get when the server stops."""
 
 BACKLOG = 512
-"""Connections that may wait to be accepted."""
+"""Maximum connections that wait to be accepted."""
 
 
 class HttpServer:
-    """Serves an application until it is stopped. Signals are the caller's."""
+    """Serves an ASGI application. It leaves signals to the caller."""
 
     def __init__(self, app: ASGIApp, path: Path) -> None:
-        """A server at rest.
+        """Create a server. :meth:`start` starts it.
 
         Args:
             app: The application.
-            path: Its socket, in a private folder; what a killed server left there is replaced.
+            path: Its socket, in a private folder. A leftover socket is replaced.
         """
         self._path = path
         self._server = _Server(app)
         self._serving: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Returns once requests are accepted.
+        """Start, and return once requests are accepted.
 
         Raises:
-            AddressInUse: When the socket cannot be made.
+            AddressInUse: If the socket cannot be created.
         """
         listener = _listen(self._path)
         serving = self._server.serve(sockets=[listener])
@@ -50,7 +50,7 @@ class HttpServer:
         await self._server.running.wait()
 
     async def stop(self) -> None:
-        """Accepts nothing more; requests under way get :data:`GRACE` seconds."""
+        """Stop. Requests in progress get :data:`GRACE` seconds."""
         if self._serving is None:
             return
         self._server.should_exit = True
@@ -67,7 +67,7 @@ class _Server(uvicorn.Server):
             lifespan="off",
             interface="asgi3",
             log_config=None,
-            log_level="error",  # its warnings are of what anybody may send
+            log_level="error",  # its warnings are about what clients send
             access_log=False,
             proxy_headers=False,
             server_header=False,

@@ -1,39 +1,40 @@
-"""The gateway itself: whether it lives, what it is, its figures, its interface."""
+"""Handlers of requests about the gateway itself."""
 
 from __future__ import annotations
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from dcf.controlplane.http.bodies import Query
 from dcf.controlplane.http.openapi import document
-from dcf.controlplane.http.replies import as_json, encoded
+from dcf.controlplane.http.replies import Handlers, as_json, encoded
 from dcf.controlplane.metrics import CONTENT_TYPE, render
 from dcf.controlplane.service import GatewayService
-from dcf.protocol import http
+from dcf.protocol import http, routes
 from dcf.protocol.gateway import members_of
 
 
 class SystemRoutes:
-    """Handlers of requests about the gateway."""
+    """Handles requests about the gateway: ``handlers`` has the handler of each route."""
 
-    def __init__(self, plane: GatewayService) -> None:
-        self._plane = plane
+    def __init__(self, service: GatewayService) -> None:
+        self._service = service
         self._openapi = encoded(document())
+        self.handlers: Handlers = {
+            routes.HEALTH: self._health,
+            routes.METRICS: self._metrics,
+            routes.OPENAPI: self._document,
+            routes.INFO: self._info,
+        }
 
-    async def health(self, _request: Request) -> Response:
-        """That it lives."""
+    async def _health(self, _request: Request) -> Response:
         return Response("ok", media_type=http.TEXT)
 
-    async def info(self, request: Request) -> Response:
-        """What it is."""
-        Query(request, ())
-        return as_json(members_of(await self._plane.info()))
+    async def _info(self, _request: Request) -> Response:
+        return as_json(members_of(await self._service.info()))
 
-    async def metrics(self, _request: Request) -> Response:
-        """Its figures."""
-        return Response(render(await self._plane.metrics()), headers={"content-type": CONTENT_TYPE})
+    async def _metrics(self, _request: Request) -> Response:
+        metrics = render(await self._service.metrics())
+        return Response(metrics, headers={"content-type": CONTENT_TYPE})
 
-    async def openapi(self, _request: Request) -> Response:
-        """Its interface."""
+    async def _document(self, _request: Request) -> Response:
         return Response(self._openapi, media_type=http.JSON)

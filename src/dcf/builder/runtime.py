@@ -28,7 +28,7 @@ GUEST_ROOMS = (
     "version.py",
     "py.typed",
     "errors.py",
-    "settings.py",
+    "settings",
     "model",
     "telemetry",
     "protocol",

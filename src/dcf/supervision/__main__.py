@@ -20,6 +20,7 @@ from enum import IntEnum
 from pathlib import Path
 
 from dcf.errors import SupervisorRunning
+from dcf.settings.parsing import YEAR, SecondsRule
 from dcf.supervision.client import socket_of
 from dcf.supervision.descent import adopt_orphans
 from dcf.supervision.record import Record
@@ -75,11 +76,22 @@ def main(arguments: Sequence[str] | None = None) -> SupervisorExit:
     return SupervisorExit.DONE
 
 
+def _seconds(text: str) -> float:
+    rule = SecondsRule(most=YEAR)
+    try:
+        return rule.parse(text)
+    except ValueError:
+        message = f"expected {rule.expected}, got {rule.shown(text)}"
+        raise argparse.ArgumentTypeError(message) from None
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m dcf.supervision", description=__doc__)
     parser.add_argument("--state", required=True, help="folder for its state, socket and logs")
     parser.add_argument("--socket", help="where to listen (default: supervisor.sock in the folder)")
-    parser.add_argument("--grace", type=float, default=GRACE, help="seconds for each stage to end")
+    parser.add_argument(
+        "--grace", type=_seconds, default=GRACE, help="seconds for each stage to end"
+    )
     parser.add_argument("--lifeline", action="store_true", help="end when standard input ends")
     return parser
 

@@ -108,6 +108,25 @@ def test_the_command_line_names_the_setting(
     assert line.startswith(f"Error: {variable}: expected ")
 
 
+@pytest.mark.parametrize(
+    ("command", "option", "value"),
+    [
+        (("function", "run", "f"), "--start-timeout", "inf"),
+        (("function", "call", "f"), "--timeout", "nan"),
+        (("function", "deploy", "f"), "--timeout", "1e300"),
+        (("gateway", "stop"), "--timeout", "-1"),
+    ],
+)
+def test_the_command_line_names_the_option(
+    tmp_path: Path, command: tuple[str, ...], option: str, value: str
+) -> None:
+    ended = run(tmp_path, "dcf.cli", *command, f"{option}={value}")
+
+    assert ended.returncode == 2
+    assert f"Invalid value for '{option}': expected a number of seconds " in ended.stderr
+    assert f", got '{value}'" in ended.stderr
+
+
 def test_a_queue_that_no_file_can_record_is_allowed(launch, short_dir: Path) -> None:
     table = short_dir / "calls" / "replica"
 

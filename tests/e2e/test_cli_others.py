@@ -69,7 +69,7 @@ def test_init_refuses_to_overwrite(dcf, tmp_path):
     (tmp_path / "taken").write_text("mine")
     done = dcf("function", "init", "taken", cwd=tmp_path)
     assert done.returncode == ExitCode.PROJECT
-    assert b"taken exists already; nothing was written" in done.stderr
+    assert b"taken already exists; nothing was written" in done.stderr
     assert (tmp_path / "taken").read_text() == "mine"
 
 

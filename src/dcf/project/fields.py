@@ -137,7 +137,7 @@ def _check_scaling(
     low, high = values.get("min", 0), values.get("max", MOST_REPLICAS)
     if low > high:
         line = nodes["max"].start_mark.line + 1
-        faults.add(nodes["min"], f"{where}: min {low} is more than max {high} (line {line})")
+        faults.add(nodes["min"], f"{where}: min {low} is greater than max {high} (line {line})")
 
 
 _SCALING = Section(

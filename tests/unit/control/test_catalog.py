@@ -146,7 +146,7 @@ def test_a_name_is_checked(catalog):
 
 
 def test_bounds_that_do_not_fit_change_nothing(catalog):
-    with pytest.raises(SpecInvalid, match="min 3 is more than max 2"):
+    with pytest.raises(SpecInvalid, match="min 3 is greater than max 2"):
         catalog.deploy(RICH, artifact(), wish=ScalingWish(3, 2))
     assert catalog.functions() == []
     assert catalog.deploy(RICH, artifact()).number == 1

@@ -110,7 +110,7 @@ async def test_more_replicas_than_there_are_gpus_for_are_refused(store):
     async with running(Site(store)) as site:
         site.engine.capacity = two_gpus
         wants_one = FunctionSpec("a", limits=Resources(gpu=1), scaling=ScalingWish(1, 3))
-        with pytest.raises(GpuUnavailable, match=r"3 GPU\(s\) wanted, 2 free of 2"):
+        with pytest.raises(GpuUnavailable, match=r"expected 3 free GPU\(s\), got 2 of 2"):
             await site.run(wants_one, minimum=None, maximum=None)
         with pytest.raises(GpuUnavailable):
             await site.run(replace(wants_one, limits=Resources(), requests=Resources(gpu=3)))

@@ -218,7 +218,7 @@ def test_a_defect_is_logged_with_the_requests_id_and_not_told(served: Served, ca
         (b'{"name": "hello", "functionName": "hello", "replicas": 3}', "name: "),
         (b'{"replicas": 3}', "name: "),
         (b'{"name": "hello", "replica": 3}', "replica: there is no such member"),
-        (b'{"name": "..", "replicas": 3}', "'..' is no name"),
+        (b'{"name": "..", "replicas": 3}', "invalid function name '..'"),
     ],
 )
 def test_a_body_that_does_not_fit_is_told_what_is_wrong(
@@ -241,7 +241,7 @@ def test_a_body_that_does_not_fit_is_told_what_is_wrong(
         ("/system/function-log/hello?follow=yes", "follow: 'yes' found, 0 or 1"),
         ("/system/function/%2e%2e", "%2e must be written ."),
         ("/system/function/a%00b", "%00 is not allowed"),
-        ("/system/function/%C3%A4", "is no name"),
+        ("/system/function/%C3%A4", "invalid function name"),
         ("/system/function/Hello", "lower-case"),
     ],
 )

@@ -131,7 +131,7 @@ def test_scaling(tmp_path: Path, body: str, expected: ScalingWish) -> None:
         ("{max: 0}", 32, "a whole number from 1 on is wanted; to switch a function off: `dcf-cli"),
         ("{max: many}", 32, "a whole number from 1 on is wanted"),
         ("{min: 1001}", 32, "a whole number from 0 on is wanted: 1000 are the most"),
-        ("{min: 3, max: 2}", 32, "f.scaling: min 3 is more than max 2 (line 1)"),
+        ("{min: 3, max: 2}", 32, "f.scaling: min 3 is greater than max 2 (line 1)"),
         ("{target: 1000000}", 35, "a number of calls above 0 is wanted: 0.01 is the least, 100000"),
         ("{idle: 500ms}", 33, "a time such as 90s or 5m, is wanted: 1 s is the least, 720h"),
         ("{minimum: 1}", 27, "'minimum' is no key of scaling; did you mean 'min'?"),

@@ -202,8 +202,8 @@ def test_a_constructor_over_its_timeout(dcf, function):
 @pytest.mark.parametrize(
     ("config", "says"),
     [
-        (None, "there is no config.yaml"),
-        ("functions: [", "config.yaml:2:1: this is no valid YAML"),
+        (None, "has no config.yaml"),
+        ("functions: [", "config.yaml:2:1: invalid YAML"),
         ("functions:\n  mine:\n    runtim: python\n", "config.yaml:3:5: "),
         ("functions:\n  mine:\n    runtime: go\n", "config.yaml:3:14: "),
         ("functions:\n  Mine:\n    runtime: python\n", "lower-case letter"),

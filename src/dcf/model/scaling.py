@@ -146,4 +146,4 @@ class Scaling:
 
 def _check(name: str, number: float, least: float, most: float = MOST_REPLICAS) -> None:
     if not least <= number <= most:  # also false for NaN
-        raise SpecInvalid(f"{name}: expected a number from {least:g} to {most:g}, got {number}")
+        raise SpecInvalid(f"{name}: expected a number from {least:.15g} to {most:.15g}, got {number}")

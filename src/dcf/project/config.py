@@ -1,4 +1,4 @@
-"""From config.yaml to function specs."""
+"""Parses config.yaml to function specs."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from dcf.project.nodes import Faults, kind_of
 from dcf.project.sections import mapping_entries
 
 CONFIG_NAME = "config.yaml"
-"""What the file is called unless it is named otherwise."""
+"""Default name of the file."""
 
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """A config.yaml that holds.
+    """A valid config.yaml.
 
     Attributes:
-        path: The file, as it was given.
-        functions: By name, in the file's order; at least one.
-        gateway: ``host:port``; None when the file names none.
+        path: The file, as the caller passed it.
+        functions: The functions by name, in the file's order; at least one.
+        gateway: Address of the gateway as ``host:port``; None if the file has none.
     """
 
     path: Path
@@ -36,38 +36,38 @@ class Config:
 
 
 def load_config(path: Path) -> Config:
-    """Reads and checks a config.yaml.
+    """Read and validate a config.yaml.
 
-    Nothing but this file is looked at: neither the handler nor the environment files.
+    No other file is read: neither the handler nor the environment files.
 
     Args:
         path: The file.
 
     Raises:
-        ConfigError: With every problem of the file, each with its line and column.
+        ConfigError: If the file is invalid. It has all problems, each with its line and column.
     """
     root = read_yaml(path)
     if root is None or kind_of(root) == "null":
-        message = "it is empty; a mapping with the key 'functions' is wanted"
+        message = "expected a mapping with the key 'functions', got an empty file"
         raise ConfigError(path, [Problem(0, 0, message)])
     faults = Faults(path)
     values = CONFIG.read(root, "", faults)
     faults.check()
-    functions = {name: _spec(name, found) for name, found in values["functions"].items()}
+    functions = {name: _spec(name, section) for name, section in values["functions"].items()}
     return Config(path, functions, values.get("dcf", {}).get("gateway"))
 
 
 def gateway_of(path: Path) -> str | None:
-    """The gateway that a config.yaml names, ``host:port``, whatever else is in it.
+    """Return the gateway's address in a config.yaml; the rest of the file may be invalid.
 
     Args:
-        path: The file; it need not be there, or be one of ours.
+        path: The file. It may be missing, or belong to another program.
 
     Returns:
-        None when it names none.
+        ``host:port``; None if the file has no address.
 
     Raises:
-        ConfigError: When it is there and no YAML, or names what is no address.
+        ConfigError: If the file is not valid YAML, or the address is invalid.
     """
     root = read_yaml(path) if path.is_file() else None
     if root is None:
@@ -82,13 +82,15 @@ def gateway_of(path: Path) -> str | None:
 
 
 def _spec(name: str, values: Mapping[str, Any]) -> FunctionSpec:
-    made = dict(values)
-    made["handler"] = HandlerRef(**made.get("handler", {}))
+    members = dict(values)
+    members["handler"] = HandlerRef(**members.get("handler", {}))
     for resources in ("limits", "requests"):
-        made[resources] = Resources(**made.get(resources, {}))
-    scaling = made.get("scaling", {})
-    made["scaling"] = ScalingWish(*(scaling.get(key) for key in ("min", "max", "target", "idle")))
-    argument = dict(made.get("build_args", ())).get(PYTHON_ARGUMENT)
+        members[resources] = Resources(**members.get(resources, {}))
+    scaling = members.get("scaling", {})
+    members["scaling"] = ScalingWish(
+        *(scaling.get(key) for key in ("min", "max", "target", "idle"))
+    )
+    argument = dict(members.get("build_args", ())).get(PYTHON_ARGUMENT)
     if argument:
-        made.setdefault("python", argument)
-    return FunctionSpec(name=name, **made)
+        members.setdefault("python", argument)
+    return FunctionSpec(name=name, **members)

@@ -108,10 +108,16 @@ def test_what_is_no_name_is_refused(plane: Plane, name: str) -> None:
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        ({"Limits": {"Memory": "1Kb"}}, "Limits.Memory: '1Kb' found, an amount such as 512Mi"),
-        ({"Limits": {"CPU": "much"}}, "Limits.CPU: 'much' found, a number of cores"),
-        ({"Requests": {"GPU": "0.5"}}, "Requests.GPU: '0.5' found, a whole number of GPUs"),
-        ({"Limits": {"CPU": "-1"}}, "Limits.CPU: '-1' found"),
+        (
+            {"Limits": {"Memory": "1Kb"}},
+            "Limits.Memory: expected an amount such as 512Mi or 1G, or a number",
+        ),
+        (
+            {"Limits": {"CPU": "much"}},
+            "Limits.CPU: expected a number of cores such as 2, 0.5 or 500m, got",
+        ),
+        ({"Requests": {"GPU": "0.5"}}, "Requests.GPU: expected a whole number of GPUs, got '0.5'"),
+        ({"Limits": {"CPU": "-1"}}, "got '-1'"),
         ({"EnvVars": {"DCF_LISTEN": "x"}}, "environment: expected a variable's name"),
         ({"EnvVars": {"a b": "x"}}, "environment: expected a variable's name"),
         ({"EnvVars": {"A": "x\0"}}, "environment"),

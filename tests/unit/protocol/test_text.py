@@ -25,7 +25,9 @@ def test_a_whole_text_stays_as_it_is(text):
 
 @pytest.mark.parametrize("text", HALVES)
 def test_half_of_a_character_becomes_a_question_mark(text):
-    expected = "".join("?" if "\ud800" <= one <= "\udfff" else one for one in text)
+    expected = "".join(
+        "?" if "\ud800" <= character <= "\udfff" else character for character in text
+    )
     assert whole_text(text) == expected
     assert json.loads(json_bytes({text: [text]})) == {expected: [expected]}
     assert has_half_characters({text: 1})

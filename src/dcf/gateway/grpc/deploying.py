@@ -116,7 +116,7 @@ def _amount(where: str, text: str, kind: Amount) -> Any:
         try:
             return kind.parse(text)
         except ValueError as error:
-            reason = f": {error}"
+            reason = f"; {error}"
     else:
         reason = kind.hint(text)
-    raise SpecInvalid(f"{where}: {text[:80]!r} found, {kind.wanted} is wanted{reason}")
+    raise SpecInvalid(f"{where}: expected {kind.expected}, got {text[:80]!r}{reason}")

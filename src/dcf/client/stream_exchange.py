@@ -15,7 +15,7 @@ from websockets.uri import WebSocketURI
 from dcf.client.exchange import Exchange
 from dcf.errors import AnswerInvalid, BadRequest, BodyTooLarge, DcfError, ReplicaLost
 from dcf.protocol.problem import error_of, from_problem
-from dcf.protocol.stream import CONTROL, END, SUBPROTOCOL, CloseCode, Failure, read_word
+from dcf.protocol.stream import CONTROL, END, SUBPROTOCOL, CloseCode, Failure, read_control
 
 Message = bytes | str
 """What is sent: as a binary message or as a text."""
@@ -218,7 +218,7 @@ class StreamExchange:
             items.append(data)
             return
         try:
-            word = read_word(data.decode())
+            word = read_control(data.decode())
         except (BadRequest, UnicodeDecodeError) as error:
             self._end(AnswerInvalid(f"the stream has a word that is none: {error}"))
             return

@@ -146,4 +146,5 @@ class Scaling:
 
 def _check(name: str, number: float, least: float, most: float = MOST_REPLICAS) -> None:
     if not least <= number <= most:  # also false for NaN
-        raise SpecInvalid(f"{name}: expected a number from {least:.15g} to {most:.15g}, got {number}")
+        expected = f"a number from {least:.15g} to {most:.15g}"
+        raise SpecInvalid(f"{name}: expected {expected}, got {number}")

@@ -1,7 +1,7 @@
-"""The gateway's HTTP interface: its paths, and what travels as JSON, both ways.
+"""The gateway's HTTP interface: its paths, and the conversion of records to JSON and back.
 
-Whoever reads passes over members that it does not know, so that an older client can talk to a newer
-gateway. A member that is missing has its default, where it has one.
+Readers ignore unknown members, so that an older client works with a newer gateway. A missing member
+gets its default, if it has one.
 """
 
 from __future__ import annotations
@@ -28,83 +28,83 @@ METRICS = "/metrics"
 OPENAPI = "/openapi.json"
 INFO = "/system/info"
 FUNCTIONS = "/system/functions"
-"""GET lists; POST and PUT deploy."""
+"""GET lists functions; POST and PUT deploy one."""
 FUNCTION = "/system/function/"
-"""And the name: GET, DELETE; behind the name :data:`REVISIONS` and its like."""
+"""Followed by the name: GET, DELETE. :data:`REVISIONS` and the paths below it follow the name."""
 REVISIONS = "/revisions"
 EVENTS = "/events"
-"""Behind a function's path: GET."""
+"""Appended to a function's path: GET."""
 ROLLBACK = "/rollback"
-"""Behind a function's path: POST, with ``revision`` or without a body."""
+"""Appended to a function's path: POST, with ``revision`` or without a body."""
 PROMOTE = "/promote"
 ABORT = "/abort"
-"""Behind a function's path: POST."""
+"""Appended to a function's path: POST."""
 LOG = "/system/function-log/"
-"""And the name: GET with ``since``, ``tail``, ``follow``, ``replica``."""
+"""Followed by the name: GET with ``since``, ``tail``, ``follow``, ``replica``."""
 SCALE = "/system/scale-function"
-"""PUT: ``name`` and ``replicas``; null has the function scale by itself."""
+"""PUT: ``name`` and ``replicas``; null turns on autoscaling."""
 UPLOADS = "/system/uploads"
-"""POST: a bundle's list and a lock; the answer tells which blobs are wanted."""
+"""POST: a bundle's list of files and a lock. The reply lists the missing blobs."""
 BLOBS = "/system/blobs/"
-"""And the digest: PUT with ``offset`` sends the rest of a blob."""
+"""Followed by the digest: PUT with ``offset`` sends the rest of a blob."""
 KEYS = "/system/keys"
-"""GET lists, POST makes; behind it ``/NAME``: DELETE revokes."""
+"""GET lists keys, POST creates one; with ``/NAME``, DELETE revokes one."""
 
 JSON_LINES = "application/jsonl"
-"""One JSON object a line, each as soon as it is known."""
+"""One JSON object per line, each sent at once."""
 
 Record = TypeVar("Record")
 
 
 def members_of(record: Any) -> dict[str, Any]:
-    """A record of ``dcf.model.status`` (or an event) as the members of a JSON object."""
+    """Return a record of ``dcf.model.status``, or an event, as the members of a JSON object."""
     return asdict(record)
 
 
 def function_of(members: Mapping[str, Any]) -> FunctionStatus:
-    """Reads a function.
+    """Return the function for the members of a JSON object.
 
     Raises:
-        KeyError, TypeError, ValueError: When it is none.
+        KeyError, TypeError, ValueError: If they are not those of a function.
     """
     own = dict(members)
     own["state"] = FunctionState(own["state"])
     if own.get("failure") is not None:
         own["failure"] = _record(Failure, own["failure"])
     replicas = own.get("replica_list") or ()
-    own["replica_list"] = tuple(_replica(one) for one in replicas)
+    own["replica_list"] = tuple(_replica(replica) for replica in replicas)
     return _record(FunctionStatus, own)
 
 
 def revision_of(members: Mapping[str, Any]) -> RevisionStatus:
-    """Reads a revision. Errors as for :func:`function_of`."""
+    """Return the revision. Raises as :func:`function_of`."""
     return _record(RevisionStatus, members)
 
 
 def event_of(members: Mapping[str, Any]) -> Event:
-    """Reads an event. Errors as for :func:`function_of`."""
+    """Return the event. Raises as :func:`function_of`."""
     return _record(Event, {**members, "kind": EventKind(members["kind"])})
 
 
 def line_of(members: Mapping[str, Any]) -> ReplicaLine:
-    """Reads a line of a log. Errors as for :func:`function_of`."""
+    """Return the line of a log. Raises as :func:`function_of`."""
     return _record(ReplicaLine, members)
 
 
 def wanting_of(members: Mapping[str, Any]) -> Wanting:
-    """Reads a blob that is wanted. Errors as for :func:`function_of`."""
+    """Return the missing blob. Raises as :func:`function_of`."""
     return _record(Wanting, members)
 
 
 def info_of(members: Mapping[str, Any]) -> GatewayInfo:
-    """Reads what a gateway tells of itself. Errors as for :func:`function_of`."""
+    """Return the gateway's information. Raises as :func:`function_of`."""
     return _record(GatewayInfo, members)
 
 
 def upload(files: Sequence[BundleFile], lock: str) -> dict[str, Any]:
-    """The body of a POST to :data:`UPLOADS`."""
+    """Return the body of a POST to :data:`UPLOADS`."""
     return {
-        "files": [[one.path, one.digest, one.size, one.executable] for one in files],
+        "files": [[file.path, file.digest, file.size, file.executable] for file in files],
         "lock": lock,
     }
 

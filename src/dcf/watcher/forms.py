@@ -116,7 +116,7 @@ class Frames:
 
     def failure(self, failure: Failure, request_id: str) -> bytes:
         """A word; nothing for a client that knows none."""
-        word = stream.failure_word(failure, request_id)
+        word = stream.failure_control(failure, request_id)
         return frame(TEXT, word.encode()) if self._words else b""
 
     def end(self) -> bytes:
@@ -134,7 +134,7 @@ def choose(request: Request, reply: Encoded) -> Form:
     """
     if reply.content_type != http.BINARY.encode():
         return RAW
-    match stream.wanted_form(request.headers.get("accept", "")):
+    match stream.accepted_format(request.headers.get("accept", "")):
         case stream.JSON_LINES:
             reply.content_type = stream.JSON_LINES.encode()
             return LINES

@@ -25,7 +25,7 @@ from dcf.protocol.stream import (
     Failure,
     close_code,
     close_reason,
-    read_word,
+    read_control,
 )
 from dcf.settings import WatcherSettings
 from dcf.watcher import handshake
@@ -210,7 +210,7 @@ class WebSocket(asyncio.Protocol):
             return
         if not is_utf8(message):
             raise BadRequest("a text message is not UTF-8")
-        failure = read_word(message.decode())
+        failure = read_control(message.decode())
         if failure is not None:
             self._call.end(CallError(f"the client gave up: {failure.error}"))
             return

@@ -14,7 +14,7 @@ from websockets.server import ServerProtocol
 from dcf.errors import BadRequest, BodyTooLarge, HandlerRaised, UnsupportedReply
 from dcf.function.reply import Encoded, Kind, Reply, encode_message
 from dcf.function.request import Request
-from dcf.protocol.stream import EVENTS, JSON_LINES, Failure, wanted_form
+from dcf.protocol.stream import EVENTS, JSON_LINES, Failure, accepted_format
 from dcf.watcher import per_message
 from dcf.watcher.forms import Events, Frames, Lines, Raw, choose
 from dcf.watcher.frames import BINARY, TEXT, FrameReader, frame
@@ -225,7 +225,7 @@ def test_an_error_in_each_form():
 
 
 def test_a_stream_is_no_message():
-    with pytest.raises(UnsupportedReply, match="cannot be a stream itself"):
+    with pytest.raises(UnsupportedReply, match="expected one message of a stream, got a generator"):
         encode_message(iter(()))
     assert encode_message(bytearray(b"a")) == (b"a", Kind.BINARY)
 
@@ -241,7 +241,7 @@ def test_a_stream_is_no_message():
     ],
 )
 def test_the_form_that_is_asked_for(accept, form):
-    assert wanted_form(accept) == form
+    assert accepted_format(accept) == form
     reply = Encoded(b"", b"application/octet-stream")
     choose(Request(headers=[(b"accept", accept.encode())]), reply)
     assert reply.content_type == (form or "application/octet-stream").encode()

@@ -78,7 +78,7 @@ def test_init_refuses_to_overwrite(dcf, tmp_path):
     [
         (("Bad_Name",), "must start with a lower-case letter"),
         (("../up",), "must start with a lower-case letter"),
-        (("x" * 64,), "64 characters, at most 63"),
+        (("x" * 64,), "expected at most 63 characters, got 64"),
         (("fine", "--runtime", "go"), "go"),
         (("fine", "-g", "nowhere"), "nowhere"),
     ],

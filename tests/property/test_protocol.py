@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from dcf import errors
 from dcf.errors import BadRequest, DcfError
 from dcf.model.event import Event
-from dcf.model.status import FunctionStatus, GatewayInfo, ReplicaLine, RevisionStatus, Wanting
+from dcf.model.status import FunctionStatus, GatewayInfo, MissingBlob, ReplicaLine, RevisionStatus
 from dcf.protocol import gateway
 from dcf.protocol.http import JSON as JSON_TYPE
 from dcf.protocol.problem import error_of, from_problem, problem_members, to_problem
@@ -145,7 +145,7 @@ RECORDS = {
     gateway.revision_of: RevisionStatus,
     gateway.event_of: Event,
     gateway.line_of: ReplicaLine,
-    gateway.wanting_of: Wanting,
+    gateway.missing_blob_of: MissingBlob,
     gateway.info_of: GatewayInfo,
 }
 FUNCTIONS = members(

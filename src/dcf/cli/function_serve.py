@@ -20,7 +20,7 @@ from dcf.cli.console import Console
 from dcf.cli.workshop import Workshop
 from dcf.engines.local.replica import LocalReplica
 from dcf.errors import AddressInUse, DcfError, ReplicaExited
-from dcf.project.locate import Located
+from dcf.project.locate import LocatedFunction
 from dcf.protocol.http import FUNCTION_PREFIX
 from dcf.settings import WatcherSettings
 from dcf.supervision.policy import RestartPolicy, Run, delay_after, remembered
@@ -118,11 +118,11 @@ class _Serving:
         self._listener = listener
         self._current: tuple[LocalReplica, contextlib.ExitStack] | None = None
         self._draining: list[tuple[LocalReplica, contextlib.ExitStack, float]] = []
-        self._served: tuple[Located, Built] | None = None
+        self._served: tuple[LocatedFunction, Built] | None = None
         self._started = 0.0
         self._runs: deque[Run] = deque(maxlen=remembered(RESTARTS))
 
-    def replace_by(self, located: Located, built: Built) -> None:
+    def replace_by(self, located: LocatedFunction, built: Built) -> None:
         """Starts what was built; once it is ready, the replica before it drains.
 
         Raises:

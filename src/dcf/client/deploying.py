@@ -21,7 +21,7 @@ from dcf.model.artifact import Bundle
 from dcf.model.function import FunctionSpec
 from dcf.model.replica import ReplicaState
 from dcf.model.spec_json import spec_to_json
-from dcf.model.status import Failure, FunctionState, FunctionStatus, Wanting
+from dcf.model.status import Failure, FunctionState, FunctionStatus, MissingBlob
 from dcf.protocol import gateway
 from dcf.protocol.problem import error_of
 from dcf.protocol.progress import Progress, ProgressKind
@@ -192,12 +192,12 @@ def _upload(build: Deployable, tell: Tell) -> Generator[Step, Any, tuple[str, st
     return bundle, lock
 
 
-def _blob(build: Deployable, one: Wanting) -> Operation[None]:
+def _blob(build: Deployable, one: MissingBlob) -> Operation[None]:
     content = _content(build, one)
     return operations.put_blob(one.digest, one.offset, one.size - one.offset, content)
 
 
-def _content(build: Deployable, one: Wanting) -> Iterator[bytes]:
+def _content(build: Deployable, one: MissingBlob) -> Iterator[bytes]:
     with build.open(one.digest) as file:
         file.seek(one.offset)
         while part := file.read(CHUNK):

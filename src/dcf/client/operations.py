@@ -17,7 +17,7 @@ from dcf.client.payload import AsyncData, body_of
 from dcf.model.artifact import BundleFile
 from dcf.model.event import Event
 from dcf.model.names import check_name
-from dcf.model.status import FunctionStatus, GatewayInfo, ReplicaLine, RevisionStatus, Wanting
+from dcf.model.status import FunctionStatus, GatewayInfo, MissingBlob, ReplicaLine, RevisionStatus
 from dcf.protocol import gateway, http
 from dcf.telemetry.ids import new_request_id
 
@@ -179,14 +179,16 @@ def logs(
     return Operation("GET", target, bytes, headers=accept, silence=math.inf if follow else None)
 
 
-def announce(files: Sequence[BundleFile], lock: str) -> Operation[tuple[str, str, list[Wanting]]]:
+def announce(
+    files: Sequence[BundleFile], lock: str
+) -> Operation[tuple[str, str, list[MissingBlob]]]:
     """Tells what is to be uploaded; the answer is the bundle's and the lock's digest, and which
     blobs are wanted.
     """
 
-    def read(body: bytes) -> tuple[str, str, list[Wanting]]:
+    def read(body: bytes) -> tuple[str, str, list[MissingBlob]]:
         members = json.loads(body)
-        wanted = [gateway.wanting_of(one) for one in members["missing"]]
+        wanted = [gateway.missing_blob_of(one) for one in members["missing"]]
         return str(members["bundle"]), str(members["lock"]), wanted
 
     return send("POST", gateway.UPLOADS, gateway.upload(files, lock), read)

@@ -11,7 +11,7 @@ from dcf.control.near import nearest
 from dcf.errors import SpecInvalid
 from dcf.model.artifact import Artifact
 from dcf.model.function import FunctionSpec
-from dcf.model.scaling import ScalingWish
+from dcf.model.scaling import ScalingSpec
 from dcf.model.spec_json import spec_from_members
 
 TIMEOUT = 300.0
@@ -66,7 +66,7 @@ class Deployment:
             if name not in members:
                 raise SpecInvalid(f"{name}: it is missing")
         given = {name: _MEMBERS[name](name, value) for name, value in members.items()}
-        ScalingWish(given.get("minimum"), given.get("maximum")).check()
+        ScalingSpec(given.get("minimum"), given.get("maximum")).check()
         return cls(artifact=Artifact(given.pop("bundle"), given.pop("lock")), **given)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from dcf.model.scaling import NO_WISH, ScalingWish
+from dcf.model.scaling import NO_SCALING, ScalingSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ class FunctionSpec:
     secrets: tuple[str, ...] = ()
     constraints: tuple[str, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
-    scaling: ScalingWish = NO_WISH
+    scaling: ScalingSpec = NO_SCALING
     docker_registry: str = ""
     image: str = ""
     build_args: tuple[tuple[str, str], ...] = ()

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from dcf.model.artifact import Artifact
 from dcf.model.function import FunctionSpec
-from dcf.model.scaling import NO_WISH, Scaling
+from dcf.model.scaling import NO_SCALING, Scaling
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,4 +75,4 @@ class FunctionRecord:
 
 def spec_of_revision(spec: FunctionSpec) -> FunctionSpec:
     """Return ``spec`` without the fields of the function, whose changes make no new revision."""
-    return replace(spec, desc="", maintainer="", labels={}, scaling=NO_WISH)
+    return replace(spec, desc="", maintainer="", labels={}, scaling=NO_SCALING)

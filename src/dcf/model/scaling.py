@@ -6,20 +6,20 @@ from dataclasses import dataclass, replace
 
 from dcf.errors import SpecInvalid
 
-MOST_REPLICAS = 1000
+MAX_REPLICAS = 1000
 """Maximum number of replicas. One machine cannot run more, so a larger number is rejected as a
 typo."""
 
-LEAST_TARGET = 0.01
-MOST_TARGET = 100_000.0
-LEAST_IDLE = 1.0
-LONGEST_IDLE = 30 * 86_400.0
+MIN_TARGET = 0.01
+MAX_TARGET = 100_000.0
+MIN_IDLE = 1.0
+MAX_IDLE = 30 * 86_400.0
 """Plausible range of a target in calls, and of an idle time in seconds. Values outside are rejected
 as typos."""
 
 
 @dataclass(frozen=True, slots=True)
-class ScalingWish:
+class ScalingSpec:
     """The author's settings; None keeps the function's current value.
 
     Attributes:
@@ -35,11 +35,11 @@ class ScalingWish:
     idle: float | None = None
 
     def __bool__(self) -> bool:
-        return self != NO_WISH
+        return self != NO_SCALING
 
-    def over(self, other: ScalingWish) -> ScalingWish:
+    def over(self, other: ScalingSpec) -> ScalingSpec:
         """Return the settings of both; where both set a value, this one wins."""
-        return ScalingWish(
+        return ScalingSpec(
             other.minimum if self.minimum is None else self.minimum,
             other.maximum if self.maximum is None else self.maximum,
             other.target if self.target is None else self.target,
@@ -57,14 +57,14 @@ class ScalingWish:
         if self.maximum is not None:
             _check("max", self.maximum, 1)
         if self.target is not None:
-            _check("target", self.target, LEAST_TARGET, MOST_TARGET)
+            _check("target", self.target, MIN_TARGET, MAX_TARGET)
         if self.idle is not None:
-            _check("idle", self.idle, LEAST_IDLE, LONGEST_IDLE)
+            _check("idle", self.idle, MIN_IDLE, MAX_IDLE)
         if None not in (self.minimum, self.maximum) and self.minimum > self.maximum:  # type: ignore[operator]  # neither is None
             raise SpecInvalid(f"min {self.minimum} is greater than max {self.maximum}")
 
 
-NO_WISH = ScalingWish()
+NO_SCALING = ScalingSpec()
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ class Scaling:
         """Whether a user set this number of replicas."""
         return self.automatic is not None
 
-    def scaled(self, replicas: int) -> Scaling:
+    def with_replicas(self, replicas: int) -> Scaling:
         """Return a copy with a number of replicas that a user set. It becomes both bounds.
 
         Raises:
@@ -110,8 +110,8 @@ class Scaling:
         low, high = self.automatic or (self.minimum, self.maximum)
         return self._within(low, high)
 
-    def wished(self, wish: ScalingWish) -> Scaling:
-        """Return a copy for a deploy with the settings ``wish``.
+    def with_spec(self, spec: ScalingSpec) -> Scaling:
+        """Return a copy for a deploy with the settings ``spec``.
 
         If they set anything, a number of replicas that a user set is dropped. A bound that they
         leave unset moves if the other one would cross it.
@@ -119,23 +119,23 @@ class Scaling:
         Raises:
             SpecInvalid: If the settings are invalid.
         """
-        wish.check()
-        if not wish:
+        spec.check()
+        if not spec:
             return self
         low, high = self.automatic or (self.minimum, self.maximum)
-        if wish.minimum is not None:
-            low = wish.minimum
+        if spec.minimum is not None:
+            low = spec.minimum
             high = max(high, low, 1)
-        if wish.maximum is not None:
-            high = wish.maximum
+        if spec.maximum is not None:
+            high = spec.maximum
             low = min(low, high)
         return replace(
             self._within(low, high),
-            target=self.target if wish.target is None else wish.target,
-            idle=self.idle if wish.idle is None else wish.idle,
+            target=self.target if spec.target is None else spec.target,
+            idle=self.idle if spec.idle is None else spec.idle,
         )
 
-    def decided(self, replicas: int) -> Scaling:
+    def autoscaled(self, replicas: int) -> Scaling:
         """Return a copy with another number of replicas, limited by the bounds."""
         return replace(self, replicas=min(max(replicas, self.minimum), self.maximum))
 
@@ -144,7 +144,7 @@ class Scaling:
         return replace(self, minimum=low, maximum=high, replicas=replicas, automatic=None)
 
 
-def _check(name: str, number: float, least: float, most: float = MOST_REPLICAS) -> None:
+def _check(name: str, number: float, least: float, most: float = MAX_REPLICAS) -> None:
     if not least <= number <= most:  # also false for NaN
         expected = f"a number from {least:.15g} to {most:.15g}"
         raise SpecInvalid(f"{name}: expected {expected}, got {number}")

@@ -19,7 +19,7 @@ from dcf.errors import InvalidName, SpecInvalid
 from dcf.model.artifact import canonical_json
 from dcf.model.function import FunctionSpec, HandlerRef, Resources
 from dcf.model.names import check_name
-from dcf.model.scaling import ScalingWish
+from dcf.model.scaling import ScalingSpec
 
 _SHOWN = 80
 """Maximum characters of a value in a message."""
@@ -83,7 +83,7 @@ def spec_from_own_json(text: str) -> FunctionSpec:
     return FunctionSpec(**members)
 
 
-def _members(value: FunctionSpec | HandlerRef | Resources | ScalingWish) -> dict[str, Any]:
+def _members(value: FunctionSpec | HandlerRef | Resources | ScalingSpec) -> dict[str, Any]:
     members = {}
     for field in fields(value):
         content = getattr(value, field.name)
@@ -91,7 +91,7 @@ def _members(value: FunctionSpec | HandlerRef | Resources | ScalingWish) -> dict
         default = field.default if factory is MISSING else factory()
         if content == default:
             continue
-        if isinstance(content, HandlerRef | Resources | ScalingWish):
+        if isinstance(content, HandlerRef | Resources | ScalingSpec):
             content = _members(content)
         elif isinstance(content, Mapping):
             content = dict(content)
@@ -234,10 +234,10 @@ def _resources(where: str, value: object) -> Resources:
     return Resources(**_read(f"{where}.", _object(where, value), _RESOURCES))
 
 
-def _scaling(where: str, value: object) -> ScalingWish:
-    wish = ScalingWish(**_read(f"{where}.", _object(where, value), _SCALING))
-    wish.check()
-    return wish
+def _scaling(where: str, value: object) -> ScalingSpec:
+    scaling = ScalingSpec(**_read(f"{where}.", _object(where, value), _SCALING))
+    scaling.check()
+    return scaling
 
 
 _HANDLER: dict[str, Reader] = {
@@ -287,7 +287,7 @@ _MADE: dict[str, Callable[[Any], object]] = {
     "handler": lambda value: HandlerRef(**value),
     "limits": lambda value: Resources(**value),
     "requests": lambda value: Resources(**value),
-    "scaling": lambda value: ScalingWish(**value),
+    "scaling": lambda value: ScalingSpec(**value),
     "environment_file": tuple,
     "secrets": tuple,
     "constraints": tuple,

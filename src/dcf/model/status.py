@@ -160,7 +160,7 @@ class ReplicaLine:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanting:
+class MissingBlob:
     """A blob that a gateway lacks.
 
     Attributes:

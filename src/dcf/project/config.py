@@ -9,11 +9,11 @@ from typing import Any
 
 from dcf.errors import ConfigError, Problem
 from dcf.model.function import FunctionSpec, HandlerRef, Resources
-from dcf.model.scaling import ScalingWish
+from dcf.model.scaling import ScalingSpec
 from dcf.project.document import read_yaml
 from dcf.project.fields import CONFIG, DCF
 from dcf.project.kinds import PYTHON_ARGUMENT
-from dcf.project.nodes import Faults, kind_of
+from dcf.project.nodes import ProblemCollector, kind_of
 from dcf.project.sections import mapping_entries
 
 CONFIG_NAME = "config.yaml"
@@ -50,9 +50,9 @@ def load_config(path: Path) -> Config:
     if root is None or kind_of(root) == "null":
         message = "expected a mapping with the key 'functions', got an empty file"
         raise ConfigError(path, [Problem(0, 0, message)])
-    faults = Faults(path)
-    values = CONFIG.read(root, "", faults)
-    faults.check()
+    problems = ProblemCollector(path)
+    values = CONFIG.read(root, "", problems)
+    problems.check()
     functions = {name: _spec(name, section) for name, section in values["functions"].items()}
     return Config(path, functions, values.get("dcf", {}).get("gateway"))
 
@@ -72,12 +72,12 @@ def gateway_of(path: Path) -> str | None:
     root = read_yaml(path) if path.is_file() else None
     if root is None:
         return None
-    faults = Faults(path)
+    problems = ProblemCollector(path)
     values: dict[str, Any] = {}
-    for entry in mapping_entries(root, "", Faults(path)):
+    for entry in mapping_entries(root, "", ProblemCollector(path)):
         if entry.key == "dcf":
-            values = DCF.read(entry.value, "dcf", faults)
-    faults.check()
+            values = DCF.read(entry.value, "dcf", problems)
+    problems.check()
     return values.get("gateway")
 
 
@@ -87,7 +87,7 @@ def _spec(name: str, values: Mapping[str, Any]) -> FunctionSpec:
     for resources in ("limits", "requests"):
         members[resources] = Resources(**members.get(resources, {}))
     scaling = members.get("scaling", {})
-    members["scaling"] = ScalingWish(
+    members["scaling"] = ScalingSpec(
         *(scaling.get(key) for key in ("min", "max", "target", "idle"))
     )
     argument = dict(members.get("build_args", ())).get(PYTHON_ARGUMENT)

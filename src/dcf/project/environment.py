@@ -16,7 +16,7 @@ from dcf.errors import ConfigError, Problem, SecretNotFound
 from dcf.model.function import FunctionSpec
 from dcf.project.document import read_text, read_yaml
 from dcf.project.fields import ENVIRONMENT, variable_problem
-from dcf.project.nodes import Faults
+from dcf.project.nodes import ProblemCollector
 from dcf.settings import RESERVED_PREFIX
 
 _NAMES = f"letters, digits and '_', without a leading digit or {RESERVED_PREFIX}"
@@ -29,7 +29,7 @@ _TEXT_RULE = f"expected lines KEY=VALUE in UTF-8 {_HIDDEN}"
 
 
 @dataclass(frozen=True, slots=True)
-class Resolved:
+class ResolvedEnvironment:
     """Variables and secrets of a replica.
 
     Attributes:
@@ -41,7 +41,7 @@ class Resolved:
     secrets: dict[str, Path]
 
 
-def resolve_environment(spec: FunctionSpec, folder: Path, secrets_dir: Path) -> Resolved:
+def resolve_environment(spec: FunctionSpec, folder: Path, secrets_dir: Path) -> ResolvedEnvironment:
     """Read the variables and locate the secrets.
 
     Args:
@@ -58,7 +58,7 @@ def resolve_environment(spec: FunctionSpec, folder: Path, secrets_dir: Path) -> 
     for name, path in secrets.items():
         if not _is_file(path):
             raise SecretNotFound(name, path)
-    return Resolved(environment, secrets)
+    return ResolvedEnvironment(environment, secrets)
 
 
 def read_environment(spec: FunctionSpec, folder: Path) -> dict[str, str]:
@@ -102,11 +102,11 @@ def _is_file(path: Path) -> bool:
 
 
 def _from_yaml(path: Path) -> dict[str, str]:
-    faults = Faults(path)
+    problems = ProblemCollector(path)
     try:
         root = read_yaml(path)
-        values = ENVIRONMENT.read(_variables(root), "", faults) if root else None
-        faults.check()
+        values = ENVIRONMENT.read(_variables(root), "", problems) if root else None
+        problems.check()
     except ConfigError as error:
         raise _concealed(error, _YAML_RULE) from None
     return values or {}

@@ -11,16 +11,16 @@ from typing import Any
 
 from yaml import Node
 
-from dcf.model.scaling import MOST_REPLICAS
+from dcf.model.scaling import MAX_REPLICAS
 from dcf.project.kinds import (
     AT_LEAST_ONE,
     CPU,
     DURATION,
-    FEWEST,
     GPU,
     IDLE,
+    MAXIMUM,
     MEMORY,
-    MOST,
+    MINIMUM,
     NOT_NEGATIVE,
     PYTHON_ARGUMENT,
     TARGET,
@@ -30,7 +30,7 @@ from dcf.project.kinds import (
     Text,
     TruthValue,
 )
-from dcf.project.nodes import Faults
+from dcf.project.nodes import ProblemCollector
 from dcf.project.sections import (
     BuildArguments,
     Field,
@@ -72,7 +72,7 @@ def _label_problem(key: str) -> str:
 
 
 def _check_function(
-    nodes: Mapping[str, Node], values: dict[str, Any], where: str, faults: Faults
+    nodes: Mapping[str, Node], values: dict[str, Any], where: str, problems: ProblemCollector
 ) -> None:
     """Check that the interpreter is set once, and that no request exceeds its limit."""
     python = values.get("python")
@@ -83,12 +83,12 @@ def _check_function(
             f"{where}: python is {python!r}, but {PYTHON_ARGUMENT} in build_args (line {line}) is "
             f"{argument!r}; remove one of them"
         )
-        faults.add(nodes["python"], message)
+        problems.add(nodes["python"], message)
     limits, requests = values.get("limits", {}), values.get("requests", {})
     for name, amount in requests.items():
         if name in limits and amount > limits[name]:
             message = f"{where}: requests.{name} is greater than limits.{name}"
-            faults.add(nodes["requests"], message)
+            problems.add(nodes["requests"], message)
 
 
 _HANDLER = Section(
@@ -132,22 +132,22 @@ def _resources(title: str) -> Section:
 
 
 def _check_scaling(
-    nodes: Mapping[str, Node], values: dict[str, Any], where: str, faults: Faults
+    nodes: Mapping[str, Node], values: dict[str, Any], where: str, problems: ProblemCollector
 ) -> None:
     """Check that the minimum is not greater than the maximum."""
-    low, high = values.get("min", 0), values.get("max", MOST_REPLICAS)
+    low, high = values.get("min", 0), values.get("max", MAX_REPLICAS)
     if low > high:
         line = nodes["max"].start_mark.line + 1
-        faults.add(nodes["min"], f"{where}: min {low} is greater than max {high} (line {line})")
+        problems.add(nodes["min"], f"{where}: min {low} is greater than max {high} (line {line})")
 
 
 _SCALING = Section(
     "scaling",
     (
         Field(
-            "min", FEWEST, "Minimum number of replicas. With 0, an idle function scales to zero."
+            "min", MINIMUM, "Minimum number of replicas. With 0, an idle function scales to zero."
         ),
-        Field("max", MOST, "Maximum number of replicas."),
+        Field("max", MAXIMUM, "Maximum number of replicas."),
         Field("target", TARGET, "Target concurrent calls of one replica."),
         Field(
             "idle",

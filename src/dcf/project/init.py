@@ -23,7 +23,7 @@ _SUFFIX = ".in"
 
 
 @dataclass(frozen=True, slots=True)
-class Created:
+class CreatedFunction:
     """A new function.
 
     Attributes:
@@ -42,7 +42,7 @@ def init_function(
     parent: Path,
     config_name: str = CONFIG_NAME,
     gateway: str | None = None,
-) -> Created:
+) -> CreatedFunction:
     """Create the folder ``parent/name``, or nothing if anything fails.
 
     Args:
@@ -76,7 +76,7 @@ def init_function(
     }
     folder = parent / name
     _write_folder(folder, files)
-    return Created(folder, tuple(sorted(files)))
+    return CreatedFunction(folder, tuple(sorted(files)))
 
 
 def dockerfile_changed(folder: Path, runtime: str) -> bool:

@@ -13,9 +13,9 @@ from typing import Any, Protocol
 
 from yaml import Node
 
-from dcf.model.scaling import LEAST_IDLE, LEAST_TARGET, LONGEST_IDLE, MOST_REPLICAS, MOST_TARGET
+from dcf.model.scaling import MAX_IDLE, MAX_REPLICAS, MAX_TARGET, MIN_IDLE, MIN_TARGET
 from dcf.project import quantities
-from dcf.project.nodes import Faults, is_unset, kind_of, shown
+from dcf.project.nodes import ProblemCollector, is_unset, kind_of, shown
 from dcf.project.runtimes import runtime_problem, runtimes
 
 OLDEST_PYTHON = (3, 11)
@@ -34,13 +34,13 @@ Schema = dict[str, Any]
 class Kind(Protocol):
     """One kind of value."""
 
-    def read(self, node: Node, where: str, faults: Faults) -> Any:
+    def read(self, node: Node, where: str, problems: ProblemCollector) -> Any:
         """Return the value of ``node``; None if it is unset or invalid.
 
         Args:
             node: The node.
             where: Its key with dots, for messages.
-            faults: Collects the problems.
+            problems: Collects the problems.
         """
 
     def schema(self) -> Schema:
@@ -59,16 +59,16 @@ class Text:
     pattern: str = r"[^\x00]*"
     expected: str = "text"
 
-    def read(self, node: Node, where: str, faults: Faults) -> str | None:
+    def read(self, node: Node, where: str, problems: ProblemCollector) -> str | None:
         """Return the text."""
         if is_unset(node):
             return None
         kind = kind_of(node)
         if kind != "str":
             quotes = f'; write it in quotes: "{node.value}"' if kind in _SCALAR_KINDS else ""
-            faults.add(node, f"{where}: expected {self.expected}, got {shown(node)}{quotes}")
+            problems.add(node, f"{where}: expected {self.expected}, got {shown(node)}{quotes}")
         elif not re.fullmatch(self.pattern, node.value):
-            faults.add(node, f"{where}: expected {self.expected}, got {shown(node)}")
+            problems.add(node, f"{where}: expected {self.expected}, got {shown(node)}")
         else:
             return str(node.value)
         return None
@@ -85,13 +85,13 @@ _SCALAR_KINDS = frozenset({"int", "float", "bool", "time"})
 class TruthValue:
     """True or false."""
 
-    def read(self, node: Node, where: str, faults: Faults) -> bool | None:
+    def read(self, node: Node, where: str, problems: ProblemCollector) -> bool | None:
         """Return the value; ``yes`` and ``on`` are true in YAML 1.1."""
         if is_unset(node):
             return None
         if kind_of(node) == "bool":
             return node.value.lower() in {"true", "yes", "on"}
-        faults.add(node, f"{where}: expected true or false, got {shown(node)}")
+        problems.add(node, f"{where}: expected true or false, got {shown(node)}")
         return None
 
     def schema(self) -> Schema:
@@ -103,11 +103,11 @@ class TruthValue:
 class RuntimeName:
     """The name of a runtime."""
 
-    def read(self, node: Node, where: str, faults: Faults) -> str | None:
+    def read(self, node: Node, where: str, problems: ProblemCollector) -> str | None:
         """Return the runtime's name."""
-        name = Text(expected="the name of a runtime").read(node, where, faults)
+        name = Text(expected="the name of a runtime").read(node, where, problems)
         if name and (problem := runtime_problem(name)):
-            faults.add(node, f"{where}: {problem}")
+            problems.add(node, f"{where}: {problem}")
             return None
         return name
 
@@ -120,11 +120,11 @@ class RuntimeName:
 class PythonVersion:
     """The version of an interpreter."""
 
-    def read(self, node: Node, where: str, faults: Faults) -> str | None:
+    def read(self, node: Node, where: str, problems: ProblemCollector) -> str | None:
         """Return the version as written. It must be text: the number 3.10 is 3.1 to YAML."""
-        version = Text(expected="a version of Python in quotes").read(node, where, faults)
+        version = Text(expected="a version of Python in quotes").read(node, where, problems)
         if version and (problem := python_problem(version)):
-            faults.add(node, f"{where}: {problem}")
+            problems.add(node, f"{where}: {problem}")
             return None
         return version
 
@@ -162,7 +162,7 @@ class Amount:
     number: Schema
     hint: Callable[[str], str] = lambda _: ""
 
-    def read(self, node: Node, where: str, faults: Faults) -> float | None:
+    def read(self, node: Node, where: str, problems: ProblemCollector) -> float | None:
         """Return the amount."""
         if is_unset(node):
             return None
@@ -175,7 +175,7 @@ class Amount:
                     advice = f"; {error}"
             else:
                 advice = self.hint(node.value)
-        faults.add(node, f"{where}: expected {self.expected}, got {shown(node)}{advice}")
+        problems.add(node, f"{where}: expected {self.expected}, got {shown(node)}{advice}")
         return None
 
     def schema(self) -> Schema:
@@ -217,30 +217,30 @@ AT_LEAST_ONE = Amount(
 )
 _OFF = "; to stop a function, run `dcf-cli function scale NAME 0`"
 
-FEWEST = Amount(
+MINIMUM = Amount(
     quantities.WHOLE_PATTERN,
     "a whole number, 0 or more",
     quantities.replicas,
-    {"type": "integer", "minimum": 0, "maximum": MOST_REPLICAS},
+    {"type": "integer", "minimum": 0, "maximum": MAX_REPLICAS},
 )
-MOST = Amount(
+MAXIMUM = Amount(
     AT_LEAST_ONE.pattern,
     AT_LEAST_ONE.expected,
     quantities.replicas,
-    {"type": "integer", "minimum": 1, "maximum": MOST_REPLICAS},
+    {"type": "integer", "minimum": 1, "maximum": MAX_REPLICAS},
     lambda text: _OFF if re.fullmatch(quantities.WHOLE_PATTERN, text) else "",
 )
 TARGET = Amount(
     quantities.NUMBER_PATTERN,
     "a number of calls above 0",
     quantities.target,
-    {"type": "number", "minimum": LEAST_TARGET, "maximum": MOST_TARGET},
+    {"type": "number", "minimum": MIN_TARGET, "maximum": MAX_TARGET},
 )
 IDLE = Amount(
     DURATION.pattern,
     DURATION.expected,
     quantities.idle,
-    {"type": "number", "minimum": LEAST_IDLE, "maximum": LONGEST_IDLE},
+    {"type": "number", "minimum": MIN_IDLE, "maximum": MAX_IDLE},
 )
 NOT_NEGATIVE = Amount(
     quantities.WHOLE_PATTERN,

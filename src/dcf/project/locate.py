@@ -23,7 +23,7 @@ _YAML = frozenset({".yaml", ".yml"})
 
 
 @dataclass(frozen=True, slots=True)
-class Located:
+class LocatedFunction:
     """A function and its location.
 
     Attributes:
@@ -49,7 +49,7 @@ class Located:
         return files
 
 
-def locate(argument: str | None, config: Path | None, cwd: Path) -> Located:
+def locate(argument: str | None, config: Path | None, cwd: Path) -> LocatedFunction:
     """Return the function that the command line names.
 
     Args:
@@ -76,7 +76,7 @@ def locate(argument: str | None, config: Path | None, cwd: Path) -> Located:
     return _by_key(argument, given, cwd)
 
 
-def _only(given: Path | None, cwd: Path) -> Located:
+def _only(given: Path | None, cwd: Path) -> LocatedFunction:
     path = given or cwd / CONFIG_NAME
     if given is None and not path.is_file():
         raise FunctionNotFound(f"{cwd} has no {CONFIG_NAME}{_further_up(cwd)}; {_HOW}")
@@ -86,7 +86,7 @@ def _only(given: Path | None, cwd: Path) -> Located:
     return _located(config, next(iter(config.functions)))
 
 
-def _of_file(path: Path, given: Path | None, cwd: Path) -> Located:
+def _of_file(path: Path, given: Path | None, cwd: Path) -> LocatedFunction:
     """Return the only function of a config file, or the one with its folder's name."""
     if given is not None and not _same(given, path):
         places = f"{_shown(path, cwd)} and {_shown(given, cwd)}"
@@ -101,7 +101,7 @@ def _of_file(path: Path, given: Path | None, cwd: Path) -> Located:
     raise _several(message, config)
 
 
-def _of_folder(argument: str, given: Path | None, cwd: Path) -> Located:
+def _of_folder(argument: str, given: Path | None, cwd: Path) -> LocatedFunction:
     """Return a folder's function, unless the name is also a function in ./config.yaml."""
     place = cwd / argument
     if not place.is_dir():
@@ -123,7 +123,7 @@ def _of_folder(argument: str, given: Path | None, cwd: Path) -> Located:
     return _of_file(path, given, cwd)
 
 
-def _by_key(argument: str, given: Path | None, cwd: Path) -> Located:
+def _by_key(argument: str, given: Path | None, cwd: Path) -> LocatedFunction:
     """Return a function by its name."""
     path = given or cwd / CONFIG_NAME
     place = cwd / argument
@@ -151,8 +151,8 @@ def _by_key(argument: str, given: Path | None, cwd: Path) -> Located:
 _HOW = f"`dcf-cli function init NAME` creates a folder with a {CONFIG_NAME}"
 
 
-def _located(config: Config, name: str) -> Located:
-    return Located(config.path.parent, config, config.functions[name])
+def _located(config: Config, name: str) -> LocatedFunction:
+    return LocatedFunction(config.path.parent, config, config.functions[name])
 
 
 def _several(message: str, config: Config) -> FunctionAmbiguous:

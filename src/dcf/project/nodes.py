@@ -25,7 +25,7 @@ _SCALARS = {
 }
 
 
-class Faults:
+class ProblemCollector:
     """Collects the problems of one file, so that all are reported at once."""
 
     def __init__(self, path: Path) -> None:
@@ -111,21 +111,21 @@ class Entry:
     value: Node
 
 
-def entries(node: MappingNode, faults: Faults) -> list[Entry]:
+def entries(node: MappingNode, problems: ProblemCollector) -> list[Entry]:
     """Return the mapping's own entries, then those of its merge keys (``<<``).
 
-    A duplicate key, or a key that is not a scalar, is added to ``faults`` and left out.
+    A duplicate key, or a key that is not a scalar, is added to ``problems`` and left out.
     """
     own: dict[str, Entry] = {}
     merged: list[Entry] = []
     for key, value in node.value:
         if key.tag == TAG + "merge":
-            merged.extend(_merged(value, faults))
+            merged.extend(_merged(value, problems))
         elif not isinstance(key, ScalarNode) or kind_of(key) == "tag":
-            faults.add(key, f"expected text as a key, got {shown(key)}")
+            problems.add(key, f"expected text as a key, got {shown(key)}")
         elif key.value in own:
             line = own[key.value].key_node.start_mark.line + 1
-            faults.add(key, f"duplicate key {key.value!r}, first in line {line}")
+            problems.add(key, f"duplicate key {key.value!r}, first in line {line}")
         else:
             own[key.value] = Entry(key.value, key, value)
     for entry in merged:
@@ -133,10 +133,10 @@ def entries(node: MappingNode, faults: Faults) -> list[Entry]:
     return list(own.values())
 
 
-def _merged(value: Node, faults: Faults) -> Iterator[Entry]:
+def _merged(value: Node, problems: ProblemCollector) -> Iterator[Entry]:
     sources = value.value if isinstance(value, SequenceNode) else [value]
     for source in sources:
         if isinstance(source, MappingNode):
-            yield from entries(source, faults)
+            yield from entries(source, problems)
         else:
-            faults.add(source, f"expected a mapping after '<<', got {shown(source)}")
+            problems.add(source, f"expected a mapping after '<<', got {shown(source)}")

@@ -6,7 +6,7 @@ import math
 import re
 from decimal import Decimal
 
-from dcf.model.scaling import LEAST_IDLE, LEAST_TARGET, LONGEST_IDLE, MOST_REPLICAS, MOST_TARGET
+from dcf.model.scaling import MAX_IDLE, MAX_REPLICAS, MAX_TARGET, MIN_IDLE, MIN_TARGET
 
 _DIGITS = "[0-9]{1,18}"
 """Enough digits for every real amount, and few enough to keep the arithmetic fast."""
@@ -72,11 +72,11 @@ def replicas(text: str) -> int:
     """Return the number of replicas. ``text`` must match :data:`WHOLE_PATTERN`.
 
     Raises:
-        ValueError: If it is more than ``MOST_REPLICAS``.
+        ValueError: If it is more than ``MAX_REPLICAS``.
     """
     number = whole(text)
-    if number > MOST_REPLICAS:
-        raise ValueError(f"the maximum is {MOST_REPLICAS}")
+    if number > MAX_REPLICAS:
+        raise ValueError(f"the maximum is {MAX_REPLICAS}")
     return number
 
 
@@ -87,8 +87,8 @@ def target(text: str) -> float:
         ValueError: If it is out of range.
     """
     calls = float(text)
-    if not LEAST_TARGET <= calls <= MOST_TARGET:
-        raise ValueError(f"the range is {LEAST_TARGET:g} to {MOST_TARGET:g}")
+    if not MIN_TARGET <= calls <= MAX_TARGET:
+        raise ValueError(f"the range is {MIN_TARGET:g} to {MAX_TARGET:g}")
     return calls
 
 
@@ -99,8 +99,8 @@ def idle(text: str) -> float:
         ValueError: If it is out of range.
     """
     duration = seconds(text)
-    if not LEAST_IDLE <= duration <= LONGEST_IDLE:
-        raise ValueError(f"the range is {LEAST_IDLE:g}s to {LONGEST_IDLE / 3600:g}h")
+    if not MIN_IDLE <= duration <= MAX_IDLE:
+        raise ValueError(f"the range is {MIN_IDLE:g}s to {MAX_IDLE / 3600:g}h")
     return duration
 
 

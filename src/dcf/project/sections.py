@@ -21,7 +21,7 @@ from dcf.project.kinds import (
     Text,
     python_problem,
 )
-from dcf.project.nodes import Entry, Faults, entries, is_unset, kind_of, shown, sort_of
+from dcf.project.nodes import Entry, ProblemCollector, entries, is_unset, kind_of, shown, sort_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,16 +30,16 @@ class TextList:
 
     item: Text
 
-    def read(self, node: Node, where: str, faults: Faults) -> tuple[str, ...] | None:
+    def read(self, node: Node, where: str, problems: ProblemCollector) -> tuple[str, ...] | None:
         """Return the texts."""
-        nodes = _items(node, where, faults)
+        nodes = _items(node, where, problems)
         if nodes is None:
             return None
         texts = []
         for number, item in enumerate(nodes):
             if is_unset(item):
-                faults.add(item, f"{where}[{number}]: expected {self.item.expected}, got nothing")
-            elif (text := self.item.read(item, f"{where}[{number}]", faults)) is not None:
+                problems.add(item, f"{where}[{number}]: expected {self.item.expected}, got nothing")
+            elif (text := self.item.read(item, f"{where}[{number}]", problems)) is not None:
                 texts.append(text)
         return tuple(texts)
 
@@ -49,11 +49,11 @@ class TextList:
         return {"type": ["array", "null"], "items": item}
 
 
-def _items(node: Node, where: str, faults: Faults) -> list[Node] | None:
+def _items(node: Node, where: str, problems: ProblemCollector) -> list[Node] | None:
     if isinstance(node, SequenceNode) and kind_of(node) == "seq":
         return list(node.value)
     if kind_of(node) != "null":
-        faults.add(node, f"{where}: expected a list, got {sort_of(node)}")
+        problems.add(node, f"{where}: expected a list, got {sort_of(node)}")
     return None
 
 
@@ -61,25 +61,27 @@ def _items(node: Node, where: str, faults: Faults) -> list[Node] | None:
 class BuildArguments:
     """A list of ``KEY=VALUE``. Messages show only the key, because the value may be a secret."""
 
-    def read(self, node: Node, where: str, faults: Faults) -> tuple[tuple[str, str], ...] | None:
+    def read(
+        self, node: Node, where: str, problems: ProblemCollector
+    ) -> tuple[tuple[str, str], ...] | None:
         """Return the pairs."""
-        nodes = _items(node, where, faults)
+        nodes = _items(node, where, problems)
         if nodes is None:
             return None
         pairs: dict[str, str] = {}
         for number, item in enumerate(nodes):
             here = f"{where}[{number}]"
             if kind_of(item) != "str":
-                faults.add(item, f"{here}: expected text KEY=VALUE, got {shown(item)}")
+                problems.add(item, f"{here}: expected text KEY=VALUE, got {shown(item)}")
                 continue
             key, equals, value = item.value.partition("=")
             if not equals or not re.fullmatch(VARIABLE_PATTERN, key):
                 message = "expected KEY=VALUE with letters, digits and '_' in KEY"
-                faults.add(item, f"{here}: {message}, got something else")
+                problems.add(item, f"{here}: {message}, got something else")
             elif key in pairs:
-                faults.add(item, f"{here}: duplicate key {key}")
+                problems.add(item, f"{here}: duplicate key {key}")
             elif key == PYTHON_ARGUMENT and value and (problem := python_problem(value)):
-                faults.add(item, f"{here}: {key}: {problem}")
+                problems.add(item, f"{here}: {key}: {problem}")
             else:
                 pairs[key] = value
         return tuple(pairs.items())
@@ -106,18 +108,18 @@ class ScalarMap:
     key_problem: Callable[[str], str]
     key_pattern: str
 
-    def read(self, node: Node, where: str, faults: Faults) -> dict[str, str] | None:
+    def read(self, node: Node, where: str, problems: ProblemCollector) -> dict[str, str] | None:
         """Return the mapping."""
         values: dict[str, str] = {}
-        for entry in mapping_entries(node, where, faults):
+        for entry in mapping_entries(node, where, problems):
             kind = kind_of(entry.value)
             if problem := self.key_problem(entry.key):
-                faults.add(entry.key_node, f"{where}: {problem}")
+                problems.add(entry.key_node, f"{where}: {problem}")
             elif kind in {"map", "seq", "tag"}:
                 message = f"expected text, a number, true or false, got {shown(entry.value)}"
-                faults.add(entry.value, f"{where}.{entry.key}: {message}")
+                problems.add(entry.value, f"{where}.{entry.key}: {message}")
             elif "\0" in entry.value.value:
-                faults.add(entry.value, f"{where}.{entry.key}: must not contain NUL")
+                problems.add(entry.value, f"{where}.{entry.key}: must not contain NUL")
             elif kind != "null":
                 values[entry.key] = entry.value.value
         return values or None
@@ -132,12 +134,12 @@ class ScalarMap:
         }
 
 
-def mapping_entries(node: Node, where: str, faults: Faults) -> list[Entry]:
+def mapping_entries(node: Node, where: str, problems: ProblemCollector) -> list[Entry]:
     """Return the entries of a mapping; none for null, and none with a problem for other nodes."""
     if isinstance(node, MappingNode) and kind_of(node) == "map":
-        return entries(node, faults)
+        return entries(node, problems)
     if kind_of(node) != "null":
-        faults.add(node, f"{where}: expected a mapping, got {sort_of(node)}")
+        problems.add(node, f"{where}: expected a mapping, got {sort_of(node)}")
     return []
 
 
@@ -172,27 +174,27 @@ class Section:
 
     title: str
     fields: tuple[Field, ...]
-    check: Callable[[Mapping[str, Node], dict[str, Any], str, Faults], None] | None = None
+    check: Callable[[Mapping[str, Node], dict[str, Any], str, ProblemCollector], None] | None = None
 
-    def read(self, node: Node, where: str, faults: Faults) -> dict[str, Any]:
+    def read(self, node: Node, where: str, problems: ProblemCollector) -> dict[str, Any]:
         """Return the values that are set."""
         known = {field.name: field for field in self.fields}
         nodes: dict[str, Node] = {}
         values: dict[str, Any] = {}
-        for entry in mapping_entries(node, where or self.title, faults):
+        for entry in mapping_entries(node, where or self.title, problems):
             if entry.key not in known:
-                faults.add(entry.key_node, self._unknown(entry.key, where))
+                problems.add(entry.key_node, self._unknown(entry.key, where))
                 continue
             nodes[entry.key] = entry.value
             inner = f"{where}.{entry.key}" if where else entry.key
-            value = known[entry.key].kind.read(entry.value, inner, faults)
+            value = known[entry.key].kind.read(entry.value, inner, problems)
             if value is not None:
                 values[entry.key] = value
         for field in self.fields:
             if field.required and field.name not in nodes and isinstance(node, MappingNode):
-                faults.add(node, f"{where or self.title}: missing key {field.name!r}")
+                problems.add(node, f"{where or self.title}: missing key {field.name!r}")
         if self.check is not None:
-            self.check(nodes, values, where, faults)
+            self.check(nodes, values, where, problems)
         return values
 
     def _unknown(self, key: str, where: str) -> str:
@@ -236,19 +238,19 @@ class Functions:
 
     function: Section
 
-    def read(self, node: Node, where: str, faults: Faults) -> dict[str, dict[str, Any]]:
+    def read(self, node: Node, where: str, problems: ProblemCollector) -> dict[str, dict[str, Any]]:
         """Return the values of each function, in the file's order."""
         functions = {}
-        named = mapping_entries(node, where, faults)
+        named = mapping_entries(node, where, problems)
         if not named and kind_of(node) in {"map", "null"}:
-            faults.add(node, f"{where}: expected at least one function, got none")
+            problems.add(node, f"{where}: expected at least one function, got none")
         for entry in named:
             try:
                 name = check_name(entry.key)
             except InvalidName as error:
-                faults.add(entry.key_node, f"{where}: {error}")
+                problems.add(entry.key_node, f"{where}: {error}")
             else:
-                functions[name] = self.function.read(entry.value, f"{where}.{name}", faults)
+                functions[name] = self.function.read(entry.value, f"{where}.{name}", problems)
         return functions
 
     def schema(self) -> Schema:

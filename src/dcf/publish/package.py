@@ -14,7 +14,7 @@ from dcf.errors import StorageError
 from dcf.model.artifact import Artifact, Bundle
 from dcf.model.function import FunctionSpec
 from dcf.project.environment import read_environment
-from dcf.project.locate import Located, locate
+from dcf.project.locate import LocatedFunction, locate
 from dcf.settings import Locations, StoreSettings
 
 
@@ -57,7 +57,7 @@ class Package:
 
 
 def package(
-    located: Located,
+    located: LocatedFunction,
     builder: Builder,
     store: Store,
     *,

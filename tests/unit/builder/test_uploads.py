@@ -13,7 +13,7 @@ from dcf.builder.store import Store
 from dcf.builder.uploads import NOTE_LIFE, PART_LIFE, Uploads, part_path
 from dcf.errors import BundleInvalid, UploadInvalid
 from dcf.model.artifact import Bundle, BundleFile, digest_of
-from dcf.model.status import Wanting
+from dcf.model.status import MissingBlob
 from unit.builder.kit import names
 
 LOCK = "# a lock\n"
@@ -61,7 +61,7 @@ def test_an_announcement_tells_what_is_missing_and_each_content_once(
     told = uploads.announce(files, LOCK)
     assert told.bundle == Bundle(tuple(sorted(files))).digest
     assert told.lock == digest_of(LOCK.encode())
-    assert told.missing == (Wanting(digest_of(MODEL), len(MODEL)),)
+    assert told.missing == (MissingBlob(digest_of(MODEL), len(MODEL)),)
     assert store.bundle(told.bundle).files == tuple(sorted(files))
     assert store.lock(told.lock) == LOCK
 
@@ -75,7 +75,7 @@ def test_announcing_again_changes_nothing_and_tells_what_is_missing_now(
     with uploads.receiving(digest_of(MODEL), 0) as part:
         part.write(MODEL[:100])
     again = uploads.announce(files, LOCK)
-    assert again.missing == (Wanting(digest_of(MODEL), len(MODEL), offset=100),)
+    assert again.missing == (MissingBlob(digest_of(MODEL), len(MODEL), offset=100),)
     assert len(names(store.bundles)) == 1
     send(uploads, MODEL, 100)
     assert uploads.announce(files, LOCK).missing == ()
@@ -141,7 +141,7 @@ def test_paths_may_be_of_any_language_and_differ_in_case_alone(uploads: Uploads)
 def test_a_lie_about_a_size_takes_nothing_away(store: Store, uploads: Uploads) -> None:
     digest, _ = store.blobs.add([MODEL])
     told = uploads.announce([file("a", MODEL, size=10)], LOCK)
-    assert told.missing == (Wanting(digest, 10),)
+    assert told.missing == (MissingBlob(digest, 10),)
     with pytest.raises(UploadInvalid, match="it was dropped"):
         send(uploads, bytes(10), digest=digest)
     assert store.blobs.has(digest, len(MODEL))

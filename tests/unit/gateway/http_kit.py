@@ -36,9 +36,9 @@ from dcf.model.status import (
     FunctionState,
     FunctionStatus,
     GatewayInfo,
+    MissingBlob,
     ReplicaLine,
     RevisionStatus,
-    Wanting,
 )
 from dcf.protocol.progress import Progress, ProgressKind
 from dcf.settings import ControlSettings
@@ -159,7 +159,7 @@ class Plane(ControlPlane):
             self.closed.set()
 
     async def announce(self, files: Sequence[BundleFile], lock: str) -> Announced:
-        missing = [Wanting(one.digest, one.size) for one in files]
+        missing = [MissingBlob(one.digest, one.size) for one in files]
         return Announced(Bundle(tuple(files)).digest, digest_of(lock.encode()), tuple(missing))
 
     async def receive(

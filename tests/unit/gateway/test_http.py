@@ -16,9 +16,9 @@ from dcf.protocol.gateway import (
     event_of,
     function_of,
     info_of,
+    missing_blob_of,
     revision_of,
     upload,
-    wanting_of,
 )
 from unit.gateway.http_kit import DIGEST, Served
 
@@ -396,7 +396,7 @@ def test_what_is_missing_is_told_and_taken(served: Served) -> None:
 
     assert announced["bundle"] == Bundle((file,)).digest
     assert announced["lock"] == digest_of(b"a==1\n")
-    assert [wanting_of(one).size for one in announced["missing"]] == [4]
+    assert [missing_blob_of(one).size for one in announced["missing"]] == [4]
     assert first.json() == {"offset": 2, "complete": False}
     assert second.json() == {"offset": 4, "complete": True}
 

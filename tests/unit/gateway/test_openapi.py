@@ -14,15 +14,15 @@ from dcf.gateway.http.openapi import document
 from dcf.gateway.http.operations import OPERATIONS
 from dcf.model.event import Event
 from dcf.model.function import FunctionSpec, HandlerRef, Resources
-from dcf.model.scaling import ScalingWish
+from dcf.model.scaling import ScalingSpec
 from dcf.model.status import (
     Failure,
     FunctionStatus,
     GatewayInfo,
+    MissingBlob,
     ReplicaLine,
     ReplicaStatus,
     RevisionStatus,
-    Wanting,
 )
 from dcf.protocol.progress import Progress
 from unit.gateway.http_kit import DEPLOYMENT, DIGEST, READY, Served
@@ -67,8 +67,8 @@ def test_it_tells_where_a_token_is_wanted() -> None:
         ReplicaStatus,
         Resources,
         RevisionStatus,
-        ScalingWish,
-        Wanting,
+        ScalingSpec,
+        MissingBlob,
     ],
 )
 def test_its_records_are_those_of_the_model(record: type) -> None:

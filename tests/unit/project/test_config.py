@@ -9,7 +9,7 @@ import pytest
 
 from dcf.errors import ConfigError
 from dcf.model.function import FunctionSpec, HandlerRef, Resources
-from dcf.model.scaling import ScalingWish
+from dcf.model.scaling import ScalingSpec
 from dcf.project.config import load_config
 from dcf.project.fields import FUNCTION
 from dcf.project.kinds import OLDEST_PYTHON
@@ -113,14 +113,14 @@ def test_the_table_and_the_model_agree() -> None:
 @pytest.mark.parametrize(
     ("body", "expected"),
     [
-        ("", ScalingWish()),
-        ("{min: 0}", ScalingWish(0)),
-        ("{min: 2, max: '5'}", ScalingWish(2, 5)),
-        ("{target: 0.5, idle: 90s}", ScalingWish(target=0.5, idle=90.0)),
-        ("{min: '', max: , target: 20, idle: 5}", ScalingWish(target=20.0, idle=5.0)),
+        ("", ScalingSpec()),
+        ("{min: 0}", ScalingSpec(0)),
+        ("{min: 2, max: '5'}", ScalingSpec(2, 5)),
+        ("{target: 0.5, idle: 90s}", ScalingSpec(target=0.5, idle=90.0)),
+        ("{min: '', max: , target: 20, idle: 5}", ScalingSpec(target=20.0, idle=5.0)),
     ],
 )
-def test_scaling(tmp_path: Path, body: str, expected: ScalingWish) -> None:
+def test_scaling(tmp_path: Path, body: str, expected: ScalingSpec) -> None:
     assert spec(tmp_path, f"{{scaling: {body}}}").scaling == expected
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from dcf.model.function import FunctionSpec, Resources
-from dcf.model.scaling import ScalingWish
+from dcf.model.scaling import ScalingSpec
 from dcf.project.notices import notices
 
 
@@ -40,7 +40,7 @@ from dcf.project.notices import notices
             ),
         ),
         (
-            FunctionSpec("f", scaling=ScalingWish(0)),
+            FunctionSpec("f", scaling=ScalingSpec(0)),
             ("f: scaling has an effect only in deployments, not in run and serve",),
         ),
     ],
@@ -57,7 +57,7 @@ def test_behind_a_gateway_limits_hold_and_what_lists_show_has_its_use() -> None:
         labels={"b": "c"},
         limits=Resources(memory=1),
         requests=Resources(memory=1),
-        scaling=ScalingWish(0),
+        scaling=ScalingSpec(0),
     )
 
     assert notices(spec, deployed=True) == (

@@ -14,7 +14,7 @@ from dcf.gateway.plane import ControlPlane
 from dcf.model.artifact import is_digest
 from dcf.model.function import FunctionSpec
 from dcf.model.names import check_name
-from dcf.model.scaling import ScalingWish
+from dcf.model.scaling import ScalingSpec
 from dcf.model.spec_json import spec_from_members, spec_to_json
 from dcf.model.status import FunctionStatus
 from dcf.project.kinds import CPU, GPU, MEMORY, Amount
@@ -64,7 +64,7 @@ async def deployment_of(
     annotations = dict(request.Annotations)
     if annotations and known is not None:
         annotations = {**known.annotations, **annotations}
-    wish = ScalingWish(request.MinReplicas or None, request.MaxReplicas or None)
+    wish = ScalingSpec(request.MinReplicas or None, request.MaxReplicas or None)
     wish.check()
     return Deployment(
         spec=_laid_over(spec, request),

@@ -7,7 +7,7 @@ from typing import Any
 from dcf.model.event import EventKind
 from dcf.model.names import NAME_PATTERN
 from dcf.model.replica import ReplicaState
-from dcf.model.scaling import LEAST_IDLE, LEAST_TARGET, LONGEST_IDLE, MOST_REPLICAS, MOST_TARGET
+from dcf.model.scaling import MAX_IDLE, MAX_REPLICAS, MAX_TARGET, MIN_IDLE, MIN_TARGET
 from dcf.model.status import FunctionState
 from dcf.protocol.progress import ProgressKind
 
@@ -20,7 +20,7 @@ _SECONDS = _NUMBER
 _TEXTS = {"type": "array", "items": _TEXT}
 _PAIRS = {"type": "object", "additionalProperties": _TEXT}
 _NAME = {"type": "string", "pattern": f"^{NAME_PATTERN}$"}
-_REPLICAS = {"type": "integer", "minimum": 0, "maximum": MOST_REPLICAS}
+_REPLICAS = {"type": "integer", "minimum": 0, "maximum": MAX_REPLICAS}
 
 
 def _reference(name: str) -> dict[str, Any]:
@@ -147,7 +147,7 @@ _ANSWERS: dict[str, Any] = {
             "open": _FLAG,
         },
     ),
-    "Wanting": _record(
+    "MissingBlob": _record(
         "A blob that is missing, wholly or from an offset on.",
         {"digest": _reference("Digest"), "size": _WHOLE, "offset": _WHOLE},
     ),
@@ -156,7 +156,7 @@ _ANSWERS: dict[str, Any] = {
         {
             "bundle": _reference("Digest"),
             "lock": _reference("Digest"),
-            "missing": _list_of("Wanting"),
+            "missing": _list_of("MissingBlob"),
         },
     ),
     "Received": _record("How far a blob has come.", {"offset": _WHOLE, "complete": _FLAG}),
@@ -233,7 +233,7 @@ _QUESTIONS: dict[str, Any] = {
         secrets=_TEXTS,
         constraints=_TEXTS,
         labels=_PAIRS,
-        scaling=_reference("ScalingWish"),
+        scaling=_reference("ScalingSpec"),
         docker_registry=_TEXT,
         image=_TEXT,
         build_args={
@@ -242,12 +242,12 @@ _QUESTIONS: dict[str, Any] = {
         },
         build_options=_TEXTS,
     ),
-    "ScalingWish": _sent(
+    "ScalingSpec": _sent(
         "How many replicas; null leaves what is.",
         minimum=_maybe(_REPLICAS),
         maximum=_maybe({**_REPLICAS, "minimum": 1}),
-        target=_maybe({**_NUMBER, "minimum": LEAST_TARGET, "maximum": MOST_TARGET}),
-        idle=_maybe({**_NUMBER, "minimum": LEAST_IDLE, "maximum": LONGEST_IDLE}),
+        target=_maybe({**_NUMBER, "minimum": MIN_TARGET, "maximum": MAX_TARGET}),
+        idle=_maybe({**_NUMBER, "minimum": MIN_IDLE, "maximum": MAX_IDLE}),
     ),
     "Deployment": _sent(
         "A deploy.",

@@ -27,7 +27,7 @@ from dcf.client.stream_connection import StreamConnection
 from dcf.client.stream_exchange import Item, StreamExchange
 from dcf.client.stream_socket import StreamSocket
 from dcf.errors import AnswerInvalid, BadRequest, DcfError, GatewayUnreachable
-from dcf.protocol.stream import END, SUBPROTOCOL, Failure, failure_control
+from dcf.protocol.stream import END, SUBPROTOCOL, StreamFailure, failure_control
 from property.kit import DEEP, JSON, PLACES, TEXTS, split
 
 # Lines
@@ -192,7 +192,7 @@ PAYLOADS = st.one_of(
             END.encode(),
             b'{"dcf":',
             b'{"dcf": "error", "problem": {"error": "HandlerRaised", "retry_after": 1e999}}',
-            failure_control(Failure(BadRequest("no"), final=False)).encode(),
+            failure_control(StreamFailure(BadRequest("no"), final=False)).encode(),
             b"\x03\xe8",
             b"\x03\xf3late",
             b"\x11\x98",

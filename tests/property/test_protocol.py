@@ -22,7 +22,7 @@ from dcf.protocol.stream import (
     JSON_LINES,
     JSON_LINES_NAMES,
     REASON,
-    Failure,
+    StreamFailure,
     accepted_format,
     close_code,
     close_reason,
@@ -116,7 +116,7 @@ def test_a_word_is_an_end_or_an_error_or_refused(text):
 @given(DOCUMENTS, st.booleans())
 def test_an_errors_word_is_read_back(document, final):
     error = error_of(document)
-    word = failure_control(Failure(error, final), "id")
+    word = failure_control(StreamFailure(error, final), "id")
     assert word.startswith(CONTROL)
     word.encode()
     read = read_control(word)

@@ -31,7 +31,7 @@ from dcf.gateway.metrics import Metrics, render
 from dcf.project.config import load_config
 from dcf.project.fields import CONFIG
 from dcf.project.init import init_function
-from dcf.project.sections import Functions, Section
+from dcf.project.sections import FunctionMap, Section
 from dcf.protocol.http import FUNCTION_PREFIX
 from dcf.protocol.status import status_of
 from dcf.settings import (
@@ -273,7 +273,7 @@ def test_every_status_of_grpc_is_on_its_page() -> None:
 def keys(part: Section, path: str = "") -> Iterator[str]:
     for one in part.fields:
         kind = one.kind
-        if isinstance(kind, Functions):
+        if isinstance(kind, FunctionMap):
             yield one.name
             yield from keys(kind.function)
         elif isinstance(kind, Section):

@@ -17,7 +17,7 @@ from dcf.errors import BadRequest, BodyTooLarge, DcfError, DeadlineExceeded
 from dcf.protocol import http
 from dcf.protocol.problem import to_problem
 from dcf.protocol.status import status_of
-from dcf.protocol.stream import Failure
+from dcf.protocol.stream import StreamFailure
 from dcf.wire.failures import message_of
 from dcf.wire.framing import FrameReader, framed_output, read_request, read_timeout
 
@@ -196,7 +196,7 @@ class Call:
             self.failed(DcfError(told))
 
     def _output(self, item: Item) -> bytes:
-        if isinstance(item, Failure):
+        if isinstance(item, StreamFailure):
             return to_problem(item.error, self._request_id)
         return item
 

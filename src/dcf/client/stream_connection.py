@@ -121,7 +121,7 @@ class StreamConnection(asyncio.Protocol):
     async def receive(self, patience: Patience | None = None) -> list[Item]:
         """The replies that have come since, at least one; none at the end.
 
-        A :class:`~dcf.protocol.stream.Failure` among them is no end: it is one message's error.
+        A ``StreamFailure`` among them is the error of one message and does not end the stream.
 
         Args:
             patience: How long to wait for it; None waits as long as the connection lives.

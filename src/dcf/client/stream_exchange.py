@@ -15,11 +15,11 @@ from websockets.uri import WebSocketURI
 from dcf.client.exchange import Exchange
 from dcf.errors import AnswerInvalid, BadRequest, BodyTooLarge, DcfError, ReplicaLost
 from dcf.protocol.problem import error_of, from_problem
-from dcf.protocol.stream import CONTROL, END, SUBPROTOCOL, CloseCode, Failure, read_control
+from dcf.protocol.stream import CONTROL, END, SUBPROTOCOL, CloseCode, StreamFailure, read_control
 
 Message = bytes | str
 """What is sent: as a binary message or as a text."""
-Item = bytes | Failure
+Item = bytes | StreamFailure
 """What comes: a reply, or what stands in the place of one."""
 
 HEARTBEAT = 10.0

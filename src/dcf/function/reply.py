@@ -23,7 +23,7 @@ _CONNECTION_HEADERS = frozenset({
 """Headers with which a server frames a reply and manages its connection (RFC 9110, 7.6.1)."""
 
 
-class Kind(Enum):
+class MessageKind(Enum):
     """Kind of a message of a stream."""
 
     BINARY = 0
@@ -35,7 +35,7 @@ class Kind(Enum):
 
 
 _REQUEST_ID = http.REQUEST_ID.encode()
-_KINDS = {http.TEXT: Kind.TEXT, http.JSON: Kind.JSON}
+_KINDS = {http.TEXT: MessageKind.TEXT, http.JSON: MessageKind.JSON}
 
 
 class Reply:
@@ -121,14 +121,14 @@ def encode_chunk(value: Any) -> bytes:
     raise UnsupportedReply("expected one item of a generator, got another generator")
 
 
-def encode_message(value: Any) -> tuple[bytes, Kind]:
+def encode_message(value: Any) -> tuple[bytes, MessageKind]:
     """Encode one reply of a stream. Only the body of a Reply is sent.
 
     Raises:
         UnsupportedReply: As :func:`encode`.
     """
     if type(value) is bytes:
-        return value, Kind.BINARY
+        return value, MessageKind.BINARY
     try:
         body, content_type = _encode_body(value.body if isinstance(value, Reply) else value)
     except UnsupportedReply:
@@ -136,7 +136,7 @@ def encode_message(value: Any) -> tuple[bytes, Kind]:
     except Exception as error:  # as in encode
         raise _not_encoded(error) from error
     if isinstance(body, bytes):
-        return body, _KINDS.get(content_type, Kind.BINARY)
+        return body, _KINDS.get(content_type, MessageKind.BINARY)
     raise UnsupportedReply("expected one message of a stream, got a generator")
 
 

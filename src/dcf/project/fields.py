@@ -34,7 +34,7 @@ from dcf.project.nodes import ProblemCollector
 from dcf.project.sections import (
     BuildArguments,
     Field,
-    Functions,
+    FunctionMap,
     ScalarMap,
     Section,
     TextList,
@@ -243,7 +243,7 @@ DCF = Section("dcf", (Field("gateway", GATEWAY, "Address of the gateway, as host
 CONFIG = Section(
     "the file",
     (
-        Field("functions", Functions(FUNCTION), "The functions by name.", required=True),
+        Field("functions", FunctionMap(FUNCTION), "The functions by name.", required=True),
         Field("dcf", DCF, "Settings that do not belong to a function."),
     ),
 )

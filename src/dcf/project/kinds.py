@@ -31,7 +31,7 @@ VARIABLE_PATTERN = "[A-Za-z_][A-Za-z0-9_]*"
 Schema = dict[str, Any]
 
 
-class Kind(Protocol):
+class ValueKind(Protocol):
     """One kind of value."""
 
     def read(self, node: Node, where: str, problems: ProblemCollector) -> Any:

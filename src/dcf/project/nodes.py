@@ -103,7 +103,7 @@ def shown(node: Node) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class MappingEntry:
     """An entry of a mapping. Its key is the text in the file, even if YAML reads it as a number."""
 
     key: str
@@ -111,13 +111,13 @@ class Entry:
     value: Node
 
 
-def entries(node: MappingNode, problems: ProblemCollector) -> list[Entry]:
+def entries(node: MappingNode, problems: ProblemCollector) -> list[MappingEntry]:
     """Return the mapping's own entries, then those of its merge keys (``<<``).
 
     A duplicate key, or a key that is not a scalar, is added to ``problems`` and left out.
     """
-    own: dict[str, Entry] = {}
-    merged: list[Entry] = []
+    own: dict[str, MappingEntry] = {}
+    merged: list[MappingEntry] = []
     for key, value in node.value:
         if key.tag == TAG + "merge":
             merged.extend(_merged(value, problems))
@@ -127,13 +127,13 @@ def entries(node: MappingNode, problems: ProblemCollector) -> list[Entry]:
             line = own[key.value].key_node.start_mark.line + 1
             problems.add(key, f"duplicate key {key.value!r}, first in line {line}")
         else:
-            own[key.value] = Entry(key.value, key, value)
+            own[key.value] = MappingEntry(key.value, key, value)
     for entry in merged:
         own.setdefault(entry.key, entry)
     return list(own.values())
 
 
-def _merged(value: Node, problems: ProblemCollector) -> Iterator[Entry]:
+def _merged(value: Node, problems: ProblemCollector) -> Iterator[MappingEntry]:
     sources = value.value if isinstance(value, SequenceNode) else [value]
     for source in sources:
         if isinstance(source, MappingNode):

@@ -7,7 +7,7 @@ from difflib import get_close_matches
 
 
 @dataclass(frozen=True, slots=True)
-class Runtime:
+class RuntimeTemplate:
     """A language template.
 
     Attributes:
@@ -25,8 +25,10 @@ class Runtime:
 DEFAULT = "python"
 
 _RUNTIMES = (
-    Runtime("python", "a class or a function in Python, with packages in requirements.txt"),
-    Runtime("streaming", "the same, with a handler for streams in both directions", base="python"),
+    RuntimeTemplate("python", "a class or a function in Python, with packages in requirements.txt"),
+    RuntimeTemplate(
+        "streaming", "the same, with a handler for streams in both directions", base="python"
+    ),
 )
 _ABSENT = {
     "go": "the runtime 'go' of the original DCF is not supported; available: {names}",
@@ -34,7 +36,7 @@ _ABSENT = {
 """Runtimes of the original DCF, each with its own message."""
 
 
-def runtimes() -> tuple[Runtime, ...]:
+def runtimes() -> tuple[RuntimeTemplate, ...]:
     """Return the supported runtimes, the default first."""
     return _RUNTIMES
 

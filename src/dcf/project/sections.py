@@ -16,12 +16,20 @@ from dcf.project.kinds import (
     PYTHON_ARGUMENT,
     PYTHON_PATTERN,
     VARIABLE_PATTERN,
-    Kind,
     Schema,
     Text,
+    ValueKind,
     python_problem,
 )
-from dcf.project.nodes import Entry, ProblemCollector, entries, is_unset, kind_of, shown, sort_of
+from dcf.project.nodes import (
+    MappingEntry,
+    ProblemCollector,
+    entries,
+    is_unset,
+    kind_of,
+    shown,
+    sort_of,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +142,7 @@ class ScalarMap:
         }
 
 
-def mapping_entries(node: Node, where: str, problems: ProblemCollector) -> list[Entry]:
+def mapping_entries(node: Node, where: str, problems: ProblemCollector) -> list[MappingEntry]:
     """Return the entries of a mapping; none for null, and none with a problem for other nodes."""
     if isinstance(node, MappingNode) and kind_of(node) == "map":
         return entries(node, problems)
@@ -156,7 +164,7 @@ class Field:
     """
 
     name: str
-    kind: Kind
+    kind: ValueKind
     description: str
     default: Any = None
     required: bool = False
@@ -226,14 +234,14 @@ class Section:
 def _home(field: Field, key: str) -> str:
     """Return the section under ``field`` that has ``key``, or ""."""
     inner, home = field.kind, field.name
-    if isinstance(inner, Functions):
+    if isinstance(inner, FunctionMap):
         inner, home = inner.function, f"{field.name}.NAME"
     known = [nested.name for nested in inner.fields] if isinstance(inner, Section) else []
     return home if key in known else ""
 
 
 @dataclass(frozen=True, slots=True)
-class Functions:
+class FunctionMap:
     """The functions of a file by name. There must be at least one."""
 
     function: Section

@@ -94,7 +94,7 @@ REASON = 123
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class StreamFailure:
     """An error in a control message.
 
     Attributes:
@@ -119,14 +119,14 @@ def close_reason(error: errors.DcfError) -> str:
     return str(error).encode(errors="replace")[:REASON].decode(errors="ignore")
 
 
-def failure_control(failure: Failure, request_id: str = "") -> str:
+def failure_control(failure: StreamFailure, request_id: str = "") -> str:
     """Return the control message of an error, with its problem document (RFC 9457)."""
     members = {"dcf": "error", "final": failure.final}
     problem = problem_members(failure.error, request_id)
     return json_bytes({**members, "problem": problem}).decode()
 
 
-def read_control(text: str) -> Failure | None:
+def read_control(text: str) -> StreamFailure | None:
     """Parse a control message.
 
     Args:
@@ -146,7 +146,7 @@ def read_control(text: str) -> Failure | None:
     if kind == "end":
         return None
     if kind == "error" and isinstance(members.get("problem"), dict):
-        return Failure(error_of(members["problem"]), members.get("final") is not False)
+        return StreamFailure(error_of(members["problem"]), members.get("final") is not False)
     raise errors.BadRequest(
         f"expected {END} or an error after {CONTROL} in a text message, got {text!r:.80}; with the"
         f" subprotocol {SUBPROTOCOL}, send data that begins like that as a binary message"

@@ -22,7 +22,7 @@ from dcf.protocol.stream import (
     CONTROL,
     SUBPROTOCOL,
     CloseCode,
-    Failure,
+    StreamFailure,
     close_code,
     close_reason,
     read_control,
@@ -302,7 +302,7 @@ class WebSocket(asyncio.Protocol):
         """Tells a client that knows the words of an error that ends the stream."""
         call = self._call
         if call is not None and call.form is not None:
-            word = call.form.failure(Failure(told(error, call)), call.request.request_id)
+            word = call.form.failure(StreamFailure(told(error, call)), call.request.request_id)
             self._transport.write(word)
 
     def _flush(self) -> None:

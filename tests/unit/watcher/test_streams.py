@@ -12,9 +12,9 @@ from websockets.protocol import State
 from websockets.server import ServerProtocol
 
 from dcf.errors import BadRequest, BodyTooLarge, HandlerRaised, UnsupportedReply
-from dcf.function.reply import Encoded, Kind, Reply, encode_message
+from dcf.function.reply import Encoded, MessageKind, Reply, encode_message
 from dcf.function.request import Request
-from dcf.protocol.stream import EVENTS, JSON_LINES, Failure, accepted_format
+from dcf.protocol.stream import EVENTS, JSON_LINES, StreamFailure, accepted_format
 from dcf.watcher import per_message
 from dcf.watcher.forms import Events, Frames, Lines, Raw, choose
 from dcf.watcher.frames import BINARY, TEXT, FrameReader, frame
@@ -23,7 +23,7 @@ from dcf.watcher.pipe import AHEAD
 from dcf.watcher.uploads import Chunks
 from dcf.watcher.uploads import Lines as LinesOfBody
 
-FAILURE = Failure(HandlerRaised("lost", "OSError", "Traceback"))
+FAILURE = StreamFailure(HandlerRaised("lost", "OSError", "Traceback"))
 
 
 def _inbox(loop: asyncio.AbstractEventLoop, marks: list[str]) -> Inbox:
@@ -227,7 +227,7 @@ def test_an_error_in_each_form():
 def test_a_stream_is_no_message():
     with pytest.raises(UnsupportedReply, match="expected one message of a stream, got a generator"):
         encode_message(iter(()))
-    assert encode_message(bytearray(b"a")) == (b"a", Kind.BINARY)
+    assert encode_message(bytearray(b"a")) == (b"a", MessageKind.BINARY)
 
 
 @pytest.mark.parametrize(

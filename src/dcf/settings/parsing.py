@@ -10,9 +10,9 @@ import json
 import re
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
-from typing import Annotated, Any, Protocol, get_type_hints
+from typing import Annotated, Any, get_type_hints
 
 from dcf.errors import ConfigError, Problem
 
@@ -24,106 +24,99 @@ LARGEST_WHOLE = 2**63 - 1
 
 _BOOLEANS = {"1": True, "true": True, "yes": True, "on": True,
              "0": False, "false": False, "no": False, "off": False}  # fmt: skip
-_WHOLE = re.compile(r"-?[0-9]{1,400}")
-_DECIMAL = re.compile(r"-?([0-9]{1,400}(\.[0-9]{0,400})?|\.[0-9]{1,400})([eE][+-]?[0-9]{1,4})?")
+_DECIMAL = r"-?([0-9]{1,400}(\.[0-9]{0,400})?|\.[0-9]{1,400})([eE][+-]?[0-9]{1,4})?"
+_LONGEST_NUMBER = 400
 _SHOWN = 60
 """Maximum characters of a value in a message."""
 
 
-class SettingRule(Protocol):
-    """Which texts a field takes."""
+# Plain classes: every replica imports this module, and a dataclass takes a millisecond to create.
+class SettingRule:
+    """Which texts a field takes.
 
-    @property
-    def expected(self) -> str:
-        """The allowed values, for messages."""
+    Attributes:
+        expected: The allowed values, for messages.
+    """
+
+    expected: str
 
     def parse(self, text: str) -> Any:
         """Return the value of ``text``.
 
         Raises:
-            ValueError: If the text is not allowed. The message is not used.
+            ValueError: If the text is not allowed.
         """
+        raise NotImplementedError
 
     def shown(self, text: str) -> str:
-        """Return ``text`` for messages."""
-
-
-class _Shown:
-    """Shows a rejected value in messages."""
-
-    def shown(self, text: str) -> str:
-        """Return ``text`` in quotes, shortened."""
+        """Return a rejected text for messages: in quotes, shortened."""
         if not text:
             return "an empty value"
         return repr(text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "...")
 
 
-@dataclass(frozen=True, slots=True)
-class BooleanRule(_Shown):
-    """True or false."""
+class BooleanRule(SettingRule):
+    """True or false, in any case."""
 
-    expected: str = "1, 0, true, false, yes, no, on or off"
+    expected = "1, 0, true, false, yes, no, on or off"
 
     def parse(self, text: str) -> bool:
-        """Return the value, in any case."""
+        """Return the value."""
         try:
             return _BOOLEANS[text.lower()]
         except KeyError:
             raise ValueError(text) from None
 
 
-@dataclass(frozen=True, slots=True)
-class WholeNumberRule(_Shown):
-    """A whole number.
+class WholeNumberRule(SettingRule):
+    """A whole number."""
 
-    Attributes:
-        least: Minimum.
-        most: Maximum.
-        unit: What it counts, for messages.
-    """
+    def __init__(self, least: int = 0, most: int = LARGEST_WHOLE, unit: str = "") -> None:
+        """Create a rule.
 
-    least: int = 0
-    most: int = LARGEST_WHOLE
-    unit: str = ""
-
-    @property
-    def expected(self) -> str:
-        """The range."""
-        unit = f" of {self.unit}" if self.unit else ""
-        return f"a whole number{unit} from {self.least} to {self.most}"
+        Args:
+            least: Minimum.
+            most: Maximum.
+            unit: What the number counts, for messages.
+        """
+        self.least = least
+        self.most = most
+        self.expected = f"a whole number{f' of {unit}' if unit else ''} from {least} to {most}"
 
     def parse(self, text: str) -> int:
         """Return the number."""
-        number = int(text) if _WHOLE.fullmatch(text) else self.least - 1
+        digits = text.removeprefix("-")
+        if not (digits.isascii() and digits.isdigit() and len(digits) <= _LONGEST_NUMBER):
+            raise ValueError(text)
+        number = int(text)
         if not self.least <= number <= self.most:
             raise ValueError(text)
         return number
 
 
-@dataclass(frozen=True, slots=True)
-class SecondsRule(_Shown):
-    """A duration in seconds.
+class SecondsRule(SettingRule):
+    """A duration in seconds."""
 
-    Attributes:
-        least: Minimum.
-        most: Maximum.
-        above: Whether the minimum itself is too small.
-    """
+    def __init__(
+        self, least: float = 0.0, most: float = sys.float_info.max, *, above: bool = False
+    ) -> None:
+        """Create a rule.
 
-    least: float = 0.0
-    most: float = sys.float_info.max
-    above: bool = False
-
-    @property
-    def expected(self) -> str:
-        """The range."""
-        low = f"{'above' if self.above else 'from'} {self.least:g}"
-        high = f" to {self.most:.0f}" if self.most < sys.float_info.max else ""
-        return f"a number of seconds {low}{high}, such as 90"
+        Args:
+            least: Minimum.
+            most: Maximum.
+            above: Whether the minimum itself is too small.
+        """
+        self.least = least
+        self.most = most
+        self.above = above
+        low = f"{'above' if above else 'from'} {least:g}"
+        high = f" to {most:.0f}" if most < sys.float_info.max else ""
+        self.expected = f"a number of seconds {low}{high}, such as 90"
 
     def parse(self, text: str) -> float:
         """Return the number of seconds."""
-        if not _DECIMAL.fullmatch(text):
+        if not re.fullmatch(_DECIMAL, text):
             raise ValueError(text)
         number = float(text)
         if not self.least <= number <= self.most or (self.above and number == self.least):
@@ -131,56 +124,73 @@ class SecondsRule(_Shown):
         return number
 
 
-@dataclass(frozen=True, slots=True)
-class ChoiceRule(_Shown):
-    """One of several words, in any case.
+class ChoiceRule(SettingRule):
+    """One of several words, in any case."""
 
-    Attributes:
-        words: The words, as the value has them.
-        aliases: Other spellings of these words.
-    """
+    def __init__(self, words: tuple[str, ...], aliases: Mapping[str, str]) -> None:
+        """Create a rule.
 
-    words: tuple[str, ...]
-    aliases: Mapping[str, str]
-
-    @property
-    def expected(self) -> str:
-        """The words."""
-        return f"{', '.join(self.words[:-1])} or {self.words[-1]}"
+        Args:
+            words: The words, as the value has them.
+            aliases: Other spellings of these words, in lower case.
+        """
+        self.words = words
+        self.expected = f"{', '.join(words[:-1])} or {words[-1]}"
+        self._known = {word.lower(): word for word in words} | dict(aliases)
 
     def parse(self, text: str) -> str:
         """Return the word."""
-        known = {word.lower(): word for word in self.words} | dict(self.aliases)
         try:
-            return known[text.lower()]
+            return self._known[text.lower()]
         except KeyError:
             raise ValueError(text) from None
 
 
-@dataclass(frozen=True, slots=True)
-class TextRule(_Shown):
-    """A text, or "" for none.
+class TextRule(SettingRule):
+    """A text, or "" for none."""
 
-    Attributes:
-        pattern: What the whole text must match.
-        expected: The same in words.
-    """
+    def __init__(self, pattern: str, expected: str) -> None:
+        """Create a rule.
 
-    pattern: str = r"[^\ud800-\udfff]*"
-    expected: str = "text in UTF-8"
+        Args:
+            pattern: What the whole text must match.
+            expected: The same in words.
+        """
+        self.expected = expected
+        self._pattern = pattern
 
     def parse(self, text: str) -> str:
         """Return the text."""
-        if not re.fullmatch(self.pattern, text):
+        if not re.fullmatch(self._pattern, text):
             raise ValueError(text)
         return text
 
 
-@dataclass(frozen=True, slots=True)
-class VariablesRule:
+class LineRule(SettingRule):
+    """Any text that is valid UTF-8, or "" for none."""
+
+    expected = "text in UTF-8"
+
+    def parse(self, text: str) -> str:
+        """Return the text."""
+        text.encode()
+        return text
+
+
+class PathRule(SettingRule):
+    """A path, a list of paths, or an address with a path. Paths need not be UTF-8."""
+
+    expected = "a path"
+
+    def parse(self, text: str) -> str:
+        """Return the path."""
+        return text
+
+
+class VariablesRule(SettingRule):
     """A JSON object of texts, or "" for none. Its values may be secret, so no message shows it."""
 
-    expected: str = "a JSON object of texts"
+    expected = "a JSON object of texts"
 
     def parse(self, text: str) -> str:
         """Return the text of the object."""
@@ -196,8 +206,8 @@ class VariablesRule:
             raise ValueError
         return text
 
-    def shown(self, _text: str) -> str:
-        """Return words that show nothing of the value."""
+    def shown(self, text: str) -> str:  # noqa: ARG002  shows nothing of it
+        """Return words that show nothing of the text."""
         return "something else"
 
 
@@ -219,11 +229,8 @@ LogLevel = Annotated[
     ),
 ]
 """A level of Python's ``logging``."""
-Line = Annotated[str, TextRule()]
-"""Any text that is valid UTF-8."""
-FilePath = Annotated[str, TextRule(r"[\s\S]*", "a path")]
-"""A path, a list of paths, or an address with a path. Paths are bytes, so they need not be
-UTF-8."""
+Line = Annotated[str, LineRule()]
+FilePath = Annotated[str, PathRule()]
 
 
 def read_settings(settings: type, env: Mapping[str, str], prefix: str) -> dict[str, Any]:

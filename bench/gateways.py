@@ -25,7 +25,7 @@ from dcf.catalog.catalog import Catalog
 from dcf.client.client import Client
 from dcf.errors import DcfError, IndexUnreachable, NotReady
 from dcf.gateway.processes import CONTROL, supervisor_socket
-from dcf.model.scaling import ScalingWish
+from dcf.model.scaling import ScalingSpec
 from dcf.project.locate import locate
 from dcf.settings import Locations
 from dcf.supervision.process_messages import ProcessStatus
@@ -219,7 +219,7 @@ def fill(places: Locations, package: Package, numbers: Iterable[int]) -> None:
     with Catalog(places.gateway / "catalog.sqlite") as catalog:
         for number in numbers:
             name = f"{ECHO}-{number}"
-            catalog.deploy(named(package, name).spec, package.artifact, wish=ScalingWish(0, 1))
+            catalog.deploy(named(package, name).spec, package.artifact, wish=ScalingSpec(0, 1))
             catalog.decide(name, 0, "nobody calls")
 
 

@@ -1,76 +1,76 @@
-"""Every error of the project, as one tree.
+"""All errors of the project, as one tree.
 
 ::
 
     DcfError
-    ├── ProjectError                what the author wrote
+    ├── ProjectError                the author's files, names or settings
     │   ├── InvalidName             a function's name breaks the naming rule
-    │   ├── ConfigError             config.yaml, with file, line and column of every problem
-    │   ├── FunctionNotFound        no function of that name, or no config.yaml where one was sought
+    │   ├── ConfigError             config.yaml or a setting, with the place of each problem
+    │   ├── FunctionNotFound        no function of that name, or no config.yaml
     │   ├── FunctionAmbiguous       several functions and none named, or two that differ
-    │   ├── FolderExists            init refuses to overwrite
+    │   ├── FolderExists            init does not overwrite
     │   ├── SecretNotFound          a named secret or environment file is missing
-    │   ├── SpecInvalid             a spec or a number of replicas that came over the wire
-    │   ├── RolloutInvalid          a canary, a promotion or an abort that has nothing to act on
-    │   └── NameTaken               what is to be created is there already
-    ├── BuildError                  the environment or the bundle could not be made
-    │   ├── RequirementsInvalid     requirements.txt cannot be read
-    │   ├── PackageNotFound         a package or version that no index has
-    │   ├── VersionConflict         pins that exclude one another, or the watcher's own needs
-    │   ├── InterpreterNotFound     no such Python here, and none could be fetched
-    │   ├── IndexUnreachable        no network, and the cache does not have it
-    │   ├── InstallFailed           a package that does not build or install
+    │   ├── SpecInvalid             an invalid spec or number of replicas from a client
+    │   ├── RolloutInvalid          a canary, promotion or abort with nothing to act on
+    │   └── NameTaken               the name is already in use
+    ├── BuildError                  the environment or the bundle cannot be built
+    │   ├── RequirementsInvalid     requirements.txt cannot be parsed
+    │   ├── PackageNotFound         no index has the package or version
+    │   ├── VersionConflict         conflicting pins, or pins that conflict with the watcher's
+    │   ├── InterpreterNotFound     the Python version is neither installed nor available
+    │   ├── IndexUnreachable        no network, and the cache does not have the package
+    │   ├── InstallFailed           a package does not build or install
     │   ├── BuildTimeout            the build exceeded its time limit
-    │   └── BundleInvalid           a file that cannot be part of a bundle
+    │   └── BundleInvalid           a file cannot be part of a bundle
     ├── StorageError                the disk
     │   ├── DiskFull
-    │   └── CatalogUnusable         the gateway's catalog: damaged, foreign, or too new
-    ├── GpuUnavailable              more GPUs wanted than are free
-    ├── StartError                  a replica that never became ready
-    │   ├── HandlerNotFound         the file or the name in it is missing
-    │   ├── HandlerImportFailed     the file does not import (syntax error included)
+    │   └── CatalogUnusable         the gateway's catalog is damaged, foreign or too new
+    ├── GpuUnavailable              fewer GPUs are free than requested
+    ├── StartError                  a replica did not become ready
+    │   ├── HandlerNotFound         the handler's file, or the name in it, is missing
+    │   ├── HandlerImportFailed     the file could not be imported (also a syntax error)
     │   ├── HandlerInitFailed       the constructor raised
-    │   ├── StartTimeout            the constructor takes longer than it may
-    │   ├── ConfinementFailed       the process cannot be held to its limits
-    │   ├── ReplicaExited           the process ended before it was ready
-    │   └── AddressInUse            the address to listen on is taken or not to be had
-    ├── ReplicaUnknown              an engine knows no replica of that id
-    ├── SupervisorError             a request to the supervisor of processes went wrong
-    │   ├── SupervisorUnreachable   nobody listens at its socket, or the connection broke
-    │   ├── SupervisorRunning       another one has this state folder
-    │   ├── RequestInvalid          what was sent is no request
-    │   ├── ProcessUnknown          no process of that name
+    │   ├── StartTimeout            the constructor exceeded its time limit
+    │   ├── ConfinementFailed       the process's limits cannot be enforced
+    │   ├── ReplicaExited           the process exited before it was ready
+    │   └── AddressInUse            the address to listen on is in use or not available
+    ├── ReplicaUnknown              an engine has no replica with that id
+    ├── SupervisorError             a request to the supervisor of processes failed
+    │   ├── SupervisorUnreachable   no process listens at its socket, or the connection broke
+    │   ├── SupervisorRunning       another supervisor uses this state folder
+    │   ├── RequestInvalid          the message is not a request
+    │   ├── ProcessUnknown          no process has that name
     │   ├── ProcessNotStarted       the program cannot be started
-    │   └── ObserverTooSlow         lines came faster than they were read
-    ├── DataplaneError              Envoy, which passes the calls on
+    │   └── ObserverTooSlow         lines arrived faster than they were read
+    ├── DataplaneError              Envoy
     │   ├── EnvoyMissing            its program is not installed
-    │   ├── EnvoyFailed             it ended, refused its configuration or does not answer
-    │   ├── RoutesRejected          it refused a change of its routes
-    │   └── RoutesLate              it has not taken a change in time
-    ├── GatewayError                talking with a gateway, or being one
-    │   ├── GatewayUnreachable      nobody answers at its address
-    │   ├── GatewayRunning          another one has this data directory
-    │   ├── AccessDenied            no token or key, or one that is not good for this
-    │   ├── AnswerInvalid           what answered is no gateway, or not one that can be understood
-    │   ├── UploadInvalid           what was uploaded is not what was announced
-    │   └── BlobsMissing            what is to be deployed has not been uploaded
-    └── CallError                   one call went wrong; the replica lives on unless said otherwise
-        ├── BadRequest              a request that cannot be passed on
-        │   ├── PathUnknown         there is nothing at this path
-        │   ├── MethodNotAllowed    not with this method
+    │   ├── EnvoyFailed             it exited, rejected its configuration or does not answer
+    │   ├── RoutesRejected          it rejected a change of its routes
+    │   └── RoutesLate              it did not confirm a change in time
+    ├── GatewayError                a gateway, seen from a client or from itself
+    │   ├── GatewayUnreachable      no gateway answers at the address
+    │   ├── GatewayRunning          another gateway uses this data directory
+    │   ├── AccessDenied            a missing token or key, or one without permission
+    │   ├── AnswerInvalid           the answer does not come from a gateway of a known version
+    │   ├── UploadInvalid           the upload differs from its announcement
+    │   └── BlobsMissing            the files of a deploy have not been uploaded
+    └── CallError                   a call failed; the replica keeps running unless stated otherwise
+        ├── BadRequest              the request is invalid
+        │   ├── PathUnknown         nothing is served at this path
+        │   ├── MethodNotAllowed    the path does not support this method
         │   ├── PreflightRefused    a CORS preflight that the handler does not answer
         │   └── HostNotAllowed      a Host that is not allowed (DNS rebinding)
         ├── BodyTooLarge            a body over the limit
         ├── BodyTooSlow             a body that arrives below the minimum rate
         ├── HandlerRaised           the handler raised
-        ├── UnsupportedReply        the handler returned what cannot be sent
-        ├── DeadlineExceeded        no reply in time
+        ├── UnsupportedReply        the handler returned a value that cannot be sent
+        ├── DeadlineExceeded        no reply before the deadline
         ├── Overloaded              the queue is full
         ├── NotReady                the replica is starting or draining
-        └── ReplicaLost             the replica ended during the call
+        └── ReplicaLost             the replica exited during the call
 
-A class carries what happened, as fields. What it means on the wire is looked up in
-``dcf.protocol.status_codes``; what to do about it is said by the CLI alone.
+The fields of a class describe what happened. ``dcf.protocol.status_codes`` maps each class to its
+numbers on the wire. Only the command line adds hints.
 """
 
 from __future__ import annotations
@@ -81,33 +81,33 @@ from dataclasses import dataclass
 from pathlib import Path
 
 NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
-"""Codes of an ``OSError`` that means :class:`DiskFull`: for the user, a spent quota is the same."""
+"""``errno`` values that mean :class:`DiskFull`. A used-up quota is the same to the user."""
 
 
 class DcfError(Exception):
-    """The root of the tree. ``str(error)`` is one sentence or more for people."""
+    """The root of the tree. ``str(error)`` is a message for people."""
 
 
 class ProjectError(DcfError):
-    """Something in what the author wrote is wrong."""
+    """The author's files, names or settings are invalid."""
 
 
 class InvalidName(ProjectError):
     """A function's name breaks the naming rule."""
 
     def __init__(self, name: str, reason: str) -> None:
-        super().__init__(f"{name!r} is no name for a function: {reason}")
+        super().__init__(f"invalid function name {name!r}: {reason}")
         self.name = name
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One fault in a file.
+    """One problem in a file or a setting.
 
     Attributes:
-        line: Counted from 1; 0 when the fault has no place.
-        column: Counted from 1; 0 when the fault has no place.
-        message: What was found, what is allowed, and the nearest known word.
+        line: Counted from 1; 0 if the problem has no place.
+        column: Counted from 1; 0 if the problem has no place.
+        message: What was expected, what was found, and a suggestion.
     """
 
     line: int
@@ -116,7 +116,12 @@ class Problem:
 
 
 class ConfigError(ProjectError):
-    """A config.yaml that cannot be used. Carries every problem found, not only the first."""
+    """An invalid config.yaml or setting, with all its problems.
+
+    Attributes:
+        path: The file, or the name of the setting's variable.
+        problems: All problems, in the file's order.
+    """
 
     def __init__(self, path: Path, problems: Sequence[Problem]) -> None:
         self.path = path
@@ -129,10 +134,10 @@ class ConfigError(ProjectError):
 
 
 class FunctionNotFound(ProjectError):
-    """No function of that name where it was sought.
+    """The function, or its config.yaml, was not found.
 
     Attributes:
-        near: Known names that resemble the one asked for, best first.
+        near: Similar known names, best first.
     """
 
     def __init__(self, message: str, near: Sequence[str] = ()) -> None:
@@ -141,7 +146,7 @@ class FunctionNotFound(ProjectError):
 
 
 class FunctionAmbiguous(ProjectError):
-    """More than one function fits."""
+    """Several functions match."""
 
     def __init__(self, message: str, names: Sequence[str]) -> None:
         super().__init__(message)
@@ -149,44 +154,46 @@ class FunctionAmbiguous(ProjectError):
 
 
 class FolderExists(ProjectError):
-    """``init`` found something where it would write."""
+    """``init`` does not overwrite an existing folder."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__(f"{path} exists already; nothing was written")
+        super().__init__(f"{path} already exists; nothing was written")
         self.path = path
 
 
 class SecretNotFound(ProjectError):
-    """A secret or an environment file that config.yaml names is not there.
+    """A secret or an environment file is missing.
 
     Attributes:
-        expected: Where it was sought; None for a secret that config.yaml does not name.
+        expected: Where it should be; None for a secret that config.yaml does not name.
     """
 
     def __init__(self, name: str, expected: Path | None) -> None:
-        unnamed = "is not under `secrets` in config.yaml"
-        super().__init__(f"{name!r} {f'is not at {expected}' if expected else unnamed}")
+        if expected:
+            super().__init__(f"{name!r} was not found: expected a file at {expected}")
+        else:
+            super().__init__(f"{name!r} is not listed under `secrets` in config.yaml")
         self.name = name
         self.expected = expected
 
 
 class SpecInvalid(ProjectError):
-    """What a client sent to be deployed or scaled breaks a rule; the message names the field."""
+    """A client sent an invalid spec or number of replicas. The message names the field."""
 
 
 class RolloutInvalid(ProjectError):
-    """A canary, a promotion or an abort that has nothing to act on."""
+    """A canary, promotion or abort has nothing to act on."""
 
 
 class NameTaken(ProjectError):
-    """Something of that name exists and is not replaced."""
+    """The name is already in use."""
 
 
 class BuildError(DcfError):
     """The function could not be built.
 
     Attributes:
-        output: The last lines of the tool that failed; empty when there were none.
+        output: The last lines of the failed tool's output; may be "".
     """
 
     def __init__(self, message: str, output: str = "") -> None:
@@ -195,31 +202,31 @@ class BuildError(DcfError):
 
 
 class RequirementsInvalid(BuildError):
-    """requirements.txt cannot be read, or names a path outside the function's folder."""
+    """requirements.txt cannot be parsed, or names a path outside the function's folder."""
 
 
 class PackageNotFound(BuildError):
-    """No index has the package, or none of its versions fits."""
+    """No index has the package, or no version of it matches."""
 
 
 class VersionConflict(BuildError):
-    """Requirements that exclude one another."""
+    """Requirements conflict with each other."""
 
 
 class InterpreterNotFound(BuildError):
-    """The Python that the function asks for is not to be had."""
+    """The Python version that the function requires is not available."""
 
 
 class IndexUnreachable(BuildError):
-    """The package index did not answer and the cache does not have what is needed."""
+    """The package index did not answer, and the cache does not have the packages."""
 
 
 class InstallFailed(BuildError):
-    """A package was found and would not build or install."""
+    """A package was found, but it does not build or install."""
 
 
 class BuildTimeout(BuildError):
-    """The build exceeded its time limit and was ended."""
+    """The build exceeded its time limit and was stopped."""
 
 
 class BundleInvalid(BuildError):
@@ -231,18 +238,18 @@ class StorageError(DcfError):
 
 
 class DiskFull(StorageError):
-    """No space is left where the project writes."""
+    """The disk is full, or the user's quota is used up."""
 
 
 class CatalogUnusable(StorageError):
-    """The catalog's file cannot be used; nothing in it was changed."""
+    """The catalog's file cannot be used. It was not changed."""
 
 
 class GpuUnavailable(DcfError):
-    """The function asks for more GPUs than are free."""
+    """The function requires more GPUs than are free."""
 
     def __init__(self, wanted: int, free: int, present: int) -> None:
-        super().__init__(f"{wanted} GPU(s) wanted, {free} free of {present} on this machine")
+        super().__init__(f"expected {wanted} free GPU(s), got {free} of {present} on this machine")
         self.wanted = wanted
         self.free = free
         self.present = present
@@ -252,7 +259,7 @@ class StartError(DcfError):
     """A replica did not become ready.
 
     Attributes:
-        traceback: The author's traceback, from the first line of the author's code on; may be "".
+        traceback: The traceback from the first line of the author's code on; may be "".
     """
 
     def __init__(self, message: str, traceback: str = "") -> None:
@@ -265,7 +272,7 @@ class HandlerNotFound(StartError):
 
 
 class HandlerImportFailed(StartError):
-    """The handler's file does not import."""
+    """The handler's file could not be imported."""
 
 
 class HandlerInitFailed(StartError):
@@ -277,39 +284,39 @@ class StartTimeout(StartError):
 
 
 class ConfinementFailed(StartError):
-    """The replica's process cannot be held to its limits, or cannot have its GPUs."""
+    """The limits of the replica's process cannot be enforced, or its GPUs cannot be reserved."""
 
 
 class ReplicaExited(StartError):
-    """The replica's process ended before it was ready."""
+    """The replica's process exited before it was ready."""
 
 
 class AddressInUse(StartError):
-    """The address to listen on is taken, or is not this machine's."""
+    """The address to listen on is in use, or is not an address of this machine."""
 
 
 class ReplicaUnknown(DcfError):
-    """An engine knows no replica of that id."""
+    """An engine has no replica with that id."""
 
 
 class SupervisorError(DcfError):
-    """The supervisor of processes refused, or could not be asked."""
+    """A request to the supervisor of processes failed."""
 
 
 class SupervisorUnreachable(SupervisorError):
-    """Nobody listens at the supervisor's socket, or the connection broke."""
+    """No process listens at the supervisor's socket, or the connection broke."""
 
 
 class SupervisorRunning(SupervisorError):
-    """Another supervisor has this state folder."""
+    """Another supervisor uses this state folder."""
 
 
 class RequestInvalid(SupervisorError):
-    """What was sent to the supervisor is no request."""
+    """The message to the supervisor is not a request."""
 
 
 class ProcessUnknown(SupervisorError):
-    """The supervisor knows no process of that name."""
+    """The supervisor has no process with that name."""
 
 
 class ProcessNotStarted(SupervisorError):
@@ -317,11 +324,11 @@ class ProcessNotStarted(SupervisorError):
 
 
 class ObserverTooSlow(SupervisorError):
-    """Lines came faster than they were read, and the stream was ended."""
+    """Lines arrived faster than they were read, so the stream was closed."""
 
 
 class DataplaneError(DcfError):
-    """Something is wrong with Envoy, which passes the calls on."""
+    """Envoy, the data plane, failed."""
 
 
 class EnvoyMissing(DataplaneError):
@@ -329,15 +336,15 @@ class EnvoyMissing(DataplaneError):
 
 
 class EnvoyFailed(DataplaneError):
-    """Envoy ended, refused its configuration, or does not answer."""
+    """Envoy exited, rejected its configuration, or does not answer."""
 
 
 class RoutesRejected(DataplaneError):
-    """Envoy refused a change of its clusters or endpoints."""
+    """Envoy rejected a change of its clusters or endpoints."""
 
 
 class RoutesLate(DataplaneError):
-    """Envoy has not taken a change of its clusters or endpoints in time."""
+    """Envoy did not confirm a change of its clusters or endpoints in time."""
 
 
 class GatewayError(DcfError):
@@ -345,26 +352,26 @@ class GatewayError(DcfError):
 
 
 class GatewayUnreachable(GatewayError):
-    """Nobody answers at the gateway's address."""
+    """No gateway answers at the address."""
 
 
 class GatewayRunning(GatewayError):
-    """Another gateway has this data directory."""
+    """Another gateway uses this data directory."""
 
 
 class AccessDenied(GatewayError):
-    """The token or key is missing, wrong, revoked, or not good for what was asked."""
+    """The token or key is missing, wrong or revoked, or does not permit the request."""
 
 
 class AnswerInvalid(GatewayError):
-    """What answered is no gateway, or one of a version that cannot be understood."""
+    """The answer does not come from a gateway, or from one of an unknown version."""
 
 
 class UploadInvalid(GatewayError):
-    """What was sent is not the blob that was announced, or not the part of it that comes next.
+    """The upload is not the announced blob, or not its next part.
 
     Attributes:
-        offset: Where sending is to go on, in bytes.
+        offset: Where the client must continue, in bytes.
     """
 
     def __init__(self, message: str, offset: int = 0) -> None:
@@ -373,27 +380,27 @@ class UploadInvalid(GatewayError):
 
 
 class BlobsMissing(GatewayError):
-    """The gateway does not have all that is to be deployed; it must be uploaded first."""
+    """The gateway lacks blobs of the deploy. They must be uploaded first."""
 
 
 class CallError(DcfError):
-    """One call failed."""
+    """A call failed."""
 
 
 class BadRequest(CallError):
-    """The request itself is at fault."""
+    """The request is invalid."""
 
 
 class PathUnknown(BadRequest):
-    """There is nothing at this path."""
+    """Nothing is served at this path."""
 
 
 class MethodNotAllowed(BadRequest):
-    """What is at this path does not take this method."""
+    """The path does not support this method."""
 
 
 class PreflightRefused(BadRequest):
-    """A CORS preflight for a function whose handler does not answer preflights."""
+    """The handler does not answer CORS preflights."""
 
 
 class HostNotAllowed(BadRequest):
@@ -416,7 +423,7 @@ class HandlerRaised(CallError):
     """The handler raised.
 
     Attributes:
-        exception: The exception's type, as the author would import it.
+        exception: The exception's type, with its module.
         traceback: The author's traceback; may be "".
     """
 
@@ -427,7 +434,7 @@ class HandlerRaised(CallError):
 
 
 class UnsupportedReply(CallError):
-    """The handler returned something that cannot be sent."""
+    """The handler returned a value that cannot be sent."""
 
 
 class DeadlineExceeded(CallError):
@@ -435,10 +442,10 @@ class DeadlineExceeded(CallError):
 
 
 class Overloaded(CallError):
-    """All slots and the whole queue are taken.
+    """All slots are in use and the queue is full.
 
     Attributes:
-        retry_after: Seconds after which a new try makes sense.
+        retry_after: Seconds after which the caller should retry.
     """
 
     def __init__(self, message: str, retry_after: int = 1) -> None:
@@ -451,4 +458,4 @@ class NotReady(CallError):
 
 
 class ReplicaLost(CallError):
-    """The replica's process ended, or stopped answering, during the call."""
+    """The replica's process exited, or stopped answering, during the call."""

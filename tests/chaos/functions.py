@@ -9,7 +9,7 @@ from dcf.builder.builder import Builder
 from dcf.builder.package import Package, package
 from dcf.builder.store import Store
 from dcf.builder.uv import Uv
-from dcf.model.scaling import ScalingWish
+from dcf.model.scaling import ScalingSpec
 from dcf.project.locate import locate
 from e2e.gateway_process import GatewayProcess
 
@@ -85,7 +85,7 @@ class Packages:
             name=shape.name,
             environment={"VERSION": version, "BEGUN": str(self._begun)},
             timeout=shape.timeout,
-            scaling=ScalingWish(shape.least, shape.most, idle=1.0),
+            scaling=ScalingSpec(shape.least, shape.most, idle=1.0),
         )
         return version, replace(built, spec=spec)
 

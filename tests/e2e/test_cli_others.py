@@ -69,7 +69,7 @@ def test_init_refuses_to_overwrite(dcf, tmp_path):
     (tmp_path / "taken").write_text("mine")
     done = dcf("function", "init", "taken", cwd=tmp_path)
     assert done.returncode == ExitCode.PROJECT
-    assert b"taken exists already; nothing was written" in done.stderr
+    assert b"taken already exists; nothing was written" in done.stderr
     assert (tmp_path / "taken").read_text() == "mine"
 
 
@@ -78,7 +78,7 @@ def test_init_refuses_to_overwrite(dcf, tmp_path):
     [
         (("Bad_Name",), "must start with a lower-case letter"),
         (("../up",), "must start with a lower-case letter"),
-        (("x" * 64,), "64 characters, at most 63"),
+        (("x" * 64,), "expected at most 63 characters, got 64"),
         (("fine", "--runtime", "go"), "go"),
         (("fine", "-g", "nowhere"), "nowhere"),
     ],

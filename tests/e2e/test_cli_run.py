@@ -122,7 +122,7 @@ def test_environment_and_secrets_reach_the_handler(dcf, function, tmp_path):
     secrets = tmp_path / "secrets"
     missing = dcf("function", "run", folder, env={"DCF_SECRETS_DIR": str(secrets)})
     assert missing.returncode == ExitCode.PROJECT
-    assert f"'token' is not at {secrets}/token".encode() in missing.stderr
+    assert f"'token' was not found: expected a file at {secrets}/token".encode() in missing.stderr
     secrets.mkdir()
     (secrets / "token").write_text("s3cret\n")
     (secrets / "other").write_text("not yours")
@@ -202,8 +202,8 @@ def test_a_constructor_over_its_timeout(dcf, function):
 @pytest.mark.parametrize(
     ("config", "says"),
     [
-        (None, "there is no config.yaml"),
-        ("functions: [", "config.yaml:2:1: this is no valid YAML"),
+        (None, "has no config.yaml"),
+        ("functions: [", "config.yaml:2:1: invalid YAML"),
         ("functions:\n  mine:\n    runtim: python\n", "config.yaml:3:5: "),
         ("functions:\n  mine:\n    runtime: go\n", "config.yaml:3:14: "),
         ("functions:\n  Mine:\n    runtime: python\n", "lower-case letter"),
@@ -327,7 +327,7 @@ def test_limits_gpu_without_a_gpu_runs_on_the_cpu(dcf, function):
     assert b"running on the CPU" in done.stderr
     needed = dcf("function", "run", folder, "--require-gpu", input=b"x")
     assert needed.returncode == ExitCode.GPU
-    assert b"1 GPU(s) wanted, 0 free of 0" in needed.stderr
+    assert b"expected 1 free GPU(s), got 0 of 0 on this machine" in needed.stderr
 
 
 def test_a_reader_that_has_enough_is_no_error(function, environment):

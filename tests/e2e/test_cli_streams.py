@@ -184,7 +184,7 @@ def test_run_answers_message_by_message(dcf, tmp_path):
         ExitCode.CALL,
         b'{"got": {"a": 1}}\n{"got": [2]}\n',
     ), done.stderr
-    assert b"is not JSON" in done.stderr
+    assert b"is not valid JSON" in done.stderr
 
 
 def test_run_takes_a_file_and_tells_a_missing_one_before_it_builds(dcf, shout, tmp_path):

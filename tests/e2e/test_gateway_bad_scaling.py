@@ -43,15 +43,15 @@ def deployable(house: GatewayProcess) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("scaling", "told"),
     [
-        ({"minimum": 3, "maximum": 2}, "min 3 is more than max 2"),
-        ({"maximum": 0}, "max: 0 found"),
-        ({"minimum": -1}, "from 0 "),
-        ({"minimum": 1001}, "min: 1001 found"),
+        ({"minimum": 3, "maximum": 2}, "min 3 is greater than max 2"),
+        ({"maximum": 0}, "max: expected a number from 1 to 1000, got 0"),
+        ({"minimum": -1}, ", got -1"),
+        ({"minimum": 1001}, "min: expected a number from 0 to 1000, got 1001"),
         ({"minimum": "2"}, "minimum"),
         ({"maximum": 2.5}, "maximum"),
         ({"maximum": True}, "maximum"),
-        ({"target": 0}, "target: a number above 0"),
-        ({"idle": 0.1}, "idle: 0.1"),
+        ({"target": 0}, "target: expected a number above 0, got 0"),
+        ({"idle": 0.1}, "idle: expected a number from 1 to 2592000, got 0.1"),
         ({"most": 3}, "most"),
         ([1, 3], "scaling"),
     ],
@@ -74,11 +74,11 @@ def test_scaling_that_cannot_be_had_is_refused(
 def test_scaling_that_cannot_be_meant_is_told_at_the_command_line(house: GatewayProcess) -> None:
     folder = house.write("sized", ECHO)
     for options, code, told in (
-        (("--min", "3", "--max", "2"), 3, b"min 3 is more than max 2"),
+        (("--min", "3", "--max", "2"), 3, b"min 3 is greater than max 2"),
         (("--max", "0"), 2, b"--max"),
         (("--min", "-1"), 2, b"--min"),
         (("--min", "two"), 2, b"'two' is not a valid integer"),
-        (("--min", "1001"), 3, b"1001 found"),
+        (("--min", "1001"), 3, b"got 1001"),
     ):
         done = house.dcf("function", "deploy", f"{folder}/", *options)
         assert (done.returncode, told in done.stderr) == (code, True), done.stderr.decode()

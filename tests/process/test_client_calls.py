@@ -94,7 +94,10 @@ def test_a_mesh_of_the_author_s_wins(launch, tmp_path):
 
 
 def test_a_function_that_belongs_to_no_gateway_is_told_so(launch):
-    with pytest.raises(HandlerRaised, match="other cannot be called: this process belongs to no"):
+    with pytest.raises(
+        HandlerRaised,
+        match="cannot call other: expected the address of a gateway in DCF_GATEWAY, got",
+    ):
         launch(PLAIN).call()
 
 

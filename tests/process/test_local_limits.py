@@ -242,7 +242,7 @@ def test_each_gpu_has_one_replica_for_as_long_as_that_lives(short_dir):
             assert await at.call(other, "CUDA_VISIBLE_DEVICES") == "GPU-b"
             assert (one.limits, other.limits) == (("gpu: GPU-a",), ("gpu: GPU-b",))
             at.engine = LocalEngine(at.up.client, at.env, gpus=Gpus("GPU-a", "GPU-b"))
-            with pytest.raises(GpuUnavailable, match="0 free of 2"):
+            with pytest.raises(GpuUnavailable, match="got 0 of 2 on this machine"):
                 await at.start("c", limits=Resources(gpu=1))
             # The locks are the replicas' own: any other program of this project sees them.
             guards = Locations.from_mapping(at.env).gpu_locks

@@ -168,18 +168,18 @@ def test_what_would_end_a_program_ends_one_call(launch, way):
 def test_a_body_that_is_not_json_is_the_callers_fault(launch):
     running = launch("def Handler(req): return req.json()")
     assert running.call(b'{"a": 1}') == b'{"a": 1}'
-    with pytest.raises(errors.BadRequest, match="the body is not JSON"):
+    with pytest.raises(errors.BadRequest, match="the body is not valid JSON"):
         running.call(b"{")
 
 
 @pytest.mark.parametrize(
     ("reply", "message"),
     [
-        ("None", "returned None; was a return forgotten"),
-        ("object()", "returned a value of type object"),
-        ("{'a': {1, 2}}", "holds a value of type set, which JSON does not know"),
-        ("{'a': float('nan')}", "has no JSON form"),
-        ("3", "returned a value of type int"),
+        ("None", r"got None \(is a return missing\?\)"),
+        ("object()", "a generator of these, got a value of type object"),
+        ("{'a': {1, 2}}", "expected values that JSON can represent, got a value of type set"),
+        ("{'a': float('nan')}", "cannot be encoded as JSON"),
+        ("3", "a generator of these, got a value of type int"),
     ],
 )
 def test_a_reply_that_cannot_be_sent(launch, reply, message):

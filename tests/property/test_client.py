@@ -30,7 +30,7 @@ from dcf.client.sync_websocket import SyncWebSocket
 from dcf.client.timeout import Timeout
 from dcf.client.ws_protocol import Item, StreamProtocol
 from dcf.errors import AnswerInvalid, BadRequest, DcfError, GatewayUnreachable
-from dcf.protocol.stream import END, SUBPROTOCOL, MessageFailure, failure_word
+from dcf.protocol.stream import END, SUBPROTOCOL, StreamFailure, failure_control
 from property.kit import DEEP, JSON, PLACES, TEXTS, split
 
 # Lines
@@ -195,7 +195,7 @@ PAYLOADS = st.one_of(
             END.encode(),
             b'{"dcf":',
             b'{"dcf": "error", "problem": {"error": "HandlerRaised", "retry_after": 1e999}}',
-            failure_word(MessageFailure(BadRequest("no"), final=False)).encode(),
+            failure_control(StreamFailure(BadRequest("no"), final=False)).encode(),
             b"\x03\xe8",
             b"\x03\xf3late",
             b"\x11\x98",

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from dcf.errors import BadRequest, ConfigError, UnsupportedReply
-from dcf.function.reply import Reply, ReplyKind, encode, encode_chunk, encode_message
+from dcf.function.reply import MessageKind, Reply, encode, encode_chunk, encode_message
 from dcf.function.request import Headers, Request
 from dcf.settings import (
     BridgeSettings,
@@ -236,9 +236,9 @@ def check_part(value: object) -> None:
             found: Any = way(value)
         except UnsupportedReply:
             continue
-        body, kind = found if isinstance(found, tuple) else (found, ReplyKind.BINARY)
+        body, kind = found if isinstance(found, tuple) else (found, MessageKind.BINARY)
         assert isinstance(body, bytes)
-        assert isinstance(kind, ReplyKind)
+        assert isinstance(kind, MessageKind)
 
 
 @given(BODIES | REPLIES)

@@ -17,7 +17,7 @@ from dcf.model.spec_json import spec_from_json, spec_to_json
 from dcf.project import quantities
 from dcf.project.config import Config, gateway_of, load_config
 from dcf.project.fields import GATEWAY
-from dcf.project.kinds import PYTHON_PATTERN, why_no_python
+from dcf.project.kinds import PYTHON_PATTERN, python_problem
 from dcf.project.variables import read_environment
 from property.trying import attempt
 
@@ -194,7 +194,7 @@ def test_a_name_is_one_or_refused(text) -> None:
 
 @given(st.text(max_size=12) | st.from_regex(PYTHON_PATTERN, fullmatch=True))
 def test_a_version_of_python_is_one_or_refused(text) -> None:
-    assert (why_no_python(text) == "") == bool(re.fullmatch(PYTHON_PATTERN, text))
+    assert (python_problem(text) == "") == bool(re.fullmatch(PYTHON_PATTERN, text))
 
 
 @given(st.dictionaries(st.sampled_from("abc"), st.text(max_size=9)))

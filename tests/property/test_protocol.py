@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from dcf import errors
 from dcf.errors import BadRequest, DcfError
 from dcf.model.event import Event
-from dcf.model.status import FunctionStatus, GatewayInfo, ReplicaLine, RevisionStatus, Wanting
+from dcf.model.status import FunctionStatus, GatewayInfo, MissingBlob, ReplicaLine, RevisionStatus
 from dcf.protocol import gateway
 from dcf.protocol.http import JSON as JSON_TYPE
 from dcf.protocol.problem import error_of, from_problem, problem_members, to_problem
@@ -20,15 +20,15 @@ from dcf.protocol.stream import (
     CONTROL,
     EVENTS,
     JSON_LINES,
-    JSON_LINES_TOO,
+    JSON_LINES_NAMES,
     REASON,
-    MessageFailure,
+    StreamFailure,
+    accepted_format,
     close_code,
     close_reason,
-    failure_word,
+    failure_control,
     media_type,
-    read_word,
-    wanted_form,
+    read_control,
 )
 from property.kit import DEEP, JSON, NUMBERS, TEXTS, members
 
@@ -107,7 +107,7 @@ def test_an_error_is_the_same_after_a_second_way(document):
 )
 def test_a_word_is_an_end_or_an_error_or_refused(text):
     try:
-        word = read_word(text)
+        word = read_control(text)
     except BadRequest:
         return
     assert word is None or isinstance(word.error, DcfError)
@@ -116,10 +116,10 @@ def test_a_word_is_an_end_or_an_error_or_refused(text):
 @given(DOCUMENTS, st.booleans())
 def test_an_errors_word_is_read_back(document, final):
     error = error_of(document)
-    word = failure_word(MessageFailure(error, final), "id")
+    word = failure_control(StreamFailure(error, final), "id")
     assert word.startswith(CONTROL)
     word.encode()
-    read = read_word(word)
+    read = read_control(word)
     assert read is not None
     assert read.final is final
     assert type(read.error) is type(error)
@@ -128,13 +128,13 @@ def test_an_errors_word_is_read_back(document, final):
 @given(
     st.text(max_size=60)
     | st.lists(
-        st.sampled_from([EVENTS, *JSON_LINES_TOO, "*/*", JSON_TYPE, " ", ",", ";q=0.1", "TEXT/"])
+        st.sampled_from([EVENTS, *JSON_LINES_NAMES, "*/*", JSON_TYPE, " ", ",", ";q=0.1", "TEXT/"])
         | st.text(max_size=3),
         max_size=8,
     ).map("".join)
 )
 def test_accept_names_a_form_or_none(accept):
-    assert wanted_form(accept) in {None, EVENTS, JSON_LINES}
+    assert accepted_format(accept) in {None, EVENTS, JSON_LINES}
     assert media_type(accept) == media_type(media_type(accept))
 
 
@@ -145,7 +145,7 @@ RECORDS = {
     gateway.revision_of: RevisionStatus,
     gateway.event_of: Event,
     gateway.line_of: ReplicaLine,
-    gateway.wanting_of: Wanting,
+    gateway.missing_blob_of: MissingBlob,
     gateway.info_of: GatewayInfo,
 }
 FUNCTIONS = members(

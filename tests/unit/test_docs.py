@@ -20,7 +20,6 @@ import pytest
 
 import dcf.cli.exit_codes
 import dcf.errors
-import dcf.settings
 from dcf.cli.commands import root
 from dcf.cli.exit_codes import ExitCode
 from dcf.cli.lazy import Lazy, LazyGroup
@@ -31,12 +30,20 @@ from dcf.function.secrets import SECRETS_DIR
 from dcf.project.config import load_config
 from dcf.project.fields import CONFIG
 from dcf.project.init import init_function
-from dcf.project.sections import Functions, Section
+from dcf.project.sections import FunctionMap, Section
 from dcf.protocol.http import FUNCTION_PREFIX
 from dcf.protocol.routes import ROUTES, AccessLevel
 from dcf.protocol.status_codes import status_of
 from dcf.rpc.gateway_messages import METHODS
-from dcf.settings import BridgeSettings, ControlSettings, DataplaneSettings, WatcherSettings
+from dcf.settings import (
+    BridgeSettings,
+    BuildSettings,
+    ControlSettings,
+    DataplaneSettings,
+    Locations,
+    StoreSettings,
+    WatcherSettings,
+)
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "dcf"
@@ -150,8 +157,12 @@ def test_the_table_of_exit_codes_is_that_of_the_code(cli_page: str) -> None:
 
 
 def test_every_variable_is_on_the_page(cli_page: str) -> None:
-    source = Path(str(dcf.settings.__file__)).read_text("utf-8")
-    ours = set(re.findall(r"\bDCF_[A-Z_]+\b", source)) - {"DCF_MAX_BODY"}
+    ours = {
+        prefix + field.name.upper()
+        for prefix, settings in (("DCF_STORE_", StoreSettings), ("DCF_BUILD_", BuildSettings))
+        for field in fields(settings)
+    }
+    ours |= {f"DCF_{field.name.upper()}_DIR" for field in fields(Locations)}
     ours |= {address.GATEWAY, address.TOKEN}
     listed = [cells[0].strip("`") for cells in rows(section(cli_page, "Environment variables"))]
 
@@ -263,7 +274,7 @@ def test_every_status_of_grpc_is_on_its_page() -> None:
 def keys(part: Section, path: str = "") -> Iterator[str]:
     for one in part.fields:
         kind = one.kind
-        if isinstance(kind, Functions):
+        if isinstance(kind, FunctionMap):
             yield one.name
             yield from keys(kind.function)
         elif isinstance(kind, Section):

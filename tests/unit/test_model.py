@@ -17,12 +17,12 @@ def test_names_that_are_allowed(name):
     ("name", "reason"),
     [
         ("", "it is empty"),
-        ("a" * 64, "64 characters"),
+        ("a" * 64, "expected at most 63 characters, got 64"),
         ("Hello", "start with a lower-case letter"),
         ("1a", "start with a lower-case letter"),
-        ("a_b c", "found ' ' '_'"),
+        ("a_b c", "expected only lower-case letters, digits and '-', got ' ' '_'"),
         ("a-", "end with a letter or a digit"),
-        ("a\n", "found '\\\\n'"),
+        ("a\n", "got '\\\\n'"),
         ("ñandu", "start with a lower-case letter"),
     ],
 )

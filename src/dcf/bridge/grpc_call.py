@@ -17,7 +17,7 @@ from dcf.errors import BadRequest, BodyTooLarge, DcfError, DeadlineExceeded
 from dcf.protocol import http
 from dcf.protocol.problem import to_problem
 from dcf.protocol.status_codes import status_of
-from dcf.protocol.stream import MessageFailure
+from dcf.protocol.stream import StreamFailure
 from dcf.rpc.grpc_framing import FrameReader, framed_output, read_request, read_timeout
 from dcf.rpc.grpc_status import message_of
 
@@ -197,7 +197,7 @@ class GrpcCall:
             self.failed(DcfError(message))
 
     def _output(self, item: Item) -> bytes:
-        if isinstance(item, MessageFailure):
+        if isinstance(item, StreamFailure):
             return to_problem(item.error, self._request_id)
         return item
 

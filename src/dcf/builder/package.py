@@ -13,7 +13,7 @@ from dcf.builder.uv import Uv
 from dcf.errors import StorageError
 from dcf.model.artifact import Artifact, Bundle
 from dcf.model.function import FunctionSpec
-from dcf.project.locate import Located, locate
+from dcf.project.locate import LocatedFunction, locate
 from dcf.project.variables import read_environment
 from dcf.settings import Locations, StoreSettings
 
@@ -58,7 +58,7 @@ class Package:
 
 
 def package(
-    located: Located,
+    located: LocatedFunction,
     builder: Builder,
     store: Store,
     *,

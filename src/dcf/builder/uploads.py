@@ -26,7 +26,7 @@ from dcf.builder.store import GUARD_OF_STORE, Store, digits
 from dcf.errors import StorageError, UploadInvalid
 from dcf.files.storage import writing
 from dcf.model.artifact import Artifact, Bundle, BundleFile, is_digest
-from dcf.model.status import Wanting
+from dcf.model.status import MissingBlob
 from dcf.protocol.json_text import read_json
 
 NOTE_LIFE = 3600.0
@@ -51,7 +51,7 @@ class Announced:
 
     bundle: str
     lock: str
-    missing: tuple[Wanting, ...]
+    missing: tuple[MissingBlob, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,14 +205,14 @@ class Uploads:
                 )
             yield part
 
-    def _missing(self, bundle: Bundle) -> tuple[Wanting, ...]:
+    def _missing(self, bundle: Bundle) -> tuple[MissingBlob, ...]:
         parts = {path.stem: _size(path) for path in self._store.uploads.glob("*.part")}
         sizes = {file.digest: file.size for file in bundle.files}
-        missing: list[Wanting] = []
+        missing: list[MissingBlob] = []
         for digest, size in sizes.items():
             if not self._store.blobs.has(digest, size):
                 arrived = parts.get(digits(digest), 0)
-                missing.append(Wanting(digest, size, arrived if arrived <= size else 0))
+                missing.append(MissingBlob(digest, size, arrived if arrived <= size else 0))
         return tuple(missing)
 
     def _find(self, digest: str) -> _Expected:

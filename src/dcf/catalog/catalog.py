@@ -37,7 +37,7 @@ from dcf.model.event import EventKind
 from dcf.model.function import FunctionSpec
 from dcf.model.names import check_name
 from dcf.model.revision import Canary, FunctionRecord, Revision, spec_of_revision
-from dcf.model.scaling import NO_WISH, Scaling, ScalingWish
+from dcf.model.scaling import NO_SCALING, Scaling, ScalingSpec
 from dcf.model.spec_json import spec_to_json
 
 KEPT_REVISIONS = 10
@@ -88,7 +88,7 @@ class Catalog(Queries):
         spec: FunctionSpec,
         artifact: Artifact,
         *,
-        wish: ScalingWish = NO_WISH,
+        wish: ScalingSpec = NO_SCALING,
         annotations: Mapping[str, str] | None = None,
         canary: float | None = None,
         kept: int = KEPT_REVISIONS,
@@ -127,10 +127,10 @@ class Catalog(Queries):
                 revision, is_new = same, False
             else:
                 revision, is_new = add_revision(connection, spec, text, artifact, now), True
-            scaling = (before.scaling if before else Scaling()).wished(wish.over(spec.scaling))
+            scaling = (before.scaling if before else Scaling()).with_spec(wish.over(spec.scaling))
             if is_new and not scaling.by_hand:
                 # A new revision is tried at once, also where nobody calls just now.
-                scaling = scaling.decided(max(1, scaling.replicas))
+                scaling = scaling.autoscaled(max(1, scaling.replicas))
             if annotations is None:
                 annotations = before.annotations if before else {}
             after = FunctionRecord(
@@ -215,7 +215,7 @@ class Catalog(Queries):
         """Has a revision serve all calls."""
         scaling = before.scaling
         if revision != before.current and not scaling.by_hand:
-            scaling = scaling.decided(max(1, scaling.replicas))
+            scaling = scaling.autoscaled(max(1, scaling.replicas))
         after = replace(before, current=revision, canary=None, scaling=scaling)
         if after == before:
             return before
@@ -245,7 +245,7 @@ class Catalog(Queries):
             FunctionNotFound: With the nearest names.
             SpecInvalid: When the number is negative or too large.
         """
-        return self._rescale(name, lambda scaling: scaling.scaled(replicas), "by hand")
+        return self._rescale(name, lambda scaling: scaling.with_replicas(replicas), "by hand")
 
     def release(self, name: str) -> Scaling:
         """Has a function scale by itself again, within its own bounds.
@@ -261,7 +261,7 @@ class Catalog(Queries):
         Raises:
             FunctionNotFound: With the nearest names.
         """
-        return self._rescale(name, lambda scaling: scaling.decided(replicas), reason)
+        return self._rescale(name, lambda scaling: scaling.autoscaled(replicas), reason)
 
     def _rescale(self, name: str, change: Callable[[Scaling], Scaling], reason: str) -> Scaling:
         with self._database.writing() as connection:

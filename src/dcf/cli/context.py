@@ -27,9 +27,9 @@ from dcf.engines.local.workspace import Workspace, workspace
 from dcf.function.secrets import SECRETS_DIR
 from dcf.model.function import FunctionSpec
 from dcf.project.init import dockerfile_changed
-from dcf.project.locate import Located, locate
+from dcf.project.locate import LocatedFunction, locate
 from dcf.project.notices import notices
-from dcf.project.variables import Resolved, resolve_environment
+from dcf.project.variables import ResolvedEnvironment, resolve_environment
 from dcf.settings import Locations, StoreSettings, WatcherSettings
 
 
@@ -44,10 +44,10 @@ class Staged:
         resolved: The author's variables and secrets.
     """
 
-    located: Located
+    located: LocatedFunction
     built: Built
     place: Workspace
-    resolved: Resolved
+    resolved: ResolvedEnvironment
 
 
 class CommandContext:
@@ -71,11 +71,13 @@ class CommandContext:
         bound = StoreSettings.from_mapping(env)
         self._builder = Builder(self._store, Uv(env), console, bound)
 
-    def find(self, name: str | None, config: Path | None) -> Located:
+    def find(self, name: str | None, config: Path | None) -> LocatedFunction:
         """The function that is meant (``dcf.project.locate``)."""
         return locate(name, config, Path.cwd())
 
-    def build(self, located: Located, *, nocache: bool = False, offline: bool = False) -> Built:
+    def build(
+        self, located: LocatedFunction, *, nocache: bool = False, offline: bool = False
+    ) -> Built:
         """Builds what is stale, and tells what of config.yaml has no effect here."""
         built = self._builder.build(
             located.folder,
@@ -90,7 +92,7 @@ class CommandContext:
 
     @contextlib.contextmanager
     def package(
-        self, located: Located, *, nocache: bool = False, offline: bool = False
+        self, located: LocatedFunction, *, nocache: bool = False, offline: bool = False
     ) -> Iterator[Package]:
         """Brings bundle and lock up to date for a gateway, and keeps pruning away meanwhile."""
         made = package(
@@ -107,7 +109,7 @@ class CommandContext:
             yield made
 
     @contextlib.contextmanager
-    def stage(self, located: Located, built: Built) -> Iterator[Staged]:
+    def stage(self, located: LocatedFunction, built: Built) -> Iterator[Staged]:
         """Lays the function out for one replica, and keeps pruning away from it meanwhile."""
         resolved = resolve_environment(located.spec, located.folder, self._places.secrets)
         with (
@@ -184,7 +186,7 @@ class CommandContext:
         )
         return LocalReplica(launch, self._env)
 
-    def _tell(self, located: Located, texts: Iterable[str]) -> None:
+    def _tell(self, located: LocatedFunction, texts: Iterable[str]) -> None:
         """Says what of the function's folder has no effect here."""
         for text in texts:
             self._console.notice(text)

@@ -11,6 +11,7 @@ import click
 
 from dcf.cli import io, remote, streams
 from dcf.cli.console import Console
+from dcf.cli.options import SECONDS
 from dcf.model.status import FunctionStatus
 from dcf.protocol.http import REQUEST_ID, SERVER_TIMING
 
@@ -25,7 +26,7 @@ _TIMING = re.compile(r"([\w-]+);dur=([0-9.]+(?:e[-+]?[0-9]+)?)")
 @io.headers
 @click.option(
     "--timeout",
-    type=click.FloatRange(min=0, min_open=True),
+    type=SECONDS,
     metavar="SECONDS",
     help="Maximum time until the reply. [default: the function's own time limit]",
 )

@@ -21,7 +21,7 @@ from dcf.cli.context import CommandContext
 from dcf.engines.local.local_replica import LocalReplica
 from dcf.errors import AddressInUse, DcfError, ReplicaExited
 from dcf.gateway.host_names import own_names
-from dcf.project.locate import Located
+from dcf.project.locate import LocatedFunction
 from dcf.protocol.http import FUNCTION_PREFIX
 from dcf.settings import WatcherSettings
 from dcf.supervision.policy import RestartPolicy, Run, delay_after, remembered
@@ -121,11 +121,11 @@ class _Serving:
         self._listener = listener
         self._current: tuple[LocalReplica, contextlib.ExitStack] | None = None
         self._draining: list[tuple[LocalReplica, contextlib.ExitStack, float]] = []
-        self._served: tuple[Located, Built] | None = None
+        self._served: tuple[LocatedFunction, Built] | None = None
         self._started = 0.0
         self._runs: deque[Run] = deque(maxlen=remembered(RESTARTS))
 
-    def replace_by(self, located: Located, built: Built) -> None:
+    def replace_by(self, located: LocatedFunction, built: Built) -> None:
         """Starts what was built; once it is ready, the replica before it drains.
 
         Raises:

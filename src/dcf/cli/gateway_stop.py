@@ -13,6 +13,7 @@ import click
 
 from dcf.cli import gateway_options
 from dcf.cli.console import Console
+from dcf.cli.options import SECONDS_OR_ZERO
 from dcf.errors import GatewayError, SupervisorUnreachable
 from dcf.gateway.address_file import GatewayAddress, find
 from dcf.gateway.processes import supervisor_socket
@@ -31,7 +32,7 @@ POLL = 0.02
 @gateway_options.data_dir
 @click.option(
     "--timeout",
-    type=click.FloatRange(min=0),
+    type=SECONDS_OR_ZERO,
     default=40.0,
     show_default=True,
     metavar="SECONDS",

@@ -11,8 +11,37 @@ from click.shell_completion import CompletionItem
 
 from dcf.errors import DcfError
 from dcf.project.config import load_config
+from dcf.settings.parsing import YEAR, SecondsRule
 
 Option = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+class SecondsType(click.ParamType):  # type: ignore[type-arg]  # older versions of click take none
+    """A duration in seconds. Rejects NaN, infinity and more than a year, unlike click's floats."""
+
+    name = "seconds"
+
+    def __init__(self, *, above: bool) -> None:
+        """Create a type.
+
+        Args:
+            above: Whether 0 is too small.
+        """
+        self._rule = SecondsRule(most=YEAR, above=above)
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Return the number of seconds."""
+        try:
+            return self._rule.parse(str(value))
+        except ValueError:
+            shown = self._rule.shown(str(value))
+            self.fail(f"expected {self._rule.expected}, got {shown}", param, ctx)
+
+
+SECONDS = SecondsType(above=True)
+SECONDS_OR_ZERO = SecondsType(above=False)
 
 
 def _complete_name(
@@ -61,7 +90,7 @@ require_gpu: Option = click.option(
 
 start_timeout: Option = click.option(
     "--start-timeout",
-    type=click.FloatRange(min=0, min_open=True),
+    type=SECONDS,
     default=300.0,
     show_default=True,
     metavar="SECONDS",

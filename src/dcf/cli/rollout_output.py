@@ -8,7 +8,7 @@ from collections.abc import Callable
 import click
 
 from dcf.cli.console import Console
-from dcf.cli.options import Option
+from dcf.cli.options import SECONDS, Option
 from dcf.client.client import Client
 from dcf.errors import DcfError, StartError
 from dcf.model.status import FunctionStatus
@@ -19,7 +19,7 @@ no_wait: Option = click.option(
 
 timeout: Option = click.option(
     "--timeout",
-    type=click.FloatRange(min=0, min_open=True),
+    type=SECONDS,
     default=300.0,
     show_default=True,
     metavar="SECONDS",

@@ -121,7 +121,7 @@ class AsyncWebSocket(asyncio.Protocol):
     async def receive(self, timeout: Timeout | None = None) -> list[Item]:
         """Return the replies that have arrived, at least one; an empty list at the end.
 
-        A :class:`~dcf.protocol.stream.MessageFailure` among them is the error of a single message.
+        A :class:`~dcf.protocol.stream.StreamFailure` among them is the error of a single message.
         The stream continues after it.
 
         Args:

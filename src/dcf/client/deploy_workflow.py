@@ -19,7 +19,7 @@ from dcf.model.artifact import Bundle
 from dcf.model.function import FunctionSpec
 from dcf.model.replica import ReplicaState
 from dcf.model.spec_json import spec_to_json
-from dcf.model.status import Failure, FunctionState, FunctionStatus, Wanting
+from dcf.model.status import Failure, FunctionState, FunctionStatus, MissingBlob
 from dcf.protocol import gateway, routes
 from dcf.protocol.problem import error_of
 from dcf.protocol.progress import Progress, ProgressKind
@@ -173,12 +173,12 @@ async def _upload(transport: Transport, build: Deployable, notify: OnProgress) -
     return bundle, lock
 
 
-def _put(build: Deployable, blob: Wanting) -> Operation[None]:
+def _put(build: Deployable, blob: MissingBlob) -> Operation[None]:
     content = _content(build, blob)
     return operations.put_blob(blob.digest, blob.offset, blob.size - blob.offset, content)
 
 
-def _content(build: Deployable, blob: Wanting) -> Iterator[bytes]:
+def _content(build: Deployable, blob: MissingBlob) -> Iterator[bytes]:
     with build.open(blob.digest) as file:
         file.seek(blob.offset)
         while part := file.read(CHUNK):

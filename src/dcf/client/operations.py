@@ -15,7 +15,7 @@ from dcf.client.pool import Body
 from dcf.model.artifact import BundleFile
 from dcf.model.event import Event
 from dcf.model.names import check_name
-from dcf.model.status import FunctionStatus, GatewayInfo, ReplicaLine, RevisionStatus, Wanting
+from dcf.model.status import FunctionStatus, GatewayInfo, MissingBlob, ReplicaLine, RevisionStatus
 from dcf.protocol import gateway, http, routes
 from dcf.protocol.routes import ApiRoute
 from dcf.telemetry.ids import new_request_id
@@ -185,16 +185,18 @@ def logs(
     )
 
 
-def announce(files: Sequence[BundleFile], lock: str) -> Operation[tuple[str, str, list[Wanting]]]:
+def announce(
+    files: Sequence[BundleFile], lock: str
+) -> Operation[tuple[str, str, list[MissingBlob]]]:
     """Announce an upload.
 
     The result is the digest of the bundle, the digest of the lock, and the blobs that the gateway
     lacks.
     """
 
-    def read(body: bytes) -> tuple[str, str, list[Wanting]]:
+    def read(body: bytes) -> tuple[str, str, list[MissingBlob]]:
         members = json.loads(body)
-        missing = [gateway.wanting_of(blob) for blob in members["missing"]]
+        missing = [gateway.missing_blob_of(blob) for blob in members["missing"]]
         return str(members["bundle"]), str(members["lock"]), missing
 
     return send(routes.ANNOUNCE, gateway.upload(files, lock), read)

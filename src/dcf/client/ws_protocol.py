@@ -15,11 +15,11 @@ from websockets.uri import WebSocketURI
 from dcf.client.http11 import Http11Protocol
 from dcf.errors import AnswerInvalid, BadRequest, BodyTooLarge, DcfError, ReplicaLost
 from dcf.protocol.problem import error_of, from_problem
-from dcf.protocol.stream import CONTROL, END, SUBPROTOCOL, CloseCode, MessageFailure, read_word
+from dcf.protocol.stream import CONTROL, END, SUBPROTOCOL, CloseCode, StreamFailure, read_control
 
 Message = bytes | str
 """What is sent: a binary or a text message."""
-Item = bytes | MessageFailure
+Item = bytes | StreamFailure
 """What arrives: a reply, or the error in place of one."""
 
 HEARTBEAT = 10.0
@@ -220,7 +220,7 @@ class StreamProtocol:
             items.append(data)
             return
         try:
-            failure = read_word(data.decode())
+            failure = read_control(data.decode())
         except (BadRequest, UnicodeDecodeError) as error:
             self._finish(AnswerInvalid(f"the stream has an invalid control message: {error}"))
             return

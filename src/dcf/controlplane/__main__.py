@@ -76,11 +76,11 @@ def main() -> int:
     Returns:
         0 when it was asked to end, 1 when it could not begin.
     """
-    settings = ControlSettings.from_mapping(os.environ)
-    places = Locations.from_mapping(os.environ)
-    logging_setup.configure(settings.log_level)
-    faulthandler.enable()
     try:
+        settings = ControlSettings.from_mapping(os.environ)
+        places = Locations.from_mapping(os.environ)
+        logging_setup.configure(settings.log_level)
+        faulthandler.enable()
         asyncio.run(_run(settings, places, os.environ))
     except DcfError as error:
         logger.critical("the control plane cannot go on: %s", error)

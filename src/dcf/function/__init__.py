@@ -1,1 +1,1 @@
-"""What an author imports: Request, Reply, secret, call. Not here: what serves or schedules."""
+"""The API for handlers: Request, Reply, secret, call. Not here: serving or scheduling."""

@@ -1,4 +1,4 @@
-"""One function calls another, through the gateway that both belong to."""
+"""Calls from one function to another, through the gateway of both."""
 
 from __future__ import annotations
 
@@ -29,24 +29,24 @@ def call(
     timeout: float | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> bytes:
-    """Calls another function and returns its whole reply.
+    """Call another function and return its whole reply.
 
-    Inside a handler, the call has the id of the call that is being answered, and at most the time
-    that is left of it. In a thread that the handler started, it has neither. In an async handler,
-    ``call_async`` is the one that lets others go on.
+    In a handler, the call inherits the id of the current call and its remaining time. In a thread
+    that the handler started, it inherits neither. In an async handler, use ``call_async``, which
+    does not block other calls.
 
     Args:
         name: The function's name.
-        data: What its handler gets: bytes, str, dict, list, a binary file or an iterator of bytes.
-        timeout: Seconds until the deadline; None takes what is left.
+        data: The input: bytes, str, dict, list, a binary file or an iterator of bytes.
+        timeout: Seconds until the deadline; None takes the remaining time.
         headers: Further headers.
 
     Raises:
-        GatewayUnreachable: When this process belongs to no gateway, or it does not answer.
-        FunctionNotFound: When there is no such function.
-        HandlerRaised: When the other handler raised.
-        DeadlineExceeded: When the time is up.
-        CallError: When the call went wrong in another way.
+        GatewayUnreachable: If this process has no gateway, or the gateway does not answer.
+        FunctionNotFound: If the function does not exist.
+        HandlerRaised: If the other handler raised.
+        DeadlineExceeded: If there is no reply before the deadline.
+        CallError: If the call failed in another way.
     """
     client = _client(*_gateway(name))
     return client.call(name, data, **_inherited(timeout, headers))
@@ -56,10 +56,10 @@ async def call_async(
     name: str,
     data: AsyncData = b"",
     *,
-    timeout: float | None = None,  # noqa: ASYNC109  the other function is told of it
+    timeout: float | None = None,  # noqa: ASYNC109  it is sent to the other function
     headers: Mapping[str, str] | None = None,
 ) -> bytes:
-    """As :func:`call`, awaited; ``data`` may be an async iterator of bytes as well."""
+    """Do the same as :func:`call`, awaited. ``data`` may be an async iterator of bytes too."""
     client = _async_client(asyncio.get_running_loop(), *_gateway(name))
     return await client.call(name, data, **_inherited(timeout, headers))
 
@@ -72,32 +72,31 @@ def stream(
     headers: Mapping[str, str] | None = None,
     on_error: OnError | None = None,
 ) -> Stream:
-    """Streams messages to another function, and gives its replies while messages still go out.
+    """Stream messages to another function, and yield its replies while messages are still sent.
 
     ::
 
         for boxes in dcf.stream("detect", req.stream):
             yield draw(boxes)
 
-    The stream has the id of the call that is being answered, and ends when the caller of that one
-    stops waiting for all of it, if it has said when. The messages are read in a thread of their
-    own. In an async handler, ``stream_async`` is the one that lets others go on.
+    The stream inherits the id of the current call, and its deadline if its caller set one for the
+    whole stream. The messages are read in a thread of their own. In an async handler, use
+    ``stream_async``, which does not block other calls.
 
     Args:
         name: The function's name.
-        messages: What its handler gets: bytes, str, dict or list, one at a time.
-        timeout: Seconds until the whole stream must be over; None takes what is left, if anybody
-            has said.
+        messages: The messages: each bytes, str, dict or list.
+        timeout: Seconds until the deadline of the whole stream; None takes the remaining time, if
+            there is a deadline.
         headers: Further headers.
-        on_error: Is told the error of one message, instead of ``next`` raising it in the place of
-            its reply.
+        on_error: Called with the error of one message, instead of raising it from ``next``.
 
     Raises:
-        GatewayUnreachable: When this process belongs to no gateway, or it does not answer.
-        FunctionNotFound: When there is no such function.
-        HandlerRaised: From ``next``, when the other handler raised.
-        DeadlineExceeded: From ``next``, when the time is up.
-        CallError: When the stream went wrong in another way.
+        GatewayUnreachable: If this process has no gateway, or the gateway does not answer.
+        FunctionNotFound: If the function does not exist.
+        HandlerRaised: From ``next``, if the other handler raised.
+        DeadlineExceeded: From ``next``, if the deadline has passed.
+        CallError: If the stream failed in another way.
     """
     client = _client(*_gateway(name))
     return client.stream(
@@ -113,7 +112,7 @@ def stream_async(
     headers: Mapping[str, str] | None = None,
     on_error: OnError | None = None,
 ) -> AsyncStream:
-    """As :func:`stream`, for ``async for``; ``messages`` may be an async iterator as well."""
+    """Do the same as :func:`stream`, for ``async for``; ``messages`` may be an async iterator."""
     client = _async_client(asyncio.get_running_loop(), *_gateway(name))
     return client.stream(
         name, messages, on_error=on_error, **_inherited(timeout, headers, stream=True)
@@ -124,8 +123,8 @@ def _gateway(name: str) -> tuple[str, str]:
     url = os.environ.get(GATEWAY)
     if not url:
         raise GatewayUnreachable(
-            f"{name} cannot be called: this process belongs to no gateway, which would have set"
-            f" {GATEWAY}; functions reach one another when they are deployed"
+            f"cannot call {name}: expected the address of a gateway in {GATEWAY}, got nothing;"
+            " deploy both functions to a gateway"
         )
     return url, os.environ.get(TOKEN, "")
 
@@ -133,15 +132,15 @@ def _gateway(name: str) -> tuple[str, str]:
 def _inherited(
     timeout: float | None, headers: Mapping[str, str] | None, *, stream: bool = False
 ) -> dict[str, Any]:
-    """Deadline and headers of a call or stream out of the one that is being answered."""
+    """Return the timeout and headers that a call or stream inherits from the current call."""
     request = CURRENT.get()
-    left = math.inf
+    remaining = math.inf
     if request is not None:
-        # What is left for one reply says nothing of a whole stream.
-        left = request.remaining_in_all if stream else request.remaining
+        # The remaining time for one reply does not limit a whole stream.
+        remaining = request.remaining_in_all if stream else request.remaining
     given = {http.REQUEST_ID: request.request_id} if request and request.request_id else {}
     given.update((key.lower(), value) for key, value in (headers or {}).items())
-    least = left if timeout is None else min(left, timeout)
+    least = remaining if timeout is None else min(remaining, timeout)
     return {"timeout": None if math.isinf(least) else least, "headers": given}
 
 
@@ -152,5 +151,5 @@ def _client(url: str, token: str) -> Client:
 
 @lru_cache(maxsize=4)
 def _async_client(_loop: asyncio.AbstractEventLoop, url: str, token: str) -> AsyncClient:
-    """A client for each event loop: connections belong to one."""
+    """Return the client of an event loop. Connections cannot be shared between loops."""
     return AsyncClient(url, token)

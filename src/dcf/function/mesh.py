@@ -1,6 +1,6 @@
-"""The module ``mesh`` of old: functions that call one another by ``mesh.mesh_call``.
+"""The module ``mesh`` of the original DCF, with ``mesh.mesh_call`` to call other functions.
 
-A replica finds it under that name when neither the author nor a package has another ``mesh``.
+A replica imports it as ``mesh`` unless the author or a package has a module of that name.
 """
 
 from __future__ import annotations
@@ -11,5 +11,5 @@ __all__ = ["mesh_call"]
 
 
 def mesh_call(name: str, data: bytes | str = b"") -> bytes:
-    """Calls another function: as ``dcf.call``."""
+    """Call another function, as ``dcf.call`` does."""
     return call(name, data)

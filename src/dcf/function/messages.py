@@ -1,4 +1,4 @@
-"""The messages of a stream, as a handler reads them."""
+"""The messages of a stream, for a handler."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import Self
 
 
 class Messages:
-    """What ``req.stream`` is: every message once, in the order in which they came.
+    """The value of ``req.stream``: an iterator of the messages, in order.
 
-    A plain handler goes through it with ``for``, an async one with ``async for``.
+    A plain handler uses ``for``, an async one ``async for``. Each message is yielded once.
     """
 
     __slots__ = ("_left",)
 
     def __init__(self, messages: Iterable[bytes] = ()) -> None:
-        """Messages that are there already, as in a test; the watcher has a kind of its own."""
+        """Create an iterator of given messages, for tests. The watcher has a subclass."""
         self._left = iter(messages)
 
     def __iter__(self) -> Self:

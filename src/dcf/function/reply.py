@@ -1,4 +1,4 @@
-"""What a handler may return, and how each kind becomes bytes on the wire."""
+"""The values that a handler may return, and their encoding."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from dcf.protocol import http
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*")
-_OF_THE_CONNECTION = frozenset({
+_CONNECTION_HEADERS = frozenset({
     "connection", "content-length", "keep-alive", "proxy-connection", "te", "trailer",
     "transfer-encoding", "upgrade",
 })  # fmt: skip
-"""Headers by which a server frames a reply and keeps its connection (RFC 9110, 7.6.1)."""
+"""Headers with which a server frames a reply and manages its connection (RFC 9110, 7.6.1)."""
 
 
-class ReplyKind(Enum):
-    """What a message of a stream is, beside its bytes."""
+class MessageKind(Enum):
+    """Kind of a message of a stream."""
 
     BINARY = 0
-    """Bytes, and what becomes bytes: a picture, an array."""
+    """Bytes, an encoded image or an encoded array."""
     TEXT = 1
     """A str."""
     JSON = 2
@@ -35,11 +35,11 @@ class ReplyKind(Enum):
 
 
 _REQUEST_ID = http.REQUEST_ID.encode()
-_KINDS = {http.TEXT: ReplyKind.TEXT, http.JSON: ReplyKind.JSON}
+_KINDS = {http.TEXT: MessageKind.TEXT, http.JSON: MessageKind.JSON}
 
 
 class Reply:
-    """A reply with more to say than its body."""
+    """A reply with its own status, content type or headers."""
 
     __slots__ = ("body", "content_type", "headers", "status")
 
@@ -50,11 +50,11 @@ class Reply:
         status: int = 200,
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        """Any body that a handler may return, and what goes with it.
+        """Create a reply.
 
         Args:
             body: bytes, str, dict, list, PIL image, NumPy array, or a generator of these.
-            content_type: The media type; None takes the one that fits the body.
+            content_type: The media type; None takes the default of the body's type.
             status: The HTTP status, 200 to 599.
             headers: Further headers.
         """
@@ -66,13 +66,13 @@ class Reply:
 
 @dataclass(slots=True)
 class Encoded:
-    """A reply as it goes on the wire.
+    """An encoded reply.
 
     Attributes:
-        body: The whole body, or an iterator whose items go through :func:`encode_chunk`.
-        content_type: The media type, ready for a header.
+        body: The whole body, or an iterator whose items :func:`encode_chunk` encodes.
+        content_type: The media type as a header's value.
         status: The HTTP status.
-        headers: Further headers, checked.
+        headers: Further headers, validated.
     """
 
     body: bytes | Iterator[Any] | AsyncIterator[Any]
@@ -82,10 +82,10 @@ class Encoded:
 
 
 def encode(value: Any) -> Encoded:
-    """What the handler returned, as it goes on the wire.
+    """Encode the value that a handler returned.
 
     Raises:
-        UnsupportedReply: Naming what was found and what is allowed.
+        UnsupportedReply: If it cannot be sent. The message names its type and the allowed types.
     """
     if type(value) is bytes:
         return Encoded(value, b"application/octet-stream")
@@ -101,7 +101,7 @@ def encode(value: Any) -> Encoded:
 
 
 def encode_chunk(value: Any) -> bytes:
-    """One item of a generator as bytes; a dict or list becomes a line of JSON.
+    """Encode one item of a generator. A dict or list becomes a line of JSON.
 
     Raises:
         UnsupportedReply: As :func:`encode`.
@@ -118,17 +118,17 @@ def encode_chunk(value: Any) -> bytes:
         raise _not_encoded(error) from error
     if isinstance(body, bytes):
         return body
-    raise UnsupportedReply("a generator yielded another generator")
+    raise UnsupportedReply("expected one item of a generator, got another generator")
 
 
-def encode_message(value: Any) -> tuple[bytes, ReplyKind]:
-    """One reply of a stream as bytes, and what they are. Of a Reply, its body alone is sent.
+def encode_message(value: Any) -> tuple[bytes, MessageKind]:
+    """Encode one reply of a stream. Only the body of a Reply is sent.
 
     Raises:
         UnsupportedReply: As :func:`encode`.
     """
     if type(value) is bytes:
-        return value, ReplyKind.BINARY
+        return value, MessageKind.BINARY
     try:
         body, content_type = _encode_body(value.body if isinstance(value, Reply) else value)
     except UnsupportedReply:
@@ -136,8 +136,8 @@ def encode_message(value: Any) -> tuple[bytes, ReplyKind]:
     except Exception as error:  # as in encode
         raise _not_encoded(error) from error
     if isinstance(body, bytes):
-        return body, _KINDS.get(content_type, ReplyKind.BINARY)
-    raise UnsupportedReply("one message of a stream cannot be a stream itself")
+        return body, _KINDS.get(content_type, MessageKind.BINARY)
+    raise UnsupportedReply("expected one message of a stream, got a generator")
 
 
 def _not_encoded(error: Exception) -> UnsupportedReply:
@@ -150,11 +150,11 @@ def _not_encoded(error: Exception) -> UnsupportedReply:
 
 
 def _encode_reply(reply: Reply) -> Encoded:
-    body, fitting = _encode_body(reply.body)
+    body, default_type = _encode_body(reply.body)
     status: object = reply.status
     if not isinstance(status, int) or not 200 <= status <= 599:  # noqa: PLR2004
-        raise UnsupportedReply(f"the status of a Reply is {status!r}, not 200 to 599")
-    content_type = _header("content-type", reply.content_type or fitting)[1]
+        raise UnsupportedReply(f"the status of a Reply: expected 200 to 599, got {status!r:.80}")
+    content_type = _header("content-type", reply.content_type or default_type)[1]
     headers = tuple(_header(name, value) for name, value in reply.headers.items())
     # A call has one id, the caller's or the server's. A handler that forwards another server's
     # headers must not change it.
@@ -167,7 +167,7 @@ def _header(name: object, value: object) -> tuple[bytes, bytes]:
         raise UnsupportedReply(
             f"{name!r:.200} cannot be a header of a Reply: expected letters, digits and hyphens"
         )
-    if name.lower() in _OF_THE_CONNECTION:
+    if name.lower() in _CONNECTION_HEADERS:
         raise UnsupportedReply(f"{name!r} cannot be a header of a Reply: the server sets it")
     if not isinstance(value, str) or not _VALUE.fullmatch(value):
         raise UnsupportedReply(
@@ -181,10 +181,10 @@ def _in_utf8(text: str, what: str) -> bytes:
     try:
         return text.encode()
     except UnicodeEncodeError as error:
-        found = text[error.start]
+        character = text[error.start]
         raise UnsupportedReply(
-            f"{what}: expected text, got {found!r} at position {error.start}, which is half of a"
-            " character (a surrogate)"
+            f"{what}: expected text, got {character!r} at position {error.start}, which is half of"
+            " a character (a surrogate)"
         ) from error
 
 
@@ -197,9 +197,9 @@ def _encode_body(value: Any) -> tuple[bytes | Iterator[Any] | AsyncIterator[Any]
         case dict() | list():
             return _json(value), http.JSON
     if _is(value, "PIL.Image", "Image"):
-        picture = io.BytesIO()
-        value.save(picture, "PNG")
-        return picture.getvalue(), http.PNG
+        image = io.BytesIO()
+        value.save(image, "PNG")
+        return image.getvalue(), http.PNG
     if _is(value, "numpy", "ndarray"):
         array = io.BytesIO()
         try:
@@ -209,12 +209,12 @@ def _encode_body(value: Any) -> tuple[bytes | Iterator[Any] | AsyncIterator[Any]
         return array.getvalue(), http.NPY
     if isinstance(value, Iterator | AsyncIterator):
         return value, http.BINARY
-    found = (
-        f"a value of type {_name(value)}" if value is not None else "None; was a return forgotten?"
-    )
+    given = f"a value of type {_name(value)}"
+    if value is None:
+        given = "None (is a return missing?)"
     raise UnsupportedReply(
-        f"the handler returned {found} (allowed: bytes, str, dict, list, a PIL image,"
-        " a NumPy array, Reply, or a generator of these)"
+        "the handler's reply: expected bytes, str, dict, list, a PIL image, a NumPy array, Reply,"
+        f" or a generator of these, got {given}"
     )
 
 
@@ -227,7 +227,7 @@ def _text(value: str) -> bytes:
 
 
 def _is(value: Any, module: str, name: str) -> bool:
-    """Whether ``value`` is of a class in a library, which this never imports."""
+    """Return whether ``value`` is of a class in a library, without importing the library."""
     kind = getattr(sys.modules.get(module), name, None)
     return isinstance(kind, type) and isinstance(value, kind)
 
@@ -236,16 +236,17 @@ def _json(value: Any) -> bytes:
     try:
         return json.dumps(value, ensure_ascii=False, allow_nan=False, default=_no_json).encode()
     except (ValueError, TypeError, RecursionError) as error:
-        # NaN, a circular reference, a key that is no string, a lone surrogate, endless depth
-        raise UnsupportedReply(f"the reply has no JSON form: {error}") from error
+        # NaN, a circular reference, a key that is not a string, a lone surrogate, too deep nesting
+        raise UnsupportedReply(f"the handler's reply cannot be encoded as JSON: {error}") from error
 
 
 def _no_json(value: Any) -> Any:
-    advice = "turn it into a str, number, list or dict"
+    advice = "convert it to a str, number, list or dict"
     if _is(value, "numpy", "generic") or _is(value, "numpy", "ndarray"):
         advice = "use its .item() or .tolist()"
     raise UnsupportedReply(
-        f"the reply holds a value of type {_name(value)}, which JSON does not know; {advice}"
+        "the handler's reply: expected values that JSON can represent, got a value of type"
+        f" {_name(value)}; {advice}"
     )
 
 

@@ -1,4 +1,4 @@
-"""What a handler is given."""
+"""The request that a handler receives."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _ATTEMPT = http.ATTEMPT.encode()
 
 @dataclass(frozen=True, slots=True)
 class Info:
-    """Who is called. ``str(info)`` is the function's name.
+    """The called function. ``str(info)`` is its name.
 
     Attributes:
         function: The function's name.
@@ -36,9 +36,9 @@ class Info:
 
 
 class Headers(Mapping[str, str]):
-    """The request's headers: names in lower case, asked for in any case.
+    """The request's headers. Names are lower-case; lookups ignore case.
 
-    A header that came several times is joined by ``", "`` (RFC 9110, 5.3).
+    The values of a repeated header are joined by ``", "`` (RFC 9110, 5.3).
     """
 
     __slots__ = ("_values",)
@@ -69,7 +69,7 @@ class Headers(Mapping[str, str]):
 class Request:
     """One call of a function.
 
-    A test of a handler needs nothing but this class::
+    A test of a handler needs only this class::
 
         assert Handler()(Request(b"Hello")) == b"Hello"
 
@@ -78,9 +78,9 @@ class Request:
         assert list(Handler()(Request(stream=[b"a", b"b"]))) == [b"A", b"B"]
 
     Attributes:
-        input: The body as it came; of a stream, its first message.
+        input: The body; for a stream, the first message.
         method: The HTTP method, such as ``POST``.
-        path: What follows the function in the URL's path, at least ``/``.
+        path: The rest of the URL's path after the function, at least ``/``.
     """
 
     __slots__ = ("_cancelled", "_ends", "_function", "_headers", "_query", "_raw_headers",
@@ -101,9 +101,9 @@ class Request:
         until: float = math.inf,
         stream: Iterable[bytes] | None = None,
     ) -> None:
-        """A request as the watcher makes it, or a test.
+        """Create a request, in the watcher or in a test.
 
-        Nothing is decoded here: most handlers look at the body alone.
+        Nothing is decoded here, because most handlers use only the body.
 
         Args:
             input: The body.
@@ -114,7 +114,7 @@ class Request:
             function: The function's name.
             request_id: The call's id.
             ends: When the caller stops waiting, in seconds of ``time.monotonic()``.
-            until: When it stops waiting for a whole stream, where it said so itself.
+            until: When the caller stops waiting for a whole stream, if it set a deadline.
             stream: The messages of a stream; the first of them becomes ``input``.
         """
         self.input = input
@@ -131,18 +131,18 @@ class Request:
         self._stream: Messages | None = None
         self._whole: Request | None = None
         if stream is not None:
-            left = iter(stream)
-            first = [*islice(left, 1)]
+            rest = iter(stream)
+            first = [*islice(rest, 1)]
             self.input = b"".join(first)
-            self._stream = Messages(chain(first, left))
+            self._stream = Messages(chain(first, rest))
 
     @property
     def stream(self) -> Messages:
-        """The messages as they come, each as bytes, the first included.
+        """The messages as they arrive, each as bytes, including the first.
 
         For a generator handler, which runs once for a whole stream: ``for message in req.stream``,
-        or ``async for`` in an async one. Each message is had once. A call that is no stream has
-        one message, its body.
+        or ``async for`` in an async one. Each message is yielded once. A call that is not a stream
+        has one message, its body.
         """
         if self._stream is None:
             self._stream = Messages((self.input,))
@@ -160,26 +160,26 @@ class Request:
 
     @property
     def text(self) -> str:
-        """The body as UTF-8.
+        """The body as text in UTF-8.
 
         Raises:
-            BadRequest: When it is not; the caller gets it as a 400.
+            BadRequest: If it is not. The caller gets a 400.
         """
         try:
             return self.input.decode("utf-8")
         except UnicodeDecodeError as error:
-            raise BadRequest(f"the body is not UTF-8 text: {error}") from error
+            raise BadRequest(f"the body is not valid UTF-8: {error}") from error
 
     def json(self) -> Any:
         """The body as JSON.
 
         Raises:
-            BadRequest: When it is not; the caller gets it as a 400.
+            BadRequest: If it is not. The caller gets a 400.
         """
         try:
             return json.loads(self.input)
         except (ValueError, RecursionError) as error:
-            raise BadRequest(f"the body is not JSON: {error}") from error
+            raise BadRequest(f"the body is not valid JSON: {error}") from error
 
     @property
     def headers(self) -> Headers:
@@ -191,13 +191,13 @@ class Request:
 
     @property
     def query(self) -> dict[str, str]:
-        """The query's parameters; the last one counts where a name came several times."""
+        """The query's parameters. The last value of a repeated name wins."""
         parsed = parse_qs(self._query.decode("latin-1"), keep_blank_values=True)
         return {name: values[-1] for name, values in parsed.items()}
 
     @property
     def content_type(self) -> str:
-        """The body's media type without parameters, in lower case; "" when none was given."""
+        """The body's media type without parameters, in lower case; "" if there is none."""
         return self.headers.get("content-type", "").partition(";")[0].strip().lower()
 
     @property
@@ -208,8 +208,9 @@ class Request:
 
     @property
     def remaining_in_all(self) -> float:
-        """Seconds until the caller stops waiting for a whole stream; infinite where it has not said
-        so. :attr:`remaining` is for the next reply alone.
+        """Seconds until the caller's deadline of a whole stream; infinite without a deadline.
+
+        :attr:`remaining` is only for the next reply.
         """
         until = self._until if self._whole is None else self._whole._until  # noqa: SLF001  its own kind
         return max(0.0, until - time.monotonic())
@@ -221,31 +222,31 @@ class Request:
 
     @property
     def cancelled(self) -> bool:
-        """Whether nobody waits any more: the client is gone or the deadline has passed.
+        """Whether the caller no longer waits: it disconnected, or the deadline has passed.
 
-        A long computation looks at this between its steps.
+        A long computation should check this between its steps.
         """
         return self._cancelled or (self._whole is not None and self._whole.cancelled)
 
     def cancel(self) -> None:
-        """Marks the request as one that nobody waits for. The watcher does this; a test may."""
+        """Mark the request as cancelled. The watcher calls this, and a test may."""
         self._cancelled = True
 
     def attach(self, stream: Messages) -> None:
-        """Makes ``stream`` where the messages come from. The watcher does this."""
+        """Set the source of the messages. The watcher calls this."""
         self._stream = stream
 
     def renew(self, ends: float) -> None:
-        """The caller waits anew, because a message came or went. The watcher does this.
+        """Move the deadline, because a message arrived or was sent. The watcher calls this.
 
         Args:
-            ends: When it stops waiting, in seconds of ``time.monotonic()``.
+            ends: The new deadline, in seconds of ``time.monotonic()``.
         """
         self._ends = ends
 
     def about(self, message: bytes) -> Request:
-        """The same request with one message of its stream as the whole input."""
-        one = Request(
+        """Return a request with one message of the stream as its whole input."""
+        part = Request(
             message,
             method=self.method,
             path=self.path,
@@ -254,13 +255,13 @@ class Request:
             function=self._function,
             request_id=self._request_id,
         )
-        one._headers = self._headers
-        one._whole = self
-        return one
+        part._headers = self._headers
+        part._whole = self
+        return part
 
     def __repr__(self) -> str:
         return f"<Request {self.method} {self.path} of {self._function}, {len(self.input)} bytes>"
 
 
 CURRENT: ContextVar[Request | None] = ContextVar("CURRENT", default=None)
-"""The call that is being answered here. The watcher sets it; ``dcf.call`` looks at it."""
+"""The current call. The watcher sets it; ``dcf.call`` reads it."""

@@ -1,4 +1,4 @@
-"""The author's secrets, by name."""
+"""The function's secrets."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ from pathlib import Path
 from dcf.errors import SecretNotFound
 
 SECRETS_DIR = "DCF_SECRETS_DIR"
-"""Variable that names the folder with the secrets of this function, one file each."""
+"""Variable with the folder of this function's secrets, one file per secret."""
 
 
 def secret(name: str) -> str:
-    """The content of the secret ``name``, as text, without the line break at its end.
+    """Return the content of a secret as text, without the final line break.
 
-    The name must stand under ``secrets`` in config.yaml.
+    Args:
+        name: A name under ``secrets`` in config.yaml.
 
     Raises:
-        SecretNotFound: When the function has no such secret.
+        SecretNotFound: If the function does not have this secret.
     """
     folder = os.environ.get(SECRETS_DIR)
     if folder is None or Path(name).name != name:

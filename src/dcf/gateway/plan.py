@@ -28,9 +28,11 @@ from dcf.gateway.start_options import StartOptions, places_of
 from dcf.settings import (
     SOCKET_PATH_LIMIT,
     BridgeSettings,
+    BuildSettings,
     ControlSettings,
     DataplaneSettings,
     Locations,
+    StoreSettings,
 )
 from dcf.supervision.process_messages import ProcessSpec
 
@@ -64,6 +66,9 @@ class Plan:
             AddressInUse: When the host's name says no address.
             ConfigError: When a variable does not fit.
         """
+        # The control plane reads these itself. Checked here, a mistake is reported at once.
+        StoreSettings.from_mapping(env)
+        BuildSettings.from_mapping(env)
         host = options.host.strip("[]")
         number = _number(host, options.port)
         is_open = ipaddress.ip_address(number).is_loopback

@@ -1,4 +1,4 @@
-"""Who may call from beyond this machine."""
+"""API keys of callers on other machines."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """What is kept of a key: never the key itself.
+    """What the gateway stores about a key; never the key itself.
 
     Attributes:
-        name: Given by its maker.
-        digest: Of the key. A key is long and random, so a plain digest cannot be turned back.
-        kid: Names the key in itself; with the gateway's secret, what it is signed with is found
-            again.
+        name: The name that its creator chose.
+        digest: Digest of the key. A key is long and random, so a plain digest cannot be reversed.
+        kid: The id that the key carries. Together with the gateway's secret it yields the key's
+            signing secret.
         created: Seconds since the epoch.
-        revoked: Seconds since the epoch; None while the key is good.
+        revoked: Seconds since the epoch; None while the key is valid.
     """
 
     name: str

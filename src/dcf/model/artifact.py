@@ -1,6 +1,6 @@
-"""What a build yields, named by its content.
+"""Results of a build, named by their content.
 
-A digest is ``sha256:`` and 64 hexadecimal digits, as in the OCI image specification
+A digest is ``sha256:`` and 64 lowercase hex digits, as in the OCI image specification
 (opencontainers/image-spec, descriptor.md).
 """
 
@@ -15,17 +15,17 @@ _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 def is_digest(text: str) -> bool:
-    """Whether a text is written as a digest."""
+    """Return whether ``text`` has the form of a digest."""
     return _DIGEST.fullmatch(text) is not None
 
 
 def digest_of(data: bytes) -> str:
-    """The digest of ``data``."""
+    """Return the digest of ``data``."""
     return "sha256:" + hashlib.sha256(data).hexdigest()
 
 
 def canonical_json(value: object) -> bytes:
-    """JSON with one spelling for one value: sorted keys, no spaces, ASCII."""
+    """Return ``value`` as canonical JSON: sorted keys, no spaces, ASCII."""
     return json.dumps(value, sort_keys=True, separators=(",", ":")).encode("ascii")
 
 
@@ -34,10 +34,10 @@ class BundleFile:
     """One file of a bundle.
 
     Attributes:
-        path: Relative, with ``/`` between the parts.
-        digest: Of the file's content, the name of its blob.
-        size: Bytes.
-        executable: Whether the owner may execute it; no other mode travels.
+        path: Relative path with ``/`` as the separator.
+        digest: Digest of the file's content, which names its blob.
+        size: Size in bytes.
+        executable: Whether the owner may execute it. No other mode bit is kept.
     """
 
     path: str
@@ -58,20 +58,20 @@ class Bundle:
         return digest_of(self.to_json())
 
     def to_json(self) -> bytes:
-        """The one spelling of this bundle."""
+        """Return the bundle as canonical JSON."""
         return canonical_json(
             [[file.path, file.digest, file.size, file.executable] for file in self.files]
         )
 
     @classmethod
     def from_json(cls, data: bytes) -> Bundle:
-        """Reads what :meth:`to_json` wrote."""
+        """Parse the output of :meth:`to_json`."""
         return cls(tuple(BundleFile(*entry) for entry in json.loads(data)))
 
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """Bundle and lock: all that is needed to make the function again on any machine.
+    """Bundle and lock: enough to rebuild the function on any machine.
 
     Attributes:
         bundle: Digest of the bundle.
@@ -83,5 +83,5 @@ class Artifact:
 
     @property
     def digest(self) -> str:
-        """The artifact's name."""
+        """The artifact's digest, which names it."""
         return digest_of(canonical_json({"bundle": self.bundle, "lock": self.lock}))

@@ -1,4 +1,4 @@
-"""What happened to a function, for people to read."""
+"""Events in the history of a function, for people."""
 
 from __future__ import annotations
 
@@ -9,39 +9,39 @@ from dcf.model.json_schema import FunctionName
 
 
 class EventKind(StrEnum):
-    """What happened."""
+    """What kind of event it is."""
 
     DEPLOYED = "deployed"
-    """A new revision is to serve."""
+    """A new revision was deployed and becomes the current one."""
     CANARY = "canary"
-    """A new revision serves a part of the calls."""
+    """A new revision gets a share of the calls."""
     PROMOTED = "promoted"
-    """The canary is the current revision now."""
+    """The canary became the current revision."""
     ABORTED = "aborted"
-    """The canary serves no longer."""
+    """The canary was withdrawn."""
     ROLLED_BACK = "rolled-back"
-    """An earlier revision is to serve again."""
+    """An earlier revision became the current one again."""
     SCALED = "scaled"
-    """Another number of replicas, or other bounds, are wanted."""
+    """The number of replicas, or its bounds, changed."""
     START_FAILED = "start-failed"
-    """A replica ended before it was ready."""
+    """A replica exited before it was ready."""
     CRASHED = "crashed"
-    """A replica ended after it was ready, and nobody had asked it to."""
+    """A replica exited after it was ready, without being asked to."""
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One thing that happened.
+    """One event.
 
     Attributes:
         function: The function's name.
-        kind: What it was.
+        kind: What happened.
         at: Seconds since the epoch.
-        revision: Number of the revision that it happened to.
-        key: One event has one key, so that an event told twice is recorded once.
-        replica: Id of the replica; "" when it was the whole function.
-        detail: One sentence.
-        error: Class in ``dcf.errors``; "" when it was no error.
+        revision: Number of the affected revision.
+        key: Identifies the event, so that it is recorded once even if it is reported twice.
+        replica: Id of the replica; "" for an event of the whole function.
+        detail: One sentence for people.
+        error: Class in ``dcf.errors``; "" if it was not an error.
         traceback: The author's traceback; may be "".
     """
 

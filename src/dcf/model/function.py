@@ -1,4 +1,4 @@
-"""What a function is: the author's wishes, checked and with units."""
+"""Function specs: the author's settings, validated and with units."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from dcf.model.json_schema import FunctionName, PositiveFloat, PositiveInt
-from dcf.model.scaling import NO_WISH, ScalingWish
+from dcf.model.scaling import NO_SCALING, ScalingSpec
 
 
 @dataclass(frozen=True, slots=True)
 class HandlerRef:
-    """Where the handler is.
+    """Location of the handler.
 
     Attributes:
-        dir: Folder relative to the function's, the import root and working directory.
+        dir: Folder relative to the function's. It is the import root and working directory.
         file: File in that folder.
-        name: A class or a function in that file.
+        name: Class or function in that file.
     """
 
     dir: str = "./src"
@@ -30,8 +30,8 @@ class Resources:
 
     Attributes:
         memory: Bytes.
-        cpu: Cores; 0.5 is half of one.
-        gpu: Whole devices.
+        cpu: Cores; 0.5 is half a core.
+        gpu: Number of devices.
     """
 
     memory: PositiveInt | None = None
@@ -48,25 +48,26 @@ class FunctionSpec:
         runtime: The language template.
         desc: Free text for lists.
         maintainer: Free text for lists.
-        handler: Where the handler is.
-        limits: At most this much.
-        requests: At least this much.
-        python: Interpreter asked for, such as ``3.12``; None takes the one that builds.
-        timeout: Seconds that one reply may take; None takes the watcher's default.
-        idle_timeout: Seconds that a stream may stand still; None takes the watcher's default.
-        concurrency: Calls at a time in one replica; None lets the handler's kind decide.
-        queue: Calls that may wait for a slot in one replica; None takes the watcher's default.
+        handler: Location of the handler.
+        limits: Maximum resources.
+        requests: Minimum resources.
+        python: Version of the interpreter, such as ``3.12``; None takes the builder's own.
+        timeout: Maximum seconds for one reply; None takes the watcher's default.
+        idle_timeout: Maximum seconds without progress in a stream; None takes the watcher's
+            default.
+        concurrency: Maximum concurrent calls of a replica; None lets the kind of handler decide.
+        queue: Maximum calls of a replica that wait for a slot; None takes the watcher's default.
         preflight: Whether the handler answers CORS preflights.
         environment: Variables for the handler.
         environment_file: Files with variables, relative to config.yaml.
         secrets: Names of files in the user's secrets folder.
-        constraints: Placement rules; they act in clusters.
-        labels: Free key-value pairs; they act in clusters.
-        scaling: How many replicas it asks for.
-        docker_registry: host:port; acts when an image is pushed.
-        image: Acts when an image is built.
-        build_args: Build arguments in the order given; they act when an image is built.
-        build_options: System packages; they act when an image is built.
+        constraints: Placement rules, used in clusters.
+        labels: Free key-value pairs, used in clusters.
+        scaling: Number of replicas.
+        docker_registry: Registry as ``host:port``, used when an image is pushed.
+        image: Name of the image, used when an image is built.
+        build_args: Build arguments in the given order, used when an image is built.
+        build_options: System packages, used when an image is built.
     """
 
     name: FunctionName
@@ -87,7 +88,7 @@ class FunctionSpec:
     secrets: tuple[str, ...] = ()
     constraints: tuple[str, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
-    scaling: ScalingWish = NO_WISH
+    scaling: ScalingSpec = NO_SCALING
     docker_registry: str = ""
     image: str = ""
     build_args: tuple[tuple[str, str], ...] = ()

@@ -10,8 +10,8 @@ class LogLine:
     """One line of a log.
 
     Attributes:
-        at: When it was read from the process, in seconds since 1970 (UTC), to the millisecond.
-        text: The line without its end.
+        at: When it was read from the process, in seconds since the epoch, to the millisecond.
+        text: The line without its line break.
     """
 
     at: float

@@ -5,17 +5,17 @@ import re
 from dcf.errors import InvalidName
 
 NAME_PATTERN = "[a-z]([-a-z0-9]{0,61}[a-z0-9])?"
-"""A DNS label (RFC 1123) that starts with a letter, so that a name fits a host name, a Kubernetes
-object and a path segment as it is."""
+"""A DNS label (RFC 1123) that starts with a letter. So a name is also valid as a host name, as the
+name of a Kubernetes object, and as a path segment."""
 
 _NAME = re.compile(NAME_PATTERN)
 
 
 def check_name(name: str) -> str:
-    """Returns ``name`` if it may name a function.
+    """Return ``name`` if it is a valid name of a function.
 
     Raises:
-        InvalidName: With the reason that applies.
+        InvalidName: If it is not. The message says why.
     """
     if _NAME.fullmatch(name):
         return name
@@ -26,11 +26,10 @@ def _reason(name: str) -> str:
     if not name:
         return "it is empty"
     if len(name) > 63:  # noqa: PLR2004  the longest DNS label
-        return f"it has {len(name)} characters, at most 63 are allowed"
+        return f"expected at most 63 characters, got {len(name)}"
     if not re.match("[a-z]", name):
         return "it must start with a lower-case letter"
-    found = sorted(set(re.findall("[^-a-z0-9]", name)))
-    if found:
-        shown = " ".join(repr(character) for character in found)
-        return f"only lower-case letters, digits and '-' are allowed, found {shown}"
+    if characters := sorted(set(re.findall("[^-a-z0-9]", name))):
+        shown = " ".join(repr(character) for character in characters)
+        return f"expected only lower-case letters, digits and '-', got {shown}"
     return "it must end with a letter or a digit"

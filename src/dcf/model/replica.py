@@ -1,4 +1,4 @@
-"""A replica: its states with the changes allowed between them, and what is seen of it.
+"""A replica: its states, the transitions between them, and what its engine observes.
 
 ::
 
@@ -16,18 +16,18 @@ from typing import NewType
 
 
 class ReplicaState(StrEnum):
-    """Where a replica is in its life."""
+    """State of a replica."""
 
     STARTING = "starting"
-    """The process runs; the handler's constructor has not returned."""
+    """The process runs, but the handler's constructor has not returned."""
     READY = "ready"
-    """It takes calls."""
+    """It accepts calls."""
     DRAINING = "draining"
-    """It takes no new calls and finishes those it has."""
+    """It accepts no new calls and finishes the calls in progress."""
     FAILED = "failed"
-    """The handler could not be started; the process is about to end."""
+    """The handler could not be started; the process is about to exit."""
     EXITED = "exited"
-    """The process is gone."""
+    """The process has exited."""
 
 
 TRANSITIONS: dict[ReplicaState, frozenset[ReplicaState]] = {
@@ -39,29 +39,30 @@ TRANSITIONS: dict[ReplicaState, frozenset[ReplicaState]] = {
     ReplicaState.FAILED: frozenset({ReplicaState.EXITED}),
     ReplicaState.EXITED: frozenset(),
 }
-"""Which state may follow which."""
+"""The states that may follow each state."""
 
 
 def follows(before: ReplicaState, after: ReplicaState) -> bool:
-    """Whether a replica may go from ``before`` to ``after``."""
+    """Return whether a replica may change from state ``before`` to ``after``."""
     return after in TRANSITIONS[before]
 
 
 ReplicaId = NewType("ReplicaId", str)
-"""A replica's name: letters, digits, ``.``, ``_`` and ``-``, unique among all there ever were."""
+"""Id of a replica: letters, digits, ``.``, ``_`` and ``-``. Ids are never reused."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReplicaExit:
-    """Why a replica is no more, or is about to be.
+    """Why a replica exited or is about to exit.
 
     Attributes:
-        code: The process's exit code; the negative number of a signal; None while it still ends.
-        at: Seconds since 1970.
-        reason: A sentence: what the replica said itself, else the code in words.
-        error: Class in ``dcf.errors`` when the handler could not be started, else "".
+        code: The process's exit code; a negative signal number if a signal killed it; None until it
+            has exited.
+        at: Seconds since the epoch.
+        reason: One sentence: the replica's own report, or else the exit code in words.
+        error: Class in ``dcf.errors`` if the handler could not be started, else "".
         traceback: The author's traceback; may be "".
-        asked: Whether it had been asked to end.
+        asked: Whether the replica had been asked to stop.
     """
 
     code: int | None
@@ -77,12 +78,12 @@ class Observation:
     """A replica as its engine sees it.
 
     Attributes:
-        id: Which.
-        state: Its state.
-        endpoint: Where it takes calls (``dcf.client``); "" before it is READY.
-        exit: What went wrong or how it ended; set with FAILED and EXITED, and with a DRAINING that
-            the engine itself started.
-        limits: What holds it to each limit, for people: ``memory: 512 MiB (RLIMIT_DATA)``.
+        id: The replica's id.
+        state: The replica's state.
+        endpoint: Where it accepts calls (``dcf.client``); "" before it is READY.
+        exit: Why it failed or exited. Set with FAILED and EXITED, and with a DRAINING that the
+            engine itself started.
+        limits: How each limit is enforced, for people: ``memory: 512 MiB (RLIMIT_DATA)``.
     """
 
     id: ReplicaId

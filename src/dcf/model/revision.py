@@ -1,4 +1,4 @@
-"""A revision, and the function that it belongs to."""
+"""Revisions, and the deployed function that they belong to."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from dcf.model.artifact import Artifact
 from dcf.model.function import FunctionSpec
-from dcf.model.scaling import NO_WISH, Scaling
+from dcf.model.scaling import NO_SCALING, Scaling
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +16,7 @@ class Revision:
 
     Attributes:
         function: The function's name.
-        number: Counted from 1 for each name; never used again, also after the function's deletion.
+        number: Counted from 1 for each name. Never reused, even after the function was deleted.
         artifact: What runs.
         spec: How it runs; see :func:`spec_of_revision`.
         created: Seconds since the epoch.
@@ -31,10 +31,10 @@ class Revision:
 
 @dataclass(frozen=True, slots=True)
 class Canary:
-    """A revision that serves a part of the calls beside the current one.
+    """A revision that gets a share of the calls beside the current one.
 
     Attributes:
-        revision: Which.
+        revision: The revision.
         share: Percent of the calls, above 0 and below 100.
     """
 
@@ -44,20 +44,20 @@ class Canary:
 
 @dataclass(frozen=True, slots=True)
 class FunctionRecord:
-    """What is known of a deployed function, apart from its replicas.
+    """A deployed function, without its replicas.
 
     Attributes:
         name: Its name.
         desc: Free text for lists.
         maintainer: Free text for lists.
         labels: Free key-value pairs.
-        annotations: Free key-value pairs that came with a deploy and not from config.yaml.
-        scaling: How many replicas it is to have.
-        current: The revision that is to serve.
-        invocations: Calls so far, since it was first deployed.
-        created: Seconds since the epoch, of the first deploy.
-        updated: Seconds since the epoch, of the last change by hand.
-        canary: What is tried beside the current revision; None when nothing is.
+        annotations: Free key-value pairs of the deploy request, not from config.yaml.
+        scaling: Target number of replicas.
+        current: The current revision.
+        invocations: Calls since the first deploy.
+        created: Time of the first deploy, in seconds since the epoch.
+        updated: Time of the last change by a user, in seconds since the epoch.
+        canary: The canary; None without one.
     """
 
     name: str
@@ -74,5 +74,5 @@ class FunctionRecord:
 
 
 def spec_of_revision(spec: FunctionSpec) -> FunctionSpec:
-    """``spec`` without what belongs to the function: changing that makes no new revision."""
-    return replace(spec, desc="", maintainer="", labels={}, scaling=NO_WISH)
+    """Return ``spec`` without the fields of the function, whose changes make no new revision."""
+    return replace(spec, desc="", maintainer="", labels={}, scaling=NO_SCALING)

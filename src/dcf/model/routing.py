@@ -1,4 +1,4 @@
-"""Where a function's calls go, and how many may go there."""
+"""Destinations and limits of a function's calls."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """One replica that takes calls.
+    """One replica that accepts calls.
 
     Attributes:
         endpoint: ``unix:PATH`` or ``tcp:HOST:PORT``, as a watcher reports it.
-        revision: Number of the revision that it runs; 0 when that is not known.
-        share: Percent of the calls that go to all replicas of its revision together; 0 where calls
-            are not divided by revisions.
+        revision: Number of its revision; 0 if unknown.
+        share: Percentage of the calls that go to all replicas of its revision together; 0 if calls
+            are not split by revision.
     """
 
     endpoint: str
@@ -23,17 +23,17 @@ class Destination:
 
 @dataclass(frozen=True, slots=True)
 class CallLimits:
-    """What the data plane allows the calls of one function.
+    """Limits that the data plane applies to the calls of one function.
 
     Attributes:
-        connect_timeout: Seconds to connect to a replica. 1: it is on this machine or near it, and
-            a refused connection is tried elsewhere.
-        max_body: Bytes of a request's body; more is answered with 413 before the replica has it
-            all. 1 GiB, the watcher's own limit.
-        calls: Calls under way at a time, streams included, over all replicas. 4096: four replicas
-            of an async handler with 1,000 each; what a replica takes it says itself.
-        queue: Calls beyond that which may wait until another one ends, at least 1. 1024: a burst
-            of calls that all need a new connection.
+        connect_timeout: Maximum seconds to connect to a replica. 1: replicas are on this machine or
+            near it, and a failed connection is retried with another replica.
+        max_body: Maximum bytes of a request's body. Larger ones get a 413 before the replica has
+            received all of it. 1 GiB, the watcher's own limit.
+        calls: Maximum concurrent calls, streams included, of all replicas. 4096: four replicas of
+            an async handler with 1,000 each. Each replica also enforces its own limit.
+        queue: Maximum calls beyond that which wait for another call to end, at least 1. 1024: a
+            burst of calls that all need a new connection.
     """
 
     connect_timeout: float = 1.0

@@ -1,4 +1,4 @@
-"""How many replicas a function is to have."""
+"""Target number of replicas of a function, and its bounds."""
 
 from __future__ import annotations
 
@@ -8,30 +8,32 @@ from typing import Annotated
 from dcf.errors import SpecInvalid
 from dcf.model.json_schema import Keywords
 
-MOST_REPLICAS = 1000
-"""More than one gateway's machine can run; a number above it is a slip of the keyboard."""
+MAX_REPLICAS = 1000
+"""Maximum number of replicas. One machine cannot run more, so a larger number is rejected as a
+typo."""
 
-LEAST_TARGET = 0.01
-MOST_TARGET = 100_000.0
-LEAST_IDLE = 1.0
-LONGEST_IDLE = 30 * 86_400.0
-"""Bounds of what is taken for meant."""
+MIN_TARGET = 0.01
+MAX_TARGET = 100_000.0
+MIN_IDLE = 1.0
+MAX_IDLE = 30 * 86_400.0
+"""Plausible range of a target in calls, and of an idle time in seconds. Values outside are rejected
+as typos."""
 
-Replicas = Annotated[int, Keywords(minimum=0, maximum=MOST_REPLICAS)]
-MaximumReplicas = Annotated[int, Keywords(minimum=1, maximum=MOST_REPLICAS)]
-Target = Annotated[float, Keywords(minimum=LEAST_TARGET, maximum=MOST_TARGET)]
-IdleSeconds = Annotated[float, Keywords(minimum=LEAST_IDLE, maximum=LONGEST_IDLE)]
+Replicas = Annotated[int, Keywords(minimum=0, maximum=MAX_REPLICAS)]
+MaximumReplicas = Annotated[int, Keywords(minimum=1, maximum=MAX_REPLICAS)]
+Target = Annotated[float, Keywords(minimum=MIN_TARGET, maximum=MAX_TARGET)]
+IdleSeconds = Annotated[float, Keywords(minimum=MIN_IDLE, maximum=MAX_IDLE)]
 
 
 @dataclass(frozen=True, slots=True)
-class ScalingWish:
-    """What an author asks for; None leaves what is.
+class ScalingSpec:
+    """The author's settings; None keeps the function's current value.
 
     Attributes:
-        minimum: Fewest replicas; with 0, none where nobody calls.
-        maximum: Most replicas, at least 1.
-        target: Calls under way at a time that one replica is to have.
-        idle: Seconds without a call after which the last replica goes, where ``minimum`` is 0.
+        minimum: Minimum number of replicas; with 0, an idle function scales to zero.
+        maximum: Maximum number of replicas, at least 1.
+        target: Target concurrent calls of one replica.
+        idle: Seconds without a call after which the last replica stops, if ``minimum`` is 0.
     """
 
     minimum: Replicas | None = None
@@ -40,11 +42,11 @@ class ScalingWish:
     idle: IdleSeconds | None = None
 
     def __bool__(self) -> bool:
-        return self != NO_WISH
+        return self != NO_SCALING
 
-    def over(self, other: ScalingWish) -> ScalingWish:
-        """Both together; where both ask for the same thing, this one counts."""
-        return ScalingWish(
+    def over(self, other: ScalingSpec) -> ScalingSpec:
+        """Return the settings of both; where both set a value, this one wins."""
+        return ScalingSpec(
             other.minimum if self.minimum is None else self.minimum,
             other.maximum if self.maximum is None else self.maximum,
             other.target if self.target is None else self.target,
@@ -52,38 +54,38 @@ class ScalingWish:
         )
 
     def check(self) -> None:
-        """Looks whether it can be had.
+        """Check that the values are valid.
 
         Raises:
-            SpecInvalid: When a number is out of bounds, or the two bounds are crossed.
+            SpecInvalid: If a number is out of range, or the minimum is greater than the maximum.
         """
         if self.minimum is not None:
             _check("min", self.minimum, 0)
         if self.maximum is not None:
             _check("max", self.maximum, 1)
         if self.target is not None:
-            _check("target", self.target, LEAST_TARGET, MOST_TARGET)
+            _check("target", self.target, MIN_TARGET, MAX_TARGET)
         if self.idle is not None:
-            _check("idle", self.idle, LEAST_IDLE, LONGEST_IDLE)
+            _check("idle", self.idle, MIN_IDLE, MAX_IDLE)
         if None not in (self.minimum, self.maximum) and self.minimum > self.maximum:  # type: ignore[operator]  # neither is None
-            raise SpecInvalid(f"min {self.minimum} is more than max {self.maximum}")
+            raise SpecInvalid(f"min {self.minimum} is greater than max {self.maximum}")
 
 
-NO_WISH = ScalingWish()
+NO_SCALING = ScalingSpec()
 
 
 @dataclass(frozen=True, slots=True)
 class Scaling:
-    """Wanted replicas, and the rules for whoever changes that number by itself.
+    """Target number of replicas, and the rules for the autoscaler, which changes it.
 
     Attributes:
-        minimum: Never fewer.
-        maximum: Never more.
-        replicas: Wanted now; between the two.
-        target: Calls under way at a time that one replica is to have; None stands for the
-            function's ``concurrency``, and for 1 where that is not set.
-        idle: Seconds without a call after which the last replica goes, where ``minimum`` is 0.
-        automatic: The bounds to which :meth:`released` returns; None when they are in force.
+        minimum: Minimum number of replicas.
+        maximum: Maximum number of replicas.
+        replicas: Target number of replicas, between the two.
+        target: Target concurrent calls of one replica; None means the function's ``concurrency``,
+            or 1 if that is unset.
+        idle: Seconds without a call after which the last replica stops, if ``minimum`` is 0.
+        automatic: The bounds that :meth:`released` restores; None while they are in force.
     """
 
     minimum: int = 1
@@ -95,14 +97,14 @@ class Scaling:
 
     @property
     def by_hand(self) -> bool:
-        """Whether someone asked for this very number."""
+        """Whether a user set this number of replicas."""
         return self.automatic is not None
 
-    def scaled(self, replicas: int) -> Scaling:
-        """The same with a number of replicas asked for by hand, which is both bounds then.
+    def with_replicas(self, replicas: int) -> Scaling:
+        """Return a copy with a number of replicas that a user set. It becomes both bounds.
 
         Raises:
-            SpecInvalid: When the number is negative or too large.
+            SpecInvalid: If the number is negative or too large.
         """
         _check("replicas", replicas, 0)
         bounds = self.automatic or (self.minimum, self.maximum)
@@ -111,35 +113,37 @@ class Scaling:
         )
 
     def released(self) -> Scaling:
-        """The same with its own bounds in force again."""
+        """Return a copy with the function's own bounds in force again."""
         low, high = self.automatic or (self.minimum, self.maximum)
         return self._within(low, high)
 
-    def wished(self, wish: ScalingWish) -> Scaling:
-        """The same after a deploy, which ends a number that was asked for by hand if it says
-        anything about scaling. A bound that is not given moves out of the other one's way.
+    def with_spec(self, spec: ScalingSpec) -> Scaling:
+        """Return a copy for a deploy with the settings ``spec``.
+
+        If they set anything, a number of replicas that a user set is dropped. A bound that they
+        leave unset moves if the other one would cross it.
 
         Raises:
-            SpecInvalid: When the wish cannot be had.
+            SpecInvalid: If the settings are invalid.
         """
-        wish.check()
-        if not wish:
+        spec.check()
+        if not spec:
             return self
         low, high = self.automatic or (self.minimum, self.maximum)
-        if wish.minimum is not None:
-            low = wish.minimum
+        if spec.minimum is not None:
+            low = spec.minimum
             high = max(high, low, 1)
-        if wish.maximum is not None:
-            high = wish.maximum
+        if spec.maximum is not None:
+            high = spec.maximum
             low = min(low, high)
         return replace(
             self._within(low, high),
-            target=self.target if wish.target is None else wish.target,
-            idle=self.idle if wish.idle is None else wish.idle,
+            target=self.target if spec.target is None else spec.target,
+            idle=self.idle if spec.idle is None else spec.idle,
         )
 
-    def decided(self, replicas: int) -> Scaling:
-        """The same with another number of replicas, as far as the bounds allow."""
+    def autoscaled(self, replicas: int) -> Scaling:
+        """Return a copy with another number of replicas, limited by the bounds."""
         return replace(self, replicas=min(max(replicas, self.minimum), self.maximum))
 
     def _within(self, low: int, high: int) -> Scaling:
@@ -147,7 +151,7 @@ class Scaling:
         return replace(self, minimum=low, maximum=high, replicas=replicas, automatic=None)
 
 
-def _check(name: str, number: float, least: float, most: float = MOST_REPLICAS) -> None:
-    if not least <= number <= most:  # NaN neither
-        allowed = f"a number from {least:g} to {most:g}"
-        raise SpecInvalid(f"{name}: {number} found, {allowed} is wanted")
+def _check(name: str, number: float, least: float, most: float = MAX_REPLICAS) -> None:
+    if not least <= number <= most:  # also false for NaN
+        expected = f"a number from {least:.15g} to {most:.15g}"
+        raise SpecInvalid(f"{name}: expected {expected}, got {number}")

@@ -1,17 +1,17 @@
-"""A function's spec as JSON, and back.
+"""Converts a function's spec to JSON and back.
 
-Fields that have their default are left out, so that a spec keeps its spelling when the project
-learns a new field. What is read may come from anybody: every rule of config.yaml on which safety
-depends is checked here once more, because what comes over the wire never passed through there.
+Fields with default values are left out, so that the JSON of a spec stays the same when the project
+adds a field. The JSON may come from any client, and a client may skip config.yaml. So every rule of
+config.yaml that matters for safety is checked here again.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields
+from difflib import get_close_matches
 from functools import lru_cache
 from typing import Any
 
@@ -19,10 +19,13 @@ from dcf.errors import InvalidName, SpecInvalid
 from dcf.model.artifact import canonical_json
 from dcf.model.function import FunctionSpec, HandlerRef, Resources
 from dcf.model.names import check_name
-from dcf.model.scaling import ScalingWish
+from dcf.model.scaling import ScalingSpec
+
+_SHOWN = 80
+"""Maximum characters of a value in a message."""
 
 LARGEST = 2**63 - 1
-"""Of a whole number: what the catalog and the kernel's interfaces can hold."""
+"""Maximum of whole numbers: what the catalog and the kernel's interfaces can hold."""
 
 _FOLDER = re.compile(r"(?!/)(?!([^\x00]*/)?\.\.(/|$))[^\x00]*")
 _FILE = re.compile(r"[^\x00/\\]+\.py")
@@ -30,36 +33,36 @@ _IDENTIFIER = re.compile(r"[^\W\d]\w*")
 _SECRET = re.compile(r"(?!\.\.?$)[^\x00-\x1f\x7f/\\]+")
 _VARIABLE = re.compile(r"(?!DCF_)[A-Za-z_][A-Za-z0-9_]*")
 _TEXT = re.compile(r"[^\x00\ud800-\udfff]*")
-"""Half of a surrogate pair is no character, and cannot be stored as one."""
+"""Half of a surrogate pair is not a character, and cannot be stored."""
 
 
 def spec_to_json(spec: FunctionSpec) -> bytes:
-    """The one spelling of ``spec``."""
+    """Return ``spec`` as canonical JSON."""
     return canonical_json(_members(spec))
 
 
 def spec_from_json(data: bytes | str) -> FunctionSpec:
-    """Reads a spec.
+    """Parse a spec.
 
     Raises:
-        SpecInvalid: When it is no JSON, or a field is unknown or does not fit.
+        SpecInvalid: If it is not valid JSON, or a field is unknown or invalid.
     """
     try:
         members = json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise SpecInvalid("the spec is no JSON") from error
+        raise SpecInvalid("the spec is not valid JSON") from error
     return spec_from_members(members)
 
 
 def spec_from_members(members: object) -> FunctionSpec:
-    """Reads a spec from what JSON was parsed to.
+    """Return the spec for parsed JSON.
 
     Raises:
-        SpecInvalid: When a field is unknown, missing or does not fit.
+        SpecInvalid: If a field is unknown, missing or invalid.
     """
     given = _object("spec", members)
     if "name" not in given:
-        raise SpecInvalid("name: a function's name is wanted")
+        raise SpecInvalid("name: expected a function's name, got nothing")
     return FunctionSpec(**_read("", given, _SPEC))
 
 
@@ -80,22 +83,22 @@ def spec_from_own_json(text: str) -> FunctionSpec:
     return FunctionSpec(**members)
 
 
-def _members(value: FunctionSpec | HandlerRef | Resources | ScalingWish) -> dict[str, Any]:
-    found = {}
+def _members(value: FunctionSpec | HandlerRef | Resources | ScalingSpec) -> dict[str, Any]:
+    members = {}
     for field in fields(value):
         content = getattr(value, field.name)
         factory = field.default_factory
         default = field.default if factory is MISSING else factory()
         if content == default:
             continue
-        if isinstance(content, HandlerRef | Resources | ScalingWish):
+        if isinstance(content, HandlerRef | Resources | ScalingSpec):
             content = _members(content)
         elif isinstance(content, Mapping):
             content = dict(content)
         elif field.name in _FRACTIONS:
-            content = float(content)  # 300 and 300.0 are one value and have one spelling
-        found[field.name] = content
-    return found
+            content = float(content)  # 300 and 300.0 must give the same JSON
+        members[field.name] = content
+    return members
 
 
 _FRACTIONS = frozenset({"timeout", "idle_timeout", "cpu", "target", "idle"})
@@ -106,14 +109,37 @@ Reader = Callable[[str, object], Any]
 def _read(where: str, given: Mapping[str, object], table: Mapping[str, Reader]) -> dict[str, Any]:
     for name in given:
         if name not in table:
-            raise SpecInvalid(f"{where}{name[:80]}: there is no such field")
+            near = get_close_matches(name[:_SHOWN].lower(), table, n=1)
+            guess = f' (did you mean "{where}{near[0]}"?)' if near else ""
+            raise SpecInvalid(f'unknown field "{where}{name[:_SHOWN]}"{guess}')
     return {name: table[name](where + name, value) for name, value in given.items()}
 
 
 def _object(where: str, value: object) -> Mapping[str, object]:
     if not isinstance(value, dict):
-        raise SpecInvalid(f"{where}: an object is wanted")
+        raise SpecInvalid(f"{where}: expected an object, got {_sort_of(value)}")
     return value
+
+
+def _shown(value: object) -> str:
+    """Return ``value`` for messages. Must not be used for values that may be secret."""
+    if isinstance(value, str):
+        return repr(value if len(value) <= _SHOWN else value[: _SHOWN - 3] + "...")
+    if isinstance(value, bool | int | float):
+        return json.dumps(value)[:_SHOWN]
+    return _sort_of(value)
+
+
+def _sort_of(value: object) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true or false"
+    if isinstance(value, int | float):
+        return "a number"
+    if isinstance(value, str):
+        return "text"
+    return "a list" if isinstance(value, list) else "an object"
 
 
 def _name(where: str, value: object) -> str:
@@ -123,26 +149,30 @@ def _name(where: str, value: object) -> str:
         raise SpecInvalid(f"{where}: {error}") from error
 
 
-def _matching(pattern: re.Pattern[str], wanted: str) -> Reader:
+def _matching(pattern: re.Pattern[str], expected: str) -> Reader:
     def read(where: str, value: object) -> str:
         if not isinstance(value, str) or not pattern.fullmatch(value):
-            raise SpecInvalid(f"{where}: {wanted} is wanted")
+            raise SpecInvalid(f"{where}: expected {expected}, got {_shown(value)}")
         return value
 
     return read
 
 
-_text = _matching(_TEXT, "a text without a zero character")
+def _text(where: str, value: object) -> str:
+    # The text may be a secret by mistake, so messages do not show it.
+    if not isinstance(value, str):
+        raise SpecInvalid(f"{where}: expected text, got {_sort_of(value)}")
+    if not _TEXT.fullmatch(value):
+        raise SpecInvalid(f"{where}: must not contain NUL or half of a surrogate pair")
+    return value
 
 
 def _fraction(where: str, value: object) -> float | None:
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise SpecInvalid(f"{where}: a number above 0 is wanted")
-    if not 0 < value <= LARGEST or math.isnan(value):
-        raise SpecInvalid(f"{where}: a number above 0 is wanted")
-    return float(value)
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= LARGEST:
+        return float(value)
+    raise SpecInvalid(f"{where}: expected a number above 0, got {_shown(value)}")
 
 
 def _whole(least: int) -> Reader:
@@ -150,7 +180,9 @@ def _whole(least: int) -> Reader:
         if value is None:
             return None
         if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= LARGEST:
-            raise SpecInvalid(f"{where}: a whole number from {least} on is wanted")
+            raise SpecInvalid(
+                f"{where}: expected a whole number, {least} or more, got {_shown(value)}"
+            )
         return value
 
     return read
@@ -158,7 +190,7 @@ def _whole(least: int) -> Reader:
 
 def _flag(where: str, value: object) -> bool:
     if not isinstance(value, bool):
-        raise SpecInvalid(f"{where}: expected true or false")
+        raise SpecInvalid(f"{where}: expected true or false, got {_shown(value)}")
     return value
 
 
@@ -169,29 +201,26 @@ def _python(where: str, value: object) -> str | None:
 _version = _matching(re.compile(r"3\.[0-9]{1,2}(\.[0-9]{1,3})?"), "a version such as 3.12")
 
 
-def _texts(pattern: re.Pattern[str], wanted: str) -> Reader:
-    one = _matching(pattern, wanted)
-
+def _texts(read_item: Reader) -> Reader:
     def read(where: str, value: object) -> tuple[str, ...]:
         if not isinstance(value, list):
-            raise SpecInvalid(f"{where}: a list is wanted")
-        return tuple(one(f"{where}[{index}]", item) for index, item in enumerate(value))
+            raise SpecInvalid(f"{where}: expected a list, got {_sort_of(value)}")
+        return tuple(read_item(f"{where}[{index}]", item) for index, item in enumerate(value))
 
     return read
 
 
 def _pairs(where: str, value: object) -> tuple[tuple[str, str], ...]:
     if not isinstance(value, list):
-        raise SpecInvalid(f"{where}: a list of pairs is wanted")
+        raise SpecInvalid(f"{where}: expected a list of pairs of texts, got {_sort_of(value)}")
     if not all(isinstance(pair, list) and [*map(type, pair)] == [str, str] for pair in value):
-        raise SpecInvalid(f"{where}: a list of pairs of texts is wanted")
+        raise SpecInvalid(f"{where}: expected a list of pairs of texts, got other items")
     return tuple((_text(where, name), _text(where, content)) for name, content in value)
 
 
 def _mapping(key: Reader) -> Reader:
     def read(where: str, value: object) -> dict[str, str]:
         given = _object(where, value)
-        # The value may be a secret by mistake: messages name its key alone.
         return {key(where, name): _text(f"{where}.{name}", text) for name, text in given.items()}
 
     return read
@@ -205,10 +234,10 @@ def _resources(where: str, value: object) -> Resources:
     return Resources(**_read(f"{where}.", _object(where, value), _RESOURCES))
 
 
-def _scaling(where: str, value: object) -> ScalingWish:
-    wish = ScalingWish(**_read(f"{where}.", _object(where, value), _SCALING))
-    wish.check()
-    return wish
+def _scaling(where: str, value: object) -> ScalingSpec:
+    scaling = ScalingSpec(**_read(f"{where}.", _object(where, value), _SCALING))
+    scaling.check()
+    return scaling
 
 
 _HANDLER: dict[str, Reader] = {
@@ -243,22 +272,22 @@ _SPEC: dict[str, Reader] = {
     "environment": _mapping(
         _matching(_VARIABLE, "a variable's name that does not start with DCF_")
     ),
-    "environment_file": _texts(_TEXT, "a path"),
-    "secrets": _texts(_SECRET, "a file's name without a folder"),
-    "constraints": _texts(_TEXT, "a text"),
+    "environment_file": _texts(_text),
+    "secrets": _texts(_matching(_SECRET, "a file's name without a folder")),
+    "constraints": _texts(_text),
     "labels": _mapping(_matching(re.compile(r"[^\x00]+"), "a label's key")),
     "scaling": _scaling,
     "docker_registry": _text,
     "image": _text,
     "build_args": _pairs,
-    "build_options": _texts(_TEXT, "a text"),
+    "build_options": _texts(_text),
 }
 
 _MADE: dict[str, Callable[[Any], object]] = {
     "handler": lambda value: HandlerRef(**value),
     "limits": lambda value: Resources(**value),
     "requests": lambda value: Resources(**value),
-    "scaling": lambda value: ScalingWish(**value),
+    "scaling": lambda value: ScalingSpec(**value),
     "environment_file": tuple,
     "secrets": tuple,
     "constraints": tuple,

@@ -1,4 +1,4 @@
-"""What a gateway tells of its functions: figures and reasons, for lists and for programs."""
+"""What a gateway reports about its functions, for lists and for programs."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ from dcf.model.replica import ReplicaState
 
 
 class FunctionState(StrEnum):
-    """Where a function is. The first that fits, from above."""
+    """State of a function: the first in this list that applies."""
 
     DELETING = "deleting"
-    """It is not deployed any more, and some of its replicas finish their calls."""
+    """It was deleted, and some of its replicas still finish their calls."""
     IDLE = "idle"
-    """No replica is wanted."""
+    """Its target is 0 replicas."""
     READY = "ready"
-    """As many replicas of the current revision are ready as are wanted."""
+    """The current revision has its target number of ready replicas."""
     DEGRADED = "degraded"
-    """Fewer are ready than are wanted, and at least one."""
+    """At least one replica is ready, but fewer than the target."""
     CRASH_LOOP = "crash-loop"
-    """None is ready, and they end quickly again and again."""
+    """No replica is ready, and they repeatedly exit soon after their start."""
     NOT_READY = "not-ready"
-    """None is ready, and there was a crash: another start is under way or waits for its time."""
+    """No replica is ready after a crash. The next start is in progress, or delayed by back-off."""
     DEPLOYING = "deploying"
-    """None is ready yet, and nothing went wrong so far."""
+    """No replica is ready yet, and none has failed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a replica ended.
+    """Why a replica exited.
 
     Attributes:
         at: Seconds since the epoch.
-        detail: One sentence.
-        error: Class in ``dcf.errors``; "" when it was no error of the handler's start.
+        detail: One sentence for people.
+        error: Class in ``dcf.errors`` if the handler could not be started, else "".
         traceback: The author's traceback; may be "".
         replica: Id of the replica; may be "".
     """
@@ -57,9 +57,9 @@ class ReplicaStatus:
         id: Its id.
         revision: Number of its revision.
         state: A word of ``dcf.model.replica.ReplicaState``.
-        since: Seconds since the epoch when it was first seen in that state.
-        limits: What holds it to each limit, for people: ``memory: 512 MiB (RLIMIT_DATA)``.
-        reason: Why it ended; "" while it lives.
+        since: When it was first seen in that state, in seconds since the epoch.
+        limits: How each limit is enforced, for people: ``memory: 512 MiB (RLIMIT_DATA)``.
+        reason: Why it exited; "" while it runs.
     """
 
     id: str
@@ -76,30 +76,30 @@ class FunctionStatus:
 
     Attributes:
         name: Its name.
-        artifact: Digest of what runs.
+        artifact: Digest of the artifact that runs.
         revision: Number of the current revision.
-        serving: Number of the revision that takes the calls; None when none does.
-        state: Where it is.
-        takes_calls: Whether a replica takes calls now.
-        invocations: Calls since it was first deployed.
-        replicas: How many are wanted.
-        ready: How many of the current revision are ready.
-        minimum: Never fewer, unless by hand.
-        maximum: Never more, unless by hand.
-        target: Calls under way at a time that one replica is to have.
-        idle: Seconds without a call after which the last replica goes, where ``minimum`` is 0.
-        by_hand: Whether someone asked for this very number of replicas.
-        canary: The revision that is tried beside the current one; None when none is.
-        share: Percent of the calls that the canary gets.
+        serving: Number of the revision that serves the calls; None if no revision does.
+        state: The function's state.
+        takes_calls: Whether a replica accepts calls now.
+        invocations: Calls since the first deploy.
+        replicas: Target number of replicas.
+        ready: Number of ready replicas of the current revision.
+        minimum: Minimum number of replicas, unless a user set another number.
+        maximum: Maximum number of replicas, unless a user set another number.
+        target: Target concurrent calls of one replica.
+        idle: Seconds without a call after which the last replica stops, if ``minimum`` is 0.
+        by_hand: Whether a user set this number of replicas.
+        canary: Number of the canary revision; None without a canary.
+        share: Percentage of the calls that the canary gets.
         desc: Free text.
         maintainer: Free text.
         image: Free text from config.yaml.
         labels: Free key-value pairs.
-        annotations: Free key-value pairs that came with the deploy.
-        created: Seconds since the epoch, of the first deploy.
-        updated: Seconds since the epoch, of the last change by hand.
-        failure: How the current revision failed last; None when it did not of late.
-        replica_list: Each replica; empty in lists.
+        annotations: Free key-value pairs of the deploy request.
+        created: Time of the first deploy, in seconds since the epoch.
+        updated: Time of the last change by a user, in seconds since the epoch.
+        failure: The last failure of the current revision; None without a recent one.
+        replica_list: The replicas; empty in lists.
     """
 
     name: FunctionName
@@ -135,10 +135,10 @@ class RevisionStatus:
 
     Attributes:
         number: Counted from 1.
-        artifact: Digest of what runs.
+        artifact: Digest of the artifact that runs.
         created: Seconds since the epoch.
-        current: Whether it is the one that is to serve.
-        share: Percent of the calls that it gets as a canary; None when it is none.
+        current: Whether it is the current revision.
+        share: Percentage of the calls that it gets as the canary; None if it is not the canary.
     """
 
     number: int
@@ -155,7 +155,7 @@ class ReplicaLine:
     Attributes:
         at: Seconds since the epoch.
         replica: Id of the replica.
-        text: The line without its end.
+        text: The line without its line break.
     """
 
     at: float
@@ -164,13 +164,13 @@ class ReplicaLine:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanting:
+class MissingBlob:
     """A blob that a gateway lacks.
 
     Attributes:
-        digest: Its name.
-        size: Bytes in all.
-        offset: Bytes that the gateway has already; sending goes on there.
+        digest: The blob's name.
+        size: Size in bytes.
+        offset: Bytes that the gateway already has. The client continues there.
     """
 
     digest: Digest
@@ -180,14 +180,14 @@ class Wanting:
 
 @dataclass(frozen=True, slots=True)
 class GatewayInfo:
-    """What a gateway tells of itself.
+    """A gateway's version and state.
 
     Attributes:
-        version: Of DCF.
-        functions: How many are deployed.
-        replicas: How many are ready.
-        started: Seconds since the epoch when the control plane was started.
-        engine: Where replicas run: ``local``.
+        version: Version of DCF.
+        functions: Number of deployed functions.
+        replicas: Number of ready replicas.
+        started: When the control plane was started, in seconds since the epoch.
+        engine: The engine that runs replicas: ``local``.
         open: Whether calls need no key.
     """
 

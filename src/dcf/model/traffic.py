@@ -1,4 +1,4 @@
-"""What the data plane has counted."""
+"""Counters of the data plane."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """A histogram of times from a call's arrival to the end of its reply.
+    """A histogram of the time from a call's arrival to the end of its reply.
 
     Attributes:
-        buckets: Upper bound in seconds to the number of calls that took no longer, all shorter
-            ones included; the last bound is infinite.
-        total: Seconds of all calls together, as near as the buckets tell.
+        buckets: Maps each upper bound in seconds to the cumulative number of calls that took no
+            longer. The last bound is infinite.
+        total: Total seconds of all calls, as precise as the buckets allow.
     """
 
     buckets: Mapping[float, int] = field(default_factory=dict)
@@ -21,29 +21,29 @@ class Latency:
 
     @property
     def count(self) -> int:
-        """Calls counted."""
+        """Number of calls."""
         return max(self.buckets.values(), default=0)
 
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """One function's calls, counted since the data plane started.
+    """One function's calls since the data plane started.
 
     Attributes:
         calls: Calls that were sent to a replica; a retried call counts once.
         attempts: How often calls were sent to a replica. Only this number never decreases while
             Envoy runs: ``calls`` may drop for a moment while a call is being retried.
-        in_flight: Calls under way now.
+        in_flight: Calls in progress now.
         waiting: Calls that wait for a connection to a replica now.
         succeeded: Replies with a status below 400.
         client_errors: Replies with a status from 400 to 499.
         server_errors: Replies with a status of 500 or more.
-        unreachable: Attempts to connect to a replica that failed.
-        broken: Calls whose replica broke the connection off.
-        no_replica: Calls that found no replica.
+        unreachable: Failed attempts to connect to a replica.
+        broken: Calls whose replica closed the connection early.
+        no_replica: Calls that found no ready replica.
         overflowed: Calls over the function's limits.
-        retried: Second attempts.
-        latency: How long calls took.
+        retried: Retries.
+        latency: Durations of the calls.
     """
 
     calls: int = 0

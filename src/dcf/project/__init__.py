@@ -1,4 +1,5 @@
 """A function's folder as the author sees it: config.yaml, templates, names.
 
-Here: text to function spec, with every fault located. Not here: building or running.
+Here: parsing config.yaml to function specs, with the place of every problem. Not here: building or
+running.
 """

@@ -1,4 +1,4 @@
-"""From config.yaml to function specs."""
+"""Parses config.yaml to function specs."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from typing import Any
 
 from dcf.errors import ConfigError, Problem
 from dcf.model.function import FunctionSpec, HandlerRef, Resources
-from dcf.model.scaling import ScalingWish
+from dcf.model.scaling import ScalingSpec
 from dcf.project.document import read_yaml
 from dcf.project.fields import CONFIG, DCF
 from dcf.project.kinds import PYTHON_ARGUMENT
-from dcf.project.nodes import Faults, kind_of
+from dcf.project.nodes import ProblemCollector, kind_of
 from dcf.project.sections import mapping_entries
 
 CONFIG_NAME = "config.yaml"
-"""What the file is called unless it is named otherwise."""
+"""Default name of the file."""
 
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """A config.yaml that holds.
+    """A valid config.yaml.
 
     Attributes:
-        path: The file, as it was given.
-        functions: By name, in the file's order; at least one.
-        gateway: ``host:port``; None when the file names none.
+        path: The file, as the caller passed it.
+        functions: The functions by name, in the file's order; at least one.
+        gateway: Address of the gateway as ``host:port``; None if the file has none.
     """
 
     path: Path
@@ -36,59 +36,61 @@ class Config:
 
 
 def load_config(path: Path) -> Config:
-    """Reads and checks a config.yaml.
+    """Read and validate a config.yaml.
 
-    Nothing but this file is looked at: neither the handler nor the environment files.
+    No other file is read: neither the handler nor the environment files.
 
     Args:
         path: The file.
 
     Raises:
-        ConfigError: With every problem of the file, each with its line and column.
+        ConfigError: If the file is invalid. It has all problems, each with its line and column.
     """
     root = read_yaml(path)
     if root is None or kind_of(root) == "null":
-        message = "it is empty; a mapping with the key 'functions' is wanted"
+        message = "expected a mapping with the key 'functions', got an empty file"
         raise ConfigError(path, [Problem(0, 0, message)])
-    faults = Faults(path)
-    values = CONFIG.read(root, "", faults)
-    faults.check()
-    functions = {name: _spec(name, found) for name, found in values["functions"].items()}
+    problems = ProblemCollector(path)
+    values = CONFIG.read(root, "", problems)
+    problems.check()
+    functions = {name: _spec(name, section) for name, section in values["functions"].items()}
     return Config(path, functions, values.get("dcf", {}).get("gateway"))
 
 
 def gateway_of(path: Path) -> str | None:
-    """The gateway that a config.yaml names, ``host:port``, whatever else is in it.
+    """Return the gateway's address in a config.yaml; the rest of the file may be invalid.
 
     Args:
-        path: The file; it need not be there, or be one of ours.
+        path: The file. It may be missing, or belong to another program.
 
     Returns:
-        None when it names none.
+        ``host:port``; None if the file has no address.
 
     Raises:
-        ConfigError: When it is there and no YAML, or names what is no address.
+        ConfigError: If the file is not valid YAML, or the address is invalid.
     """
     root = read_yaml(path) if path.is_file() else None
     if root is None:
         return None
-    faults = Faults(path)
+    problems = ProblemCollector(path)
     values: dict[str, Any] = {}
-    for entry in mapping_entries(root, "", Faults(path)):
+    for entry in mapping_entries(root, "", ProblemCollector(path)):
         if entry.key == "dcf":
-            values = DCF.read(entry.value, "dcf", faults)
-    faults.check()
+            values = DCF.read(entry.value, "dcf", problems)
+    problems.check()
     return values.get("gateway")
 
 
 def _spec(name: str, values: Mapping[str, Any]) -> FunctionSpec:
-    made = dict(values)
-    made["handler"] = HandlerRef(**made.get("handler", {}))
+    members = dict(values)
+    members["handler"] = HandlerRef(**members.get("handler", {}))
     for resources in ("limits", "requests"):
-        made[resources] = Resources(**made.get(resources, {}))
-    scaling = made.get("scaling", {})
-    made["scaling"] = ScalingWish(*(scaling.get(key) for key in ("min", "max", "target", "idle")))
-    argument = dict(made.get("build_args", ())).get(PYTHON_ARGUMENT)
+        members[resources] = Resources(**members.get(resources, {}))
+    scaling = members.get("scaling", {})
+    members["scaling"] = ScalingSpec(
+        *(scaling.get(key) for key in ("min", "max", "target", "idle"))
+    )
+    argument = dict(members.get("build_args", ())).get(PYTHON_ARGUMENT)
     if argument:
-        made.setdefault("python", argument)
-    return FunctionSpec(name=name, **made)
+        members.setdefault("python", argument)
+    return FunctionSpec(name=name, **members)

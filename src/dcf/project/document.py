@@ -1,6 +1,6 @@
-"""A YAML file as a tree of nodes that still know their places.
+"""Parses a YAML file to a tree of nodes with their positions.
 
-Here: reading, and the limits that keep a hostile file harmless. Not here: what the nodes mean.
+Here: reading, and limits against malicious files. Not here: the meaning of the nodes.
 """
 
 from __future__ import annotations
@@ -17,35 +17,36 @@ from yaml.reader import Reader
 from dcf.errors import ConfigError, Problem
 
 LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-"""libyaml's parser where PyYAML was built with it: about ten times as fast."""
+"""libyaml's parser if PyYAML was built with it: about ten times as fast."""
 
 MAX_BYTES = 1024**2
-"""Of a file. Settings written by hand have a few kilobytes; a model passed by mistake has more."""
+"""Maximum size of a file. A config file has a few kilobytes; a model passed by mistake has more."""
 MAX_DEPTH = 20
-"""Levels, aliases followed. The format needs five, and libyaml's composer, which recurses in C,
-ends the process instead of raising when a file has very many."""
-_TOO_DEEP = f"nested deeper than the {MAX_DEPTH} levels that are read"
+"""Maximum depth, aliases included. The format needs five levels. libyaml's composer recurses in C
+and crashes the process if a file is nested very deeply."""
+_TOO_DEEP = f"expected at most {MAX_DEPTH} nested levels, got more"
 MAX_VALUES = 100_000
-"""Of a file with all its aliases written out, so that a few lines cannot grow to gigabytes."""
+"""Maximum number of values with all aliases expanded, so that a few lines cannot grow to
+gigabytes."""
 
 
 def read_text(path: Path) -> str:
-    """The file's text, a byte order mark left out.
+    """Return the file's text without a byte order mark.
 
     Raises:
-        ConfigError: When it is missing, no file, too large, not to be read or not UTF-8.
+        ConfigError: If it is missing, a folder, too large, unreadable or not UTF-8.
     """
     try:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
-        raise _unlocated(path, "there is no such file") from None
+        raise _unlocated(path, "file not found") from None
     except IsADirectoryError:
-        raise _unlocated(path, "this is a folder, a file is wanted") from None
+        raise _unlocated(path, "expected a file, got a folder") from None
     except OSError as error:
-        raise _unlocated(path, f"it cannot be read: {error.strerror}") from error
+        raise _unlocated(path, f"cannot be read: {error.strerror}") from error
     if len(data) > MAX_BYTES:
-        raise _unlocated(path, f"it is larger than {MAX_BYTES} bytes, the most that is read")
+        raise _unlocated(path, f"expected at most {MAX_BYTES} bytes, got more")
     try:
         return data.removeprefix(codecs.BOM_UTF8).decode()
     except UnicodeDecodeError as error:
@@ -53,24 +54,24 @@ def read_text(path: Path) -> str:
         before = data[: error.start]
         line = before.count(b"\n") + 1
         column = len(before[before.rfind(b"\n") + 1 :].decode()) + 1
-        message = f"byte 0x{data[error.start]:02x} found, UTF-8 is wanted"
+        message = f"expected UTF-8, got the byte 0x{data[error.start]:02x}"
         raise ConfigError(path, [Problem(line, column, message)]) from None
 
 
 def read_yaml(path: Path) -> Node | None:
-    """The file's only document; None when it is empty.
+    """Return the file's only document; None if the file is empty.
 
     Raises:
-        ConfigError: When it cannot be read, is no YAML, or is nested or repeated beyond the limits.
+        ConfigError: If the file cannot be read, is not valid YAML, or exceeds the limits.
     """
     text = read_text(path)
-    if strange := Reader.NON_PRINTABLE.search(text):
-        line = text.count("\n", 0, strange.start()) + 1
-        column = strange.start() - text.rfind("\n", 0, strange.start())
-        message = f"the character U+{ord(strange.group()):04X} found, YAML allows it nowhere"
+    if character := Reader.NON_PRINTABLE.search(text):
+        line = text.count("\n", 0, character.start()) + 1
+        column = character.start() - text.rfind("\n", 0, character.start())
+        message = f"invalid YAML: the character U+{ord(character.group()):04X} is not allowed"
         raise ConfigError(path, [Problem(line, column, message)])
     try:
-        _guard(path, text)
+        _check_limits(path, text)
         root: Node | None = yaml.compose(text, Loader=LOADER)
     except yaml.MarkedYAMLError as error:
         raise ConfigError(path, [_syntax_problem(error)]) from None
@@ -78,52 +79,53 @@ def read_yaml(path: Path) -> Node | None:
 
 
 @dataclass
-class _Seen:
-    """A node, and how much of the tree it is so far."""
+class _Subtree:
+    """A node with the number of values and the depth of its part of the tree, so far."""
 
     anchor: str | None
     values: int = 1
     depth: int = 1
 
 
-def _guard(path: Path, text: str) -> None:
-    """Goes through the events, which needs no recursion, before a tree is made of them."""
-    finished: dict[str, _Seen] = {}
-    open_ones = [_Seen(None)]
+def _check_limits(path: Path, text: str) -> None:
+    """Check the limits on the parser's events, without recursion, before a tree is composed."""
+    finished: dict[str, _Subtree] = {}
+    unfinished = [_Subtree(None)]
     for event in yaml.parse(text, Loader=LOADER):
         if isinstance(event, yaml.CollectionStartEvent):
-            open_ones.append(_Seen(event.anchor))
-            depth = len(open_ones) - 1
+            unfinished.append(_Subtree(event.anchor))
+            depth = len(unfinished) - 1
         elif isinstance(event, yaml.CollectionEndEvent | yaml.NodeEvent):
-            seen = _finish(path, event, open_ones, finished)
-            depth = len(open_ones) - 1 + seen.depth
+            subtree = _finish(path, event, unfinished, finished)
+            depth = len(unfinished) - 1 + subtree.depth
         else:
             continue
         if depth > MAX_DEPTH:
             raise _at(path, event, _TOO_DEEP)
-        if open_ones[-1].values > MAX_VALUES:
-            raise _at(path, event, f"more than {MAX_VALUES} values, with all aliases written out")
+        if unfinished[-1].values > MAX_VALUES:
+            message = f"expected at most {MAX_VALUES} values with all aliases expanded, got more"
+            raise _at(path, event, message)
 
 
 def _finish(
-    path: Path, event: yaml.Event, open_ones: list[_Seen], finished: dict[str, _Seen]
-) -> _Seen:
-    """Adds the node that ends with ``event`` to the collection around it."""
+    path: Path, event: yaml.Event, unfinished: list[_Subtree], finished: dict[str, _Subtree]
+) -> _Subtree:
+    """Add the node that ends with ``event`` to its parent."""
     if isinstance(event, yaml.CollectionEndEvent):
-        seen = open_ones.pop()
+        subtree = unfinished.pop()
     elif isinstance(event, yaml.AliasEvent):
-        if any(one.anchor == event.anchor for one in open_ones):
-            raise _at(path, event, f"the alias '*{event.anchor}' stands inside its own anchor")
-        # An alias without an anchor is left to the composer, which says so.
-        seen = finished.get(str(event.anchor), _Seen(None))
+        if any(parent.anchor == event.anchor for parent in unfinished):
+            raise _at(path, event, f"invalid YAML: '*{event.anchor}' is inside its own anchor")
+        # The composer reports an alias without an anchor.
+        subtree = finished.get(str(event.anchor), _Subtree(None))
     else:
-        seen = _Seen(getattr(event, "anchor", None))
-    if seen.anchor is not None:
-        finished[seen.anchor] = seen
-    around = open_ones[-1]
-    around.values += seen.values
-    around.depth = max(around.depth, seen.depth + 1)
-    return seen
+        subtree = _Subtree(getattr(event, "anchor", None))
+    if subtree.anchor is not None:
+        finished[subtree.anchor] = subtree
+    parent = unfinished[-1]
+    parent.values += subtree.values
+    parent.depth = max(parent.depth, subtree.depth + 1)
+    return subtree
 
 
 def _at(path: Path, event: Any, message: str) -> ConfigError:
@@ -138,5 +140,5 @@ def _unlocated(path: Path, message: str) -> ConfigError:
 def _syntax_problem(error: yaml.MarkedYAMLError) -> Problem:
     mark = error.problem_mark or error.context_mark
     parts = [part for part in (error.context, error.problem) if part]
-    message = "this is no valid YAML: " + ", ".join(parts)
+    message = "invalid YAML: " + ", ".join(parts)
     return Problem(mark.line + 1, mark.column + 1, message) if mark else Problem(0, 0, message)

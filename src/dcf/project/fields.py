@@ -1,7 +1,6 @@
-"""Every key of config.yaml, once: the validator and the JSON Schema are both made from this table.
+"""The table of all keys in config.yaml. The validator and the JSON Schema are derived from it.
 
-The names are those of :class:`dcf.model.function.FunctionSpec`, and so are the defaults; a test
-holds them together.
+Names and defaults are those of :class:`dcf.model.function.FunctionSpec`; a test compares them.
 """
 
 from __future__ import annotations
@@ -12,16 +11,16 @@ from typing import Any
 
 from yaml import Node
 
-from dcf.model.scaling import MOST_REPLICAS
+from dcf.model.scaling import MAX_REPLICAS
 from dcf.project.kinds import (
     AT_LEAST_ONE,
     CPU,
     DURATION,
-    FEWEST,
     GPU,
     IDLE,
+    MAXIMUM,
     MEMORY,
-    MOST,
+    MINIMUM,
     NOT_NEGATIVE,
     PYTHON_ARGUMENT,
     TARGET,
@@ -31,11 +30,11 @@ from dcf.project.kinds import (
     Text,
     TruthValue,
 )
-from dcf.project.nodes import Faults
+from dcf.project.nodes import ProblemCollector
 from dcf.project.sections import (
     BuildArguments,
     Field,
-    Functions,
+    FunctionMap,
     ScalarMap,
     Section,
     TextList,
@@ -45,49 +44,51 @@ from dcf.settings import RESERVED_PREFIX
 _PORT = "([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
 GATEWAY = Text(
     rf"(https?://)?(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?):{_PORT}",
-    "an address host:port",
+    "host:port",
 )
-"""Where a gateway is."""
+"""Address of a gateway."""
 
 _LINE = r"[^\x00-\x1f\x7f]*"
 _PATH_TEXT = r"[^\x00]*"
 
 
-def why_no_variable(name: str) -> str:
-    """Why an author cannot set an environment variable of this name; "" when it is fine."""
+def variable_problem(name: str) -> str:
+    """Return why an author cannot set an environment variable with this name, or ""."""
     if not re.fullmatch(VARIABLE_PATTERN, name):
-        return "letters, digits and '_' make the name of a variable, and it starts with no digit"
+        return f"expected a name of letters, digits and '_' without a leading digit, got {name!r}"
     if name.startswith(RESERVED_PREFIX):
-        return f"names that start with {RESERVED_PREFIX} are the framework's"
+        return (
+            f"the name {name!r} is reserved: names with the prefix {RESERVED_PREFIX} belong to DCF"
+        )
     return ""
 
 
-ENVIRONMENT = ScalarMap(why_no_variable, f"(?!{RESERVED_PREFIX}){VARIABLE_PATTERN}")
-"""Variables for the handler, in config.yaml and in environment files."""
+ENVIRONMENT = ScalarMap(variable_problem, f"(?!{RESERVED_PREFIX}){VARIABLE_PATTERN}")
+"""Environment variables for the handler, in config.yaml and in environment files."""
 
 
-def _why_no_label(key: str) -> str:
-    return "" if key else "a label's key cannot be empty"
+def _label_problem(key: str) -> str:
+    return "" if key else "expected a label's key, got an empty text"
 
 
 def _check_function(
-    nodes: Mapping[str, Node], values: dict[str, Any], where: str, faults: Faults
+    nodes: Mapping[str, Node], values: dict[str, Any], where: str, problems: ProblemCollector
 ) -> None:
-    """The interpreter is chosen once, and no more is reserved than is allowed."""
+    """Check that the interpreter is set once, and that no request exceeds its limit."""
     python = values.get("python")
     argument = dict(values.get("build_args", ())).get(PYTHON_ARGUMENT)
     if python and argument and python != argument:
         line = nodes["build_args"].start_mark.line + 1
         message = (
-            f"{where}: python is {python!r} and {PYTHON_ARGUMENT} in build_args (line {line}) is "
-            f"{argument!r}; keep one of the two"
+            f"{where}: python is {python!r}, but {PYTHON_ARGUMENT} in build_args (line {line}) is "
+            f"{argument!r}; remove one of them"
         )
-        faults.add(nodes["python"], message)
+        problems.add(nodes["python"], message)
     limits, requests = values.get("limits", {}), values.get("requests", {})
     for name, amount in requests.items():
         if name in limits and amount > limits[name]:
-            message = f"requests.{name} is more than limits.{name}, which is all it may have"
-            faults.add(nodes["requests"], f"{where}: {message}")
+            message = f"{where}: requests.{name} is greater than limits.{name}"
+            problems.add(nodes["requests"], message)
 
 
 _HANDLER = Section(
@@ -97,22 +98,22 @@ _HANDLER = Section(
             "dir",
             Text(
                 r"(?!/)(?!([^\x00]*/)?\.\.(/|$))[^\x00]*",
-                "a folder inside the function's (no '..', no '/' in front)",
+                "a folder inside the function's, without '..' or a leading '/'",
             ),
-            "Folder of the handler, relative to this file; the root of its imports and its working "
+            "Folder of the handler, relative to this file. It is the import root and working "
             "directory.",
             "./src",
         ),
         Field(
             "file",
-            Text(r"[^\x00/\\]+\.py", "the name of a .py file, without a folder,"),
+            Text(r"[^\x00/\\]+\.py", "the name of a .py file without a folder"),
             "File in that folder.",
             "handler.py",
         ),
         Field(
             "name",
             Text(r"[^\W\d]\w*", "the name of a class or function in Python"),
-            "A class, or a plain function, in that file.",
+            "Class or function in that file.",
             "Handler",
         ),
     ),
@@ -124,32 +125,34 @@ def _resources(title: str) -> Section:
         title,
         (
             Field("memory", MEMORY, "A Kubernetes quantity (512Mi, 1G) or a number of bytes."),
-            Field("cpu", CPU, "Cores: 2, 0.5, or 500m for thousandths."),
-            Field("gpu", GPU, "Whole GPUs."),
+            Field("cpu", CPU, "Number of cores: 2, 0.5, or 500m (thousandths)."),
+            Field("gpu", GPU, "Number of GPUs."),
         ),
     )
 
 
 def _check_scaling(
-    nodes: Mapping[str, Node], values: dict[str, Any], where: str, faults: Faults
+    nodes: Mapping[str, Node], values: dict[str, Any], where: str, problems: ProblemCollector
 ) -> None:
-    """The two bounds are not crossed."""
-    low, high = values.get("min", 0), values.get("max", MOST_REPLICAS)
+    """Check that the minimum is not greater than the maximum."""
+    low, high = values.get("min", 0), values.get("max", MAX_REPLICAS)
     if low > high:
         line = nodes["max"].start_mark.line + 1
-        faults.add(nodes["min"], f"{where}: min {low} is more than max {high} (line {line})")
+        problems.add(nodes["min"], f"{where}: min {low} is greater than max {high} (line {line})")
 
 
 _SCALING = Section(
     "scaling",
     (
-        Field("min", FEWEST, "Fewest replicas; with 0, none where nobody calls."),
-        Field("max", MOST, "Most replicas."),
-        Field("target", TARGET, "Calls under way at a time that one replica is to have."),
+        Field(
+            "min", MINIMUM, "Minimum number of replicas. With 0, an idle function scales to zero."
+        ),
+        Field("max", MAXIMUM, "Maximum number of replicas."),
+        Field("target", TARGET, "Target concurrent calls of one replica."),
         Field(
             "idle",
             IDLE,
-            "Time without a call after which the last replica goes, where 'min' is 0: seconds, or "
+            "Time without a call after which the last replica stops, if 'min' is 0: seconds, or "
             "90s, 5m, 1h.",
         ),
     ),
@@ -162,42 +165,42 @@ FUNCTION = Section(
         Field("runtime", RuntimeName(), "The language template.", "python"),
         Field("desc", Text(), "Free text, shown in lists.", ""),
         Field("maintainer", Text(), "Free text, shown in lists.", ""),
-        Field("handler", _HANDLER, "Where the handler is."),
+        Field("handler", _HANDLER, "Location of the handler."),
         Field(
             "docker_registry",
-            Text(r"\S*", "an address host:port"),
-            "Registry that images are pushed to, host:port; acts only in images.",
+            Text(r"\S*", "host:port"),
+            "Registry for images, as host:port. Used only for images.",
             "",
         ),
         Field(
             "image",
             Text(r"\S*", "the name of an image"),
-            "Name of the image, host:port/NAME; acts only in images.",
+            "Name of the image, as host:port/NAME. Used only for images.",
             "",
         ),
-        Field("limits", _resources("limits"), "At most this much of each resource."),
-        Field("requests", _resources("requests"), "At least this much of each resource."),
+        Field("limits", _resources("limits"), "Maximum resources."),
+        Field("requests", _resources("requests"), "Minimum resources."),
         Field(
             "build_args",
             BuildArguments(),
-            f"List of KEY=VALUE for the Dockerfile; acts only in images, except {PYTHON_ARGUMENT}, "
-            "which chooses the interpreter where 'python' does not.",
+            "List of KEY=VALUE for the Dockerfile. Used only for images, except "
+            f"{PYTHON_ARGUMENT}, which sets the version of Python if 'python' is unset.",
         ),
         Field(
             "build_options",
             TextList(Text(r"[^\s\x00]+", "the name of a system package")),
-            "System packages for the Dockerfile; acts only in images.",
+            "System packages for the Dockerfile. Used only for images.",
         ),
         Field(
             "environment",
             ENVIRONMENT,
-            f"Environment variables; names that start with {RESERVED_PREFIX} are the framework's.",
+            f"Environment variables. Names with the prefix {RESERVED_PREFIX} are reserved.",
         ),
         Field(
             "environment_file",
             TextList(Text(_PATH_TEXT, "the path of a file")),
             "Files with environment variables, relative to this file: KEY=VALUE lines, or a "
-            "mapping in .yaml and .yml. Later ones win; 'environment' wins over all.",
+            "mapping in .yaml and .yml. Later files win; 'environment' wins over all.",
         ),
         Field(
             "secrets",
@@ -207,40 +210,40 @@ FUNCTION = Section(
         Field(
             "constraints",
             TextList(Text(_LINE, "a placement rule")),
-            "Placement rules; they act only in clusters.",
+            "Placement rules. Used only in clusters.",
         ),
         Field(
             "labels",
-            ScalarMap(_why_no_label, r"[\s\S]+"),
-            "Free key-value pairs; they act only in clusters.",
+            ScalarMap(_label_problem, r"[\s\S]+"),
+            "Free key-value pairs. Used only in clusters.",
         ),
         Field(
             "python",
             PythonVersion(),
-            'Version of Python such as "3.12", in quotes; unset takes the one that builds.',
+            'Version of Python in quotes, such as "3.12". Default: the one that DCF runs on.',
         ),
-        Field("timeout", DURATION, "Longest time for one reply: seconds, or 90s, 5m, 1h."),
-        Field("idle_timeout", DURATION, "Longest time that a stream may stand still."),
-        Field("concurrency", AT_LEAST_ONE, "Calls at a time in one replica."),
-        Field("queue", NOT_NEGATIVE, "Calls that may wait for their turn in one replica."),
+        Field("timeout", DURATION, "Maximum time for one reply: seconds, or 90s, 5m, 1h."),
+        Field("idle_timeout", DURATION, "Maximum time without progress in a stream."),
+        Field("concurrency", AT_LEAST_ONE, "Maximum concurrent calls of one replica."),
+        Field("queue", NOT_NEGATIVE, "Maximum waiting calls of one replica."),
         Field(
             "preflight",
             TruthValue(),
-            "Whether the handler answers CORS preflights. False refuses them unless a gateway "
-            "answers them by its option --cors.",
+            "Whether the handler answers CORS preflights. If false, they are rejected unless a "
+            "gateway answers them (option --cors).",
             default=False,
         ),
-        Field("scaling", _SCALING, "How many replicas a gateway keeps."),
+        Field("scaling", _SCALING, "Number of replicas behind a gateway."),
     ),
     _check_function,
 )
 
-DCF = Section("dcf", (Field("gateway", GATEWAY, "Address of the gateway, host:port."),))
+DCF = Section("dcf", (Field("gateway", GATEWAY, "Address of the gateway, as host:port."),))
 
 CONFIG = Section(
     "the file",
     (
-        Field("functions", Functions(FUNCTION), "The functions by name.", required=True),
-        Field("dcf", DCF, "Settings that are no function's."),
+        Field("functions", FunctionMap(FUNCTION), "The functions by name.", required=True),
+        Field("dcf", DCF, "Settings that do not belong to a function."),
     ),
 )

@@ -1,4 +1,4 @@
-"""A new function's folder, made from its runtime's template."""
+"""Creates the folder of a new function from its runtime's template."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ DEFAULT_GATEWAY = "127.0.0.1:32222"
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _SUFFIX = ".in"
-"""Ends the name of each file of a template, so that no tool takes it for this project's own."""
+"""Suffix of a template's files, so that tools do not treat them as files of this project."""
 
 
 @dataclass(frozen=True, slots=True)
-class Created:
-    """What ``init`` made.
+class CreatedFunction:
+    """A new function.
 
     Attributes:
         folder: The function's folder.
-        files: The files in it, relative to it, sorted.
+        files: Its files, relative to the folder, sorted.
     """
 
     folder: Path
@@ -42,33 +42,33 @@ def init_function(
     parent: Path,
     config_name: str = CONFIG_NAME,
     gateway: str | None = None,
-) -> Created:
-    """Makes the folder ``parent/name``: all of it, or on any failure nothing.
+) -> CreatedFunction:
+    """Create the folder ``parent/name``, or nothing if anything fails.
 
     Args:
-        name: The function's and the folder's name.
+        name: Name of the function and of the folder.
         runtime: The template to copy.
         parent: An existing folder.
-        config_name: What the config file is called.
+        config_name: Name of the config file.
         gateway: ``host:port`` for the config file; None takes :data:`DEFAULT_GATEWAY`.
 
     Raises:
-        InvalidName: When ``name`` breaks the naming rule.
-        ProjectError: When there is no such runtime, or a name or address cannot be used.
-        FolderExists: When something is at ``parent/name`` already.
-        StorageError: When the disk refuses.
+        InvalidName: If ``name`` breaks the naming rule.
+        ProjectError: If the runtime is unknown, or a name or address is invalid.
+        FolderExists: If ``parent/name`` already exists.
+        StorageError: If the folder cannot be written.
     """
     check_name(name)
-    if reason := runtimes.why_unavailable(runtime):
-        raise ProjectError(reason)
+    if problem := runtimes.runtime_problem(runtime):
+        raise ProjectError(problem)
     address = gateway or DEFAULT_GATEWAY
     if not re.fullmatch(GATEWAY.pattern, address):
-        raise ProjectError(f"{address!r} is no gateway: {GATEWAY.wanted} is wanted")
+        raise ProjectError(f"gateway: expected {GATEWAY.expected}, got {address!r}")
     template = _template(runtime)
     taken = {"", "..", *(path.parts[0] for path in template if path != Path(CONFIG_NAME))}
     if Path(config_name).name != config_name or config_name in taken:
-        wanted = "a name that no other file has, without a folder, is wanted"
-        raise ProjectError(f"{config_name!r} cannot name the config file: {wanted}")
+        expected = "expected a name without a folder that no other file has"
+        raise ProjectError(f"config file: {expected}, got {config_name!r}")
     words = {"name": name, "runtime": runtime, "gateway": address}
     files = {
         Path(config_name) if path == Path(CONFIG_NAME) else path: _filled(text, words)
@@ -76,13 +76,13 @@ def init_function(
     }
     folder = parent / name
     _write_folder(folder, files)
-    return Created(folder, tuple(sorted(files)))
+    return CreatedFunction(folder, tuple(sorted(files)))
 
 
 def dockerfile_changed(folder: Path, runtime: str) -> bool:
-    """Whether the folder's Dockerfile says something else than the template's.
+    """Return whether the folder's Dockerfile differs from the template's.
 
-    Line ends do not count. A folder without a Dockerfile has not changed it.
+    Line endings do not matter. Without a Dockerfile, the result is false.
     """
     try:
         text = (folder / "Dockerfile").read_text(encoding="utf-8", errors="replace")
@@ -92,12 +92,12 @@ def dockerfile_changed(folder: Path, runtime: str) -> bool:
 
 
 def _template(runtime: str) -> dict[Path, str]:
-    found = {}
+    files = {}
     for layer in runtimes.layers(runtime):
         root = _TEMPLATES / layer
         for path in root.rglob(f"*{_SUFFIX}"):
-            found[path.relative_to(root).with_suffix("")] = path.read_text(encoding="utf-8")
-    return found
+            files[path.relative_to(root).with_suffix("")] = path.read_text(encoding="utf-8")
+    return files
 
 
 def _filled(text: str, words: dict[str, str]) -> str:
@@ -107,10 +107,10 @@ def _filled(text: str, words: dict[str, str]) -> str:
 
 
 def _write_folder(folder: Path, files: dict[Path, str]) -> None:
-    """Writes beside the goal and renames at the end, which either happens or does not."""
+    """Write a folder beside ``folder`` and rename it at the end, which is atomic."""
     draft = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
     try:
-        # A rename would silently take the place of an empty folder.
+        # A rename would silently replace an empty folder.
         if folder.exists() or folder.is_symlink():
             raise FolderExists(folder)
         draft.mkdir()
@@ -122,6 +122,6 @@ def _write_folder(folder: Path, files: dict[Path, str]) -> None:
         if error.errno in {errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR} and folder.exists():
             raise FolderExists(folder) from None
         kind = DiskFull if error.errno in NO_SPACE else StorageError
-        raise kind(f"{folder} cannot be made: {error.strerror}") from error
+        raise kind(f"{folder} could not be created: {error.strerror}") from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)

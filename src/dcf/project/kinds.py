@@ -1,7 +1,7 @@
-"""The kinds of values in config.yaml: how each is read, and how JSON Schema says the same.
+"""The kinds of scalar values in config.yaml: how each is parsed, and its JSON Schema.
 
-A kind reads a node to a value. None means unset, or a fault that was noted: what is made of the
-values is made only once nothing was noted.
+A kind parses a node to a value. None means that the value is unset or that a problem was added.
+Values are used only if there is no problem.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from typing import Any, Protocol
 
 from yaml import Node
 
-from dcf.model.scaling import LEAST_IDLE, LEAST_TARGET, LONGEST_IDLE, MOST_REPLICAS, MOST_TARGET
+from dcf.model.scaling import MAX_IDLE, MAX_REPLICAS, MAX_TARGET, MIN_IDLE, MIN_TARGET
 from dcf.project import quantities
-from dcf.project.nodes import Faults, found, is_unset, kind_of
-from dcf.project.runtimes import runtimes, why_unavailable
+from dcf.project.nodes import ProblemCollector, is_unset, kind_of, shown
+from dcf.project.runtimes import runtime_problem, runtimes
 
 OLDEST_PYTHON = (3, 11)
-"""The oldest interpreter that the watcher runs on."""
+"""Minimum version of Python for the watcher."""
 PYTHON_PATTERN = r"3\.(1[1-9]|[2-9][0-9])(\.[0-9]{1,3})?"
-"""A version from :data:`OLDEST_PYTHON` on, with or without its third number."""
+"""A version from :data:`OLDEST_PYTHON` on, with an optional third number."""
 PYTHON_ARGUMENT = "PYTHON_VERSION"
-"""The build argument by which the original chose the interpreter."""
+"""The build argument that sets the version of Python in the original DCF."""
 
 VARIABLE_PATTERN = "[A-Za-z_][A-Za-z0-9_]*"
-"""The name of a variable (POSIX.1-2017, 8.1, with lower-case letters)."""
+"""Name of an environment variable (POSIX.1-2017, 8.1, with lower-case letters)."""
 
 Schema = dict[str, Any]
 
@@ -34,47 +34,47 @@ Schema = dict[str, Any]
 class ValueKind(Protocol):
     """One kind of value."""
 
-    def read(self, node: Node, where: str, faults: Faults) -> Any:
-        """The value at ``node``.
+    def read(self, node: Node, where: str, problems: ProblemCollector) -> Any:
+        """Return the value of ``node``; None if it is unset or invalid.
 
         Args:
-            node: Where it stands.
-            where: Its key, with dots, for messages.
-            faults: Takes what is wrong with it.
+            node: The node.
+            where: Its key with dots, for messages.
+            problems: Collects the problems.
         """
 
     def schema(self) -> Schema:
-        """JSON Schema for the same values."""
+        """Return the JSON Schema of the same values."""
 
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A text; other scalars are refused, because YAML may already have changed their meaning.
+    """Text. Other scalars are rejected, because YAML may already have changed their meaning.
 
     Attributes:
         pattern: What the whole text must match.
-        wanted: The same in words.
+        expected: The same in words.
     """
 
     pattern: str = r"[^\x00]*"
-    wanted: str = "a text"
+    expected: str = "text"
 
-    def read(self, node: Node, where: str, faults: Faults) -> str | None:
-        """The text."""
+    def read(self, node: Node, where: str, problems: ProblemCollector) -> str | None:
+        """Return the text."""
         if is_unset(node):
             return None
         kind = kind_of(node)
         if kind != "str":
             quotes = f'; write it in quotes: "{node.value}"' if kind in _SCALAR_KINDS else ""
-            faults.add(node, f"{where}: {found(node)} found, {self.wanted} is wanted{quotes}")
+            problems.add(node, f"{where}: expected {self.expected}, got {shown(node)}{quotes}")
         elif not re.fullmatch(self.pattern, node.value):
-            faults.add(node, f"{where}: {found(node)} found, {self.wanted} is wanted")
+            problems.add(node, f"{where}: expected {self.expected}, got {shown(node)}")
         else:
             return str(node.value)
         return None
 
     def schema(self) -> Schema:
-        """A text or nothing."""
+        """Return a text or nothing."""
         return {"type": ["string", "null"], "pattern": f"^({self.pattern})?$"}
 
 
@@ -85,13 +85,13 @@ _SCALAR_KINDS = frozenset({"int", "float", "bool", "time"})
 class TruthValue:
     """True or false."""
 
-    def read(self, node: Node, where: str, faults: Faults) -> bool | None:
+    def read(self, node: Node, where: str, problems: ProblemCollector) -> bool | None:
         """Return the value; ``yes`` and ``on`` are true in YAML 1.1."""
         if is_unset(node):
             return None
         if kind_of(node) == "bool":
             return node.value.lower() in {"true", "yes", "on"}
-        faults.add(node, f"{where}: expected true or false, got {found(node)}")
+        problems.add(node, f"{where}: expected true or false, got {shown(node)}")
         return None
 
     def schema(self) -> Schema:
@@ -103,16 +103,16 @@ class TruthValue:
 class RuntimeName:
     """The name of a runtime."""
 
-    def read(self, node: Node, where: str, faults: Faults) -> str | None:
-        """The runtime's name."""
-        name = Text(wanted="the name of a runtime").read(node, where, faults)
-        if name and (reason := why_unavailable(name)):
-            faults.add(node, f"{where}: {reason}")
+    def read(self, node: Node, where: str, problems: ProblemCollector) -> str | None:
+        """Return the runtime's name."""
+        name = Text(expected="the name of a runtime").read(node, where, problems)
+        if name and (problem := runtime_problem(name)):
+            problems.add(node, f"{where}: {problem}")
             return None
         return name
 
     def schema(self) -> Schema:
-        """One of the names, or nothing."""
+        """Return one of the names, or nothing."""
         return {"enum": [*(runtime.name for runtime in runtimes()), "", None]}
 
 
@@ -120,75 +120,73 @@ class RuntimeName:
 class PythonVersion:
     """The version of an interpreter."""
 
-    def read(self, node: Node, where: str, faults: Faults) -> str | None:
-        """The version as written, always from a text: the number 3.10 is 3.1 to YAML."""
-        version = Text(wanted="a version of Python such as 3.12, as a text,").read(
-            node, where, faults
-        )
-        if version and (reason := why_no_python(version)):
-            faults.add(node, f"{where}: {reason}")
+    def read(self, node: Node, where: str, problems: ProblemCollector) -> str | None:
+        """Return the version as written. It must be text: the number 3.10 is 3.1 to YAML."""
+        version = Text(expected="a version of Python in quotes").read(node, where, problems)
+        if version and (problem := python_problem(version)):
+            problems.add(node, f"{where}: {problem}")
             return None
         return version
 
     def schema(self) -> Schema:
-        """A version as a text, or nothing."""
+        """Return a version as text, or nothing."""
         return Text(PYTHON_PATTERN).schema()
 
 
-def why_no_python(version: str) -> str:
-    """Why a function cannot run on this version of Python; "" when it can."""
+def python_problem(version: str) -> str:
+    """Return why a function cannot run on this version of Python, or ""."""
     if re.fullmatch(PYTHON_PATTERN, version):
         return ""
     numbers = re.fullmatch(r"([0-9]{1,4})(?:\.([0-9]{1,4})(?:\.[0-9]{1,4})?)?", version)
     oldest = ".".join(map(str, OLDEST_PYTHON))
     if numbers and (int(numbers[1]), int(numbers[2] or 0)) < OLDEST_PYTHON:
-        return f"Python {version} is too old; the oldest supported one is {oldest}"
-    return f"{version!r} is no version of Python; one such as 3.12 is wanted, from {oldest} on"
+        return f"expected Python {oldest} or later, got {version}"
+    return f"expected a version of Python such as 3.12, at least {oldest}, got {version!r}"
 
 
 @dataclass(frozen=True, slots=True)
 class Amount:
-    """An amount, as a number or as a text.
+    """An amount, as a number or as text.
 
     Attributes:
-        pattern: What the text as written must match, be it a number to YAML or not.
-        wanted: The same in words.
-        parse: Makes the value of such a text; raises ValueError with a reason.
-        number: What JSON Schema says of it when it is a number.
-        hint: Advice for a text that does not match; "" when there is none.
+        pattern: What the text in the file must match, whether or not YAML reads it as a number.
+        expected: The same in words.
+        parse: Converts a matching text to a value, or raises ValueError with the allowed range.
+        number: JSON Schema of the amount as a number.
+        hint: Returns advice for a text that does not match, or "".
     """
 
     pattern: str
-    wanted: str
+    expected: str
     parse: Callable[[str], float]
     number: Schema
     hint: Callable[[str], str] = lambda _: ""
 
-    def read(self, node: Node, where: str, faults: Faults) -> float | None:
-        """The amount."""
+    def read(self, node: Node, where: str, problems: ProblemCollector) -> float | None:
+        """Return the amount."""
         if is_unset(node):
             return None
-        reason = ""
+        advice = ""
         if kind_of(node) in {"str", "int", "float"}:
             if re.fullmatch(self.pattern, node.value):
                 try:
                     return self.parse(node.value)
                 except ValueError as error:
-                    reason = f": {error}"
+                    advice = f"; {error}"
             else:
-                reason = self.hint(node.value)
-        faults.add(node, f"{where}: {found(node)} found, {self.wanted} is wanted{reason}")
+                advice = self.hint(node.value)
+        problems.add(node, f"{where}: expected {self.expected}, got {shown(node)}{advice}")
         return None
 
     def schema(self) -> Schema:
-        """The amount as a number, as a text, or nothing."""
+        """Return the amount as a number, as text, or nothing."""
         kinds = [self.number["type"], "string", "null"]
         return {**self.number, "type": kinds, "pattern": f"^({self.pattern})?$"}
 
 
 MEMORY = Amount(
     quantities.MEMORY_PATTERN,
-    "an amount such as 512Mi or 1G, or a number of bytes,",
+    "an amount such as 512Mi or 1G, or a number of bytes",
     quantities.memory,
     {"type": "number", "exclusiveMinimum": 0},
     quantities.memory_hint,
@@ -207,46 +205,46 @@ GPU = Amount(
 )
 DURATION = Amount(
     quantities.DURATION_PATTERN,
-    "a number of seconds above 0, or a time such as 90s or 5m,",
+    "seconds or a duration such as 90s",
     quantities.seconds,
     {"type": "number", "exclusiveMinimum": 0},
 )
 AT_LEAST_ONE = Amount(
     r"(?!0+(\.|$))" + quantities.WHOLE_PATTERN,
-    "a whole number from 1 on",
+    "a whole number, 1 or more",
     quantities.whole,
     {"type": "integer", "minimum": 1},
 )
-_OFF = "; to switch a function off: `dcf-cli function scale NAME 0`"
+_OFF = "; to stop a function, run `dcf-cli function scale NAME 0`"
 
-FEWEST = Amount(
+MINIMUM = Amount(
     quantities.WHOLE_PATTERN,
-    "a whole number from 0 on",
+    "a whole number, 0 or more",
     quantities.replicas,
-    {"type": "integer", "minimum": 0, "maximum": MOST_REPLICAS},
+    {"type": "integer", "minimum": 0, "maximum": MAX_REPLICAS},
 )
-MOST = Amount(
+MAXIMUM = Amount(
     AT_LEAST_ONE.pattern,
-    AT_LEAST_ONE.wanted,
+    AT_LEAST_ONE.expected,
     quantities.replicas,
-    {"type": "integer", "minimum": 1, "maximum": MOST_REPLICAS},
+    {"type": "integer", "minimum": 1, "maximum": MAX_REPLICAS},
     lambda text: _OFF if re.fullmatch(quantities.WHOLE_PATTERN, text) else "",
 )
 TARGET = Amount(
     quantities.NUMBER_PATTERN,
     "a number of calls above 0",
     quantities.target,
-    {"type": "number", "minimum": LEAST_TARGET, "maximum": MOST_TARGET},
+    {"type": "number", "minimum": MIN_TARGET, "maximum": MAX_TARGET},
 )
 IDLE = Amount(
     DURATION.pattern,
-    DURATION.wanted,
+    DURATION.expected,
     quantities.idle,
-    {"type": "number", "minimum": LEAST_IDLE, "maximum": LONGEST_IDLE},
+    {"type": "number", "minimum": MIN_IDLE, "maximum": MAX_IDLE},
 )
 NOT_NEGATIVE = Amount(
     quantities.WHOLE_PATTERN,
-    "a whole number from 0 on",
+    "a whole number, 0 or more",
     quantities.whole,
     {"type": "integer", "minimum": 0},
 )

@@ -1,8 +1,8 @@
-"""From what stands on a command line to one function.
+"""Locates the function that a command line names.
 
-The rule: an argument with a ``/``, or one that is an existing folder with a config.yaml, is a
-folder; else it is a key of ./config.yaml. With ``-f`` a plain name is a key of that file. Where two
-places fit and differ, that is an error: nothing is guessed.
+An argument with a ``/``, or the name of an existing folder with a config.yaml, means a folder. Any
+other argument is a key of ./config.yaml. With ``-f`` a plain name is a key of that file. If two
+different functions match, that is an error.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from dcf.model.names import check_name
 from dcf.project.config import CONFIG_NAME, Config, load_config
 
 _PARENTS = 2
-"""How far up a config.yaml is looked for, to be named in a message: NAME/src is the usual place to
-stand by mistake."""
+"""Number of parent folders that are searched for a config.yaml, to suggest it in a message. The
+usual wrong working directory is NAME/src."""
 _YAML = frozenset({".yaml", ".yml"})
 
 
 @dataclass(frozen=True, slots=True)
-class Located:
-    """One function and where it was found.
+class LocatedFunction:
+    """A function and its location.
 
     Attributes:
-        folder: The folder of its config file.
+        folder: Folder of its config file.
         config: The whole config file.
         spec: The function.
     """
@@ -40,7 +40,7 @@ class Located:
         """Return the environment files and the secrets of all functions of the config file.
 
         Args:
-            secrets: The folder with the secrets; None without one.
+            secrets: Folder with the secrets; None if there is none.
         """
         specs = self.config.functions.values()
         files = [self.folder / name for spec in specs for name in spec.environment_file]
@@ -49,25 +49,25 @@ class Located:
         return files
 
 
-def locate(argument: str | None, config: Path | None, cwd: Path) -> Located:
-    """Finds the function that is meant.
+def locate(argument: str | None, config: Path | None, cwd: Path) -> LocatedFunction:
+    """Return the function that the command line names.
 
     Args:
-        argument: A name, a folder or a config file; None takes the only function there is.
-        config: The file given with ``-f``, relative to ``cwd``. A plain name is then a key of it.
-        cwd: Where the user stands.
+        argument: A name, a folder or a config file; None takes the only function.
+        config: The file after ``-f``, relative to ``cwd``. A plain name is then a key of it.
+        cwd: The working directory.
 
     Raises:
-        FunctionNotFound: When there is no such function or no config file.
-        FunctionAmbiguous: When several fit.
-        InvalidName: When ``argument`` can be neither a name nor a folder.
-        ConfigError: When the config file does not hold.
+        FunctionNotFound: If the function or its config file is missing.
+        FunctionAmbiguous: If several functions match.
+        InvalidName: If ``argument`` is neither a valid name nor a folder.
+        ConfigError: If the config file is invalid.
     """
     given = None if config is None else cwd / config
     if argument is None:
         return _only(given, cwd)
     if not argument:
-        check_name(argument)  # raises; joined to a folder it would be that folder
+        check_name(argument)  # raises: "" joined to a folder would mean that folder
     place = cwd / argument
     if place.suffix in _YAML and place.is_file():
         return _of_file(place, given, cwd)
@@ -76,37 +76,37 @@ def locate(argument: str | None, config: Path | None, cwd: Path) -> Located:
     return _by_key(argument, given, cwd)
 
 
-def _only(given: Path | None, cwd: Path) -> Located:
+def _only(given: Path | None, cwd: Path) -> LocatedFunction:
     path = given or cwd / CONFIG_NAME
     if given is None and not path.is_file():
-        raise FunctionNotFound(f"there is no {CONFIG_NAME} in {cwd}{_further_up(cwd)}; {_HOW}")
+        raise FunctionNotFound(f"{cwd} has no {CONFIG_NAME}{_further_up(cwd)}; {_HOW}")
     config = load_config(path)
     if len(config.functions) > 1:
-        raise _several(f"{_shown(path, cwd)} holds several functions and none was named", config)
+        raise _several(f"{_shown(path, cwd)} has several functions, name one of them", config)
     return _located(config, next(iter(config.functions)))
 
 
-def _of_file(path: Path, given: Path | None, cwd: Path) -> Located:
-    """The only function of a config file, or the one that is named like its folder."""
+def _of_file(path: Path, given: Path | None, cwd: Path) -> LocatedFunction:
+    """Return the only function of a config file, or the one with its folder's name."""
     if given is not None and not _same(given, path):
         places = f"{_shown(path, cwd)} and {_shown(given, cwd)}"
-        raise FunctionAmbiguous(f"two config files are named that differ: {places}", ())
+        raise FunctionAmbiguous(f"expected one config file, got two: {places}", ())
     config = load_config(path)
     if len(config.functions) == 1:
         return _located(config, next(iter(config.functions)))
     for folder in (path.parent.name, path.parent.resolve().name):
         if folder in config.functions:
             return _located(config, folder)
-    message = f"{_shown(path, cwd)} holds several functions, and none is called {folder!r}"
+    message = f"{_shown(path, cwd)} has several functions, and none is named {folder!r}"
     raise _several(message, config)
 
 
-def _of_folder(argument: str, given: Path | None, cwd: Path) -> Located:
-    """A folder's function, unless a plain name fits a function of ./config.yaml as well."""
+def _of_folder(argument: str, given: Path | None, cwd: Path) -> LocatedFunction:
+    """Return a folder's function, unless the name is also a function in ./config.yaml."""
     place = cwd / argument
     if not place.is_dir():
         sort = "is a file" if place.exists() else "does not exist"
-        message = f"{argument} {sort}; a folder with a {CONFIG_NAME} is wanted"
+        message = f"expected a folder with a {CONFIG_NAME}, got {argument}, which {sort}"
         raise FunctionNotFound(message, _near(place.name, _folders(place.parent)))
     if given is not None and _same(given.parent, place):
         return _of_file(given, None, cwd)
@@ -116,24 +116,24 @@ def _of_folder(argument: str, given: Path | None, cwd: Path) -> Located:
     here = cwd / CONFIG_NAME
     if "/" not in argument and not _same(here, path) and argument in _names(here):
         message = (
-            f"{argument!r} is a function in {_shown(here, cwd)}, and the folder {argument} has a "
-            f"{CONFIG_NAME} of its own; ./{argument} means the folder, -f {CONFIG_NAME} the other"
+            f"{argument!r} is a function in {_shown(here, cwd)}, but the folder {argument} has a "
+            f"{CONFIG_NAME} too; use ./{argument} for the folder, or -f {CONFIG_NAME} for the other"
         )
         raise FunctionAmbiguous(message, (argument,))
     return _of_file(path, given, cwd)
 
 
-def _by_key(argument: str, given: Path | None, cwd: Path) -> Located:
-    """A function by its name."""
+def _by_key(argument: str, given: Path | None, cwd: Path) -> LocatedFunction:
+    """Return a function by its name."""
     path = given or cwd / CONFIG_NAME
     place = cwd / argument
     if place.is_dir():
         folder = f"the folder {argument} has no {CONFIG_NAME}"
     else:
-        folder = f"there is no folder {argument}"
+        folder = f"the folder {argument} does not exist"
         check_name(argument)
     if given is None and not path.is_file():
-        message = f"{folder}, and there is no {CONFIG_NAME} in {cwd}{_further_up(cwd)}; {_HOW}"
+        message = f"{folder}, and {cwd} has no {CONFIG_NAME}{_further_up(cwd)}; {_HOW}"
         raise FunctionNotFound(message, _near(argument, _folders(cwd)))
     config = load_config(path)
     if argument in config.functions:
@@ -141,18 +141,18 @@ def _by_key(argument: str, given: Path | None, cwd: Path) -> Located:
     if given is not None and _same(given.parent, place):
         return _of_file(given, None, cwd)
     names = list(config.functions)
-    message = f"{_shown(path, cwd)} has no function {argument!r}, it has {', '.join(names)}"
+    message = f"{_shown(path, cwd)} has no function {argument!r}, only {', '.join(names)}"
     if given is None:
-        message += f"; and {folder}"
+        message += f"; {folder}"
         names += _folders(cwd)
     raise FunctionNotFound(message, _near(argument, names))
 
 
-_HOW = "'dcf-cli function init NAME' makes a folder with one"
+_HOW = f"`dcf-cli function init NAME` creates a folder with a {CONFIG_NAME}"
 
 
-def _located(config: Config, name: str) -> Located:
-    return Located(config.path.parent, config, config.functions[name])
+def _located(config: Config, name: str) -> LocatedFunction:
+    return LocatedFunction(config.path.parent, config, config.functions[name])
 
 
 def _several(message: str, config: Config) -> FunctionAmbiguous:
@@ -161,7 +161,7 @@ def _several(message: str, config: Config) -> FunctionAmbiguous:
 
 
 def _names(path: Path) -> list[str]:
-    """The functions of a file that need not be there or even be one of ours."""
+    """Return the functions of a file that may be missing, or belong to another program."""
     try:
         return list(load_config(path).functions)
     except ConfigError:
@@ -169,7 +169,7 @@ def _names(path: Path) -> list[str]:
 
 
 def _folders(parent: Path) -> list[str]:
-    """Folders in ``parent`` with a function in them."""
+    """Return the folders in ``parent`` that have a config.yaml."""
     try:
         return sorted(path.parent.name for path in parent.glob(f"*/{CONFIG_NAME}"))
     except OSError:
@@ -183,12 +183,12 @@ def _near(name: str, names: list[str]) -> list[str]:
 def _further_up(cwd: Path) -> str:
     for parent in list(cwd.resolve().parents)[:_PARENTS]:
         if (parent / CONFIG_NAME).is_file():
-            return f", but there is one in {parent}: run the command there"
+            return f", but {parent} has one: run the command there"
     return ""
 
 
-def _same(one: Path, other: Path) -> bool:
-    return one.resolve() == other.resolve()
+def _same(path: Path, other: Path) -> bool:
+    return path.resolve() == other.resolve()
 
 
 def _shown(path: Path, cwd: Path) -> str:

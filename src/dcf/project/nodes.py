@@ -1,7 +1,6 @@
-"""What stands at a node of a YAML tree, and the problems found there.
+"""Nodes of a YAML tree: their kinds, the entries of mappings, and problems with their positions.
 
-Here: kinds of nodes, mappings as entries, problems with their places. Not here: reading files, what
-the keys mean.
+Not here: reading files, the meaning of the keys.
 """
 
 from __future__ import annotations
@@ -15,47 +14,51 @@ from yaml import MappingNode, Node, ScalarNode, SequenceNode
 from dcf.errors import ConfigError, Problem
 
 TAG = "tag:yaml.org,2002:"
-"""In front of the tags that YAML itself defines."""
+"""Prefix of the tags that YAML itself defines."""
 
 _SCALARS = {
     **{tag: tag for tag in ("str", "int", "float", "bool", "null")},
     "timestamp": "time",
-    # A lone '=' or '<<' that is no key: a text to everyone but YAML 1.1.
+    # A lone '=' or '<<' as a value has a special meaning only in YAML 1.1.
     "value": "str",
     "merge": "str",
 }
 
 
-class Faults:
-    """The problems of one file, gathered until all of it was looked at."""
+class ProblemCollector:
+    """Collects the problems of one file, so that all are reported at once."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._problems: set[Problem] = set()
 
     def add(self, place: Node, message: str) -> None:
-        """Notes a problem at the start of ``place``.
+        """Add a problem at the start of ``place``.
 
-        What an alias brings in several times is one problem at one place, and noted once.
+        A problem that several aliases repeat is added once.
         """
         mark = place.start_mark
         self._problems.add(Problem(mark.line + 1, mark.column + 1, message))
 
     def check(self) -> None:
-        """Raises what was noted, in the file's order.
+        """Raise the problems in the file's order.
 
         Raises:
-            ConfigError: When anything was.
+            ConfigError: If there are any.
         """
         if self._problems:
-            by_place = sorted(self._problems, key=lambda one: (one.line, one.column, one.message))
-            raise ConfigError(self.path, by_place)
+            raise ConfigError(
+                self.path,
+                sorted(self._problems, key=lambda item: (item.line, item.column, item.message)),
+            )
 
 
 def kind_of(node: Node) -> str:
-    """``map``, ``seq``, or a scalar's ``str``, ``int``, ``float``, ``bool``, ``null``, ``time``.
+    """Return the kind of a node.
 
-    Anything with a tag of its own is ``tag``: it asks for a meaning that nothing here has.
+    Returns:
+        ``map``, ``seq``, ``str``, ``int``, ``float``, ``bool``, ``null`` or ``time``; ``tag`` for a
+        custom tag, which has no meaning here.
     """
     tag = node.tag.removeprefix(TAG)
     if isinstance(node, MappingNode):
@@ -66,7 +69,7 @@ def kind_of(node: Node) -> str:
 
 
 def is_unset(node: Node) -> bool:
-    """Whether it is null or an empty text, the two ways to leave a value unset."""
+    """Return whether the value is unset: null or an empty text."""
     return kind_of(node) == "null" or (kind_of(node) == "str" and not node.value)
 
 
@@ -75,21 +78,21 @@ _SORTS = {
     "seq": "a list",
     "null": "nothing",
     "tag": "a tag",
-    "str": "a text",
+    "str": "text",
     "int": "a number",
     "float": "a number",
-    "bool": "a truth value",
+    "bool": "a boolean",
     "time": "a date",
 }
 
 
 def sort_of(node: Node) -> str:
-    """The sort of thing that stands at ``node``, in words that show nothing of it."""
+    """Return the kind of ``node`` in words that do not show its content."""
     return _SORTS[kind_of(node)]
 
 
-def found(node: Node) -> str:
-    """What stands at ``node``, in words for a message."""
+def shown(node: Node) -> str:
+    """Return ``node`` in words for a message."""
     kind = kind_of(node)
     if kind == "tag":
         return f"the tag {node.tag.replace(TAG, '!!')!r}"
@@ -100,40 +103,40 @@ def found(node: Node) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """One entry of a mapping; its key is the text as written, also where YAML sees a number."""
+class MappingEntry:
+    """An entry of a mapping. Its key is the text in the file, even if YAML reads it as a number."""
 
     key: str
     key_node: Node
     value: Node
 
 
-def entries(node: MappingNode, faults: Faults) -> list[Entry]:
-    """The mapping's entries, merge keys (``<<``) followed, the mapping's own ones first.
+def entries(node: MappingNode, problems: ProblemCollector) -> list[MappingEntry]:
+    """Return the mapping's own entries, then those of its merge keys (``<<``).
 
-    A key given twice, or that is no plain scalar, is noted in ``faults`` and left out.
+    A duplicate key, or a key that is not a scalar, is added to ``problems`` and left out.
     """
-    own: dict[str, Entry] = {}
-    merged: list[Entry] = []
+    own: dict[str, MappingEntry] = {}
+    merged: list[MappingEntry] = []
     for key, value in node.value:
         if key.tag == TAG + "merge":
-            merged.extend(_merged(value, faults))
+            merged.extend(_merged(value, problems))
         elif not isinstance(key, ScalarNode) or kind_of(key) == "tag":
-            faults.add(key, f"{found(key)} found as a key, a text is wanted")
+            problems.add(key, f"expected text as a key, got {shown(key)}")
         elif key.value in own:
             line = own[key.value].key_node.start_mark.line + 1
-            faults.add(key, f"{key.value!r} stands here twice, first in line {line}")
+            problems.add(key, f"duplicate key {key.value!r}, first in line {line}")
         else:
-            own[key.value] = Entry(key.value, key, value)
+            own[key.value] = MappingEntry(key.value, key, value)
     for entry in merged:
         own.setdefault(entry.key, entry)
     return list(own.values())
 
 
-def _merged(value: Node, faults: Faults) -> Iterator[Entry]:
+def _merged(value: Node, problems: ProblemCollector) -> Iterator[MappingEntry]:
     sources = value.value if isinstance(value, SequenceNode) else [value]
     for source in sources:
         if isinstance(source, MappingNode):
-            yield from entries(source, faults)
+            yield from entries(source, problems)
         else:
-            faults.add(source, f"{found(source)} found after '<<', a mapping is wanted")
+            problems.add(source, f"expected a mapping after '<<', got {shown(source)}")

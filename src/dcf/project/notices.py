@@ -1,4 +1,4 @@
-"""Sentences about keys that are set and do nothing where the function is run as it is."""
+"""Notices about keys of config.yaml that have no effect."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from dcf.project.kinds import PYTHON_ARGUMENT
 
 
 def notices(spec: FunctionSpec, *, deployed: bool = False) -> tuple[str, ...]:
-    """What to tell the author about keys without effect outside images or clusters.
+    """Return the notices for a function.
 
     Args:
         spec: The function.
-        deployed: Whether it is to run behind a gateway, where limits and scaling hold and lists
-            show image and labels, and not by ``run`` or ``serve``.
+        deployed: Whether it runs behind a gateway, where limits and scaling have an effect and
+            lists show image and labels, rather than by ``run`` or ``serve``.
 
     Returns:
-        At most one sentence about images, one about clusters and one about deployments.
+        At most one sentence each about images, clusters and deployments.
     """
     arguments = [key for key, _ in spec.build_args if key != PYTHON_ARGUMENT]
     image, labels = ((), ()) if deployed else (("image",), ("labels",))
@@ -30,7 +30,8 @@ def notices(spec: FunctionSpec, *, deployed: bool = False) -> tuple[str, ...]:
     if deployed:
         in_deployments = []
     return tuple(
-        f"{spec.name}: {_joined(keys)} {'acts' if len(keys) == 1 else 'act'} only in {where}"
+        f"{spec.name}: {_joined(keys)} {'has' if len(keys) == 1 else 'have'} an effect only in"
+        f" {where}"
         for keys, where in (
             (in_images, "images"),
             (in_clusters, "clusters"),

@@ -1,4 +1,4 @@
-"""The runtimes: language templates that ``init`` copies and config.yaml names."""
+"""Runtimes: the language templates for ``init``. config.yaml names one of them."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from difflib import get_close_matches
 
 
 @dataclass(frozen=True, slots=True)
-class Runtime:
+class RuntimeTemplate:
     """A language template.
 
     Attributes:
-        name: As ``runtime`` in config.yaml has it.
-        description: One line for a list.
-        base: Another runtime, whose template has the files that are the same in this one; "" when
-            its own template has all.
+        name: The value of ``runtime`` in config.yaml.
+        description: One line for lists.
+        base: Runtime whose template has the files that both share; "" if the runtime's own template
+            has all files.
     """
 
     name: str
@@ -25,28 +25,30 @@ class Runtime:
 DEFAULT = "python"
 
 _RUNTIMES = (
-    Runtime("python", "a class or a function in Python, its packages in requirements.txt"),
-    Runtime("streaming", "the same, to start from for messages both ways", base="python"),
+    RuntimeTemplate("python", "a class or a function in Python, with packages in requirements.txt"),
+    RuntimeTemplate(
+        "streaming", "the same, with a handler for streams in both directions", base="python"
+    ),
 )
 _ABSENT = {
-    "go": "'go' was a runtime of the original; available here: {names}",
+    "go": "the runtime 'go' of the original DCF is not supported; available: {names}",
 }
-"""Names that people know from the original, each with its own answer."""
+"""Runtimes of the original DCF, each with its own message."""
 
 
-def runtimes() -> tuple[Runtime, ...]:
-    """The runtimes that can be used, the default first."""
+def runtimes() -> tuple[RuntimeTemplate, ...]:
+    """Return the supported runtimes, the default first."""
     return _RUNTIMES
 
 
 def layers(name: str) -> tuple[str, ...]:
-    """The runtimes whose templates make up that of ``name``: what a later one has counts."""
+    """Return the runtimes whose templates make up the template of ``name``; later ones win."""
     bases = {runtime.name: runtime.base for runtime in _RUNTIMES}
     return (*(layers(bases[name]) if bases[name] else ()), name)
 
 
-def why_unavailable(name: str) -> str:
-    """Why ``name`` cannot be used as a runtime; "" when it can."""
+def runtime_problem(name: str) -> str:
+    """Return why ``name`` is not a supported runtime, or ""."""
     names = [runtime.name for runtime in _RUNTIMES]
     if name in names:
         return ""
@@ -54,5 +56,5 @@ def why_unavailable(name: str) -> str:
     if name in _ABSENT:
         return _ABSENT[name].format(names=listed)
     near = get_close_matches(name.lower(), [*names, *_ABSENT], n=1)
-    guess = f"; did you mean {near[0]!r}?" if near and near[0] in names else ""
-    return f"there is no runtime {name!r}; available: {listed}{guess}"
+    guess = f" (did you mean {near[0]!r}?)" if near and near[0] in names else ""
+    return f"unknown runtime {name!r}{guess}; available: {listed}"

@@ -13,11 +13,10 @@ from dcf.project.fields import CONFIG
 
 
 def json_schema() -> dict[str, Any]:
-    """The schema (draft 2020-12).
+    """Return the schema (draft 2020-12).
 
-    It says what the validator says, but for what it has no words for: keys given twice, numbers
-    beyond every machine or every bound that are written as texts, and fields that contradict one
-    another.
+    It accepts the same files as the validator, except for what JSON Schema cannot express:
+    duplicate keys, numbers out of range that are written as text, and contradicting fields.
     """
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -28,7 +27,7 @@ def json_schema() -> dict[str, Any]:
 
 
 def schema_text() -> str:
-    """The schema as the published file has it."""
+    """Return the text of the published schema."""
     return json.dumps(json_schema(), indent=2) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""The kinds of values that hold others: lists, free maps, and mappings with known keys."""
+"""The kinds of values that contain others: lists, free maps, and mappings with known keys."""
 
 from __future__ import annotations
 
@@ -19,74 +19,83 @@ from dcf.project.kinds import (
     Schema,
     Text,
     ValueKind,
-    why_no_python,
+    python_problem,
 )
-from dcf.project.nodes import Entry, Faults, entries, found, is_unset, kind_of, sort_of
+from dcf.project.nodes import (
+    MappingEntry,
+    ProblemCollector,
+    entries,
+    is_unset,
+    kind_of,
+    shown,
+    sort_of,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class TextList:
-    """A list of texts, none of them empty."""
+    """A list of texts that are not empty."""
 
     item: Text
 
-    def read(self, node: Node, where: str, faults: Faults) -> tuple[str, ...] | None:
-        """The texts."""
-        nodes = _items(node, where, faults)
+    def read(self, node: Node, where: str, problems: ProblemCollector) -> tuple[str, ...] | None:
+        """Return the texts."""
+        nodes = _items(node, where, problems)
         if nodes is None:
             return None
         texts = []
         for number, item in enumerate(nodes):
             if is_unset(item):
-                faults.add(item, f"{where}[{number}]: nothing found, {self.item.wanted} is wanted")
-            elif (text := self.item.read(item, f"{where}[{number}]", faults)) is not None:
+                problems.add(item, f"{where}[{number}]: expected {self.item.expected}, got nothing")
+            elif (text := self.item.read(item, f"{where}[{number}]", problems)) is not None:
                 texts.append(text)
         return tuple(texts)
 
     def schema(self) -> Schema:
-        """A list or nothing."""
+        """Return a list or nothing."""
         item = {"type": "string", "minLength": 1, "pattern": f"^({self.item.pattern})$"}
         return {"type": ["array", "null"], "items": item}
 
 
-def _items(node: Node, where: str, faults: Faults) -> list[Node] | None:
+def _items(node: Node, where: str, problems: ProblemCollector) -> list[Node] | None:
     if isinstance(node, SequenceNode) and kind_of(node) == "seq":
         return list(node.value)
     if kind_of(node) != "null":
-        faults.add(node, f"{where}: {sort_of(node)} found, a list is wanted")
+        problems.add(node, f"{where}: expected a list, got {sort_of(node)}")
     return None
 
 
 @dataclass(frozen=True, slots=True)
 class BuildArguments:
-    """A list of ``KEY=VALUE``. Only the key is ever shown, for the value may be a credential."""
+    """A list of ``KEY=VALUE``. Messages show only the key, because the value may be a secret."""
 
-    def read(self, node: Node, where: str, faults: Faults) -> tuple[tuple[str, str], ...] | None:
-        """The pairs."""
-        nodes = _items(node, where, faults)
+    def read(
+        self, node: Node, where: str, problems: ProblemCollector
+    ) -> tuple[tuple[str, str], ...] | None:
+        """Return the pairs."""
+        nodes = _items(node, where, problems)
         if nodes is None:
             return None
         pairs: dict[str, str] = {}
         for number, item in enumerate(nodes):
             here = f"{where}[{number}]"
             if kind_of(item) != "str":
-                faults.add(item, f"{here}: {found(item)} found, a text KEY=VALUE is wanted")
+                problems.add(item, f"{here}: expected text KEY=VALUE, got {shown(item)}")
                 continue
             key, equals, value = item.value.partition("=")
             if not equals or not re.fullmatch(VARIABLE_PATTERN, key):
-                faults.add(
-                    item, f"{here}: KEY=VALUE is wanted, with letters, digits and '_' in KEY"
-                )
+                message = "expected KEY=VALUE with letters, digits and '_' in KEY"
+                problems.add(item, f"{here}: {message}, got something else")
             elif key in pairs:
-                faults.add(item, f"{here}: {key} stands here twice")
-            elif key == PYTHON_ARGUMENT and value and (reason := why_no_python(value)):
-                faults.add(item, f"{here}: {key}: {reason}")
+                problems.add(item, f"{here}: duplicate key {key}")
+            elif key == PYTHON_ARGUMENT and value and (problem := python_problem(value)):
+                problems.add(item, f"{here}: {key}: {problem}")
             else:
                 pairs[key] = value
         return tuple(pairs.items())
 
     def schema(self) -> Schema:
-        """A list or nothing; the interpreter's version is looked at as well."""
+        """Return a list or nothing. The version of the interpreter is checked too."""
         other = rf"(?!{PYTHON_ARGUMENT}=){VARIABLE_PATTERN}=[\s\S]*"
         pattern = f"^({other}|{PYTHON_ARGUMENT}=({PYTHON_PATTERN})?)$"
         return {"type": ["array", "null"], "items": {"type": "string", "pattern": pattern}}
@@ -94,37 +103,37 @@ class BuildArguments:
 
 @dataclass(frozen=True, slots=True)
 class ScalarMap:
-    """A mapping with free keys, whose values are texts, numbers or truth values.
+    """A mapping with free keys, whose values are texts, numbers or booleans.
 
-    A value becomes the text that stands in the file: ``1.10`` stays ``1.10``, ``yes`` stays
-    ``yes``. An empty text is a value here; only null leaves a key unset.
+    A value keeps its text in the file: ``1.10`` stays ``1.10``, ``yes`` stays ``yes``. An empty
+    text is a value here; only null leaves a key unset.
 
     Attributes:
-        why_no_key: Why a key is refused; "" when it is not.
+        key_problem: Returns why a key is invalid, or "".
         key_pattern: The same for JSON Schema.
     """
 
-    why_no_key: Callable[[str], str]
+    key_problem: Callable[[str], str]
     key_pattern: str
 
-    def read(self, node: Node, where: str, faults: Faults) -> dict[str, str] | None:
-        """The mapping."""
+    def read(self, node: Node, where: str, problems: ProblemCollector) -> dict[str, str] | None:
+        """Return the mapping."""
         values: dict[str, str] = {}
-        for entry in mapping_entries(node, where, faults):
+        for entry in mapping_entries(node, where, problems):
             kind = kind_of(entry.value)
-            if reason := self.why_no_key(entry.key):
-                faults.add(entry.key_node, f"{where}: {entry.key!r}: {reason}")
+            if problem := self.key_problem(entry.key):
+                problems.add(entry.key_node, f"{where}: {problem}")
             elif kind in {"map", "seq", "tag"}:
-                what = f"{found(entry.value)} found, a text, a number or true or false is wanted"
-                faults.add(entry.value, f"{where}.{entry.key}: {what}")
+                message = f"expected text, a number, true or false, got {shown(entry.value)}"
+                problems.add(entry.value, f"{where}.{entry.key}: {message}")
             elif "\0" in entry.value.value:
-                faults.add(entry.value, f"{where}.{entry.key}: it has a zero character in it")
+                problems.add(entry.value, f"{where}.{entry.key}: must not contain NUL")
             elif kind != "null":
                 values[entry.key] = entry.value.value
         return values or None
 
     def schema(self) -> Schema:
-        """A mapping or nothing."""
+        """Return a mapping or nothing."""
         value = {"type": ["string", "number", "boolean", "null"], "pattern": r"^[^\x00]*$"}
         return {
             "type": ["object", "null"],
@@ -133,25 +142,25 @@ class ScalarMap:
         }
 
 
-def mapping_entries(node: Node, where: str, faults: Faults) -> list[Entry]:
-    """The entries of a mapping; none for null, and none with a fault noted for anything else."""
+def mapping_entries(node: Node, where: str, problems: ProblemCollector) -> list[MappingEntry]:
+    """Return the entries of a mapping; none for null, and none with a problem for other nodes."""
     if isinstance(node, MappingNode) and kind_of(node) == "map":
-        return entries(node, faults)
+        return entries(node, problems)
     if kind_of(node) != "null":
-        faults.add(node, f"{where}: {sort_of(node)} found, a mapping is wanted")
+        problems.add(node, f"{where}: expected a mapping, got {sort_of(node)}")
     return []
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One known key.
+    """A known key.
 
     Attributes:
         name: The key.
-        kind: What stands there.
-        description: What it is for, with its unit.
-        default: What an unset value comes to; None where that is decided later.
-        required: Whether it must be there.
+        kind: The kind of its value.
+        description: Its purpose, with the unit.
+        default: The value if it is unset; None if that is decided later.
+        required: Whether the key must be present.
     """
 
     name: str
@@ -166,53 +175,54 @@ class Section:
     """A mapping with known keys.
 
     Attributes:
-        title: What it is, for messages.
-        fields: The known keys, in the order in which a file has them.
-        check: Looks at several values at once; receives their nodes by key.
+        title: Name of the section, for messages.
+        fields: The known keys, in the usual order.
+        check: Checks values against each other; receives their nodes by key.
     """
 
     title: str
     fields: tuple[Field, ...]
-    check: Callable[[Mapping[str, Node], dict[str, Any], str, Faults], None] | None = None
+    check: Callable[[Mapping[str, Node], dict[str, Any], str, ProblemCollector], None] | None = None
 
-    def read(self, node: Node, where: str, faults: Faults) -> dict[str, Any]:
-        """The values that are set."""
-        known = {one.name: one for one in self.fields}
+    def read(self, node: Node, where: str, problems: ProblemCollector) -> dict[str, Any]:
+        """Return the values that are set."""
+        known = {field.name: field for field in self.fields}
         nodes: dict[str, Node] = {}
         values: dict[str, Any] = {}
-        for entry in mapping_entries(node, where or self.title, faults):
+        for entry in mapping_entries(node, where or self.title, problems):
             if entry.key not in known:
-                faults.add(entry.key_node, self._unknown(entry.key, where))
+                problems.add(entry.key_node, self._unknown(entry.key, where))
                 continue
             nodes[entry.key] = entry.value
             inner = f"{where}.{entry.key}" if where else entry.key
-            value = known[entry.key].kind.read(entry.value, inner, faults)
+            value = known[entry.key].kind.read(entry.value, inner, problems)
             if value is not None:
                 values[entry.key] = value
-        for one in self.fields:
-            if one.required and one.name not in nodes and isinstance(node, MappingNode):
-                faults.add(node, f"{where or self.title}: the key {one.name!r} is missing")
+        for field in self.fields:
+            if field.required and field.name not in nodes and isinstance(node, MappingNode):
+                problems.add(node, f"{where or self.title}: missing key {field.name!r}")
         if self.check is not None:
-            self.check(nodes, values, where, faults)
+            self.check(nodes, values, where, problems)
         return values
 
     def _unknown(self, key: str, where: str) -> str:
-        names = [one.name for one in self.fields]
+        names = [field.name for field in self.fields]
         near = get_close_matches(key.lower(), names, n=1)
-        homes = [home for one in self.fields if (home := _home(one, key))]
-        guess = f"; did you mean {near[0]!r}?" if near else ""
+        homes = [home for field in self.fields if (home := _home(field, key))]
+        guess = f" (did you mean {near[0]!r}?)" if near else ""
         if homes:
-            guess = f"; it belongs under {' or '.join(map(repr, homes))}"
+            guess = f" (it belongs under {' or '.join(map(repr, homes))})"
         here = f"{where}: " if where else ""
-        return f"{here}{key!r} is no key of {self.title}{guess} (known: {', '.join(names)})"
+        return f"{here}unknown key {key!r}{guess}; known keys: {', '.join(names)}"
 
     def schema(self) -> Schema:
-        """An object with no other keys; nothing as well, where no key is required."""
+        """Return an object without other keys, or nothing if no key is required."""
         properties = {}
-        for one in self.fields:
-            default = {} if one.default is None else {"default": one.default}
-            properties[one.name] = {"description": one.description, **one.kind.schema(), **default}
-        required = [one.name for one in self.fields if one.required]
+        for field in self.fields:
+            schema = {"description": field.description, **field.kind.schema()}
+            default = {} if field.default is None else {"default": field.default}
+            properties[field.name] = schema | default
+        required = [field.name for field in self.fields if field.required]
         return {
             "type": "object" if required else ["object", "null"],
             "properties": properties,
@@ -221,38 +231,38 @@ class Section:
         }
 
 
-def _home(one: Field, key: str) -> str:
-    """Where ``key`` belongs if that is under ``one``; else ""."""
-    inner, home = one.kind, one.name
-    if isinstance(inner, Functions):
-        inner, home = inner.function, f"{one.name}.NAME"
-    known = [field.name for field in inner.fields] if isinstance(inner, Section) else []
+def _home(field: Field, key: str) -> str:
+    """Return the section under ``field`` that has ``key``, or ""."""
+    inner, home = field.kind, field.name
+    if isinstance(inner, FunctionMap):
+        inner, home = inner.function, f"{field.name}.NAME"
+    known = [nested.name for nested in inner.fields] if isinstance(inner, Section) else []
     return home if key in known else ""
 
 
 @dataclass(frozen=True, slots=True)
-class Functions:
-    """The functions of a file by name, at least one."""
+class FunctionMap:
+    """The functions of a file by name. There must be at least one."""
 
     function: Section
 
-    def read(self, node: Node, where: str, faults: Faults) -> dict[str, dict[str, Any]]:
-        """The values of each function, in the file's order."""
+    def read(self, node: Node, where: str, problems: ProblemCollector) -> dict[str, dict[str, Any]]:
+        """Return the values of each function, in the file's order."""
         functions = {}
-        found_entries = mapping_entries(node, where, faults)
-        if not found_entries and kind_of(node) in {"map", "null"}:
-            faults.add(node, f"{where}: no function found, at least one is wanted")
-        for entry in found_entries:
+        named = mapping_entries(node, where, problems)
+        if not named and kind_of(node) in {"map", "null"}:
+            problems.add(node, f"{where}: expected at least one function, got none")
+        for entry in named:
             try:
                 name = check_name(entry.key)
             except InvalidName as error:
-                faults.add(entry.key_node, f"{where}: {error}")
+                problems.add(entry.key_node, f"{where}: {error}")
             else:
-                functions[name] = self.function.read(entry.value, f"{where}.{name}", faults)
+                functions[name] = self.function.read(entry.value, f"{where}.{name}", problems)
         return functions
 
     def schema(self) -> Schema:
-        """An object with the functions' names as keys."""
+        """Return an object with the functions' names as keys."""
         return {
             "type": "object",
             "minProperties": 1,

@@ -1,7 +1,7 @@
-"""A function's environment variables and secrets, from where config.yaml says they are.
+"""Resolves a function's environment variables and secrets, as config.yaml names them.
 
-What the files hold may be secret, so no message shows any of it: a problem is told by its place and
-by the rule that it breaks.
+The files may hold secrets, so no message shows their content. A message has the place of the
+problem and the rule that it breaks.
 """
 
 from __future__ import annotations
@@ -15,66 +15,64 @@ from yaml import MappingNode, Node
 from dcf.errors import ConfigError, Problem, SecretNotFound
 from dcf.model.function import FunctionSpec
 from dcf.project.document import read_text, read_yaml
-from dcf.project.fields import ENVIRONMENT, why_no_variable
-from dcf.project.nodes import Faults
+from dcf.project.fields import ENVIRONMENT, variable_problem
+from dcf.project.nodes import ProblemCollector
 from dcf.settings import RESERVED_PREFIX
 
-_NAMES = (
-    f"a name has letters, digits and '_' and starts neither with a digit nor with {RESERVED_PREFIX}"
-)
-_HIDDEN = "(nothing of this file is shown, because it may be secret)"
+_NAMES = f"letters, digits and '_', without a leading digit or {RESERVED_PREFIX}"
+_HIDDEN = "(the content is not shown, because it may be secret)"
 _YAML_RULE = (
-    "a mapping of variables to texts, numbers or truth values is wanted, each variable once; "
-    f"{_NAMES} {_HIDDEN}"
+    "expected a mapping of variables to text, numbers, true or false, each variable once, with"
+    f" names of {_NAMES} {_HIDDEN}"
 )
-_TEXT_RULE = f"lines KEY=VALUE in UTF-8 are wanted {_HIDDEN}"
+_TEXT_RULE = f"expected lines KEY=VALUE in UTF-8 {_HIDDEN}"
 
 
 @dataclass(frozen=True, slots=True)
-class Resolved:
-    """What a replica is given.
+class ResolvedEnvironment:
+    """Variables and secrets of a replica.
 
     Attributes:
-        environment: Variables; left out of ``repr``, because they may be secret.
-        secrets: The file of each secret, by name.
+        environment: Variables; hidden from ``repr``, because they may be secret.
+        secrets: The files of the secrets by name.
     """
 
     environment: dict[str, str] = field(repr=False)
     secrets: dict[str, Path]
 
 
-def resolve_environment(spec: FunctionSpec, folder: Path, secrets_dir: Path) -> Resolved:
-    """Reads the variables and finds the secrets.
+def resolve_environment(spec: FunctionSpec, folder: Path, secrets_dir: Path) -> ResolvedEnvironment:
+    """Read the variables and locate the secrets.
 
     Args:
         spec: The function.
-        folder: Of its config.yaml, to which the files are relative.
-        secrets_dir: Where the secrets are, one file each. They are not opened.
+        folder: Folder of the config.yaml. Environment files are relative to it.
+        secrets_dir: Folder with one file per secret. The files are not opened.
 
     Raises:
-        SecretNotFound: When an environment file or a secret is missing.
-        ConfigError: When an environment file cannot be used.
+        SecretNotFound: If an environment file or a secret is missing.
+        ConfigError: If an environment file is invalid.
     """
     environment = read_environment(spec, folder)
     secrets = {name: secrets_dir / name for name in spec.secrets}
     for name, path in secrets.items():
         if not _is_file(path):
             raise SecretNotFound(name, path)
-    return Resolved(environment, secrets)
+    return ResolvedEnvironment(environment, secrets)
 
 
 def read_environment(spec: FunctionSpec, folder: Path) -> dict[str, str]:
-    """The function's variables, those of its environment files included.
+    """Return the function's variables, including those of its environment files.
 
-    Among the files a later one wins, and ``environment`` wins over all.
+    A later file wins over an earlier one, and ``environment`` wins over all files.
 
     Args:
         spec: The function.
-        folder: Of its config.yaml, to which the files are relative.
+        folder: Folder of the config.yaml. Environment files are relative to it.
 
     Raises:
-        SecretNotFound: When an environment file is missing.
-        ConfigError: When an environment file cannot be used.
+        SecretNotFound: If an environment file is missing.
+        ConfigError: If an environment file is invalid.
     """
     environment: dict[str, str] = {}
     for name in spec.environment_file:
@@ -92,30 +90,30 @@ def _is_missing(path: Path) -> bool:
     except (FileNotFoundError, NotADirectoryError):
         return True
     except OSError:
-        return False  # whoever opens it says what is the matter
+        return False  # opening it raises the right error
     return False
 
 
 def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
-    except OSError:  # a folder on the way that may not be entered
+    except OSError:  # no permission for a folder on its path
         return False
 
 
 def _from_yaml(path: Path) -> dict[str, str]:
-    faults = Faults(path)
+    problems = ProblemCollector(path)
     try:
         root = read_yaml(path)
-        values = ENVIRONMENT.read(_variables(root), "", faults) if root else None
-        faults.check()
+        values = ENVIRONMENT.read(_variables(root), "", problems) if root else None
+        problems.check()
     except ConfigError as error:
         raise _concealed(error, _YAML_RULE) from None
     return values or {}
 
 
 def _variables(root: Node) -> Node:
-    """The mapping with the variables: the whole file, or all that is under its only key."""
+    """Return the mapping of variables: the whole file, or the value of its only key."""
     if isinstance(root, MappingNode) and len(root.value) == 1:
         key, value = root.value[0]
         if key.value == "environment" and isinstance(value, MappingNode):
@@ -135,25 +133,24 @@ def _from_lines(path: Path) -> dict[str, str]:
         if not bare or bare.startswith("#"):
             continue
         name, equals, value = re.sub(r"^export\s+", "", bare).partition("=")
-        reason = _why_no_line(name.rstrip(), equals, value.strip())
-        if reason:
+        if problem := _line_problem(name.rstrip(), equals, value.strip()):
             column = len(line) - len(line.lstrip()) + 1
-            problems.append(Problem(number, column, f"{reason} {_HIDDEN}"))
+            problems.append(Problem(number, column, f"{problem} {_HIDDEN}"))
         variables[name.rstrip()] = _unquoted(value.strip())
     if problems:
         raise ConfigError(path, problems)
     return variables
 
 
-def _why_no_line(name: str, equals: str, value: str) -> str:
+def _line_problem(name: str, equals: str, value: str) -> str:
     if not equals:
-        return "there is no '=' in this line, KEY=VALUE is wanted"
-    if why_no_variable(name):
-        return f"what stands before '=' cannot name a variable: {_NAMES}"
+        return "expected KEY=VALUE, got a line without '='"
+    if variable_problem(name):
+        return f"expected the name of a variable before '=': {_NAMES}"
     if "\0" in value:
-        return "there is a zero character in this line"
+        return "must not contain NUL"
     if value[:1] in _QUOTES and (len(value) == 1 or value[-1] != value[0]):
-        return "a quote is opened and the line does not end with it"
+        return "expected the closing quote at the end of the line"
     return ""
 
 
@@ -165,8 +162,12 @@ def _unquoted(value: str) -> str:
 
 
 def _concealed(error: ConfigError, rule: str) -> ConfigError:
-    """The same places with one rule for all; what has no place shows nothing of the content."""
+    """Return the error with ``rule`` for each problem that has a place.
+
+    The messages of problems without a place show nothing of the content.
+    """
     hidden = [
-        Problem(one.line, one.column, rule if one.line else one.message) for one in error.problems
+        Problem(problem.line, problem.column, rule if problem.line else problem.message)
+        for problem in error.problems
     ]
     return ConfigError(error.path, list(dict.fromkeys(hidden)))

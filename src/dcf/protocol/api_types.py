@@ -8,7 +8,7 @@ from typing import Annotated, NotRequired, TypedDict
 from dcf.model.function import FunctionSpec
 from dcf.model.json_schema import Digest, FunctionName, Keywords, PositiveInt
 from dcf.model.scaling import MaximumReplicas, Replicas
-from dcf.model.status import Wanting
+from dcf.model.status import MissingBlob
 
 
 class Deployment(TypedDict):
@@ -87,7 +87,7 @@ class AnnouncementReply(TypedDict):
 
     bundle: Digest
     lock: Digest
-    missing: list[Wanting]
+    missing: list[MissingBlob]
 
 
 class Received(TypedDict):

@@ -12,6 +12,7 @@ change with each release, because a replica never outlives its gateway's version
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import mmap
 import os
@@ -29,6 +30,8 @@ _ENTRY = struct.Struct("<ddBB128s14x")
 _STATE = 16
 _LENGTH = 17
 _LONGEST_ID = 128
+_LARGEST = 1024**3
+"""Maximum size of a table in bytes. Functions may set any ``queue``."""
 
 ENDED = ".ended"
 """Suffix of the file of a replica that was found dead."""
@@ -82,15 +85,17 @@ class CallTable:
             entries: Maximum number of calls at the same time.
 
         Raises:
-            OSError: If the file cannot be created, or the disk has no space for all of it. All
-                blocks are allocated now, because a page that cannot be stored later would kill the
-                process (SIGBUS).
+            OSError: If the file cannot be created, is too large, or the disk has no space for all
+                of it. All blocks are allocated now, because a page that cannot be stored later
+                would kill the process (SIGBUS).
         """
+        size = entries * _ENTRY.size
+        if size > _LARGEST:
+            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         _remove_old(path.parent)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
-            size = entries * _ENTRY.size
             os.truncate(descriptor, size)
             if hasattr(os, "posix_fallocate"):  # macOS has none
                 os.posix_fallocate(descriptor, 0, size)

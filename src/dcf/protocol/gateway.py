@@ -17,10 +17,10 @@ from dcf.model.status import (
     FunctionState,
     FunctionStatus,
     GatewayInfo,
+    MissingBlob,
     ReplicaLine,
     ReplicaStatus,
     RevisionStatus,
-    Wanting,
 )
 
 JSON_LINES = "application/jsonl"
@@ -64,9 +64,9 @@ def line_of(members: Mapping[str, Any]) -> ReplicaLine:
     return _record(ReplicaLine, members)
 
 
-def wanting_of(members: Mapping[str, Any]) -> Wanting:
+def missing_blob_of(members: Mapping[str, Any]) -> MissingBlob:
     """Parse a missing blob. Errors as for :func:`function_of`."""
-    return _record(Wanting, members)
+    return _record(MissingBlob, members)
 
 
 def info_of(members: Mapping[str, Any]) -> GatewayInfo:

@@ -51,7 +51,7 @@ def patterns(names: Iterable[str]) -> list[str]:
     for name in names:
         rest = name.removeprefix("*.")
         allowed.append((_PREFIX if name != rest else "") + re.escape(rest))
-    return ["", *(rf"(?i){one}\.?(:[0-9]*)?" for one in allowed)]
+    return ["", *(rf"(?i){pattern}\.?(:[0-9]*)?" for pattern in allowed)]
 
 
 class AllowedHosts:
@@ -59,7 +59,7 @@ class AllowedHosts:
 
     def __init__(self, names: Iterable[str]) -> None:
         """Allow the names that :func:`patterns` allows."""
-        self._patterns = [re.compile(one.encode()) for one in patterns(names)]
+        self._patterns = [re.compile(pattern.encode()) for pattern in patterns(names)]
 
     def check(self, host: bytes) -> None:
         """Check that a request with this ``Host`` is allowed.
@@ -67,7 +67,7 @@ class AllowedHosts:
         Raises:
             HostNotAllowed: If it is not.
         """
-        if not any(one.fullmatch(host) for one in self._patterns):
+        if not any(pattern.fullmatch(host) for pattern in self._patterns):
             raise HostNotAllowed(detail(host.decode("latin-1")[:200]))
 
 

@@ -1,9 +1,9 @@
 """Paths, headers and media types."""
 
 HEALTH = "/-/health"
-"""200 while the process serves at all, also while a model computes."""
+"""200 while the process serves, even while a model computes."""
 READY = "/-/ready"
-"""200 when calls are taken, else 503."""
+"""200 if the replica accepts calls, else 503."""
 LOAD = "/-/load"
 """Returns how many calls run in the handler of a gateway's replica, and how many wait. A POST with
 the query ``hand-back=N`` first hands N of the waiting calls back."""
@@ -11,19 +11,20 @@ REVOKED = "/-/revoked"
 """Replaces the list of revoked keys with a JSON array of their ids, and ends the calls of these
 keys. A gateway sends it to each of its replicas."""
 OWN_PREFIX = "/-/"
-"""Paths that are the watcher's; every other path is a call."""
+"""Prefix of the watcher's own paths. Every other path is a call."""
 FUNCTION_PREFIX = "/function/"
-"""In front of a gateway a call's path is this and the function's name; a watcher takes both forms,
-so that one URL path works with and without a gateway."""
+"""Prefix of a call's path at a gateway, before the function's name. A watcher accepts paths with
+and without it, so that the same path works with and without a gateway."""
 
 REQUEST_ID = "x-request-id"
-"""Names a call from end to end: taken over from the caller, else made."""
+"""Id of a call from end to end: the caller's, or else a generated one."""
 DEADLINE_MS = "x-dcf-deadline-ms"
-"""Milliseconds that the caller still waits, counted from the request's arrival (relative, so that
-clocks need not agree; gRPC's ``grpc-timeout`` is relative for the same reason)."""
+"""Milliseconds that the caller waits, counted from the request's arrival. It is relative, so that
+clocks need not agree, like gRPC's ``grpc-timeout``."""
 HELD_MS = "x-dcf-held-ms"
-"""Milliseconds that a gateway has held a call until there was a replica, which takes it beyond its
-queue then: how many are held is bounded there. Only a gateway says so, and drops a caller's own."""
+"""Milliseconds that a gateway held a call until a replica was ready. The replica accepts the call
+even if its queue is full, because the gateway limits how many it holds. Only a gateway sets it, and
+removes a caller's own."""
 ATTEMPT = "x-envoy-attempt-count"
 """How many times Envoy has sent a call so far. Envoy overwrites a client's own value."""
 BEGUN = "x-dcf-begun"
@@ -38,7 +39,7 @@ KEY = "x-dcf-key"
 """Id of a call's key, so that the call can be ended when the key is revoked. Only a gateway that
 requires keys sets it, and it removes a caller's own. Handlers do not see it."""
 CLIENT = "x-dcf-client"
-"""The address of a call's client, which one listener of Envoy passes to the other for the log."""
+"""Address of a call's client. One listener of Envoy passes it to another for the log."""
 REMOTE = "x-dcf-remote"
 """Id of the key of a caller on another machine, set by a gateway that listens beyond loopback. Such
 a caller gets no tracebacks, unless the id is :data:`MANAGEMENT`."""
@@ -59,9 +60,9 @@ INTERNAL_HEADERS = (HELD_MS, CLIENT, REMOTE, KEY)
 """Headers that only the gateway's own processes may set. Envoy removes a client's own first, even
 before the access log."""
 SERVER_TIMING = "server-timing"
-"""Where the time went: ``queue`` and ``handler`` in milliseconds (W3C Server Timing), and behind a
-gateway ``gateway``: from the request's first byte to the reply's, and ``hold``: the part of it
-before there was a replica."""
+"""Durations in milliseconds (W3C Server Timing): ``queue`` and ``handler``; behind a gateway also
+``gateway``, from the request's first byte to the reply's first byte, and ``hold``, the part of it
+before a replica was ready."""
 RETRY_AFTER = "retry-after"
 """Seconds (RFC 9110, 10.2.3)."""
 
@@ -71,4 +72,4 @@ JSON = "application/json"
 PNG = "image/png"
 NPY = "application/x-npy"
 PROBLEM = "application/problem+json"
-"""An error as a document (RFC 9457)."""
+"""Media type of a problem document (RFC 9457)."""

@@ -1,7 +1,8 @@
-"""An error as a document, and back (RFC 9457, ``application/problem+json``).
+"""Converts errors to problem documents and back (RFC 9457, ``application/problem+json``).
 
-Members beside the RFC's own: ``error``, the class in ``dcf.errors``; ``request_id``; and the fields
-of that class, such as ``traceback`` or ``near``. What has its default is left out.
+Besides the members of the RFC there are ``error``, the class in ``dcf.errors``; ``request_id``; and
+the fields of that class, such as ``traceback`` or ``near``. Fields with default values are left
+out.
 """
 
 from __future__ import annotations
@@ -17,33 +18,33 @@ from dcf.protocol.status_codes import status_of
 from dcf.protocol.text import json_bytes, whole_text
 
 _TITLES: dict[type[errors.DcfError], str] = {
-    errors.DcfError: "The gateway cannot do this",
-    errors.ProjectError: "The function cannot be used as it is",
-    errors.FunctionNotFound: "There is no such function",
-    errors.RolloutInvalid: "There is nothing to act on",
+    errors.DcfError: "The gateway failed",
+    errors.ProjectError: "The function is invalid",
+    errors.FunctionNotFound: "Function not found",
+    errors.RolloutInvalid: "Nothing to act on",
     errors.BuildError: "The function could not be built",
     errors.StartError: "The function did not start",
     errors.AccessDenied: "Access denied",
-    errors.UploadInvalid: "The upload does not fit",
-    errors.BlobsMissing: "Not everything is uploaded",
+    errors.UploadInvalid: "The upload does not match its announcement",
+    errors.BlobsMissing: "Blobs have not been uploaded",
     errors.CallError: "The function could not be called",
     errors.HandlerRaised: "The handler raised an exception",
-    errors.UnsupportedReply: "The handler returned something that cannot be sent",
+    errors.UnsupportedReply: "The handler returned a value that cannot be sent",
     errors.DeadlineExceeded: "No reply before the deadline",
     errors.Overloaded: "Too many calls are waiting",
-    errors.NotReady: "The replica takes no calls now",
+    errors.NotReady: "The replica accepts no calls",
     errors.ReplicaLost: "The replica ended during the call",
     errors.BodyTooLarge: "The body is too large",
     errors.BodyTooSlow: "The body arrives too slowly",
     errors.BadRequest: "The request cannot be used",
     errors.HostNotAllowed: "The request is for another host",
 }
-"""A class that is not listed has the title of its nearest listed ancestor."""
+"""Titles. Other classes have the title of their nearest listed ancestor."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Field:
-    """A field of an error: its default, and how it is read from and made into JSON."""
+    """A field of an error: its default, and its conversions from and to JSON."""
 
     default: Any
     read: Callable[[Any], Any]
@@ -52,8 +53,8 @@ class _Field:
 
 def _texts(value: Any) -> tuple[str, ...]:
     if not isinstance(value, list):
-        raise TypeError("a list is wanted")
-    return tuple(whole_text(str(one)) for one in value)
+        raise TypeError("expected a list")
+    return tuple(whole_text(str(text)) for text in value)
 
 
 def _problems(value: Any) -> tuple[errors.Problem, ...]:
@@ -88,16 +89,16 @@ _FIELDS: dict[type[errors.DcfError], Mapping[str, _Field]] = {
     errors.HandlerRaised: {"exception": _TEXT, "traceback": _TEXT},
     errors.Overloaded: {"retry_after": _Field(1, int, int)},
 }
-"""The fields of each class and of those below it; the others have none."""
+"""The fields of each class and its subclasses. Other classes have none."""
 
 
 def to_problem(error: errors.DcfError, request_id: str = "") -> bytes:
-    """``error`` as a problem document."""
+    """Return ``error`` as a problem document."""
     return json_bytes(problem_members(error, request_id))
 
 
 def problem_members(error: errors.DcfError, request_id: str = "") -> dict[str, Any]:
-    """The members of :func:`to_problem`."""
+    """Return the members of the problem document of ``error``."""
     kind = type(error)
     members = {
         "type": "about:blank",
@@ -125,9 +126,9 @@ def without_traceback(error: errors.DcfError) -> errors.DcfError:
 
 
 def from_problem(status: int, body: bytes) -> errors.DcfError:
-    """The error that a reply with ``status`` and ``body`` stands for.
+    """Return the error of a reply.
 
-    A body that is no problem document of this project gives a CallError that tells the status.
+    If the body is not a problem document of this project, return a CallError with the status.
     """
     try:
         members = json.loads(body)
@@ -142,15 +143,15 @@ def from_problem(status: int, body: bytes) -> errors.DcfError:
 
 
 def error_of(members: Mapping[str, Any]) -> errors.DcfError:
-    """The error that the members of a problem document stand for.
+    """Return the error for the members of a problem document.
 
-    A class that is not known here, from a newer gateway, gives a CallError that tells the status.
+    If a newer gateway sent an unknown class, return a CallError with the status.
     """
     detail = _text(members.get("detail", ""))
     kind = getattr(errors, str(members.get("error")), None)
     if not (isinstance(kind, type) and issubclass(kind, errors.DcfError)):
         return errors.CallError(f"HTTP {members.get('status')}: {detail}")
-    # Not through the constructor: some make their sentence from what is not in the document.
+    # Do not call the constructor: some build the message from values that are not in the document.
     error = kind.__new__(kind, detail)
     for name, field in _fields(kind).items():
         setattr(error, name, _read(field, members.get(name)))
@@ -162,7 +163,7 @@ def _fields(kind: type[errors.DcfError]) -> Mapping[str, _Field]:
 
 
 def _read(field: _Field, value: Any) -> Any:
-    """``value`` as the field has it; the default for what is missing or does not fit."""
+    """Return the field's value; the default if ``value`` is missing or invalid."""
     try:
         return field.default if value is None else field.read(value)
     except (OverflowError, TypeError, ValueError):

@@ -1,4 +1,4 @@
-"""What a gateway tells while it deploys: one JSON object a line, the last one says how it ended."""
+"""Progress of a deploy: one JSON object per line. The last line has the result."""
 
 from __future__ import annotations
 
@@ -16,44 +16,45 @@ from dcf.protocol.text import json_bytes
 
 
 class ProgressKind(StrEnum):
-    """What a line tells."""
+    """Kind of a line."""
 
     STARTED = "started"
-    """A step begins: ``step``, ``detail``."""
+    """A step started: ``step``, ``detail``."""
     FINISHED = "finished"
-    """The step that began last is done: ``step``, ``detail``, ``seconds``."""
+    """The last started step is finished: ``step``, ``detail``, ``seconds``."""
     NOTICE = "notice"
-    """Something the author should know: ``detail``."""
+    """A notice for the author: ``detail``."""
     OUTPUT = "output"
-    """A line of a tool at work: ``detail``."""
+    """A line of a tool's output: ``detail``."""
     REVISION = "revision"
-    """The revision is in the catalog, for good: ``number``, ``is_new``."""
+    """The revision is durable in the catalog: ``number``, ``is_new``."""
     PING = "ping"
-    """Nothing new; sent so that nobody takes the gateway for dead."""
+    """Nothing new. Keeps the connection alive."""
     ACCEPTED = "accepted"
-    """The end, where nobody waits for replicas: ``function``."""
+    """The deploy succeeded, for a client that does not wait for replicas: ``function``."""
     READY = "ready"
-    """The end: its replicas are ready: ``function``."""
+    """The deploy succeeded and its replicas are ready: ``function``."""
     FAILED = "failed"
-    """The end: what went wrong: ``problem``, as of ``dcf.protocol.problem``."""
+    """The deploy failed: ``problem``, as in ``dcf.protocol.problem``."""
 
 
 LAST = frozenset({ProgressKind.ACCEPTED, ProgressKind.READY, ProgressKind.FAILED})
-"""What a complete reply ends with."""
+"""Kinds of the last line of a complete reply."""
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """One line. Which members it has stands at each kind.
+    """One line. :class:`ProgressKind` lists the members of each kind.
 
     Attributes:
-        kind: What it tells.
+        kind: The kind of line.
         step: Name of a step: ``environment``, ``lock``.
-        detail: For people.
-        seconds: How long the step took.
-        number: Of the revision.
-        is_new: Whether the revision is new; false when this very artifact and spec were deployed.
-        function: How it is now.
+        detail: Text for people.
+        seconds: Duration of the step.
+        number: Number of the revision.
+        is_new: Whether the revision is new; false if the same artifact and spec were the current
+            revision already.
+        function: The function's status.
         problem: The members of a problem document.
     """
 
@@ -67,8 +68,8 @@ class Progress:
     problem: Annotated[Mapping[str, Any], ProblemDocument] = field(default_factory=dict)
 
     def to_line(self) -> bytes:
-        """The line, its end included."""
-        found: dict[str, Any] = {
+        """Return the line with its line break."""
+        members: dict[str, Any] = {
             "kind": str(self.kind),
             "step": self.step,
             "detail": self.detail,
@@ -78,16 +79,16 @@ class Progress:
             "problem": dict(self.problem),
         }
         if self.function is not None:
-            found["function"] = members_of(self.function)
-        kept = {name: value for name, value in found.items() if value}
+            members["function"] = members_of(self.function)
+        kept = {name: value for name, value in members.items() if value}
         return json_bytes(kept) + b"\n"
 
     @classmethod
     def from_line(cls, line: bytes) -> Progress:
-        """Reads what :meth:`to_line` wrote.
+        """Parse the output of :meth:`to_line`.
 
         Raises:
-            KeyError, TypeError, ValueError: When it is something else.
+            KeyError, TypeError, ValueError: If the line is anything else.
         """
         try:
             members = json.loads(line)

@@ -1,7 +1,7 @@
-"""What a watcher tells the process that started it: one JSON object a line on standard output.
+"""Reports from a watcher to its parent process: one JSON object per line on standard output.
 
-Whatever the handler prints goes to standard error, the log, so the channel carries reports alone.
-The end of the channel is the end of the process.
+The handler's own output goes to standard error, the log, so that the channel has only reports. The
+channel ends when the process ends.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ class Report:
 
     Attributes:
         state: The new state.
-        endpoint: Where it listens, as in ``WatcherSettings.listen``; "" where that did not change.
+        endpoint: Where it listens, as in ``WatcherSettings.listen``; "" if that did not change.
         error: Class in ``dcf.errors``, for FAILED and for an EXITED with a reason.
-        detail: The error's sentence.
+        detail: The error's message.
         traceback: The author's traceback.
     """
 
@@ -55,7 +55,7 @@ class Report:
     traceback: str = ""
 
     def to_line(self) -> bytes:
-        """The line that says this."""
+        """Return the report as a line."""
         members = {
             "state": str(self.state),
             "endpoint": self.endpoint,
@@ -100,7 +100,7 @@ class Report:
 
     @classmethod
     def failed(cls, error: errors.StartError) -> Report:
-        """The report that a start failed with ``error``."""
+        """Return the report of a start that failed with ``error``."""
         return cls(
             ReplicaState.FAILED,
             error=type(error).__name__,
@@ -109,7 +109,7 @@ class Report:
         )
 
     def to_error(self) -> errors.StartError:
-        """The error that a FAILED report carries."""
+        """Return the error of a FAILED report."""
         kind = _START_ERRORS.get(self.error, errors.StartError)
         return kind(self.detail, self.traceback)
 
@@ -158,8 +158,8 @@ def check_endpoint(endpoint: str) -> None:
     """
     if _UNIX.fullmatch(endpoint):
         return
-    found = _TCP.fullmatch(endpoint)
-    if found is None or not 0 < int(found["port"]) <= _LARGEST_PORT:
+    address = _TCP.fullmatch(endpoint)
+    if address is None or not 0 < int(address["port"]) <= _LARGEST_PORT:
         raise ValueError(f"endpoint: expected unix:PATH or tcp:HOST:PORT, got {endpoint!r:.80}")
 
 

@@ -1,4 +1,4 @@
-"""The one table from an error to its numbers on the wire."""
+"""The table of the HTTP and gRPC statuses of all errors."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dcf import errors
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What an error is on the wire.
+    """Statuses of an error.
 
     Attributes:
         http: Status code (RFC 9110).
@@ -52,9 +52,9 @@ STATUS: dict[type[errors.DcfError], Status] = {
     errors.NotReady: Status(503, 14),
     errors.ReplicaLost: Status(502, 14),
 }
-"""A class that is not listed has the status of its nearest listed ancestor."""
+"""Statuses. Other classes have the status of their nearest listed ancestor."""
 
 
 def status_of(error: type[errors.DcfError]) -> Status:
-    """The status of an error's class."""
+    """Return the status of an error's class."""
     return next(STATUS[ancestor] for ancestor in error.__mro__ if ancestor in STATUS)

@@ -1,11 +1,11 @@
-"""Streams on the wire: messages both ways, their end, and errors in their midst.
+"""Streams on the wire: messages in both directions, the end of each direction, and errors.
 
-On a WebSocket (RFC 6455) a data message is one message of the stream, binary or text. The protocol
-has a close but no end of one side, and a close cannot carry an error; so with the subprotocol
-:data:`SUBPROTOCOL` a text message that begins with :data:`CONTROL` is no data but a word between
-the two ends. A text of the stream's own that begins so goes as a binary message instead: a stream
-is of bytes, and both are the same to its reader. Without the subprotocol there are no such words,
-and a close ends both sides.
+On a WebSocket (RFC 6455) a data message, binary or text, is one message of the stream. WebSocket
+can close only both directions at once, and a close cannot carry an error. So with the subprotocol
+:data:`SUBPROTOCOL` a text message that begins with :data:`CONTROL` is a control message, not data.
+If a text of the stream itself begins like that, it is sent as a binary message: a stream consists
+of bytes, so both are equal to its reader. Without the subprotocol there are no control messages,
+and a close ends both directions.
 """
 
 from __future__ import annotations
@@ -21,47 +21,50 @@ from dcf.protocol.status_codes import status_of
 from dcf.protocol.text import json_bytes
 
 SUBPROTOCOL = "dcf.v1"
-"""``Sec-WebSocket-Protocol`` of clients that know the words."""
+"""``Sec-WebSocket-Protocol`` of clients that understand control messages."""
 
 CONTROL = '{"dcf":'
-"""How a word begins."""
+"""Prefix of a control message."""
 
 END = '{"dcf": "end"}'
-"""No message comes any more from who says it; from the other side they may still come."""
+"""Control message: the sender sends no more messages. The other side may still send some."""
 
 JSON_LINES = "application/x-ndjson"
-"""A message is a line: JSON, with a line feed behind it."""
-JSON_LINES_TOO = frozenset({JSON_LINES, "application/jsonl", "application/x-jsonlines"})
-"""What the same is called by others."""
+"""Each message is a line of JSON that ends with a line feed."""
+JSON_LINES_NAMES = frozenset({JSON_LINES, "application/jsonl", "application/x-jsonlines"})
+"""All media types of JSON lines."""
 EVENTS = "text/event-stream"
-"""Server-Sent Events (HTML Living Standard, 9.2): a message is an event."""
+"""Server-Sent Events (HTML Living Standard, 9.2): each message is an event."""
 
 
-def wanted_form(accept: str) -> str | None:
-    """How a caller wants the messages of a stream told apart, by its ``Accept`` header.
+def accepted_format(accept: str) -> str | None:
+    """Return the format in which a caller accepts the messages of a stream.
+
+    Args:
+        accept: The ``Accept`` header.
 
     Returns:
-        :data:`JSON_LINES`, :data:`EVENTS`, the first of them that is named, or None for neither.
+        :data:`JSON_LINES` or :data:`EVENTS`, whichever comes first; None for neither.
     """
-    for one in accept.split(","):
-        kind = media_type(one)
-        if kind == EVENTS or kind in JSON_LINES_TOO:
+    for item in accept.split(","):
+        kind = media_type(item)
+        if kind == EVENTS or kind in JSON_LINES_NAMES:
             return EVENTS if kind == EVENTS else JSON_LINES
     return None
 
 
 def media_type(value: str) -> str:
-    """A media type without its parameters, in lower case."""
+    """Return a media type without its parameters, in lower case."""
     return value.partition(";")[0].strip().lower()
 
 
 class CloseCode(IntEnum):
-    """Why a WebSocket is closed (RFC 6455, 7.4; those up to 1014 are registered with IANA)."""
+    """Codes of a WebSocket's close (RFC 6455, 7.4). IANA registers the codes up to 1014."""
 
     DONE = 1000
-    """All messages are through."""
+    """All messages were sent."""
     GOING_AWAY = 1001
-    """The client's end: it wants no more."""
+    """The client ended the stream."""
     NO_TEXT = 1007
     """A text message is not UTF-8."""
     TOO_LARGE = 1009
@@ -69,13 +72,13 @@ class CloseCode(IntEnum):
     FAILED = 1011
     """The handler failed."""
     RESTART = 1012
-    """The replica ends; the next connection meets another one."""
+    """The replica stops. The next connection reaches another replica."""
     BUSY = 1013
-    """There is no room; later there may be."""
+    """The queue is full; retry later."""
 
 
 OWN_CODES = 4000
-"""An error without a code of its own has this and its HTTP status: 4504 past a deadline."""
+"""Added to the HTTP status of an error without a code of its own: 4504 for a missed deadline."""
 
 _CODES: dict[type[errors.DcfError], CloseCode] = {
     errors.BodyTooLarge: CloseCode.TOO_LARGE,
@@ -87,16 +90,16 @@ _CODES: dict[type[errors.DcfError], CloseCode] = {
 }
 
 REASON = 123
-"""Bytes of UTF-8 that a close may give as its reason (RFC 6455, 5.5)."""
+"""Maximum bytes of a close's reason in UTF-8 (RFC 6455, 5.5)."""
 
 
 @dataclass(frozen=True, slots=True)
-class MessageFailure:
-    """What a word says of an error.
+class StreamFailure:
+    """An error in a control message.
 
     Attributes:
         error: The error.
-        final: Whether the stream ends with it; else it stands in the place of one reply.
+        final: Whether it ends the stream; otherwise it replaces one reply.
     """
 
     error: errors.DcfError
@@ -104,7 +107,7 @@ class MessageFailure:
 
 
 def close_code(error: errors.DcfError) -> int:
-    """The code with which a stream that ends with ``error`` is closed."""
+    """Return the close code of a stream that ends with ``error``."""
     for kind in type(error).__mro__:
         if kind in _CODES:
             return _CODES[kind]
@@ -112,36 +115,39 @@ def close_code(error: errors.DcfError) -> int:
 
 
 def close_reason(error: errors.DcfError) -> str:
-    """The beginning of an error's text, as long as a close may have it."""
+    """Return the error's message, shortened to the limit of a close."""
     return str(error).encode(errors="replace")[:REASON].decode(errors="ignore")
 
 
-def failure_word(failure: MessageFailure, request_id: str = "") -> str:
-    """An error as a word: a problem document (RFC 9457) and whether it ends the stream."""
+def failure_control(failure: StreamFailure, request_id: str = "") -> str:
+    """Return the control message of an error, with its problem document (RFC 9457)."""
     members = {"dcf": "error", "final": failure.final}
     problem = problem_members(failure.error, request_id)
     return json_bytes({**members, "problem": problem}).decode()
 
 
-def read_word(text: str) -> MessageFailure | None:
-    """What a text message that begins with :data:`CONTROL` says.
+def read_control(text: str) -> StreamFailure | None:
+    """Parse a control message.
+
+    Args:
+        text: A text message that begins with :data:`CONTROL`.
 
     Returns:
         None for the end of the other side's messages, else its error.
 
     Raises:
-        BadRequest: When it is neither.
+        BadRequest: If it is neither.
     """
     try:
         members: Any = json.loads(text)
     except (ValueError, RecursionError):
         members = None
-    word = members.get("dcf") if isinstance(members, dict) else None
-    if word == "end":
+    kind = members.get("dcf") if isinstance(members, dict) else None
+    if kind == "end":
         return None
-    if word == "error" and isinstance(members.get("problem"), dict):
-        return MessageFailure(error_of(members["problem"]), members.get("final") is not False)
+    if kind == "error" and isinstance(members.get("problem"), dict):
+        return StreamFailure(error_of(members["problem"]), members.get("final") is not False)
     raise errors.BadRequest(
-        f"a text message that begins with {CONTROL} is a word of {SUBPROTOCOL}, {END} or an error;"
-        " data that begins so goes as a binary message"
+        f"expected {END} or an error after {CONTROL} in a text message, got {text!r:.80}; with the"
+        f" subprotocol {SUBPROTOCOL}, send data that begins like that as a binary message"
     )

@@ -23,7 +23,7 @@ def json_bytes(value: Any, *, compact: bool = False) -> bytes:
     """Return ``value`` as JSON in UTF-8, with ``?`` in place of each half of a character.
 
     Args:
-        value: What JSON can hold.
+        value: A value that JSON can represent.
         compact: Whether to leave out the spaces.
     """
     separators = (",", ":") if compact else None

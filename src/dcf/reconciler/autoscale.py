@@ -89,9 +89,9 @@ def decide(
     # At rest it stays until somebody calls, also where nobody has watched for long enough.
     at_rest = not scaling.replicas and not asked
     if not scaling.minimum and (at_rest or now - busy_at >= scaling.idle):
-        return scaling.decided(0).replicas
+        return scaling.autoscaled(0).replicas
     needed, enough = math.ceil(asked - rules.lacking), math.ceil(asked + rules.spare)
-    return scaling.decided(max(1, needed, min(enough, scaling.replicas))).replicas
+    return scaling.autoscaled(max(1, needed, min(enough, scaling.replicas))).replicas
 
 
 def worked(before: Latency, after: Latency, period: float) -> float:

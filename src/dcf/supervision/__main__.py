@@ -11,7 +11,6 @@ import argparse
 import asyncio
 import contextlib
 import fcntl
-import math
 import os
 import resource
 import signal
@@ -21,6 +20,7 @@ from enum import IntEnum
 from pathlib import Path
 
 from dcf.errors import SupervisorRunning
+from dcf.settings.parsing import YEAR, SecondsRule
 from dcf.supervision.descendants import adopt_orphans
 from dcf.supervision.server import SupervisorServer
 from dcf.supervision.state_file import StateFile
@@ -76,6 +76,15 @@ def main(arguments: Sequence[str] | None = None) -> SupervisorExit:
     return SupervisorExit.DONE
 
 
+def _seconds(text: str) -> float:
+    rule = SecondsRule(most=YEAR)
+    try:
+        return rule.parse(text)
+    except ValueError:
+        message = f"expected {rule.expected}, got {rule.shown(text)}"
+        raise argparse.ArgumentTypeError(message) from None
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m dcf.supervision", description=__doc__)
     parser.add_argument("--state", required=True, help="folder for its state, socket and logs")
@@ -87,16 +96,6 @@ def _parser() -> argparse.ArgumentParser:
         "--lifeline", action="store_true", help="shut down when standard input ends"
     )
     return parser
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = math.nan
-    if not 0 <= seconds < math.inf:
-        raise argparse.ArgumentTypeError(f"expected seconds, 0 or more, got {text!r}")
-    return seconds
 
 
 async def _run(

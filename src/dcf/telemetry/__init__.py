@@ -1,1 +1,1 @@
-"""Logging set-up and call ids. Not here: anything that knows what a function is."""
+"""Logging set-up and call ids. Not here: anything about functions."""

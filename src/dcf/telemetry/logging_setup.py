@@ -5,9 +5,12 @@ import sys
 
 
 def configure(level: int | str = logging.INFO) -> None:
-    """Sends the project's log lines to standard error, and only those.
+    """Send the log lines of the project, and no others, to standard error.
 
-    The root logger is left alone: it is the author's.
+    The root logger stays as it is, because it belongs to the author.
+
+    Args:
+        level: Minimum level.
     """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))

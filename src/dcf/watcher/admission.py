@@ -24,7 +24,7 @@ from dcf.errors import (
 from dcf.function.request import Request
 from dcf.protocol import hosts, http
 from dcf.protocol.call_table import EarlierAttempt
-from dcf.protocol.stream import JSON_LINES_TOO, wanted_form
+from dcf.protocol.stream import JSON_LINES_NAMES, accepted_format
 from dcf.settings import WatcherSettings
 from dcf.telemetry.ids import is_usable, new_request_id
 from dcf.watcher.attempts import Attempts
@@ -47,7 +47,7 @@ _LOOKED_AT = frozenset({
     b"content-type", b"transfer-encoding",
 })  # fmt: skip
 _LINES = re.compile(
-    rb"(?i:%b)\s*(;.*)?" % b"|".join(re.escape(kind.encode()) for kind in JSON_LINES_TOO)
+    rb"(?i:%b)\s*(;.*)?" % b"|".join(re.escape(kind.encode()) for kind in JSON_LINES_NAMES)
 )
 _USABLE_MS = re.compile(rb"[0-9]{1,12}")
 
@@ -211,7 +211,7 @@ class Dispatcher:
             lines=bool(content_type and _LINES.fullmatch(content_type))
             and (
                 (chunked and self.lane.generator)
-                or wanted_form(accept.decode("latin-1")) is not None
+                or accepted_format(accept.decode("latin-1")) is not None
             ),
         )
         call.admitted, call.given_id, call.attempt = admitted, given_id, attempt

@@ -11,7 +11,7 @@ from dcf.builder.package import Package, package
 from dcf.builder.store import Store
 from dcf.errors import SecretNotFound, StorageError
 from dcf.model.artifact import digest_of
-from dcf.project.locate import Located, locate
+from dcf.project.locate import LocatedFunction, locate
 from unit.builder.kit import (
     Heard,
     make_builder,
@@ -22,7 +22,7 @@ from unit.builder.kit import (
 
 
 @pytest.fixture
-def located(tmp_path: Path) -> Located:
+def located(tmp_path: Path) -> LocatedFunction:
     folder = make_folder(tmp_path / "f")
     (folder / "config.yaml").write_text("functions:\n  f:\n    environment_file: [vars.env]\n")
     (folder / "vars.env").write_text("A=1\n")
@@ -46,7 +46,7 @@ def store(tmp_path: Path) -> Store:
 
 
 @pytest.fixture
-def made(located: Located, builder: Builder, store: Store) -> Package:
+def made(located: LocatedFunction, builder: Builder, store: Store) -> Package:
     return package(located, builder, store)
 
 

@@ -13,7 +13,7 @@ from dcf.builder.store import Store
 from dcf.builder.uploads import NOTE_LIFE, PART_LIFE, Uploads, part_path
 from dcf.errors import BundleInvalid, UploadInvalid
 from dcf.model.artifact import Bundle, BundleFile, digest_of
-from dcf.model.status import Wanting
+from dcf.model.status import MissingBlob
 from unit.builder.kit import names
 
 LOCK = "# a lock\n"
@@ -59,7 +59,7 @@ def test_an_announcement_returns_each_missing_content_once(store: Store, uploads
     announced = uploads.announce(files, LOCK)
     assert announced.bundle == Bundle(tuple(sorted(files))).digest
     assert announced.lock == digest_of(LOCK.encode())
-    assert announced.missing == (Wanting(digest_of(MODEL), len(MODEL)),)
+    assert announced.missing == (MissingBlob(digest_of(MODEL), len(MODEL)),)
     assert store.bundle(announced.bundle).files == tuple(sorted(files))
     assert store.lock(announced.lock) == LOCK
 
@@ -71,7 +71,7 @@ def test_announcing_again_returns_what_is_still_missing(store: Store, uploads: U
     with uploads.receiving(digest_of(MODEL), 0) as part:
         part.write(MODEL[:100])
     again = uploads.announce(files, LOCK)
-    assert again.missing == (Wanting(digest_of(MODEL), len(MODEL), offset=100),)
+    assert again.missing == (MissingBlob(digest_of(MODEL), len(MODEL), offset=100),)
     assert len(names(store.bundles)) == 1
     send(uploads, MODEL, 100)
     assert uploads.announce(files, LOCK).missing == ()
@@ -146,7 +146,7 @@ def test_paths_may_be_in_any_language_and_differ_only_in_case(uploads: Uploads) 
 def test_a_wrong_announced_size_removes_nothing(store: Store, uploads: Uploads) -> None:
     digest, _ = store.blobs.add([MODEL])
     announced = uploads.announce([file("a", MODEL, size=10)], LOCK)
-    assert announced.missing == (Wanting(digest, 10),)
+    assert announced.missing == (MissingBlob(digest, 10),)
     with pytest.raises(UploadInvalid, match="which was deleted; send it again"):
         send(uploads, bytes(10), digest=digest)
     assert store.blobs.has(digest, len(MODEL))

@@ -17,7 +17,7 @@ from dcf.model.artifact import Artifact, digest_of
 from dcf.model.desired import CanaryWanted, Wanted
 from dcf.model.event import Event, EventKind
 from dcf.model.function import FunctionSpec, HandlerRef, Resources
-from dcf.model.scaling import Scaling, ScalingWish
+from dcf.model.scaling import Scaling, ScalingSpec
 
 RICH = FunctionSpec(
     name="rich",
@@ -65,7 +65,7 @@ def catalog(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Catalog]
 
 
 def test_a_deploy_is_what_is_found(catalog):
-    revision = catalog.deploy(RICH, artifact(), wish=ScalingWish(1, 3), annotations={"by": "me"})
+    revision = catalog.deploy(RICH, artifact(), wish=ScalingSpec(1, 3), annotations={"by": "me"})
 
     record = catalog.function("rich")
     assert (record.name, record.desc, record.maintainer) == ("rich", "what it does", "someone")
@@ -146,8 +146,8 @@ def test_a_name_is_checked(catalog):
 
 
 def test_bounds_that_do_not_fit_change_nothing(catalog):
-    with pytest.raises(SpecInvalid, match="min 3 is more than max 2"):
-        catalog.deploy(RICH, artifact(), wish=ScalingWish(3, 2))
+    with pytest.raises(SpecInvalid, match="min 3 is greater than max 2"):
+        catalog.deploy(RICH, artifact(), wish=ScalingSpec(3, 2))
     assert catalog.functions() == []
     assert catalog.deploy(RICH, artifact()).number == 1
 
@@ -203,7 +203,7 @@ def test_a_block_that_fails_leaves_nothing(catalog, monkeypatch):
 
 
 def test_a_number_asked_for_by_hand_is_both_bounds_until_it_is_released(catalog):
-    catalog.deploy(RICH, artifact(), wish=ScalingWish(2, 3))
+    catalog.deploy(RICH, artifact(), wish=ScalingSpec(2, 3))
 
     assert catalog.function("rich").scaling == Scaling(2, 3, 2)
     assert catalog.scale("rich", 5) == Scaling(5, 5, 5, automatic=(2, 3))
@@ -221,13 +221,13 @@ def test_a_deploy_that_says_nothing_of_scaling_leaves_a_number_by_hand(catalog):
     catalog.scale("rich", 0)
     catalog.deploy(RICH, artifact("b"))
     assert catalog.function("rich").scaling.replicas == 0
-    spec = replace(RICH, scaling=ScalingWish(target=2.0))
+    spec = replace(RICH, scaling=ScalingSpec(target=2.0))
     catalog.deploy(spec, artifact("c"))
     assert catalog.function("rich").scaling == Scaling(1, 1, 1, target=2.0)
 
 
 def test_a_new_revision_is_tried_where_nobody_calls(catalog):
-    catalog.deploy(RICH, artifact(), wish=ScalingWish(0, 2))
+    catalog.deploy(RICH, artifact(), wish=ScalingSpec(0, 2))
     catalog.decide("rich", 0, "nobody calls")
     catalog.deploy(RICH, artifact())
     assert catalog.function("rich").scaling.replicas == 0
@@ -445,7 +445,7 @@ def test_a_list_of_a_thousand_is_quick(catalog):
 def test_what_is_wanted_is_read_anew_when_this_or_another_process_has_written(tmp_path):
     path = tmp_path / "catalog.db"
     with Catalog(path) as ours, Catalog(path) as theirs:
-        ours.deploy(RICH, artifact(), wish=ScalingWish(0, 3))
+        ours.deploy(RICH, artifact(), wish=ScalingSpec(0, 3))
         for catalog in (ours, theirs):
             assert [one.replicas for one in catalog.wanted()] == [1]
             assert [one.scaling.replicas for one in catalog.scalable()] == [1]

@@ -171,7 +171,7 @@ def test_what_acts_nowhere_is_told_and_limits_act_here(dcf, folder, receiver):
 
     said = dcf("function", "deploy", "./hello").err
 
-    assert "constraints acts only in clusters" in said
+    assert "constraints has an effect only in clusters" in said
     assert "memory" not in said
 
 

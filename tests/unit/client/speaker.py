@@ -14,7 +14,7 @@ from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
 from dcf.errors import DcfError
-from dcf.protocol.stream import END, SUBPROTOCOL, MessageFailure, failure_word
+from dcf.protocol.stream import END, SUBPROTOCOL, StreamFailure, failure_control
 from unit.client.kit import Peer
 
 Data = bytes | str
@@ -90,7 +90,7 @@ class Speaker:
 
     def fail(self, error: DcfError, *, final: bool = True) -> None:
         """Sends an error's word."""
-        self.send(failure_word(MessageFailure(error, final)))
+        self.send(failure_control(StreamFailure(error, final)))
 
     def end(self) -> None:
         """Sends END, then closes."""

@@ -209,7 +209,7 @@ def test_a_deploy_that_is_refused_raises_why(client, server):
     def conversation(peer):
         _announced(peer)
         peer.request()
-        peer.refuse(errors.SpecInvalid("concurrency: a whole number from 1 on is wanted"))
+        peer.refuse(errors.SpecInvalid("concurrency: expected a whole number, 1 or more, got 0"))
 
     server.play(conversation)
     with pytest.raises(errors.SpecInvalid, match="concurrency"):

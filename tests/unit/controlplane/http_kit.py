@@ -35,9 +35,9 @@ from dcf.model.status import (
     FunctionState,
     FunctionStatus,
     GatewayInfo,
+    MissingBlob,
     ReplicaLine,
     RevisionStatus,
-    Wanting,
 )
 from dcf.model.suggest import nearest
 from dcf.protocol.progress import Progress, ProgressKind
@@ -159,7 +159,7 @@ class Plane(GatewayService):
             self.closed.set()
 
     async def announce(self, files: Sequence[BundleFile], lock: str) -> Announced:
-        missing = [Wanting(one.digest, one.size) for one in files]
+        missing = [MissingBlob(one.digest, one.size) for one in files]
         return Announced(Bundle(tuple(files)).digest, digest_of(lock.encode()), tuple(missing))
 
     async def receive(

@@ -18,7 +18,7 @@ from dcf.model.function import FunctionSpec
 from dcf.model.replica import ReplicaId, ReplicaState
 from dcf.model.revision import Revision
 from dcf.model.routing import CallLimits, Destination
-from dcf.model.scaling import ScalingWish
+from dcf.model.scaling import ScalingSpec
 from dcf.reconciler.backoff import BackoffRules
 
 RULES = BackoffRules(stable=60.0, first_delay=0.01, longest_delay=0.05)
@@ -89,7 +89,7 @@ class House:
 
     def deploy(self, name: str, replicas: int = 1, **more) -> int:
         spec = FunctionSpec(name, **more)
-        wish = ScalingWish(replicas, max(1, replicas))
+        wish = ScalingSpec(replicas, max(1, replicas))
         number = self.catalog.deploy(spec, ARTIFACT, wish=wish).number
         self.loop.wake()
         return number

@@ -17,7 +17,7 @@ from dcf.errors import (
     StorageError,
 )
 from dcf.model.function import FunctionSpec
-from dcf.model.scaling import ScalingWish
+from dcf.model.scaling import ScalingSpec
 from dcf.reconciler.backoff import BackoffRules
 from unit.controlplane.kit import ARTIFACT, RULES, House, running
 from unit.controlplane.test_loop import scenario
@@ -172,7 +172,7 @@ async def test_scaled_to_0_by_hand_is_not_waited_for():
 @scenario
 async def test_at_rest_it_is_asked_for():
     async with open_site() as site:
-        site.catalog.deploy(FunctionSpec("a"), ARTIFACT, wish=ScalingWish(minimum=0, maximum=2))
+        site.catalog.deploy(FunctionSpec("a"), ARTIFACT, wish=ScalingSpec(minimum=0, maximum=2))
         site.catalog.decide("a", 0, "nobody calls")
         site.loop.wake()
         await site.call_until_ready()
@@ -187,7 +187,7 @@ async def test_what_cannot_be_asked_for_is_told():
             raise StorageError("no space")
 
         site.holding._wanted = full
-        site.catalog.deploy(FunctionSpec("a"), ARTIFACT, wish=ScalingWish(minimum=0, maximum=2))
+        site.catalog.deploy(FunctionSpec("a"), ARTIFACT, wish=ScalingSpec(minimum=0, maximum=2))
         site.catalog.decide("a", 0, "nobody calls")
         assert isinstance((await refusal(site.call())).error, StorageError)
 

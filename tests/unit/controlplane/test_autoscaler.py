@@ -9,7 +9,7 @@ from dcf.catalog.catalog import Catalog
 from dcf.controlplane.activation.autoscaler import Autoscaler
 from dcf.model.artifact import Artifact
 from dcf.model.function import FunctionSpec
-from dcf.model.scaling import ScalingWish
+from dcf.model.scaling import ScalingSpec
 from dcf.model.traffic import Latency, Traffic
 
 ARTIFACT = Artifact("sha256:" + "a" * 64, "sha256:" + "b" * 64)
@@ -26,7 +26,7 @@ class Envoy:
 
 
 class Stage:
-    def __init__(self, wish: ScalingWish, concurrency: int | None = None) -> None:
+    def __init__(self, wish: ScalingSpec, concurrency: int | None = None) -> None:
         self.catalog = Catalog(None)
         self.catalog.deploy(FunctionSpec("f", concurrency=concurrency), ARTIFACT, wish=wish)
         self.envoy = Envoy()
@@ -56,7 +56,7 @@ class Stage:
 
 
 def test_calls_under_way_bring_replicas_and_their_end_takes_them():
-    stage = Stage(ScalingWish(1, 5))
+    stage = Stage(ScalingSpec(1, 5))
     assert stage.after(2, in_flight=4)[-1] == 4
     assert stage.woken == 1
     assert stage.after(40)[-1] == 1
@@ -65,12 +65,12 @@ def test_calls_under_way_bring_replicas_and_their_end_takes_them():
 
 
 def test_one_replica_is_to_have_as_many_calls_as_it_takes_at_a_time():
-    assert Stage(ScalingWish(1, 5), concurrency=4).after(3, in_flight=8)[-1] == 2
-    assert Stage(ScalingWish(1, 5, target=2.0), concurrency=4).after(3, in_flight=8)[-1] == 4
+    assert Stage(ScalingSpec(1, 5), concurrency=4).after(3, in_flight=8)[-1] == 2
+    assert Stage(ScalingSpec(1, 5, target=2.0), concurrency=4).after(3, in_flight=8)[-1] == 4
 
 
 def test_calls_too_short_to_be_seen_under_way_are_counted_by_their_times():
-    stage = Stage(ScalingWish(1, 9))
+    stage = Stage(ScalingSpec(1, 9))
     stage.after(1)
     for second in range(1, 5):
         count = 3000 * second
@@ -80,7 +80,7 @@ def test_calls_too_short_to_be_seen_under_way_are_counted_by_their_times():
 
 
 def test_one_short_call_now_and_then_keeps_the_last_replica():
-    stage = Stage(ScalingWish(0, 1, idle=10.0))
+    stage = Stage(ScalingSpec(0, 1, idle=10.0))
     for count in range(1, 6):
         assert set(stage.after(8, calls=count)) == {1}
     assert stage.after(11, calls=5)[-1] == 0
@@ -88,7 +88,7 @@ def test_one_short_call_now_and_then_keeps_the_last_replica():
 
 
 def test_a_call_that_is_held_wakes_a_function_but_none_that_was_switched_off():
-    stage = Stage(ScalingWish(0, 5, idle=5.0))
+    stage = Stage(ScalingSpec(0, 5, idle=5.0))
     assert stage.after(10)[-1] == 0
     asyncio.run(stage.scaler.wanted("f"))
     assert stage.catalog.function("f").scaling.replicas == 1
@@ -100,7 +100,7 @@ def test_a_call_that_is_held_wakes_a_function_but_none_that_was_switched_off():
 
 
 def test_an_envoy_that_was_started_anew_counts_from_nought():
-    stage = Stage(ScalingWish(1, 5))
+    stage = Stage(ScalingSpec(1, 5))
     stage.after(1, calls=1000, latency=Latency({1.0: 1000, math.inf: 1000}))
     latency = Latency({1.0: 2, math.inf: 2})
     assert stage.after(2, calls=2, latency=latency)[-1] == 1

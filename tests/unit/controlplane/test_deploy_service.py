@@ -22,7 +22,7 @@ from dcf.errors import (
 )
 from dcf.model.artifact import Artifact, digest_of
 from dcf.model.function import FunctionSpec, Resources
-from dcf.model.scaling import ScalingWish
+from dcf.model.scaling import ScalingSpec
 from dcf.protocol.progress import Progress, ProgressKind
 from dcf.settings import ControlSettings
 from unit.controlplane.kit import ARTIFACT, House, running
@@ -109,8 +109,8 @@ async def test_more_replicas_than_there_are_gpus_for_are_refused(store):
 
     async with running(Site(store)) as site:
         site.engine.capacity = two_gpus
-        wants_one = FunctionSpec("a", limits=Resources(gpu=1), scaling=ScalingWish(1, 3))
-        with pytest.raises(GpuUnavailable, match=r"3 GPU\(s\) wanted, 2 free of 2"):
+        wants_one = FunctionSpec("a", limits=Resources(gpu=1), scaling=ScalingSpec(1, 3))
+        with pytest.raises(GpuUnavailable, match=r"expected 3 free GPU\(s\), got 2 of 2"):
             await site.run(wants_one, minimum=None, maximum=None)
         with pytest.raises(GpuUnavailable):
             await site.run(replace(wants_one, limits=Resources(), requests=Resources(gpu=3)))

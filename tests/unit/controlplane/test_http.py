@@ -16,9 +16,9 @@ from dcf.protocol.gateway import (
     event_of,
     function_of,
     info_of,
+    missing_blob_of,
     revision_of,
     upload,
-    wanting_of,
 )
 from unit.controlplane.http_kit import DIGEST, Served
 
@@ -223,7 +223,7 @@ def test_an_internal_error_is_logged_with_the_requests_id_and_not_shown(
         (b'{"name": "hello", "functionName": "hello", "replicas": 3}', "name: expected one"),
         (b'{"replicas": 3}', "name: expected one function's name"),
         (b'{"name": "hello", "replica": 3}', 'unknown member "replica"; known members: name'),
-        (b'{"name": "..", "replicas": 3}', "'..' is no name"),
+        (b'{"name": "..", "replicas": 3}', "invalid function name '..'"),
     ],
 )
 def test_an_invalid_body_is_rejected_with_the_reason(
@@ -259,7 +259,7 @@ def test_an_invalid_body_is_rejected_with_the_reason(
         ("/system/function-log/hello?follow=yes", "follow: expected 0 or 1, got 'yes'"),
         ("/system/function/%2e%2e", "%2e must be written ."),
         ("/system/function/a%00b", "%00 is not allowed"),
-        ("/system/function/%C3%A4", "is no name"),
+        ("/system/function/%C3%A4", "invalid function name"),
         ("/system/function/Hello", "lower-case"),
     ],
 )
@@ -416,7 +416,7 @@ def test_missing_blobs_are_listed_and_received(served: Served) -> None:
 
     assert announced["bundle"] == Bundle((file,)).digest
     assert announced["lock"] == digest_of(b"a==1\n")
-    assert [wanting_of(one).size for one in announced["missing"]] == [4]
+    assert [missing_blob_of(one).size for one in announced["missing"]] == [4]
     assert first.json() == {"offset": 2, "complete": False}
     assert second.json() == {"offset": 4, "complete": True}
 

@@ -13,15 +13,15 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from dcf.controlplane.http.openapi import document
 from dcf.model.event import Event
 from dcf.model.function import FunctionSpec, HandlerRef, Resources
-from dcf.model.scaling import ScalingWish
+from dcf.model.scaling import ScalingSpec
 from dcf.model.status import (
     Failure,
     FunctionStatus,
     GatewayInfo,
+    MissingBlob,
     ReplicaLine,
     ReplicaStatus,
     RevisionStatus,
-    Wanting,
 )
 from dcf.protocol.progress import Progress
 from dcf.protocol.routes import ROUTES, AccessLevel
@@ -66,8 +66,8 @@ def test_the_document_says_where_a_token_is_needed() -> None:
         ReplicaStatus,
         Resources,
         RevisionStatus,
-        ScalingWish,
-        Wanting,
+        ScalingSpec,
+        MissingBlob,
     ],
 )
 def test_schemas_have_the_members_of_the_records(record: type) -> None:

@@ -26,7 +26,7 @@ def test_free_gpus_are_reserved_and_given_back(tmp_path):
     two = _inventory("free free")
     with reserve(1, two, tmp_path) as first, reserve(1, two, tmp_path) as second:
         assert [gpu.index for gpu in (*first, *second)] == [0, 1]
-        with pytest.raises(GpuUnavailable, match=r"1 GPU.* wanted, 0 free of 2"):
+        with pytest.raises(GpuUnavailable, match=r"expected 1 free GPU\(s\), got 0 of 2"):
             reserve(1, two, tmp_path).__enter__()
     with reserve(2, two, tmp_path) as both:
         assert visible_devices([gpu.uuid for gpu in both]) == {

@@ -49,11 +49,17 @@ def test_a_stream_inside_a_stream_has_its_id_and_the_time_that_its_caller_set(an
 
 def test_a_process_without_a_gateway_is_told_so(monkeypatch):
     monkeypatch.delenv("DCF_GATEWAY", raising=False)
-    with pytest.raises(GatewayUnreachable, match="other cannot be called: this process belongs to"):
+    with pytest.raises(
+        GatewayUnreachable, match="cannot call other: expected the address of a gateway in"
+    ):
         dcf.call("other")
-    with pytest.raises(GatewayUnreachable, match="belongs to no gateway"):
+    with pytest.raises(
+        GatewayUnreachable, match="in DCF_GATEWAY, got nothing; deploy both functions"
+    ):
         asyncio.run(dcf.call_async("other"))
-    with pytest.raises(GatewayUnreachable, match="belongs to no gateway"):
+    with pytest.raises(
+        GatewayUnreachable, match="in DCF_GATEWAY, got nothing; deploy both functions"
+    ):
         dcf.stream("other", [])
 
 

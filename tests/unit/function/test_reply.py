@@ -59,18 +59,21 @@ OUTSIDE = (-1, 0, 1, 100, 101, 103, 199, 600, 999, 2**70)
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        (None, "None; was a return forgotten"),
-        (1, "a value of type int"),
+        (None, r"got None \(is a return missing\?\)"),
+        (1, "expected bytes, str, .*, got a value of type int"),
         ((1, 2), "a value of type tuple"),
         ({1, 2}, "a value of type set"),
         ({"a": np.float32(1)}, r"numpy.float32.*\.item\(\)"),
-        ({"a": b"x"}, "bytes, which JSON does not know"),
-        ({(1, 2): 3}, "no JSON form"),
-        ([float("inf")], "no JSON form"),
-        (["\ud800"], "no JSON form"),
+        (
+            {"a": b"x"},
+            "expected values that JSON can represent, got a value of type bytes; convert it",
+        ),
+        ({(1, 2): 3}, "cannot be encoded as JSON"),
+        ([float("inf")], "cannot be encoded as JSON"),
+        (["\ud800"], "cannot be encoded as JSON"),
         (np.array([object()]), "cannot be sent as .npy"),
-        (Reply("x", status=99), "status of a Reply is 99"),
-        (Reply("x", status="200"), "status of a Reply is '200'"),  # type: ignore[arg-type]
+        (Reply("x", status=99), "the status of a Reply: expected 200 to 599, got 99"),
+        (Reply("x", status="200"), "expected 200 to 599, got '200'"),  # type: ignore[arg-type]
         (Reply("x", headers={"a b": "c"}), "'a b' cannot be a header"),
         (Reply("x", headers={"Content-Length": "1"}), "'Content-Length' cannot be a header"),
         *(
@@ -90,9 +93,9 @@ OUTSIDE = (-1, 0, 1, 100, 101, 103, 199, 600, 999, 2**70)
         (Reply("x", headers={"a": 1}), "the header a .*got 1"),  # type: ignore[dict-item]
         (Reply("x", content_type="text/plain\r\na: b"), "the header content-type"),
         (Reply("x", content_type="\ud800"), "the header content-type .*half of a character"),
-        *((Reply("x", status=status), f"status of a Reply is {status}") for status in OUTSIDE),
-        (Reply("x", status=None), "status of a Reply is None"),  # type: ignore[arg-type]
-        (Reply("x", status=204.0), "status of a Reply is 204.0"),  # type: ignore[arg-type]
+        *((Reply("x", status=status), f"expected 200 to 599, got {status}") for status in OUTSIDE),
+        (Reply("x", status=None), "expected 200 to 599, got None"),  # type: ignore[arg-type]
+        (Reply("x", status=204.0), "expected 200 to 599, got 204.0"),  # type: ignore[arg-type]
         ("\ud800", "half of a character"),
         (Reply("a\udc00b\ud800"), "half of a character"),
         (Reply("x", headers={"a": "b\r\nc: d"}), "the header a"),
@@ -108,13 +111,15 @@ def test_what_cannot_be_sent(value, message):
 def test_circles_have_no_json_form():
     circle: list[object] = []
     circle.append(circle)
-    with pytest.raises(UnsupportedReply, match="no JSON form"):
+    with pytest.raises(UnsupportedReply, match="cannot be encoded as JSON"):
         encode(circle)
 
 
 def test_chunks():
     assert [encode_chunk(value) for value in (b"a", "b", {"c": 1})] == [b"a", b"b", b'{"c": 1}\n']
-    with pytest.raises(UnsupportedReply, match="another generator"):
+    with pytest.raises(
+        UnsupportedReply, match="expected one item of a generator, got another generator"
+    ):
         encode_chunk(iter(()))
 
 

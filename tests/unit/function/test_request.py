@@ -36,10 +36,10 @@ def test_query():
 
 
 def test_text_and_json_of_what_is_neither():
-    with pytest.raises(BadRequest, match="not UTF-8"):
+    with pytest.raises(BadRequest, match="the body is not valid UTF-8"):
         _ = Request(b"\xff").text
     for body in (b"{", b"", b"\xff", b"[" * 100_000):
-        with pytest.raises(BadRequest, match="not JSON"):
+        with pytest.raises(BadRequest, match="the body is not valid JSON"):
             Request(body).json()
 
 
@@ -92,11 +92,16 @@ def test_a_stream_without_an_end_is_read_as_it_comes():
 def test_one_message_of_a_stream_as_a_request():
     whole = Request(b"a", path="/p", query=b"q=1", headers=[(b"x-y", b"z")], function="f",
                     request_id=b"id", stream=[b"a", b"b"])  # fmt: skip
-    one = whole.about(b"b")
-    assert (one.input, list(one.stream), one.path, one.query) == (b"b", [b"b"], "/p", {"q": "1"})
-    assert (dict(one.headers), str(one.info), one.request_id) == ({"x-y": "z"}, "f", "id")
+    part = whole.about(b"b")
+    assert (part.input, list(part.stream), part.path, part.query) == (
+        b"b",
+        [b"b"],
+        "/p",
+        {"q": "1"},
+    )
+    assert (dict(part.headers), str(part.info), part.request_id) == ({"x-y": "z"}, "f", "id")
     whole.renew(time.monotonic() + 5)
-    assert 4 < one.remaining <= 5
-    assert not one.cancelled
+    assert 4 < part.remaining <= 5
+    assert not part.cancelled
     whole.cancel()
-    assert one.cancelled
+    assert part.cancelled

@@ -9,7 +9,7 @@ import pytest
 
 from dcf.errors import ConfigError
 from dcf.model.function import FunctionSpec, HandlerRef, Resources
-from dcf.model.scaling import ScalingWish
+from dcf.model.scaling import ScalingSpec
 from dcf.project.config import load_config
 from dcf.project.fields import FUNCTION
 from dcf.project.kinds import OLDEST_PYTHON
@@ -55,7 +55,7 @@ def spec(folder: Path, body: str) -> FunctionSpec:
 def problems(folder: Path, text: str) -> list[tuple[int, int, str]]:
     with pytest.raises(ConfigError) as caught:
         load_config(write(folder, text))
-    return [(one.line, one.column, one.message) for one in caught.value.problems]
+    return [(problem.line, problem.column, problem.message) for problem in caught.value.problems]
 
 
 def test_a_file_of_the_original_loads_unchanged(tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def test_a_file_of_the_original_loads_unchanged(tmp_path: Path) -> None:
 
 
 def test_unset_values_come_to_the_defaults(tmp_path: Path) -> None:
-    names = [one.name for one in FUNCTION.fields]
+    names = [field.name for field in FUNCTION.fields]
     scalars = {"runtime", "desc", "maintainer", "docker_registry", "image", "python", "timeout"}
     body = "".join(f"    {name}: {chr(34) * 2 if name in scalars else ''}\n" for name in names)
 
@@ -98,14 +98,14 @@ def test_functions_keep_their_order(tmp_path: Path) -> None:
 
 
 def test_the_table_and_the_model_agree() -> None:
-    model = {one.name: one for one in fields(FunctionSpec) if one.name != "name"}
-    assert {one.name for one in FUNCTION.fields} == set(model)
+    model = {field.name for field in fields(FunctionSpec)} - {"name"}
+    assert {field.name for field in FUNCTION.fields} == model
     bare, handler = FunctionSpec("f"), HandlerRef()
-    for one in FUNCTION.fields:
-        if one.default is not None:
-            assert one.default == getattr(bare, one.name)
-        if one.name == "handler" and isinstance(one.kind, Section):
-            assert {inner.name: inner.default for inner in one.kind.fields} == {
+    for field in FUNCTION.fields:
+        if field.default is not None:
+            assert field.default == getattr(bare, field.name)
+        if field.name == "handler" and isinstance(field.kind, Section):
+            assert {inner.name: inner.default for inner in field.kind.fields} == {
                 inner.name: getattr(handler, inner.name) for inner in fields(HandlerRef)
             }
 
@@ -113,37 +113,61 @@ def test_the_table_and_the_model_agree() -> None:
 @pytest.mark.parametrize(
     ("body", "expected"),
     [
-        ("", ScalingWish()),
-        ("{min: 0}", ScalingWish(0)),
-        ("{min: 2, max: '5'}", ScalingWish(2, 5)),
-        ("{target: 0.5, idle: 90s}", ScalingWish(target=0.5, idle=90.0)),
-        ("{min: '', max: , target: 20, idle: 5}", ScalingWish(target=20.0, idle=5.0)),
+        ("", ScalingSpec()),
+        ("{min: 0}", ScalingSpec(0)),
+        ("{min: 2, max: '5'}", ScalingSpec(2, 5)),
+        ("{target: 0.5, idle: 90s}", ScalingSpec(target=0.5, idle=90.0)),
+        ("{min: '', max: , target: 20, idle: 5}", ScalingSpec(target=20.0, idle=5.0)),
     ],
 )
-def test_scaling(tmp_path: Path, body: str, expected: ScalingWish) -> None:
+def test_scaling(tmp_path: Path, body: str, expected: ScalingSpec) -> None:
     assert spec(tmp_path, f"{{scaling: {body}}}").scaling == expected
 
 
 @pytest.mark.parametrize(
     ("body", "column", "message"),
     [
-        ("3", 26, "f.scaling: a number found, a mapping is wanted"),
-        ("{max: 0}", 32, "a whole number from 1 on is wanted; to switch a function off: `dcf-cli"),
-        ("{max: many}", 32, "a whole number from 1 on is wanted"),
-        ("{min: 1001}", 32, "a whole number from 0 on is wanted: 1000 are the most"),
-        ("{min: 3, max: 2}", 32, "f.scaling: min 3 is more than max 2 (line 1)"),
-        ("{target: 1000000}", 35, "a number of calls above 0 is wanted: 0.01 is the least, 100000"),
-        ("{idle: 500ms}", 33, "a time such as 90s or 5m, is wanted: 1 s is the least, 720h"),
-        ("{minimum: 1}", 27, "'minimum' is no key of scaling; did you mean 'min'?"),
+        ("3", 26, "functions.f.scaling: expected a mapping, got a number"),
+        (
+            "{max: 0}",
+            32,
+            "max: expected a whole number, 1 or more, got the number 0; to stop a function, run `dcf-cli",
+        ),
+        (
+            "{max: many}",
+            32,
+            "functions.f.scaling.max: expected a whole number, 1 or more, got 'many'",
+        ),
+        (
+            "{min: 1001}",
+            32,
+            "expected a whole number, 0 or more, got the number 1001; the maximum is 1000",
+        ),
+        ("{min: 3, max: 2}", 32, "f.scaling: min 3 is greater than max 2 (line 1)"),
+        (
+            "{target: 1000000}",
+            35,
+            "expected a number of calls above 0, got the number 1000000; the range is 0.01 to 100000",
+        ),
+        (
+            "{idle: 500ms}",
+            33,
+            "expected seconds or a duration such as 90s, got '500ms'; the range is 1s to 720h",
+        ),
+        (
+            "{minimum: 1}",
+            27,
+            "scaling: unknown key 'minimum' (did you mean 'min'?); known keys: min, max, target, idle",
+        ),
     ],
 )
 def test_scaling_that_cannot_be_meant_is_told(
     tmp_path: Path, body: str, column: int, message: str
 ) -> None:
-    (found,) = problems(tmp_path, f"functions: {{f: {{scaling: {body}}}}}\n")
+    ((*place, said),) = problems(tmp_path, f"functions: {{f: {{scaling: {body}}}}}\n")
 
-    assert found[:2] == (1, column)
-    assert message in found[2]
+    assert place == [1, column]
+    assert message in said
 
 
 def test_the_oldest_python_is_the_projects_own() -> None:
@@ -189,18 +213,18 @@ def test_timeout(tmp_path: Path, text: str, expected: float) -> None:
 
 def test_whole_numbers(tmp_path: Path) -> None:
     body = "{concurrency: 4, queue: 0, limits: {gpu: '2'}, requests: {gpu: 1.0}}"
-    found = spec(tmp_path, body)
+    loaded = spec(tmp_path, body)
 
-    assert (found.concurrency, found.queue) == (4, 0)
-    assert (found.limits.gpu, found.requests.gpu) == (2, 1)
-    assert isinstance(found.requests.gpu, int)
+    assert (loaded.concurrency, loaded.queue) == (4, 0)
+    assert (loaded.limits.gpu, loaded.requests.gpu) == (2, 1)
+    assert isinstance(loaded.requests.gpu, int)
 
 
 def test_environment_and_labels_keep_the_text_of_the_file(tmp_path: Path) -> None:
     body = "{ON: yes, RATE: 1.10, N: 0x1F, DAY: 2020-01-01, EMPTY: '', GONE: , EQ: =, T: 1:30}"
-    found = spec(tmp_path, f"{{environment: {body}, labels: {{a/b: true}}}}")
+    loaded = spec(tmp_path, f"{{environment: {body}, labels: {{a/b: true}}}}")
 
-    assert found.environment == {
+    assert loaded.environment == {
         "ON": "yes",
         "RATE": "1.10",
         "N": "0x1F",
@@ -209,7 +233,7 @@ def test_environment_and_labels_keep_the_text_of_the_file(tmp_path: Path) -> Non
         "EQ": "=",
         "T": "1:30",
     }
-    assert found.labels == {"a/b": "true"}
+    assert loaded.labels == {"a/b": "true"}
 
 
 @pytest.mark.parametrize(
@@ -228,17 +252,17 @@ def test_the_interpreter_has_two_spellings(tmp_path: Path, body: str, expected: 
 
 
 def test_lists(tmp_path: Path) -> None:
-    found = spec(
+    loaded = spec(
         tmp_path,
         "{secrets: [key], environment_file: [../a.env, /etc/b.env], build_options: [libgl1], "
         "constraints: ['node.role == gpu'], build_args: [A=b=c]}",
     )
 
-    assert found.secrets == ("key",)
-    assert found.environment_file == ("../a.env", "/etc/b.env")
-    assert found.build_options == ("libgl1",)
-    assert found.constraints == ("node.role == gpu",)
-    assert found.build_args == (("A", "b=c"),)
+    assert loaded.secrets == ("key",)
+    assert loaded.environment_file == ("../a.env", "/etc/b.env")
+    assert loaded.build_options == ("libgl1",)
+    assert loaded.constraints == ("node.role == gpu",)
+    assert loaded.build_args == (("A", "b=c"),)
 
 
 def test_anchors_aliases_and_merge_keys(tmp_path: Path) -> None:
@@ -284,24 +308,48 @@ dfc: {}
 @pytest.mark.parametrize(
     ("text", "place", "said"),
     [
-        ("", (0, 0), ["empty", "'functions'"]),
-        ("# nothing\n", (0, 0), ["empty"]),
-        ("---\n", (0, 0), ["empty"]),
-        ("- a\n", (1, 1), ["a list found", "a mapping is wanted"]),
-        ("hello\n", (1, 1), ["a text found", "a mapping is wanted"]),
-        ("dcf: {}\n", (1, 1), ["'functions' is missing"]),
-        ("functions:\n", (1, 11), ["no function found"]),
-        ("functions: {}\n", (1, 12), ["no function found"]),
-        ("functions: []\n", (1, 12), ["a list found", "a mapping"]),
-        ("runtime: python\nfunctions: {f: }\n", (1, 1), ["belongs under 'functions.NAME'"]),
-        ("functions: {f: {}}\ndfc: {}\n", (2, 1), ["did you mean 'dcf'?", "functions, dcf"]),
-        ("functions: {f: {}}\ndcf: {gatway: a:1}\n", (2, 7), ["did you mean 'gateway'?"]),
-        ("functions: {f: {}}\ndcf: {gateway: host}\n", (2, 16), ["'host'", "host:port"]),
-        ("functions: {f: {}}\ndcf: {gateway: 'h:70000'}\n", (2, 16), ["host:port"]),
-        ("functions: {f: {}, f: {}}\n", (1, 20), ["'f'", "twice", "line 1"]),
-        ("functions: {[a]: {}, f: {}}\n", (1, 13), ["a list found as a key"]),
-        ("functions: {f: {}, <<: 3}\n", (1, 24), ["after '<<'"]),
-        ("functions: !mine {f: {}}\n", (1, 12), ["a tag found", "a mapping is wanted"]),
+        ("", (0, 0), ["expected a mapping with the key 'functions', got an empty file"]),
+        ("# nothing\n", (0, 0), ["got an empty file"]),
+        ("---\n", (0, 0), ["got an empty file"]),
+        ("- a\n", (1, 1), ["the file: expected a mapping, got a list"]),
+        ("hello\n", (1, 1), ["the file: expected a mapping, got text"]),
+        ("dcf: {}\n", (1, 1), ["the file: missing key 'functions'"]),
+        ("functions:\n", (1, 11), ["functions: expected at least one function, got none"]),
+        ("functions: {}\n", (1, 12), ["functions: expected at least one function, got none"]),
+        ("functions: []\n", (1, 12), ["functions: expected a mapping, got a list"]),
+        (
+            "runtime: python\nfunctions: {f: }\n",
+            (1, 1),
+            ["unknown key 'runtime' (it belongs under 'functions.NAME')"],
+        ),
+        (
+            "functions: {f: {}}\ndfc: {}\n",
+            (2, 1),
+            ["unknown key 'dfc' (did you mean 'dcf'?); known keys: functions, dcf"],
+        ),
+        (
+            "functions: {f: {}}\ndcf: {gatway: a:1}\n",
+            (2, 7),
+            ["dcf: unknown key 'gatway' (did you mean 'gateway'?)"],
+        ),
+        (
+            "functions: {f: {}}\ndcf: {gateway: host}\n",
+            (2, 16),
+            ["dcf.controlplane: expected host:port, got 'host'"],
+        ),
+        (
+            "functions: {f: {}}\ndcf: {gateway: 'h:70000'}\n",
+            (2, 16),
+            ["expected host:port, got 'h:70000'"],
+        ),
+        ("functions: {f: {}, f: {}}\n", (1, 20), ["duplicate key 'f', first in line 1"]),
+        ("functions: {[a]: {}, f: {}}\n", (1, 13), ["expected text as a key, got a list"]),
+        (
+            "functions: {f: {}, <<: 3}\n",
+            (1, 24),
+            ["expected a mapping after '<<', got the number 3"],
+        ),
+        ("functions: !mine {f: {}}\n", (1, 12), ["functions: expected a mapping, got a tag"]),
     ],
 )
 def test_faults_of_the_file(
@@ -320,93 +368,231 @@ def test_faults_of_the_file(
         (
             "runtime",
             "go",
-            ["'go' was a runtime of the original; available here: python, streaming"],
+            ["the runtime 'go' of the original DCF is not supported; available: python, streaming"],
         ),
         (
             "runtime",
             "Pyton",
-            ["no runtime 'Pyton'", "available: python, streaming", "mean 'python'?"],
+            ["unknown runtime 'Pyton' (did you mean 'python'?); available: python, streaming"],
         ),
-        ("runtime", "[x]", ["a list found"]),
-        ("desc", "2020", ["the number 2020 found", 'write it in quotes: "2020"']),
-        ("desc", "yes", ["the truth value yes found", "quotes"]),
-        ("desc", '"a\\0b"', ["a text is wanted"]),
-        ("maintainer", "{a: b}", ["a mapping found", "a text is wanted"]),
-        ("image", "a b", ["the name of an image"]),
-        ("handler", "{dir: ../x}", ["handler.dir", "'../x'", "no '..'"]),
-        ("handler", "{dir: a/../../x}", ["no '..'"]),
-        ("handler", "{dir: /x}", ["no '/' in front"]),
-        ("handler", "{file: a/b.py}", ["handler.file", "without a folder"]),
-        ("handler", "{file: handler}", ["a .py file"]),
-        ("handler", "{name: 1a}", ["handler.name", "class or function"]),
-        ("handler", "{nam: x}", ["did you mean 'name'?", "known: dir, file, name"]),
-        ("handler", "Handler", ["a text found, a mapping is wanted"]),
-        ("limits", "{memory: 512m}", ["thousandth", "512Mi or 512M"]),
-        ("limits", "{memory: 512MB}", ["512Mi or 512M"]),
-        ("limits", "{memory: 2g}", ["2Gi or 2G"]),
-        ("limits", "{memory: much}", ["512Mi or 1G"]),
-        ("limits", "{memory: 0}", ["the number 0"]),
-        ("limits", "{memory: -1}", ["the number -1"]),
-        ("limits", "{memory: 99E}", ["no machine"]),
-        ("limits", "{memory: 1e99}", ["no machine"]),
-        ("limits", "{memory: 1e999999999}", ["512Mi"]),
-        ("limits", "{memory: .inf}", ["512Mi"]),
-        ("limits", "{memory: true}", ["the truth value true"]),
-        ("limits", "{cpu: 0.5m}", ["500m"]),
-        ("limits", "{cpu: 0}", ["cores"]),
-        ("limits", "{gpu: 1.5}", ["whole number of GPUs"]),
-        ("limits", "{gpu: -1}", ["whole number of GPUs"]),
-        ("limits", "{gpus: 1}", ["did you mean 'gpu'?"]),
-        ("memory", "1G", ["belongs under 'limits' or 'requests'"]),
-        ("requests", "{cpu: 2}\n    limits: {cpu: 1}", ["requests.cpu is more than limits.cpu"]),
-        ("build_args", "[CUDA]", ["build_args[0]", "KEY=VALUE"]),
-        ("build_args", "[3]", ["KEY=VALUE"]),
-        ("build_args", "[A=1, A=2]", ["build_args[1]: A stands here twice"]),
-        ("build_args", "[PYTHON_VERSION=3.6]", ["Python 3.6 is too old", "is 3.11"]),
-        ("build_args", "[PYTHON_VERSION=x]", ["'x' is no version of Python"]),
+        ("runtime", "[x]", ["expected the name of a runtime, got a list"]),
+        ("desc", "2020", ['expected text, got the number 2020; write it in quotes: "2020"']),
+        ("desc", "yes", ['expected text, got the boolean yes; write it in quotes: "yes"']),
+        ("desc", '"a\\0b"', ["expected text, got 'a\\x00b'"]),
+        ("maintainer", "{a: b}", ["maintainer: expected text, got a mapping"]),
+        ("image", "a b", ["expected the name of an image, got 'a b'"]),
+        (
+            "handler",
+            "{dir: ../x}",
+            [
+                "dir: expected a folder inside the function's, without '..' or a leading '/', got '../x'"
+            ],
+        ),
+        ("handler", "{dir: a/../../x}", ["without '..'"]),
+        ("handler", "{dir: /x}", ["or a leading '/', got '/x'"]),
+        (
+            "handler",
+            "{file: a/b.py}",
+            ["handler.file: expected the name of a .py file without a folder, got 'a/b.py'"],
+        ),
+        (
+            "handler",
+            "{file: handler}",
+            ["expected the name of a .py file without a folder, got 'handler'"],
+        ),
+        (
+            "handler",
+            "{name: 1a}",
+            ["handler.name: expected the name of a class or function in Python, got '1a'"],
+        ),
+        (
+            "handler",
+            "{nam: x}",
+            ["unknown key 'nam' (did you mean 'name'?); known keys: dir, file, name"],
+        ),
+        ("handler", "Handler", ["functions.f.handler: expected a mapping, got text"]),
+        (
+            "limits",
+            "{memory: 512m}",
+            ["got '512m'; in Kubernetes 'm' means a thousandth, write 512Mi or 512M"],
+        ),
+        (
+            "limits",
+            "{memory: 512MB}",
+            [
+                "expected an amount such as 512Mi or 1G, or a number of bytes, got '512MB'; write 512Mi or 512M"
+            ],
+        ),
+        ("limits", "{memory: 2g}", ["got '2g'; write 2Gi or 2G"]),
+        (
+            "limits",
+            "{memory: much}",
+            ["memory: expected an amount such as 512Mi or 1G, or a number of bytes, got 'much'"],
+        ),
+        ("limits", "{memory: 0}", ["got the number 0"]),
+        ("limits", "{memory: -1}", ["got the number -1"]),
+        ("limits", "{memory: 99E}", ["; the maximum is 9223372036854775807 bytes"]),
+        ("limits", "{memory: 1e99}", ["; the maximum is 9223372036854775807 bytes"]),
+        (
+            "limits",
+            "{memory: 1e999999999}",
+            ["expected an amount such as 512Mi or 1G, or a number of bytes, got"],
+        ),
+        (
+            "limits",
+            "{memory: .inf}",
+            ["expected an amount such as 512Mi or 1G, or a number of bytes, got"],
+        ),
+        ("limits", "{memory: true}", ["got the boolean true"]),
+        (
+            "limits",
+            "{cpu: 0.5m}",
+            ["expected a number of cores such as 2, 0.5 or 500m, got '0.5m'"],
+        ),
+        (
+            "limits",
+            "{cpu: 0}",
+            ["expected a number of cores such as 2, 0.5 or 500m, got the number 0"],
+        ),
+        ("limits", "{gpu: 1.5}", ["expected a whole number of GPUs, got the number 1.5"]),
+        ("limits", "{gpu: -1}", ["expected a whole number of GPUs, got the number -1"]),
+        (
+            "limits",
+            "{gpus: 1}",
+            ["limits: unknown key 'gpus' (did you mean 'gpu'?); known keys: memory, cpu, gpu"],
+        ),
+        ("memory", "1G", ["unknown key 'memory' (it belongs under 'limits' or 'requests')"]),
+        (
+            "requests",
+            "{cpu: 2}\n    limits: {cpu: 1}",
+            ["functions.f: requests.cpu is greater than limits.cpu"],
+        ),
+        (
+            "build_args",
+            "[CUDA]",
+            ["build_args[0]: expected KEY=VALUE with letters, digits and '_' in KEY"],
+        ),
+        ("build_args", "[3]", ["expected text KEY=VALUE, got the number 3"]),
+        ("build_args", "[A=1, A=2]", ["build_args[1]: duplicate key A"]),
+        (
+            "build_args",
+            "[PYTHON_VERSION=3.6]",
+            ["PYTHON_VERSION: expected Python 3.11 or later, got 3.6"],
+        ),
+        (
+            "build_args",
+            "[PYTHON_VERSION=x]",
+            ["expected a version of Python such as 3.12, at least 3.11, got 'x'"],
+        ),
         (
             "python",
             "'3.12'\n    build_args: [PYTHON_VERSION=3.11]",
-            ["'3.12'", "PYTHON_VERSION", "(line 4)", "'3.11'", "keep one"],
+            ["python is '3.12', but PYTHON_VERSION in build_args (line 4) is '3.11'; remove one"],
         ),
-        ("python", "3.10", ["the number 3.10 found", 'write it in quotes: "3.10"']),
+        (
+            "python",
+            "3.10",
+            ['a version of Python in quotes, got the number 3.10; write it in quotes: "3.10"'],
+        ),
         ("python", "3", ["write it in quotes"]),
-        ("python", "'3.10'", ["too old", "3.11"]),
-        ("python", "'2.7'", ["too old"]),
-        ("python", "'3'", ["too old"]),
-        ("python", "'4.0'", ["no version of Python", "3.11"]),
-        ("python", "latest", ["no version of Python"]),
-        ("build_options", "libgl1", ["a text found, a list is wanted"]),
-        ("build_options", "[a b]", ["system package"]),
-        ("build_options", "['']", ["nothing found"]),
-        ("environment", "[A=1]", ["a list found, a mapping is wanted"]),
-        ("environment", "{A: [1]}", ["environment.A", "a list found"]),
-        ("environment", "{A: !mine 1}", ["the tag '!mine'"]),
-        ("environment", "{1A: 1}", ["'1A'", "starts with no digit"]),
-        ("environment", "{A-B: 1}", ["'A-B'"]),
-        ("environment", "{DCF_LISTEN: 1}", ["'DCF_LISTEN'", "DCF_ are the framework's"]),
-        ("environment", '{A: "\\0"}', ["zero character"]),
-        ("environment_file", "[3]", ["quotes"]),
-        ("secrets", "[../key]", ["secrets[0]", "without a folder"]),
+        ("python", "'3.10'", ["python: expected Python 3.11 or later, got 3.10"]),
+        ("python", "'2.7'", ["expected Python 3.11 or later, got 2.7"]),
+        ("python", "'3'", ["expected Python 3.11 or later, got 3"]),
+        (
+            "python",
+            "'4.0'",
+            ["expected a version of Python such as 3.12, at least 3.11, got '4.0'"],
+        ),
+        (
+            "python",
+            "latest",
+            ["expected a version of Python such as 3.12, at least 3.11, got 'latest'"],
+        ),
+        ("build_options", "libgl1", ["build_options: expected a list, got text"]),
+        (
+            "build_options",
+            "[a b]",
+            ["build_options[0]: expected the name of a system package, got 'a b'"],
+        ),
+        (
+            "build_options",
+            "['']",
+            ["build_options[0]: expected the name of a system package, got nothing"],
+        ),
+        ("environment", "[A=1]", ["environment: expected a mapping, got a list"]),
+        (
+            "environment",
+            "{A: [1]}",
+            ["environment.A: expected text, a number, true or false, got a list"],
+        ),
+        (
+            "environment",
+            "{A: !mine 1}",
+            ["environment.A: expected text, a number, true or false, got the tag '!mine'"],
+        ),
+        (
+            "environment",
+            "{1A: 1}",
+            ["expected a name of letters, digits and '_' without a leading digit, got '1A'"],
+        ),
+        (
+            "environment",
+            "{A-B: 1}",
+            ["environment: expected a name of letters, digits and '_' without a leading", "'A-B'"],
+        ),
+        (
+            "environment",
+            "{DCF_LISTEN: 1}",
+            ["the name 'DCF_LISTEN' is reserved: names with the prefix DCF_ belong to DCF"],
+        ),
+        ("environment", '{A: "\\0"}', ["environment.A: must not contain NUL"]),
+        (
+            "environment_file",
+            "[3]",
+            ['[0]: expected the path of a file, got the number 3; write it in quotes: "3"'],
+        ),
+        (
+            "secrets",
+            "[../key]",
+            ["secrets[0]: expected a file's name without a folder, got '../key'"],
+        ),
         ("secrets", "[a/b]", ["without a folder"]),
         ("secrets", "['a\\b']", ["without a folder"]),
         ("secrets", "['..']", ["without a folder"]),
-        ("secrets", "[[a]]", ["a list found"]),
-        ("constraints", "{}", ["a mapping found, a list is wanted"]),
-        ("labels", "{'': x}", ["cannot be empty"]),
-        ("timeout", "0", ["above 0"]),
-        ("timeout", "-5", ["above 0"]),
-        ("timeout", "5 minutes", ["90s or 5m"]),
-        ("timeout", ".nan", ["above 0"]),
-        ("timeout", "1:30", ["the number 1:30"]),
-        ("concurrency", "0", ["from 1 on"]),
-        ("concurrency", "many", ["from 1 on"]),
-        ("queue", "-1", ["from 0 on"]),
-        ("queue", "1.5", ["from 0 on"]),
-        ("preflight", "1", ["expected true or false"]),
+        ("secrets", "[[a]]", ["secrets[0]: expected a file's name without a folder, got a list"]),
+        ("constraints", "{}", ["constraints: expected a list, got a mapping"]),
+        ("labels", "{'': x}", ["labels: expected a label's key, got an empty text"]),
+        ("timeout", "0", ["timeout: expected seconds or a duration such as 90s, got the number 0"]),
+        (
+            "timeout",
+            "-5",
+            ["timeout: expected seconds or a duration such as 90s, got the number -5"],
+        ),
+        (
+            "timeout",
+            "5 minutes",
+            ["timeout: expected seconds or a duration such as 90s, got '5 minutes'"],
+        ),
+        (
+            "timeout",
+            ".nan",
+            ["timeout: expected seconds or a duration such as 90s, got the number .nan"],
+        ),
+        ("timeout", "1:30", ["got the number 1:30"]),
+        ("concurrency", "0", ["concurrency: expected a whole number, 1 or more, got the number 0"]),
+        ("concurrency", "many", ["concurrency: expected a whole number, 1 or more, got 'many'"]),
+        ("queue", "-1", ["queue: expected a whole number, 0 or more, got the number -1"]),
+        ("queue", "1.5", ["queue: expected a whole number, 0 or more, got the number 1.5"]),
+        ("preflight", "1", ["preflight: expected true or false, got"]),
         ("preflight", "'true'", ["expected true or false, got 'true'"]),
-        ("preflight", "[]", ["expected true or false"]),
-        ("runtme", "python", ["did you mean 'runtime'?", "known: runtime, desc"]),
+        ("preflight", "[]", ["preflight: expected true or false, got"]),
+        (
+            "runtme",
+            "python",
+            [
+                "functions.f: unknown key 'runtme' (did you mean 'runtime'?); known keys: runtime, desc"
+            ],
+        ),
     ],
 )
 def test_faults_of_a_function(tmp_path: Path, key: str, value: str, said: list[str]) -> None:

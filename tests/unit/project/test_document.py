@@ -12,17 +12,17 @@ from dcf.project.document import MAX_BYTES, MAX_DEPTH
 def problem(path: Path) -> tuple[int, int, str]:
     with pytest.raises(ConfigError) as caught:
         load_config(path)
-    (found,) = caught.value.problems
+    (only,) = caught.value.problems
     assert caught.value.path == path
-    return found.line, found.column, found.message
+    return only.line, only.column, only.message
 
 
 def test_a_missing_file(tmp_path: Path) -> None:
-    assert problem(tmp_path / "none.yaml") == (0, 0, "there is no such file")
+    assert problem(tmp_path / "none.yaml") == (0, 0, "file not found")
 
 
 def test_a_folder(tmp_path: Path) -> None:
-    assert problem(tmp_path) == (0, 0, "this is a folder, a file is wanted")
+    assert problem(tmp_path) == (0, 0, "expected a file, got a folder")
 
 
 def test_a_file_below_a_file(tmp_path: Path) -> None:
@@ -38,20 +38,20 @@ def test_a_file_below_a_file(tmp_path: Path) -> None:
         ("functions:\n  가: ".encode() + b"\xff", (2, 6), "UTF-8"),
         (b"functions:\n  f: a\x07b\n", (2, 7), "U+0007"),
         (b"functions:\0\n", (1, 11), "U+0000"),
-        (b"functions:\n\tf: 1\n", (2, 1), "no valid YAML"),
-        (b"functions: {f: 1\n", (2, 1), "no valid YAML"),
-        (b"a: b: c\n", (1, 5), "no valid YAML"),
-        ("가나: b: c\n".encode(), (1, 6), "no valid YAML"),
-        (b"a: 'x\n", (2, 1), "no valid YAML"),
+        (b"functions:\n\tf: 1\n", (2, 1), "invalid YAML"),
+        (b"functions: {f: 1\n", (2, 1), "invalid YAML"),
+        (b"a: b: c\n", (1, 5), "invalid YAML"),
+        ("가나: b: c\n".encode(), (1, 6), "invalid YAML"),
+        (b"a: 'x\n", (2, 1), "invalid YAML"),
         (b"a: 1\n---\nb: 2\n", (2, 1), "another document"),
         (b"a: *x\n", (1, 4), "undefined alias"),
-        (b"a: &x [*x]\n", (1, 8), "'*x' stands inside its own anchor"),
-        (b"a: &x {<<: *x}\n", (1, 12), "'*x' stands inside its own anchor"),
+        (b"a: &x [*x]\n", (1, 8), "'*x' is inside its own anchor"),
+        (b"a: &x {<<: *x}\n", (1, 12), "'*x' is inside its own anchor"),
         (b"a: &x\n  b: &y\n    c: *x\n", (3, 8), "'*x'"),
-        (b"a: " + b"[" * 500 + b"]" * 500, (1, 23), "deeper"),
-        (b"- " * 5000, (1, 41), "deeper"),
-        (b"a: " + b"{a: " * 200_000, (1, 77), "deeper"),
-        (b"a: 1\n" * (MAX_BYTES // 5 + 1), (0, 0), "larger than"),
+        (b"a: " + b"[" * 500 + b"]" * 500, (1, 23), "nested levels, got more"),
+        (b"- " * 5000, (1, 41), "nested levels, got more"),
+        (b"a: " + b"{a: " * 200_000, (1, 77), "nested levels, got more"),
+        (b"a: 1\n" * (MAX_BYTES // 5 + 1), (0, 0), "expected at most 1048576 bytes, got more"),
     ],
 )
 def test_what_cannot_be_read(
@@ -82,7 +82,7 @@ def test_aliases_that_grow_without_bound_are_refused(tmp_path: Path) -> None:
     line, _, message = problem(path)
 
     assert line == 5
-    assert "with all aliases written out" in message
+    assert "with all aliases expanded, got more" in message
 
 
 def test_many_uses_of_one_large_mapping_are_refused(tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ def test_many_uses_of_one_large_mapping_are_refused(tmp_path: Path) -> None:
     text = f"functions:\n  f: {{environment: &e {{{variables}}}}}\n{uses}"
     path.write_text(text, encoding="utf-8")
 
-    assert "with all aliases written out" in problem(path)[2]
+    assert "with all aliases expanded, got more" in problem(path)[2]
 
 
 def test_depth_counts_through_aliases(tmp_path: Path) -> None:
@@ -100,7 +100,7 @@ def test_depth_counts_through_aliases(tmp_path: Path) -> None:
     levels = ["l0: &l0 [x]"] + [f"l{n}: &l{n} [*l{n - 1}]" for n in range(1, MAX_DEPTH)]
     path.write_text("\n".join(levels), encoding="utf-8")
 
-    assert "deeper" in problem(path)[2]
+    assert "nested levels, got more" in problem(path)[2]
 
 
 def test_depth_that_libyaml_refuses_by_itself(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from dcf.model.function import FunctionSpec
 from dcf.project.config import load_config
 from dcf.project.init import dockerfile_changed, init_function
 from dcf.project.notices import notices
-from dcf.project.runtimes import runtimes, why_unavailable
+from dcf.project.runtimes import runtime_problem, runtimes
 
 FILES = [
     ".dcfignore",
@@ -48,8 +48,8 @@ def test_a_streaming_function_differs_in_its_runtime_and_its_handler(tmp_path: P
 
     assert made["streaming"].files == made["python"].files
     text = {
-        runtime: {path.as_posix(): (one.folder / path).read_text() for path in one.files}
-        for runtime, one in made.items()
+        runtime: {path.as_posix(): (function.folder / path).read_text() for path in function.files}
+        for runtime, function in made.items()
     }
     differ = {path for path in FILES if text["python"][path] != text["streaming"][path]}
     assert differ == {"config.yaml", "src/handler.py"}
@@ -133,13 +133,13 @@ def test_what_is_there_is_never_touched(tmp_path: Path, kind: str) -> None:
         ({"name": "Hello"}, InvalidName, "lower-case letter"),
         ({"name": "../f"}, InvalidName, "lower-case letter"),
         ({"name": "a/b"}, InvalidName, "'/'"),
-        ({"runtime": "go"}, ProjectError, "'go' was a runtime of the original"),
+        ({"runtime": "go"}, ProjectError, "the runtime 'go' of the original DCF is not supported"),
         (
             {"runtime": "../python"},
             ProjectError,
-            "no runtime '../python'; available: python, streaming",
+            "unknown runtime '../python' (did you mean 'python'?); available: python, streaming",
         ),
-        ({"runtime": ""}, ProjectError, "no runtime ''"),
+        ({"runtime": ""}, ProjectError, "unknown runtime ''"),
         ({"gateway": "host"}, ProjectError, "host:port"),
         ({"gateway": 'a"b:1'}, ProjectError, "host:port"),
         ({"config_name": "a/b.yaml"}, ProjectError, "without a folder"),
@@ -162,7 +162,7 @@ def test_what_is_refused_leaves_nothing_behind(
 def test_a_parent_that_is_missing_or_no_folder(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for parent in (tmp_path / "none", tmp_path / "file"):
-        with pytest.raises(StorageError, match="cannot be made"):
+        with pytest.raises(StorageError, match="could not be created"):
             init_function("f", parent=parent)
     assert listing(tmp_path) == ["file"]
 
@@ -196,6 +196,6 @@ def test_every_runtime_has_a_template(tmp_path: Path) -> None:
     assert [runtime.name for runtime in runtimes()] == ["python", "streaming"]
     for runtime in runtimes():
         assert runtime.description
-        assert why_unavailable(runtime.name) == ""
+        assert runtime_problem(runtime.name) == ""
         name = f"f-{runtime.name}"
         assert init_function(name, runtime=runtime.name, parent=tmp_path).files

@@ -65,11 +65,11 @@ def tree(tmp_path: Path) -> Path:
 def test_what_is_found(
     tree: Path, argument: str | None, config: str | None, where: str, file: str, name: str
 ) -> None:
-    found = locate(argument, Path(config) if config else None, tree / where)
+    located = locate(argument, Path(config) if config else None, tree / where)
 
-    assert found.config.path.resolve() == (tree / file).resolve()
-    assert found.folder.resolve() == (tree / file).parent.resolve()
-    assert found.spec is found.config.functions[name]
+    assert located.config.path.resolve() == (tree / file).resolve()
+    assert located.folder.resolve() == (tree / file).parent.resolve()
+    assert located.spec is located.config.functions[name]
 
 
 def test_an_absolute_config_path(tree: Path) -> None:
@@ -79,12 +79,30 @@ def test_an_absolute_config_path(tree: Path) -> None:
 @pytest.mark.parametrize(
     ("argument", "config", "where", "said", "names"),
     [
-        (None, None, "duo", ["./config.yaml holds several", "one, two"], ("one", "two")),
-        (None, "duo/config.yaml", ".", ["./duo/config.yaml holds several"], ("one", "two")),
-        ("duo", None, ".", ["several", "none is called 'duo'"], ("one", "two")),
-        ("./duo/", None, ".", ["several", "none is called 'duo'"], ("one", "two")),
+        (
+            None,
+            None,
+            "duo",
+            ["./config.yaml has several functions, name one of them: one, two"],
+            ("one", "two"),
+        ),
+        (
+            None,
+            "duo/config.yaml",
+            ".",
+            ["./duo/config.yaml has several functions, name one of them: one, two"],
+            ("one", "two"),
+        ),
+        ("duo", None, ".", ["several functions, and none is named 'duo'"], ("one", "two")),
+        ("./duo/", None, ".", ["several functions, and none is named 'duo'"], ("one", "two")),
         ("./hello", "odd/config.yaml", ".", ["./hello/config.yaml", "./odd/config.yaml"], ()),
-        ("hello/config.yaml", "odd/config.yaml", ".", ["two config files", "./odd"], ()),
+        (
+            "hello/config.yaml",
+            "odd/config.yaml",
+            ".",
+            ["expected one config file, got two", "./odd"],
+            (),
+        ),
     ],
 )
 def test_what_fits_more_than_once(
@@ -106,17 +124,35 @@ def test_what_fits_more_than_once(
 @pytest.mark.parametrize(
     ("argument", "config", "where", "said", "near"),
     [
-        (None, None, ".", ["no config.yaml in", "dcf-cli function init"], ()),
-        (None, None, "hello/src", ["there is one in", "hello: run the command there"], ()),
-        ("hallo", None, ".", ["no folder hallo", "no config.yaml in"], ("hello",)),
-        ("x", None, "hello/src", ["there is one in", "run the command there"], ()),
+        (None, None, ".", ["has no config.yaml; `dcf-cli function init NAME` creates"], ()),
+        (None, None, "hello/src", [", but", "hello has one: run the command there"], ()),
+        (
+            "hallo",
+            None,
+            ".",
+            ["the folder hallo does not exist, and", "has no config.yaml"],
+            ("hello",),
+        ),
+        ("x", None, "hello/src", ["has one: run the command there"], ()),
         ("empty", None, ".", ["folder empty has no config.yaml"], ()),
-        ("empty", None, "..", ["no folder empty"], ()),
+        ("empty", None, "..", ["the folder empty does not exist"], ()),
         ("./empty", None, ".", ["folder ./empty has no config.yaml", "init"], ()),
-        ("./hallo", None, ".", ["./hallo does not exist"], ("hello",)),
-        ("./notes.txt", None, ".", ["./notes.txt is a file"], ()),
+        (
+            "./hallo",
+            None,
+            ".",
+            ["expected a folder with a config.yaml, got ./hallo, which does not exist"],
+            ("hello",),
+        ),
+        ("./notes.txt", None, ".", ["got ./notes.txt, which is a file"], ()),
         ("hello/src/", None, ".", ["has no config.yaml"], ()),
-        ("pear", None, "pair", ["./config.yaml has no function 'pear'", "pair, other"], ("pair",)),
+        (
+            "pear",
+            None,
+            "pair",
+            ["./config.yaml has no function 'pear', only pair, other"],
+            ("pair",),
+        ),
         ("othre", "pair/config.yaml", ".", ["no function 'othre'"], ("other",)),
         ("hello", "odd/config.yaml", ".", ["./odd/config.yaml has no function 'hello'"], ()),
         ("nosuch/config.yaml", None, ".", ["does not exist"], ()),
@@ -174,9 +210,9 @@ def test_a_config_file_that_does_not_hold_is_told_as_such(tree: Path) -> None:
     (tree / "hello" / "config.yaml").write_text("functions: {hello: {x: 1}}\n")
 
     for argument in ("hello", "./hello", "hello/config.yaml"):
-        with pytest.raises(ConfigError, match="'x' is no key"):
+        with pytest.raises(ConfigError, match="unknown key 'x'"):
             locate(argument, None, tree)
-    with pytest.raises(ConfigError, match="no such file"):
+    with pytest.raises(ConfigError, match="file not found"):
         locate(None, Path("missing.yaml"), tree)
 
 

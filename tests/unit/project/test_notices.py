@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from dcf.model.function import FunctionSpec, Resources
-from dcf.model.scaling import ScalingWish
+from dcf.model.scaling import ScalingSpec
 from dcf.project.notices import notices
 
 
@@ -12,7 +12,7 @@ from dcf.project.notices import notices
     [
         (FunctionSpec("f"), ()),
         (FunctionSpec("f", build_args=(("PYTHON_VERSION", "3.12"),)), ()),
-        (FunctionSpec("f", image="x"), ("f: image acts only in images",)),
+        (FunctionSpec("f", image="x"), ("f: image has an effect only in images",)),
         (
             FunctionSpec(
                 "f",
@@ -22,23 +22,26 @@ from dcf.project.notices import notices
                 build_options=("libgl1",),
             ),
             (
-                "f: docker_registry, image, build_args (CUDA_VERSION) and build_options act only in images",
+                "f: docker_registry, image, build_args (CUDA_VERSION) and build_options have an effect only in images",
             ),
         ),
         (
             FunctionSpec("f", image="x", constraints=("a",), labels={"b": "c"}),
-            ("f: image acts only in images", "f: constraints and labels act only in clusters"),
+            (
+                "f: image has an effect only in images",
+                "f: constraints and labels have an effect only in clusters",
+            ),
         ),
         (
             FunctionSpec("f", limits=Resources(memory=1, gpu=1), requests=Resources(cpu=0.5)),
             (
-                "f: requests.cpu acts only in clusters",
-                "f: limits.memory acts only in deployments, not in run and serve",
+                "f: requests.cpu has an effect only in clusters",
+                "f: limits.memory has an effect only in deployments, not in run and serve",
             ),
         ),
         (
-            FunctionSpec("f", scaling=ScalingWish(0)),
-            ("f: scaling acts only in deployments, not in run and serve",),
+            FunctionSpec("f", scaling=ScalingSpec(0)),
+            ("f: scaling has an effect only in deployments, not in run and serve",),
         ),
     ],
 )
@@ -54,10 +57,10 @@ def test_behind_a_gateway_limits_hold_and_what_lists_show_has_its_use() -> None:
         labels={"b": "c"},
         limits=Resources(memory=1),
         requests=Resources(memory=1),
-        scaling=ScalingWish(0),
+        scaling=ScalingSpec(0),
     )
 
     assert notices(spec, deployed=True) == (
-        "f: docker_registry acts only in images",
-        "f: requests.memory acts only in clusters",
+        "f: docker_registry has an effect only in images",
+        "f: requests.memory has an effect only in clusters",
     )

@@ -50,21 +50,26 @@ def test_later_files_win_and_the_map_wins_over_all(tmp_path: Path) -> None:
     (tmp_path / "a.env").write_text("A=1\nB=1\nC=1\n")
     (tmp_path / "b.yaml").write_text("B: 2\nC: 2\n")
 
-    found = resolve(tmp_path, "a.env", str(tmp_path / "b.yaml"), C="3")
+    resolved = resolve(tmp_path, "a.env", str(tmp_path / "b.yaml"), C="3")
 
-    assert found == {"A": "1", "B": "2", "C": "3"}
+    assert resolved == {"A": "1", "B": "2", "C": "3"}
 
 
 @pytest.mark.parametrize(
     ("name", "data", "places", "said"),
     [
-        ("a.env", b"A=1\n  hunter2\n", [(2, 3)], "no '='"),
-        ("a.env", b"hunter2==\nA=1\nB hunter2=3\n", [(3, 1)], "before '='"),
+        ("a.env", b"A=1\n  hunter2\n", [(2, 3)], "got a line without '='"),
+        (
+            "a.env",
+            b"hunter2==\nA=1\nB hunter2=3\n",
+            [(3, 1)],
+            "expected the name of a variable before '='",
+        ),
         ("a.env", b"DCF_A=hunter2\n=hunter2\n", [(1, 1), (2, 1)], "DCF_"),
-        ("a.env", b"A='hunter2\n", [(1, 1)], "quote"),
-        ("a.env", b"A='hunter2' # x\n", [(1, 1)], "quote"),
-        ("a.env", b"A='\n", [(1, 1)], "quote"),
-        ("a.env", b"A=hunter2\0\n", [(1, 1)], "zero character"),
+        ("a.env", b"A='hunter2\n", [(1, 1)], "expected the closing quote"),
+        ("a.env", b"A='hunter2' # x\n", [(1, 1)], "expected the closing quote"),
+        ("a.env", b"A='\n", [(1, 1)], "expected the closing quote"),
+        ("a.env", b"A=hunter2\0\n", [(1, 1)], "must not contain NUL"),
         ("a.env", b"A=hunter2\xff\n", [(1, 10)], "UTF-8"),
         ("a.yaml", b"- hunter2\n", [(1, 1)], "mapping of variables"),
         ("a.yaml", b"hunter2\n", [(1, 1)], "mapping of variables"),
@@ -87,7 +92,7 @@ def test_a_faulty_file_shows_its_places_and_none_of_its_content(
         resolve(tmp_path, name)
 
     assert caught.value.path == tmp_path / name
-    assert [(one.line, one.column) for one in caught.value.problems] == places
+    assert [(problem.line, problem.column) for problem in caught.value.problems] == places
     assert said in str(caught.value)
     assert "hunter" not in str(caught.value)
 
@@ -100,7 +105,7 @@ def test_a_missing_file_is_named_with_its_expected_place(tmp_path: Path) -> None
 
 
 def test_a_folder_is_no_environment_file(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="this is a folder"):
+    with pytest.raises(ConfigError, match="expected a file, got a folder"):
         resolve(tmp_path, ".")
 
 
@@ -108,10 +113,10 @@ def test_secrets_are_found_and_not_read(tmp_path: Path) -> None:
     (tmp_path / "key").write_text("hunter2")
     spec = FunctionSpec("f", secrets=("key",), environment={"A": "hunter2"})
 
-    found = resolve_environment(spec, tmp_path / "elsewhere", tmp_path)
+    resolved = resolve_environment(spec, tmp_path / "elsewhere", tmp_path)
 
-    assert found.secrets == {"key": tmp_path / "key"}
-    assert "hunter2" not in repr(found)
+    assert resolved.secrets == {"key": tmp_path / "key"}
+    assert "hunter2" not in repr(resolved)
 
 
 @pytest.mark.parametrize("name", ["none", "folder"])

@@ -9,7 +9,7 @@ from dcf.model.replica import ReplicaState
 from dcf.protocol.problem import error_of, from_problem, to_problem
 from dcf.protocol.progress import Progress, ProgressKind
 from dcf.protocol.report import Report
-from dcf.protocol.stream import MessageFailure, failure_word
+from dcf.protocol.stream import StreamFailure, failure_control
 from dcf.protocol.text import has_half_characters, json_bytes, whole_text
 
 HALVES = ["\ud800", "\udfff", "bad \udcff", "\udc00\ud83d", "a" * 1000 + "\udbff"]
@@ -25,7 +25,9 @@ def test_a_whole_text_stays_as_it_is(text):
 
 @pytest.mark.parametrize("text", HALVES)
 def test_half_of_a_character_becomes_a_question_mark(text):
-    expected = "".join("?" if "\ud800" <= one <= "\udfff" else one for one in text)
+    expected = "".join(
+        "?" if "\ud800" <= character <= "\udfff" else character for character in text
+    )
     assert whole_text(text) == expected
     assert json.loads(json_bytes({text: [text]})) == {expected: [expected]}
     assert has_half_characters({text: 1})
@@ -39,7 +41,9 @@ def test_every_document_and_report_takes_it(text):
     back = from_problem(500, to_problem(error, text))
     assert isinstance(back, errors.HandlerRaised)
     assert (str(back), back.exception, back.traceback) == (expected,) * 3
-    assert json.loads(failure_word(MessageFailure(error)).encode())["problem"]["detail"] == expected
+    assert (
+        json.loads(failure_control(StreamFailure(error)).encode())["problem"]["detail"] == expected
+    )
     line = Progress(ProgressKind.FAILED, detail=text, problem={"detail": text}).to_line()
     assert Progress.from_line(line).problem == {"detail": expected}
     unknown = errors.FunctionNotFound("no", [text])

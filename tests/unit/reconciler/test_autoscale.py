@@ -31,7 +31,7 @@ def follow(
         loads.append(Load(now, under_way))
         if under_way:
             busy_at = now
-        scaling = scaling.decided(decide(scaling, target, loads, busy_at))
+        scaling = scaling.autoscaled(decide(scaling, target, loads, busy_at))
         found.append(scaling.replicas)
     return found
 

@@ -12,9 +12,9 @@ from websockets.protocol import State
 from websockets.server import ServerProtocol
 
 from dcf.errors import BadRequest, BodyTooLarge, HandlerRaised, UnsupportedReply
-from dcf.function.reply import Encoded, Reply, ReplyKind, encode_message
+from dcf.function.reply import Encoded, MessageKind, Reply, encode_message
 from dcf.function.request import Request
-from dcf.protocol.stream import EVENTS, JSON_LINES, MessageFailure, wanted_form
+from dcf.protocol.stream import EVENTS, JSON_LINES, StreamFailure, accepted_format
 from dcf.watcher.execution import message_adapter
 from dcf.watcher.execution.request_stream import RequestStream
 from dcf.watcher.execution.response_stream import AHEAD
@@ -29,7 +29,7 @@ from dcf.watcher.http.stream_encoders import (
 )
 from dcf.watcher.http.ws_frames import BINARY, TEXT, WebSocketFrameReader, frame
 
-FAILURE = MessageFailure(HandlerRaised("lost", "OSError", "Traceback"))
+FAILURE = StreamFailure(HandlerRaised("lost", "OSError", "Traceback"))
 
 
 def _inbox(loop: asyncio.AbstractEventLoop, marks: list[str]) -> RequestStream:
@@ -235,9 +235,9 @@ def test_an_error_in_each_form():
 
 
 def test_a_stream_is_no_message():
-    with pytest.raises(UnsupportedReply, match="cannot be a stream itself"):
+    with pytest.raises(UnsupportedReply, match="expected one message of a stream, got a generator"):
         encode_message(iter(()))
-    assert encode_message(bytearray(b"a")) == (b"a", ReplyKind.BINARY)
+    assert encode_message(bytearray(b"a")) == (b"a", MessageKind.BINARY)
 
 
 @pytest.mark.parametrize(
@@ -251,7 +251,7 @@ def test_a_stream_is_no_message():
     ],
 )
 def test_the_form_that_is_asked_for(accept, form):
-    assert wanted_form(accept) == form
+    assert accepted_format(accept) == form
     reply = Encoded(b"", b"application/octet-stream")
     choose(Request(headers=[(b"accept", accept.encode())]), reply)
     assert reply.content_type == (form or "application/octet-stream").encode()

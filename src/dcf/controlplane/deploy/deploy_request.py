@@ -10,7 +10,7 @@ from typing import Any
 from dcf.errors import SpecInvalid
 from dcf.model.artifact import Artifact
 from dcf.model.function import FunctionSpec
-from dcf.model.scaling import ScalingWish
+from dcf.model.scaling import ScalingSpec
 from dcf.model.spec_json import spec_from_members
 from dcf.model.suggest import nearest
 
@@ -66,7 +66,7 @@ class DeployRequest:
             if name not in members:
                 raise SpecInvalid(f"{name}: it is missing")
         given = {name: _MEMBERS[name](name, value) for name, value in members.items()}
-        ScalingWish(given.get("minimum"), given.get("maximum")).check()
+        ScalingSpec(given.get("minimum"), given.get("maximum")).check()
         return cls(artifact=Artifact(given.pop("bundle"), given.pop("lock")), **given)
 
 

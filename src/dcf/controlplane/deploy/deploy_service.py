@@ -28,7 +28,7 @@ from dcf.errors import (
 )
 from dcf.model.replica import ReplicaState
 from dcf.model.revision import FunctionRecord, Revision
-from dcf.model.scaling import ScalingWish
+from dcf.model.scaling import ScalingSpec
 from dcf.model.status import FunctionState
 from dcf.protocol.progress import Progress, ProgressKind
 from dcf.reconciler.types import Route
@@ -143,7 +143,7 @@ class DeployService:
         known = (await self._engine.capacity()).gpu
         if not each or not known:
             return  # none here: what asks for one at most runs on the CPU
-        wish = ScalingWish(wanted.minimum, wanted.maximum).over(spec.scaling)
+        wish = ScalingSpec(wanted.minimum, wanted.maximum).over(spec.scaling)
         replicas = max(wish.maximum or 1, wish.minimum or 1)
         if replicas * each > known:
             raise GpuUnavailable(replicas * each, known, known)
@@ -157,7 +157,7 @@ class DeployService:
         revision = self._catalog.deploy(
             wanted.spec,
             wanted.artifact,
-            wish=ScalingWish(wanted.minimum, wanted.maximum),
+            wish=ScalingSpec(wanted.minimum, wanted.maximum),
             annotations=wanted.annotations,
             canary=wanted.canary,
             kept=self._settings.revisions,

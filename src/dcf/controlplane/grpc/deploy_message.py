@@ -14,7 +14,7 @@ from dcf.errors import BlobsMissing, FunctionNotFound, SpecInvalid
 from dcf.model.artifact import is_digest
 from dcf.model.function import FunctionSpec
 from dcf.model.names import check_name
-from dcf.model.scaling import ScalingWish
+from dcf.model.scaling import ScalingSpec
 from dcf.model.spec_json import spec_from_members, spec_to_json
 from dcf.model.status import FunctionStatus
 from dcf.project.kinds import CPU, GPU, MEMORY, Amount
@@ -65,7 +65,7 @@ async def deployment_of(
     annotations = dict(request.Annotations)
     if annotations and known is not None:
         annotations = {**known.annotations, **annotations}
-    wish = ScalingWish(request.MinReplicas or None, request.MaxReplicas or None)
+    wish = ScalingSpec(request.MinReplicas or None, request.MaxReplicas or None)
     wish.check()
     return DeployRequest(
         spec=_merged(spec, request),
@@ -118,7 +118,7 @@ def _amount(where: str, text: str, kind: Amount) -> Any:
         try:
             return kind.parse(text)
         except ValueError as error:
-            reason = f": {error}"
+            reason = f"; {error}"
     else:
         reason = kind.hint(text)
-    raise SpecInvalid(f"{where}: expected {kind.wanted.rstrip(',')}, got {text[:80]!r}{reason}")
+    raise SpecInvalid(f"{where}: expected {kind.expected}, got {text[:80]!r}{reason}")

@@ -25,6 +25,8 @@ from typing import (
 )
 
 from dcf.model.json_schema import Keywords
+from dcf.model.scaling import ScalingSpec
+from dcf.model.status import MissingBlob
 from dcf.protocol.api_types import AnnouncementReply, ProblemDocument
 from dcf.protocol.progress import Progress
 
@@ -38,8 +40,13 @@ _PLAIN: Mapping[Any, Schema] = {
     bytes: {"type": "string", "format": "binary"},
     dict: {"type": "object", "additionalProperties": True},
 }
-_NAMES: Mapping[Any, str] = {AnnouncementReply: "Announced", ProblemDocument: "Problem"}
-"""Schemas whose names differ from those of their classes."""
+_NAMES: Mapping[Any, str] = {
+    AnnouncementReply: "Announced",
+    MissingBlob: "Wanting",
+    ProblemDocument: "Problem",
+    ScalingSpec: "ScalingWish",
+}
+"""Schemas whose names differ from those of their classes. Generated clients contain these names."""
 
 _MEMBER = re.compile(r"^    (\w+): (.*(?:\n     .*)*)", re.MULTILINE)
 

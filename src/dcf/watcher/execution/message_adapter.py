@@ -14,7 +14,7 @@ from typing import Any
 from dcf.errors import BadRequest, UnsupportedReply
 from dcf.function.reply import Reply
 from dcf.function.request import Request
-from dcf.protocol.stream import MessageFailure
+from dcf.protocol.stream import StreamFailure
 from dcf.watcher.execution.contexts import Contexts, Within, async_steps, steps
 from dcf.watcher.execution.loading import Handler
 
@@ -35,7 +35,7 @@ def plain(handler: Handler) -> Handler:
                 else:
                     yield value
             except BadRequest as error:
-                yield MessageFailure(error, final=False)
+                yield StreamFailure(error, final=False)
 
     return answer_each
 
@@ -62,7 +62,7 @@ def asynchronous(handler: Handler) -> Handler:
                 else:
                     yield value
             except BadRequest as error:
-                yield MessageFailure(error, final=False)
+                yield StreamFailure(error, final=False)
 
     return answer_each
 

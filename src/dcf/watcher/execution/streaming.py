@@ -10,7 +10,7 @@ from typing import Any
 from dcf.errors import BadRequest, CallError, HandlerRaised, UnsupportedReply
 from dcf.function.reply import Encoded
 from dcf.protocol.content import framing
-from dcf.protocol.stream import MessageFailure
+from dcf.protocol.stream import StreamFailure
 from dcf.watcher.call import Call
 from dcf.watcher.execution.response_stream import ResponseStream
 from dcf.watcher.http.stream_encoders import RAW, choose
@@ -68,7 +68,7 @@ class StreamedReply:
             UnsupportedReply: When the value cannot be sent.
             DcfError: The error, where there is no way to tell it and go on.
         """
-        if type(value) is MessageFailure:
+        if type(value) is StreamFailure:
             data = self._form.failure(value, self._call.request.request_id)
             if not data:
                 raise value.error

@@ -15,7 +15,7 @@ from dcf.errors import BodyTooLarge, CallError, DcfError
 from dcf.function.reply import Encoded
 from dcf.model.replica import ReplicaState
 from dcf.protocol import http
-from dcf.protocol.stream import MessageFailure
+from dcf.protocol.stream import StreamFailure
 from dcf.settings import WatcherSettings
 from dcf.watcher import revoked
 from dcf.watcher.admission import Dispatcher
@@ -239,7 +239,7 @@ async def _send_chunks(call: Call, pipe: ResponseStream, send: Send) -> None:
     if error is None:
         last = form.end()
     else:
-        last = form.failure(MessageFailure(told(error, call)), call.request.request_id)
+        last = form.failure(StreamFailure(told(error, call)), call.request.request_id)
         if not last:
             raise BrokenStream from error
     await send({"type": "http.response.body", "body": last, "more_body": False})

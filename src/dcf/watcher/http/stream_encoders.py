@@ -6,11 +6,11 @@ import base64
 import re
 from typing import Any, Protocol
 
-from dcf.function.reply import Encoded, ReplyKind, encode_chunk, encode_message
+from dcf.function.reply import Encoded, MessageKind, encode_chunk, encode_message
 from dcf.function.request import Request
 from dcf.protocol import http, stream
 from dcf.protocol.problem import problem_members
-from dcf.protocol.stream import MessageFailure
+from dcf.protocol.stream import StreamFailure
 from dcf.protocol.text import json_bytes
 from dcf.watcher.http.ws_frames import BINARY, TEXT, frame
 
@@ -28,7 +28,7 @@ class StreamEncoder(Protocol):
             UnsupportedReply: When it cannot be sent.
         """
 
-    def failure(self, failure: MessageFailure, request_id: str) -> bytes:
+    def failure(self, failure: StreamFailure, request_id: str) -> bytes:
         """An error; empty where there is no way to tell it."""
 
     def end(self) -> bytes:
@@ -42,7 +42,7 @@ class RawEncoder:
         """The reply's bytes."""
         return encode_chunk(value)
 
-    def failure(self, failure: MessageFailure, request_id: str) -> bytes:  # noqa: ARG002  the interface's
+    def failure(self, failure: StreamFailure, request_id: str) -> bytes:  # noqa: ARG002  the interface's
         """Nothing: what breaks off is not whole, and can say no more than that."""
         return b""
 
@@ -57,14 +57,14 @@ class JsonLinesEncoder:
     def message(self, value: Any) -> bytes:
         """The reply as JSON."""
         data, kind = encode_message(value)
-        if kind is ReplyKind.JSON:
+        if kind is MessageKind.JSON:
             return data + b"\n"
         try:
             return json_bytes(data.decode()) + b"\n"
         except UnicodeDecodeError:
             return json_bytes(_in_ascii(data)) + b"\n"
 
-    def failure(self, failure: MessageFailure, request_id: str) -> bytes:
+    def failure(self, failure: StreamFailure, request_id: str) -> bytes:
         """A line with the problem document as its member ``error``."""
         return json_bytes({"error": problem_members(failure.error, request_id)}) + b"\n"
 
@@ -85,7 +85,7 @@ class SseEncoder:
             data = json_bytes(_in_ascii(data))
         return _event(data)
 
-    def failure(self, failure: MessageFailure, request_id: str) -> bytes:
+    def failure(self, failure: StreamFailure, request_id: str) -> bytes:
         """An event of the type ``error`` with the problem document."""
         return b"event: error\n" + _event(json_bytes(problem_members(failure.error, request_id)))
 
@@ -108,15 +108,15 @@ class WebSocketEncoder:
     def message(self, value: Any) -> bytes:
         """The reply as a binary or text message."""
         data, kind = encode_message(value)
-        if kind is ReplyKind.BINARY or (self._words and data.startswith(_CONTROL)):
+        if kind is MessageKind.BINARY or (self._words and data.startswith(_CONTROL)):
             return frame(BINARY, data)
-        if kind is ReplyKind.TEXT and not is_utf8(data):
+        if kind is MessageKind.TEXT and not is_utf8(data):
             return frame(BINARY, data)
         return frame(TEXT, data)
 
-    def failure(self, failure: MessageFailure, request_id: str) -> bytes:
+    def failure(self, failure: StreamFailure, request_id: str) -> bytes:
         """A word; nothing for a client that knows none."""
-        word = stream.failure_word(failure, request_id)
+        word = stream.failure_control(failure, request_id)
         return frame(TEXT, word.encode()) if self._words else b""
 
     def end(self) -> bytes:
@@ -134,7 +134,7 @@ def choose(request: Request, reply: Encoded) -> StreamEncoder:
     """
     if reply.content_type != http.BINARY.encode():
         return RAW
-    match stream.wanted_form(request.headers.get("accept", "")):
+    match stream.accepted_format(request.headers.get("accept", "")):
         case stream.JSON_LINES:
             reply.content_type = stream.JSON_LINES.encode()
             return LINES

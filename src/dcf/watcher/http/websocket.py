@@ -22,10 +22,10 @@ from dcf.protocol.stream import (
     CONTROL,
     SUBPROTOCOL,
     CloseCode,
-    MessageFailure,
+    StreamFailure,
     close_code,
     close_reason,
-    read_word,
+    read_control,
 )
 from dcf.settings import WatcherSettings
 from dcf.watcher.admission import Dispatcher
@@ -210,7 +210,7 @@ class WebSocket(asyncio.Protocol):
             return
         if not is_utf8(message):
             raise BadRequest("a text message is not UTF-8")
-        failure = read_word(message.decode())
+        failure = read_control(message.decode())
         if failure is not None:
             self._call.end(CallError(f"the client gave up: {failure.error}"))
             return
@@ -302,7 +302,7 @@ class WebSocket(asyncio.Protocol):
         """Tells a client that knows the words of an error that ends the stream."""
         call = self._call
         if call is not None and call.form is not None:
-            word = call.form.failure(MessageFailure(told(error, call)), call.request.request_id)
+            word = call.form.failure(StreamFailure(told(error, call)), call.request.request_id)
             self._transport.write(word)
 
     def _flush(self) -> None:

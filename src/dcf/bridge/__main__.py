@@ -23,7 +23,10 @@ import uvloop
 from dcf.bridge.envoy_connection import EnvoyConnection
 from dcf.bridge.grpc_call import Caller, GrpcCall
 from dcf.client import address
-from dcf.errors import AddressInUse, DcfError, NotReady
+from dcf.errors import DcfError, NotReady
+from dcf.model.endpoint import Endpoint
+from dcf.net.listeners import listen_unix
+from dcf.net.parent import watch_parent
 from dcf.settings import BridgeSettings
 from dcf.supervision.liveness import alive_socket, answering
 from dcf.telemetry import logging_setup
@@ -47,7 +50,7 @@ def main() -> int:
         logging_setup.configure(settings.log_level)
         faulthandler.enable()
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(Bridge(settings).run(_listening(Path(settings.listen))))
+            runner.run(Bridge(settings).run(listen_unix(Path(settings.listen), BACKLOG)))
     except DcfError as error:
         logger.critical("the bridge cannot go on: %s", error)
         return 1
@@ -64,7 +67,7 @@ class Bridge:
             settings: How to behave.
         """
         self._settings = settings
-        self._gateway = address.parse(f"unix:{settings.gateway}")
+        self._gateway = address.parse(str(Endpoint(path=settings.gateway)))
         self._connections: set[EnvoyConnection] = set()
 
     async def run(self, listener: socket.socket) -> None:
@@ -123,24 +126,6 @@ async def _works() -> None:
     """Return at once: answering at all shows that the loop works."""
 
 
-def _listening(path: Path) -> socket.socket:
-    """A socket, in place of what a killed bridge left there.
-
-    Raises:
-        AddressInUse: When it cannot be made.
-    """
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        path.unlink(missing_ok=True)
-        listener.bind(str(path))
-        path.chmod(0o600)
-        listener.listen(BACKLOG)
-    except OSError as error:
-        listener.close()
-        raise AddressInUse(f"cannot listen on {path}: {error}") from error
-    return listener
-
-
 @dataclass(frozen=True, slots=True)
 class _Heard:
     """What this process was told.
@@ -162,17 +147,12 @@ async def _hearing() -> AsyncIterator[_Heard]:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, heard.asked.set)
 
-    def read() -> None:
-        if not os.read(0, 1024):
-            loop.remove_reader(0)
-            heard.asked.set()
-            heard.orphaned.set()
+    def orphaned() -> None:
+        heard.asked.set()
+        heard.orphaned.set()
 
-    loop.add_reader(0, read)
-    try:
+    with watch_parent(orphaned):
         yield heard
-    finally:
-        loop.remove_reader(0)
 
 
 if __name__ == "__main__":

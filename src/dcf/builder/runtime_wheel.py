@@ -31,6 +31,7 @@ GUEST_ROOMS = (
     "settings.py",
     "files",
     "model",
+    "net",
     "telemetry",
     "protocol",
     "client",

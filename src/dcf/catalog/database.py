@@ -17,6 +17,7 @@ from shutil import disk_usage
 
 from dcf.catalog.migrations import APPLICATION_ID, MIGRATIONS, migrate
 from dcf.errors import CatalogUnusable, DiskFull, StorageError
+from dcf.files.atomic import open_private, sync_folder
 from dcf.files.storage import writing
 
 BUSY_TIMEOUT = 10.0
@@ -211,15 +212,11 @@ def _prepare(path: Path) -> None:
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            descriptor = open_private(path, os.O_EXCL)
         except FileExistsError:
             return
         os.close(descriptor)
-        folder = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync_folder(path.parent)
 
 
 def _log_ahead(connection: sqlite3.Connection) -> None:

@@ -13,6 +13,7 @@ from dcf.client.answer import Answer
 from dcf.client.exchange import Patience
 from dcf.client.payload import Part, check_messages
 from dcf.errors import DeadlineExceeded, GatewayUnreachable, ReplicaLost
+from dcf.model.endpoint import Endpoint
 from dcf.protocol.http import PROBLEM
 from dcf.protocol.problem import from_problem
 
@@ -123,11 +124,10 @@ class WatcherClient:
         return Stream(connection, messages, patience, on_error)
 
     def _connection(self) -> http.client.HTTPConnection:
-        kind, _, address = self._endpoint.partition(":")
-        if kind == "unix":
-            return _UnixConnection(address, self._timeout)
-        host, _, port = address.rpartition(":")
-        return http.client.HTTPConnection(host.strip("[]"), int(port), timeout=self._timeout)
+        endpoint = Endpoint.parse(self._endpoint)
+        if endpoint.is_unix:
+            return _UnixConnection(endpoint.path, self._timeout)
+        return http.client.HTTPConnection(endpoint.host, endpoint.port, timeout=self._timeout)
 
     def _chunks(
         self, connection: http.client.HTTPConnection, response: http.client.HTTPResponse

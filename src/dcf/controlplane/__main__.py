@@ -50,12 +50,9 @@ from dcf.dataplane.xds_server import XdsServer
 from dcf.engines.local.engine import LocalEngine
 from dcf.errors import DcfError
 from dcf.files.storage import writing
-from dcf.settings import (
-    ControlSettings,
-    Locations,
-    StoreSettings,
-    WatcherSettings,
-)
+from dcf.model.endpoint import Endpoint
+from dcf.net.parent import watch_parent
+from dcf.settings import ControlSettings, Locations, StoreSettings, WatcherSettings
 from dcf.supervision.liveness import alive_socket, answering
 from dcf.supervision.supervisor_client import SupervisorClient
 from dcf.telemetry import logging_setup
@@ -135,7 +132,7 @@ def _join(
             log_failure=True,
             replay=REPLAYED,
         ),
-        extra={GATEWAY: f"unix:{sockets.calls}"},
+        extra={GATEWAY: str(Endpoint(path=str(sockets.calls)))},
     )
     loop = ControlLoop(catalog, engine, routing, stager, start_timeout=settings.start_timeout)
     counting = TrafficPoller(catalog, sockets.admin)
@@ -257,15 +254,8 @@ async def _asked_to_end() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, asked.set)
 
-    def hear() -> None:
-        if not os.read(0, 1024):
-            asked.set()
-
-    loop.add_reader(0, hear)
-    try:
+    with watch_parent(asked.set):
         await asked.wait()
-    finally:
-        loop.remove_reader(0)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ this file is the same for the life of a gateway.
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from dcf.dataplane.jwt_auth import KEYS
 from dcf.dataplane.listener import CONTROL, NO_REVISION, private_listener, public_listener
 from dcf.dataplane.local_replies import CALLS
 from dcf.dataplane.overload import overload_manager
+from dcf.files.atomic import replace_file
 from dcf.settings import DataplaneSettings
 
 DISCOVERY = "Discovery"
@@ -96,12 +96,7 @@ def write(path: Path, settings: DataplaneSettings, sockets: Sockets) -> None:
     Raises:
         OSError: When it cannot be written.
     """
-    text = json.dumps(bootstrap(settings, sockets), indent=1)
-    new = path.with_suffix(".new")
-    new.unlink(missing_ok=True)
-    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(text)
-    new.replace(path)
+    replace_file(path, json.dumps(bootstrap(settings, sockets), indent=1))
 
 
 def bootstrap(settings: DataplaneSettings, sockets: Sockets) -> dict[str, Any]:

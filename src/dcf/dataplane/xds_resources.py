@@ -12,6 +12,7 @@ from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.duration_pb2 import Duration
 
 from dcf.dataplane.listener import NO_REVISION
+from dcf.model.endpoint import Endpoint
 from dcf.model.routing import CallLimits, Destination
 from dcf.rpc import xds_messages
 
@@ -118,15 +119,12 @@ def assignment(name: str, destinations: Sequence[Destination]) -> Packed:
 
 
 def _endpoint(destination: Destination) -> Any:
-    kind, _, rest = destination.endpoint.partition(":")
-    if kind == "unix" and rest:
-        address: dict[str, Any] = {"pipe": {"path": rest}}
-    elif kind == "tcp":
-        host, _, port = rest.rpartition(":")
-        ip = ipaddress.ip_address(host.strip("[]"))
-        address = {"socket_address": {"address": str(ip), "port_value": int(port)}}
+    endpoint = Endpoint.parse(destination.endpoint)
+    if endpoint.is_unix:
+        address: dict[str, Any] = {"pipe": {"path": endpoint.path}}
     else:
-        raise ValueError(f"{destination.endpoint!r} is neither unix:PATH nor tcp:IP:PORT")
+        ip = ipaddress.ip_address(endpoint.host)
+        address = {"socket_address": {"address": str(ip), "port_value": endpoint.port}}
     return xds_messages.LbEndpoint(
         endpoint={"address": address, "hostname": str(destination.revision or NO_REVISION)}
     )

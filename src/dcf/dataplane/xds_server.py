@@ -22,6 +22,7 @@ from dcf.dataplane.xds_resources import Packed, assignment, cluster
 from dcf.dataplane.xds_stream import XdsStream
 from dcf.dataplane.xds_subscription import Change
 from dcf.errors import RoutesLate, RoutesRejected
+from dcf.model.endpoint import Endpoint
 from dcf.model.routing import CallLimits, Destination
 from dcf.rpc import xds_messages
 from dcf.rpc.grpc_server import start_on
@@ -51,7 +52,7 @@ class XdsServer:
         """
         self.passed_over: set[str] = set()
         """Functions whose routes Envoy has rejected; confirmation does not wait for them."""
-        self._cold = None if cold is None else Destination(f"unix:{cold}")
+        self._cold = None if cold is None else Destination(str(Endpoint(path=str(cold))))
         self._going: dict[str, asyncio.TimerHandle] = {}
         self._resources: dict[str, dict[str, Packed]] = {
             xds_messages.CLUSTER: {},

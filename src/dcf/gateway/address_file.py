@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from dcf.errors import GatewayRunning
+from dcf.files.atomic import open_private, replace_file
 from dcf.files.storage import writing
 from dcf.protocol.json_text import read_json
 from dcf.settings import Locations
@@ -71,9 +72,7 @@ def published(places: Locations, host: str, port: int, *, tls: bool) -> Iterator
     file = _file(places)
     with _sole(places):
         with writing(file):
-            new = file.with_suffix(".new")
-            new.write_text(json.dumps(asdict(address)))
-            new.replace(file)
+            replace_file(file, json.dumps(asdict(address)))
         try:
             yield address
         finally:
@@ -89,7 +88,7 @@ def _sole(places: Locations) -> Iterator[None]:
     """Holds a lock that ends with this process, however that ends."""
     file = places.gateway / "lock"
     with writing(file):
-        descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = open_private(file)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:

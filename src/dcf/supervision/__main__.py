@@ -19,7 +19,9 @@ from collections.abc import Iterator, Sequence
 from enum import IntEnum
 from pathlib import Path
 
-from dcf.errors import SupervisorRunning
+from dcf.errors import AddressInUse, SupervisorRunning
+from dcf.files.atomic import open_private
+from dcf.net.parent import watch_parent
 from dcf.supervision.descendants import adopt_orphans
 from dcf.supervision.server import SupervisorServer
 from dcf.supervision.state_file import StateFile
@@ -69,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> SupervisorExit:
     except SupervisorRunning as error:
         sys.stderr.write(f"{error}\n")
         return SupervisorExit.TAKEN
-    except OSError as error:
+    except (OSError, AddressInUse) as error:
         sys.stderr.write(f"no supervisor at {state} on {listen}: {error}\n")
         return SupervisorExit.STATE
     return SupervisorExit.DONE
@@ -95,20 +97,14 @@ async def _run(
         work = supervisor.kill() if asked else supervisor.shutdown(grace)
         asked.append(loop.create_task(work))
 
-    def hear() -> None:
-        if not os.read(0, 1024):
-            loop.remove_reader(0)
-            ask()
-
     adopt_orphans()
     loop.add_signal_handler(signal.SIGCHLD, supervisor.reap)
-    if lifeline:
-        loop.add_reader(0, hear)
     for number in SIGNALS:
         loop.add_signal_handler(number, ask)
-    async with SupervisorServer(supervisor).listening(listen):
-        await supervisor.finished.wait()
-    await asyncio.gather(*asked)
+    with watch_parent(ask) if lifeline else contextlib.nullcontext():
+        async with SupervisorServer(supervisor).listening(listen):
+            await supervisor.finished.wait()
+        await asyncio.gather(*asked)
     for number in SIGNALS:
         # All is done: nothing is left to be asked for.
         loop.remove_signal_handler(number)
@@ -122,7 +118,7 @@ def _sole(state: Path) -> Iterator[None]:
     Raises:
         SupervisorRunning: When another supervisor holds it.
     """
-    descriptor = os.open(state / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = open_private(state / "lock")
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:

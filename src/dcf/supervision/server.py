@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
-import socket
 from collections.abc import AsyncGenerator, Coroutine
 from pathlib import Path
 
 from dcf.errors import RequestInvalid, SupervisorError
+from dcf.net.listeners import listen_unix
 from dcf.supervision.log_reader import LogReader
 from dcf.supervision.process_messages import List, Logs, Observe, Request, Shutdown, Start, Stop
 from dcf.supervision.protocol import (
@@ -53,16 +52,16 @@ class SupervisorServer:
             path: The socket's; what lies there is replaced.
 
         Raises:
-            OSError: When it cannot be made.
+            AddressInUse: If the socket cannot be opened.
         """
         server = await asyncio.start_unix_server(
-            self._connected, sock=_private_socket(path), limit=REQUEST_LIMIT
+            self._connected, sock=listen_unix(path), limit=REQUEST_LIMIT
         )
         try:
             yield
         finally:
             server.close()
-            _remove(path)
+            path.unlink(missing_ok=True)  # noqa: ASYNC240  a socket's name, in memory
             # Replies that are on their way out, such as that to a shutdown.
             if self._clients:
                 await asyncio.wait(self._clients, timeout=1.0)
@@ -187,22 +186,3 @@ async def _while_connected(work: Coroutine[None, None, None], reader: asyncio.St
         for each in (working, hanging_up):
             each.cancel()
         await asyncio.gather(working, hanging_up, return_exceptions=True)
-
-
-def _private_socket(path: Path) -> socket.socket:
-    _remove(path)
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    # Made with its mode, so that there is no moment in which others may open it.
-    before = os.umask(0o177)
-    try:
-        listener.bind(str(path))
-    except OSError:
-        listener.close()
-        raise
-    finally:
-        os.umask(before)
-    return listener
-
-
-def _remove(path: Path) -> None:
-    path.unlink(missing_ok=True)

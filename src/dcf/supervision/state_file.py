@@ -12,6 +12,7 @@ import time
 import uuid
 from pathlib import Path
 
+from dcf.files.atomic import replace_file
 from dcf.protocol.json_text import read_json
 from dcf.supervision.descendants import kill_descendants
 from dcf.supervision.identity import Identity, kill_group
@@ -87,11 +88,8 @@ class StateFile:
                 name: [one.pid, one.started, one.boot] for name, one in self._living.items()
             },
         }
-        new = self._path.with_suffix(".new")
         try:
-            new.write_text(json.dumps(members))
-            new.chmod(0o600)
-            new.replace(self._path)
+            replace_file(self._path, json.dumps(members))
         except OSError as error:
             logger.warning("%s cannot be written: %s", self._path, error.strerror)
 

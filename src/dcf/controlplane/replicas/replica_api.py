@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Self
 
+from dcf.model.endpoint import Endpoint
 from dcf.protocol import http
 
 TIMEOUT = 2.0
@@ -72,12 +73,11 @@ async def connected(
         ValueError, OverflowError: When the endpoint is not valid.
     """
     async with asyncio.timeout(seconds):
-        kind, _, rest = endpoint.partition(":")
-        if kind == "unix":
-            reader, writer = await asyncio.open_unix_connection(rest)
+        address = Endpoint.parse(endpoint)
+        if address.is_unix:
+            reader, writer = await asyncio.open_unix_connection(address.path)
         else:
-            host, _, port = rest.rpartition(":")
-            reader, writer = await asyncio.open_connection(host.strip("[]"), int(port))
+            reader, writer = await asyncio.open_connection(address.host, address.port)
         try:
             yield reader, writer
         finally:

@@ -179,7 +179,7 @@ def test_a_deploy_of_what_there_is_not(manager: Stub, stub: Stub) -> None:
     assert code is Code.FAILED_PRECONDITION
     assert "'registry:5000/new' is no artifact's digest" in message
     code, message = manager.error("Deploy", Service="new", Image="sha256:" + "0" * 64)
-    assert (code, "there is no artifact" in message) == (Code.FAILED_PRECONDITION, True)
+    assert (code, "the gateway has no artifact" in message) == (Code.FAILED_PRECONDITION, True)
     code, message = manager.error("Update", Service="kitt")
     assert (code, message.endswith("is kit meant?")) == (Code.NOT_FOUND, True)
     digest = stub("GetMeta", FunctionName="kit").Image

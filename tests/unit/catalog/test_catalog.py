@@ -85,7 +85,7 @@ def test_the_same_artifact_and_spec_make_no_new_revision(catalog):
 
     assert catalog.deploy(replace(RICH, timeout=300.0), artifact()) == first
     assert catalog.function("rich") == before
-    assert len(catalog.journal.events("rich")) == 1
+    assert len(catalog.event_log.events("rich")) == 1
 
 
 @pytest.mark.parametrize(
@@ -192,7 +192,7 @@ def test_a_block_that_fails_leaves_nothing(catalog, monkeypatch):
     def fail(*_: object) -> None:
         raise RuntimeError("between two writes")
 
-    monkeypatch.setattr(catalog.journal, "note", fail)
+    monkeypatch.setattr(catalog.event_log, "note", fail)
     with pytest.raises(RuntimeError):
         catalog.deploy(RICH, artifact("b"))
     assert catalog.function("rich") == before
@@ -212,7 +212,7 @@ def test_a_number_asked_for_by_hand_is_both_bounds_until_it_is_released(catalog)
     assert catalog.release("rich") == Scaling(2, 3, 2)
     assert catalog.decide("rich", 7, "many call") == Scaling(2, 3, 3)
     assert catalog.wanted() == [Wanted("rich", 1, 3)]
-    kinds = [event.kind for event in catalog.journal.events("rich")]
+    kinds = [event.kind for event in catalog.event_log.events("rich")]
     assert kinds == [EventKind.SCALED] * 4 + [EventKind.DEPLOYED]
 
 
@@ -250,12 +250,12 @@ def test_back_and_forth_between_revisions(catalog):
         catalog.deploy(RICH, artifact(content))
     assert catalog.rollback("rich").current.number == 2
     assert catalog.rollback("rich", 1).current.number == 1
-    with pytest.raises(RolloutInvalid, match="no revision before 1"):
+    with pytest.raises(RolloutInvalid, match="no revision before its current one, 1"):
         catalog.rollback("rich")
     assert catalog.rollback("rich", 3).current.number == 3
     with pytest.raises(FunctionNotFound, match="no revision 4; it has 1, 2, 3"):
         catalog.rollback("rich", 4)
-    events = catalog.journal.events("rich")
+    events = catalog.event_log.events("rich")
     assert [one.kind for one in events][:3] == [EventKind.ROLLED_BACK] * 3
     assert catalog.deploy(RICH, artifact("d")).number == 4
 
@@ -285,7 +285,7 @@ def test_a_canary_is_promoted_or_aborted(catalog):
     catalog.abort("rich")
     assert serving(catalog) == (2, None)
     for act in (catalog.promote, catalog.abort):
-        with pytest.raises(RolloutInvalid, match="no canary: revision 2 serves alone"):
+        with pytest.raises(RolloutInvalid, match="no canary: revision 2 serves all calls"):
             act("rich")
 
 
@@ -303,7 +303,7 @@ def test_a_canary_needs_something_else_beside_it(catalog):
     with pytest.raises(RolloutInvalid, match="not deployed yet"):
         catalog.deploy(RICH, artifact("a"), canary=10)
     catalog.deploy(RICH, artifact("a"))
-    with pytest.raises(RolloutInvalid, match="revision 1 of rich, which serves already"):
+    with pytest.raises(RolloutInvalid, match="identical to revision 1 of rich, which already serves"):
         catalog.deploy(RICH, artifact("a"), canary=10)
     for share in (0, 100, -1, float("nan")):
         with pytest.raises(SpecInvalid, match="percent"):
@@ -371,26 +371,26 @@ def test_an_event_is_kept_once(catalog):
     catalog.deploy(RICH, artifact())
     event = crashed(1, replica="rich.1.0.1", detail="exit code 1", traceback="Traceback ...")
 
-    assert catalog.journal.record(event)
-    assert not catalog.journal.record(event)
-    assert catalog.journal.events("rich")[0] == event
-    assert catalog.journal.events("rich", limit=1) == [event]
+    assert catalog.event_log.record(event)
+    assert not catalog.event_log.record(event)
+    assert catalog.event_log.events("rich")[0] == event
+    assert catalog.event_log.events("rich", limit=1) == [event]
 
 
 def test_an_event_of_a_function_that_is_gone_is_passed_over(catalog):
-    assert not catalog.journal.record(crashed(1))
+    assert not catalog.event_log.record(crashed(1))
     catalog.deploy(RICH, artifact())
-    assert catalog.journal.record(crashed(1))
+    assert catalog.event_log.record(crashed(1))
     catalog.delete("rich")
-    assert catalog.journal.events("rich") == []
+    assert catalog.event_log.events("rich") == []
 
 
 def test_events_are_bounded_by_kind_and_in_length(catalog):
     catalog.deploy(RICH, artifact())
     for number in range(KEPT + 10):
-        catalog.journal.record(crashed(number, traceback="x" * TEXT_LIMIT + f"end {number}"))
+        catalog.event_log.record(crashed(number, traceback="x" * TEXT_LIMIT + f"end {number}"))
 
-    events = catalog.journal.events("rich", limit=1000)
+    events = catalog.event_log.events("rich", limit=1000)
     assert [event.at for event in events[:2]] == [5059.0, 5058.0]
     assert len(events) == KEPT + 1
     assert events[-1].kind is EventKind.DEPLOYED
@@ -400,8 +400,8 @@ def test_events_are_bounded_by_kind_and_in_length(catalog):
 
 def test_half_a_surrogate_in_a_traceback(catalog):
     catalog.deploy(RICH, artifact())
-    assert catalog.journal.record(crashed(1, traceback="bad \ud800"))
-    assert catalog.journal.events("rich")[0].traceback == "bad \\ud800"
+    assert catalog.event_log.record(crashed(1, traceback="bad \ud800"))
+    assert catalog.event_log.events("rich")[0].traceback == "bad \\ud800"
 
 
 # Keys

@@ -55,7 +55,7 @@ def test_a_file_of_the_first_version_is_read(tmp_path):
         names = [record.name for record in catalog.functions()]
         hello = catalog.function("hello")
         assert catalog.deploy(FunctionSpec("gone"), Artifact("b", "l")).number == 5
-        assert [event.detail for event in catalog.journal.events("hello")] == ["exit code 1"]
+        assert [event.detail for event in catalog.event_log.events("hello")] == ["exit code 1"]
         assert catalog.keys.in_force("sha256:aa") is not None
 
     assert names == ["hello", "other"]
@@ -89,7 +89,7 @@ def test_a_newer_file_is_refused_and_left_alone(tmp_path):
     path = first(tmp_path / "newer.db")
     Database(path, LATER).close()
     before = path.read_bytes()
-    with pytest.raises(CatalogUnusable, match=r"schema 4, .* up to 3: a newer version wrote it"):
+    with pytest.raises(CatalogUnusable, match=r"newer version of DCF: expected a schema up to 3, got 4"):
         Catalog(path)
     assert path.read_bytes() == before
 
@@ -103,7 +103,7 @@ def test_a_newer_file_is_refused_and_left_alone(tmp_path):
 def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path, content):
     path = tmp_path / "catalog.db"
     path.write_bytes(content)
-    with pytest.raises(CatalogUnusable, match=r"catalog\.db is damaged, or no catalog"):
+    with pytest.raises(CatalogUnusable, match=r"catalog\.db is damaged or not a catalog"):
         Catalog(path)
     assert path.read_bytes() == content
 
@@ -159,7 +159,7 @@ def test_a_file_that_another_process_holds(tmp_path, monkeypatch):
     path = tmp_path / "catalog.db"
     with Catalog(path) as catalog, closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
-        with pytest.raises(StorageError, match="held by another process"):
+        with pytest.raises(StorageError, match="locked by another process"):
             catalog.deploy(FunctionSpec("f"), Artifact("b", "l"))
         assert catalog.functions() == []
         other.execute("ROLLBACK")

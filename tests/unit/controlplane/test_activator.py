@@ -32,12 +32,12 @@ class Site(House):
         self.asked: list[str] = []
         given = {"most": 3, "most_in_all": 5, "patience": 10.0, **more}
         self.holding = Activator(
-            self.catalog, self.loop, self.routing, wanted=self.wanted, rules=rules, **given
+            self.catalog, self.loop, self.routing, activate=self.activate, rules=rules, **given
         )
 
-    async def wanted(self, name: str) -> None:
+    async def activate(self, name: str) -> None:
         self.asked.append(name)
-        await asyncio.to_thread(self.catalog.decide, name, 1, "somebody calls")
+        await asyncio.to_thread(self.catalog.decide, name, 1, "a call is waiting")
         self.loop.wake()
 
     def call(self, name: str = "a", deadline: float | None = None) -> asyncio.Task[None]:
@@ -186,7 +186,7 @@ async def test_what_cannot_be_asked_for_is_told():
         async def full(_name: str) -> None:
             raise StorageError("no space")
 
-        site.holding._wanted = full
+        site.holding._activate = full
         site.catalog.deploy(FunctionSpec("a"), ARTIFACT, wish=ScalingWish(minimum=0, maximum=2))
         site.catalog.decide("a", 0, "nobody calls")
         assert isinstance((await refusal(site.call())).error, StorageError)
@@ -201,10 +201,10 @@ async def test_no_more_than_may_wait():
         await site.until_held(3)
         error = (await refusal(site.call())).error
         assert isinstance(error, Overloaded)
-        assert "for a already" in str(error)
+        assert "already waiting for a" in str(error)
         calls += [site.call("b") for _ in range(2)]
         await site.until_held(2, "b")
-        assert "5 calls wait" in str((await refusal(site.call("b"))).error)
+        assert "5 calls are already waiting for replicas" in str((await refusal(site.call("b"))).error)
         assert site.holding.waiting() == {"a": 3, "b": 2}
         calls[0].cancel()
         await site.until_held(2)

@@ -21,7 +21,7 @@ class Envoy:
     def __init__(self) -> None:
         self.traffic: dict[str, Traffic] = {}
 
-    async def look(self) -> dict[str, Traffic]:
+    async def poll(self) -> dict[str, Traffic]:
         return dict(self.traffic)
 
 
@@ -50,7 +50,7 @@ class Stage:
         for _ in range(seconds):
             self.now += 1
             self.envoy.traffic["f"] = Traffic(**counted)  # type: ignore[arg-type]
-            asyncio.run(self.scaler.look())
+            asyncio.run(self.scaler.scale_all())
             found.append(self.catalog.function("f").scaling.replicas)
         return found
 
@@ -60,8 +60,8 @@ def test_calls_under_way_bring_replicas_and_their_end_takes_them():
     assert stage.after(2, in_flight=4)[-1] == 4
     assert stage.woken == 1
     assert stage.after(40)[-1] == 1
-    details = [event.detail for event in stage.catalog.journal.events("f")]
-    assert details[-2] == "4 (1 to 5), 4 calls under way"
+    details = [event.detail for event in stage.catalog.event_log.events("f")]
+    assert details[-2] == "4 (1 to 5), 4 calls in progress"
 
 
 def test_one_replica_is_to_have_as_many_calls_as_it_takes_at_a_time():
@@ -90,12 +90,12 @@ def test_one_short_call_now_and_then_keeps_the_last_replica():
 def test_a_call_that_is_held_wakes_a_function_but_none_that_was_switched_off():
     stage = Stage(ScalingWish(0, 5, idle=5.0))
     assert stage.after(10)[-1] == 0
-    asyncio.run(stage.scaler.wanted("f"))
+    asyncio.run(stage.scaler.activate("f"))
     assert stage.catalog.function("f").scaling.replicas == 1
     stage.held = {"f": 3}
     assert stage.after(1) == [3]
     stage.catalog.scale("f", 0)
-    asyncio.run(stage.scaler.wanted("f"))
+    asyncio.run(stage.scaler.activate("f"))
     assert stage.after(2) == [0, 0]
 
 

@@ -54,7 +54,7 @@ class Site(House):
             routing=self.routing,
             stager=self.stage,
             builder=self.builder,
-            deployed=RetainedArtifacts(store),
+            retained=RetainedArtifacts(store),
             engine=self.engine,
             settings=ControlSettings(),
         )
@@ -158,7 +158,7 @@ async def test_a_deploy_that_is_overtaken_says_so(store):
         await site.until(lambda: len(site.catalog.revisions("a")) == 2, tick=False)
         await site.until(second.done)
         steps = await first
-        assert "replaced by 2" in steps[-2].detail
+        assert "replaced by revision 2" in steps[-2].detail
         assert steps[-1].kind is ProgressKind.ACCEPTED
         assert second.result()[-1].kind is ProgressKind.READY
 

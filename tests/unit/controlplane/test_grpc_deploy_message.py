@@ -117,7 +117,7 @@ def test_what_is_no_name_is_refused(plane: Plane, name: str) -> None:
         ({"EnvVars": {"A": "x\0"}}, "environment"),
         ({"Secrets": ["../key"]}, "secrets"),
         ({"Annotations": {"": "x"}}, "Annotations"),
-        ({"Annotations": {"a": "x\0"}}, "Annotations.a: texts without a zero character"),
+        ({"Annotations": {"a": "x\0"}}, "Annotations.a: expected a text without NUL"),
         ({"MinReplicas": 3, "MaxReplicas": 2}, "min 3 is more than max 2"),
         ({"MinReplicas": -1}, "min"),
         ({"MaxReplicas": 1_000_000}, "max"),

@@ -102,13 +102,13 @@ def test_who_does_not_answer_is_passed_over_taken_back_and_ended_at_last(monkeyp
             silence.of.clear()
             await house.until(lambda: len(route().endpoints) == 2)
             house.engine.suspend(
-                next(one.id for one in house.loop.fleet.all() if one.endpoint == first)
+                next(one.id for one in house.loop.registry.all() if one.endpoint == first)
             )
             silence.of.add(first)
             await house.until(lambda: len(route().endpoints) == 2 and first not in route())
-            events = house.catalog.journal.events("a")
+            events = house.catalog.event_log.events("a")
             assert events[0].detail == "it did not answer for 0.4 s, and its process is stopped"
-            states = [one.state for one in house.loop.fleet.of("a")]
+            states = [one.state for one in house.loop.registry.of("a")]
             assert states.count(ReplicaState.READY) == 2
 
     asyncio.run(asyncio.wait_for(check(), 20))
@@ -136,7 +136,7 @@ def test_the_calls_of_a_function_decide_how_long_a_replica_may_be_silent(
         async with running(House()) as house, watched(house, 0.4):
             house.deploy("a", timeout=timeout)
             await house.until(lambda: bool(house.routing.confirmed().get("a")))
-            (one,) = house.loop.fleet.all()
+            (one,) = house.loop.registry.all()
             if is_suspended:
                 house.engine.suspend(one.id)
             silence.of.add(one.endpoint)
@@ -158,7 +158,7 @@ def test_a_replica_may_be_silent_for_as_long_as_a_call_of_its_function_may_take(
         async with running(House()) as house, watched(house, 0.2):
             house.deploy("a")
             await house.until(lambda: bool(house.routing.confirmed().get("a")))
-            (one,) = house.loop.fleet.all()
+            (one,) = house.loop.registry.all()
             silence.of.add(one.endpoint)
             await house.until(lambda: silence.asked.get(one.endpoint, 0) > 20)
             assert one.state is ReplicaState.READY
@@ -175,7 +175,7 @@ def test_a_silent_replica_delays_no_question_to_another(monkeypatch):
             await house.until(
                 lambda: len((house.routing.confirmed().get("a") or Route()).endpoints) == 2
             )
-            first, second = (one.endpoint for one in house.loop.fleet.all())
+            first, second = (one.endpoint for one in house.loop.registry.all())
             silence.of.add(first)
             await house.until(lambda: silence.asked.get(first, 0) > 2)
             before = dict(silence.asked)

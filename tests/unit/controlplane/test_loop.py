@@ -46,7 +46,7 @@ async def test_a_replica_that_crashes_is_replaced_and_its_end_is_told():
         house.engine.crash(first)
         await house.until(lambda: house.living and first not in house.living)
         await house.until(lambda: routed(house, "a"))
-        (event, *_) = house.catalog.journal.events("a")
+        (event, *_) = house.catalog.event_log.events("a")
         assert (event.kind, event.detail) == (EventKind.CRASHED, "killed by signal 9")
 
 
@@ -72,19 +72,19 @@ async def test_no_call_waits_for_a_disk_that_is_slow_or_full(monkeypatch):
         await house.until(lambda: routed(house, "a"))
         (first,) = house.living
         free = threading.Event()
-        record = house.catalog.journal.record
+        record = house.catalog.event_log.record
 
         def full(event):
             if not free.wait(0.1):
                 raise DiskFull("no space is left")
             record(event)
 
-        monkeypatch.setattr(house.catalog.journal, "record", full)
+        monkeypatch.setattr(house.catalog.event_log, "record", full)
         house.engine.crash(first)
         await house.until(lambda: not house.envoy.routes)
         free.set()
         await house.until(lambda: routed(house, "a"))
-        assert house.catalog.journal.events("a")[0].replica.startswith("a.1.0.1")
+        assert house.catalog.event_log.events("a")[0].replica.startswith("a.1.0.1")
 
 
 @scenario
@@ -122,8 +122,8 @@ async def test_what_cannot_be_laid_out_is_a_failed_start_that_is_tried_again():
     house.stage.error = BuildError("no such package")
     async with running(house):
         house.deploy("a")
-        await house.until(lambda: len(house.catalog.journal.events("a")) >= 3)
-        event = house.catalog.journal.events("a")[0]
+        await house.until(lambda: len(house.catalog.event_log.events("a")) >= 3)
+        event = house.catalog.event_log.events("a")[0]
         assert (event.kind, event.error) == (EventKind.START_FAILED, "BuildError")
         assert not house.living
         house.stage.error = None
@@ -137,11 +137,11 @@ async def test_a_supervisor_that_is_away_for_a_moment_is_nobodys_crash():
     house.stage.error = SupervisorUnreachable("nobody listens")
     async with running(house):
         house.deploy("a")
-        await house.until(lambda: house.loop.fleet.of("a"))
+        await house.until(lambda: house.loop.registry.of("a"))
         await asyncio.sleep(0.15)
         house.stage.error = None
         await house.until(lambda: routed(house, "a"))
-        assert [event.kind for event in house.catalog.journal.events("a")] == [EventKind.DEPLOYED]
+        assert [event.kind for event in house.catalog.event_log.events("a")] == [EventKind.DEPLOYED]
 
 
 @scenario
@@ -149,8 +149,8 @@ async def test_a_start_without_an_end_is_ended():
     house = House(start_timeout=-14.9)
     async with running(house):
         house.deploy("a")
-        await house.until(lambda: len(house.catalog.journal.events("a")) > 1, tick=False)
-        event = house.catalog.journal.events("a")[0]
+        await house.until(lambda: len(house.catalog.event_log.events("a")) > 1, tick=False)
+        event = house.catalog.event_log.events("a")[0]
         assert (event.kind, event.error) == (EventKind.START_FAILED, "StartTimeout")
 
 
@@ -176,9 +176,9 @@ async def test_replicas_that_the_engine_lost_are_started_again_at_once():
     async with running(House()) as house:
         house.deploy("a")
         await house.until(lambda: routed(house, "a"))
-        (one,) = house.loop.fleet.of("a")
+        (one,) = house.loop.registry.of("a")
         assert one.state is ReplicaState.READY
-        house.loop.fleet.begin(())
+        house.loop.registry.begin(())
         house.engine._replicas.clear()
         house.loop.wake()
         await house.until(lambda: house.living and routed(house, "a"))
@@ -195,8 +195,8 @@ async def test_a_disk_that_stays_full_keeps_no_replica_from_starting_or_ending(m
                 raise DiskFull("no space is left")
             return kept(event)
 
-        kept = house.catalog.journal.record
-        monkeypatch.setattr(house.catalog.journal, "record", record)
+        kept = house.catalog.event_log.record
+        monkeypatch.setattr(house.catalog.event_log, "record", record)
         for name in ("a", "b"):
             house.deploy(name)
             await house.until(lambda name=name: routed(house, name))
@@ -209,8 +209,8 @@ async def test_a_disk_that_stays_full_keeps_no_replica_from_starting_or_ending(m
         await house.until(lambda: not [one for one in house.living if one.startswith("b")])
         full = False
         house.loop.wake()
-        await house.until(lambda: len(house.catalog.journal.events("a")) == 2)
-        assert house.catalog.journal.events("a")[0].replica.startswith("a.1.0.1")
+        await house.until(lambda: len(house.catalog.event_log.events("a")) == 2)
+        assert house.catalog.event_log.events("a")[0].replica.startswith("a.1.0.1")
 
 
 @scenario

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from dcf.controlplane.replicas.replica_registry import ReplicaRegistry
-from dcf.controlplane.replicas.revocations import Revocations, tell
+from dcf.controlplane.replicas.revocations import Revocations, send
 from dcf.controlplane.tokens import Tokens
 from dcf.errors import StorageError
 from dcf.model.replica import ReplicaState
@@ -55,8 +55,8 @@ class Keys:
 
 @contextlib.asynccontextmanager
 async def telling(keys: Keys, *replicas: Replica) -> AsyncIterator[Revocations]:
-    fleet = SimpleNamespace(all=lambda: [one.seen for one in replicas])
-    revocations = Revocations(cast("Tokens", keys), cast("ReplicaRegistry", fleet))
+    registry = SimpleNamespace(all=lambda: [one.seen for one in replicas])
+    revocations = Revocations(cast("Tokens", keys), cast("ReplicaRegistry", registry))
     servers = [
         await asyncio.start_unix_server(one.answer, one.seen.endpoint.removeprefix("unix:"))
         for one in replicas
@@ -150,9 +150,9 @@ def test_absence_and_silence_confirm_nothing(tmp_path):
         with socket.socket(socket.AF_UNIX) as mute:
             mute.bind(str(tmp_path / "s"))
             mute.listen()
-            assert not await tell(f"unix:{tmp_path}/s", b"[]", 0.05)
-        assert not await tell(f"unix:{tmp_path}/none", b"[]")
-        assert not await tell("tcp:127.0.0.1:1", b"[]")
-        assert not await tell("nowhere", b"[]")
+            assert not await send(f"unix:{tmp_path}/s", b"[]", 0.05)
+        assert not await send(f"unix:{tmp_path}/none", b"[]")
+        assert not await send("tcp:127.0.0.1:1", b"[]")
+        assert not await send("nowhere", b"[]")
 
     run(check)

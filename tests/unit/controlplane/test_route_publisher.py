@@ -66,7 +66,7 @@ def test_what_envoy_refuses_of_one_function_keeps_no_other_one_waiting(caplog):
             await until(lambda: routing.confirmed().get("bad") == ROUTE)
 
     asyncio.run(check())
-    assert "telling Envoy of bad failed" in caplog.text
+    assert "updating Envoy of bad failed" in caplog.text
     assert "no such thing" in caplog.text
 
 

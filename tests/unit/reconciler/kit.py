@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from dcf.model.desired import CanaryWanted, Wanted
 from dcf.model.observed import Observed, ReplicaKey
 from dcf.model.replica import ReplicaExit, ReplicaState
-from dcf.reconciler.reconcile import Reconciliation, carried_out, reconcile
+from dcf.reconciler.reconcile import Reconciliation, _event_key, reconcile
 from dcf.reconciler.types import (
+    Action,
     ForgetReplica,
     PublishRoute,
     RecordEvent,
@@ -46,6 +48,35 @@ def seen(line: str, function: str = "f", *, ready_at: float = 0.0) -> tuple[Obse
         endpoint = f"unix:{key.id}" if began else ""
         found.append(Observed(key, kind, endpoint, ready_at if began else None, exit_))
     return tuple(found)
+
+
+def executed(view: View, actions: Iterable[Action]) -> View:
+    """Return the view after all actions have taken effect."""
+    replicas = {replica.key: replica for replica in view.replicas}
+    published = dict(view.published)
+    recorded = set(view.recorded)
+    for action in actions:
+        match action:
+            case StartReplica(key):
+                replicas.setdefault(key, Observed(key, ReplicaState.STARTING))
+            case StopReplica(key):
+                replicas[key] = replace(replicas[key], state=ReplicaState.DRAINING)
+            case PublishRoute(function, route):
+                published[function] = route
+            case WithdrawRoute(function):
+                published[function] = None
+            case RecordEvent(event):
+                recorded.add(event.key)
+            case ForgetReplica(key):
+                exit_ = replicas.pop(key).exit
+                recorded.discard(_event_key(key, exit_) if exit_ else "")
+    known = {key.function for key in replicas}
+    published = {
+        function: route
+        for function, route in published.items()
+        if route is not None or function in known
+    }
+    return View(tuple(replicas.values()), published, frozenset(recorded))
 
 
 def told(found: Reconciliation) -> list[str]:
@@ -177,7 +208,7 @@ class World:
         done = [action for action in found.actions if not self._is_late(action)]
         for action in done:
             self._carry_out(action)
-        self.view = carried_out(view, done)
+        self.view = executed(view, done)
         if self.is_new:
             known = self.view.published
             self.routes = {name: one for name, one in self.routes.items() if name in known}

@@ -12,9 +12,9 @@ from dcf.model.desired import CanaryWanted, Wanted
 from dcf.model.observed import ReplicaKey
 from dcf.model.replica import ReplicaState
 from dcf.reconciler.backoff import RULES
-from dcf.reconciler.reconcile import Reconciliation, carried_out, reconcile
+from dcf.reconciler.reconcile import Reconciliation, reconcile
 from dcf.reconciler.types import Route, View
-from unit.reconciler.kit import World, seen, told
+from unit.reconciler.kit import World, executed, seen, told
 
 ROUTED = Route(("unix:f.1.0.1",))
 NOW = 100.0
@@ -145,19 +145,19 @@ def test_a_deleted_function_loses_its_calls_first():
     for _ in range(3):
         found = reconcile([], view, NOW)
         steps.append(told(found))
-        view = carried_out(view, found.actions)
+        view = executed(view, found.actions)
     assert steps == [["withdraw f", "stop f.1.1.1 2"], ["stop f.1.0.1 30"], []]
     view = View(seen("1.0.1:X99 1.1.1:x99"), view.published)
     found = reconcile([], view, NOW)
     assert told(found) == ["forget f.1.0.1", "forget f.1.1.1"]
-    assert carried_out(view, found.actions) == View()
+    assert executed(view, found.actions) == View()
 
 
 def test_a_function_without_replicas_is_deleted_at_once():
     view = View((), {"f": Route()})
     found = reconcile([], view, NOW)
     assert told(found) == ["withdraw f"]
-    assert carried_out(view, found.actions) == View()
+    assert executed(view, found.actions) == View()
 
 
 # A canary
@@ -194,7 +194,7 @@ def test_a_promoted_canary_keeps_its_replicas():
     view = View(seen("1.0.1:r 2.0.1:r"), {"f": Route(("unix:f.1.0.1",), ("unix:f.2.0.1",), 10)})
     found = reconcile([one(2)], view, NOW)
     assert told(found) == ["publish f f.2.0.1"]
-    found = reconcile([one(2)], carried_out(view, found.actions), NOW)
+    found = reconcile([one(2)], executed(view, found.actions), NOW)
     assert told(found) == ["stop f.1.0.1 30"]
 
 
@@ -202,7 +202,7 @@ def test_an_aborted_canary_loses_its_calls_first():
     view = View(seen("1.0.1:r 2.0.1:r"), {"f": Route(("unix:f.1.0.1",), ("unix:f.2.0.1",), 10)})
     found = reconcile([one(1)], view, NOW)
     assert told(found) == ["publish f f.1.0.1"]
-    found = reconcile([one(1)], carried_out(view, found.actions), NOW)
+    found = reconcile([one(1)], executed(view, found.actions), NOW)
     assert told(found) == ["stop f.2.0.1 30"]
 
 
@@ -228,7 +228,7 @@ def test_a_crash_after_a_long_life_is_mended_at_once():
 
 def test_a_crash_is_recorded_once():
     view = View(seen("1.0.1:x99.5"), {"f": Route()})
-    view = carried_out(view, reconcile([one()], view, NOW).actions)
+    view = executed(view, reconcile([one()], view, NOW).actions)
     assert not [line for line in told(reconcile([one()], view, NOW)) if line.startswith("record")]
 
 
@@ -377,7 +377,7 @@ def test_a_turn_that_was_carried_out_asks_for_nothing_twice(batch):
             found = reconcile(world.deployed.values(), view, world.now)
             assert not done & {*map(repr, found.actions)}, f"seed {seed}"
             done |= {*map(repr, found.actions)}
-            view = carried_out(view, found.actions)
+            view = executed(view, found.actions)
         assert reconcile(world.deployed.values(), view, world.now).actions == (), f"seed {seed}"
 
 
@@ -403,5 +403,5 @@ def test_a_thousand_functions_at_rest_ask_for_nothing():
     wanted = [Wanted(f"f{number}", 1, 1 if number < 10 else 0) for number in range(1000)]
     view = View()
     for _ in range(2):
-        view = carried_out(view, reconcile(wanted, view, NOW).actions)
+        view = executed(view, reconcile(wanted, view, NOW).actions)
     assert reconcile(wanted, view, NOW).actions == ()

@@ -24,7 +24,7 @@ class ReplicaLoad:
     """The calls of a replica.
 
     Attributes:
-        concurrency: Calls that its handler takes at a time.
+        concurrency: Calls that its handler accepts at a time.
         running: Calls in the handler.
         waiting: Calls that wait for the handler, whether they can be handed back or not.
     """
@@ -43,7 +43,7 @@ class ReplicaLoad:
         """Read the watcher's JSON.
 
         Raises:
-            ValueError: When a member is missing or is not a number.
+            ValueError: If a member is missing or is not a number.
         """
         try:
             numbers = [members[name] for name in ("concurrency", "running", "waiting")]
@@ -55,7 +55,7 @@ class ReplicaLoad:
 
 
 UNREACHABLE = (OSError, ValueError, OverflowError)
-"""Errors of :func:`connected` and of reading: a time-out, an endless line, an invalid port."""
+"""Errors of :func:`connected` and of reading: a timeout, an endless line, an invalid port."""
 
 
 @asynccontextmanager
@@ -69,8 +69,8 @@ async def connected(
         seconds: Time limit for the whole block.
 
     Raises:
-        OSError: When the replica does not respond in time, or not at all.
-        ValueError, OverflowError: When the endpoint is not valid.
+        OSError: If the replica does not respond in time, or not at all.
+        ValueError, OverflowError: If the endpoint is invalid.
     """
     async with asyncio.timeout(seconds):
         address = Endpoint.parse(endpoint)

@@ -196,7 +196,7 @@ def test_what_ends_again_and_again_at_the_start_is_told_with_its_reason(place):
     done = place.run("start", "--detach", "--port", place.port)
 
     assert done.returncode == ExitCode.GATEWAY
-    assert "gateway.control ended again and again" in done.stderr
+    assert "gateway.control ended repeatedly" in done.stderr
     assert "catalog.sqlite" in done.stderr
     place.assert_nothing_is_left()
 

@@ -56,7 +56,7 @@ def start(*, detached: bool, **given: Any) -> None:
                 f"its sockets are in {plan.places.runtime}, which goes with your last login;"
                 " `loginctl enable-linger` keeps it"
             )
-        parent.let_go()
+        parent.release()
         return False
 
     _start(plan, console, lambda: _own_log(plan), let_go)

@@ -1,4 +1,4 @@
-"""Whether a gateway answers at its public port."""
+"""Check whether a gateway answers at its public port."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from urllib.parse import urlsplit
 from dcf.protocol.gateway import HEALTHZ
 
 TIMEOUT = 1.0
-"""Seconds for one try."""
+"""Timeout of an attempt in seconds."""
 
 
 async def healthy(url: str) -> bool:
-    """Whether Envoy and, behind it, the control plane answer.
+    """Return whether Envoy answers, and the control plane behind it.
 
     Args:
         url: Scheme, host and port.
@@ -27,7 +27,7 @@ async def healthy(url: str) -> bool:
 
 async def _status(url: str) -> bytes:
     parts = urlsplit(url)
-    context = _lenient() if parts.scheme == "https" else None
+    context = _without_verification() if parts.scheme == "https" else None
     reader, writer = await asyncio.open_connection(parts.hostname, parts.port, ssl=context)
     try:
         request = f"GET {HEALTHZ} HTTP/1.1\r\nhost: {parts.netloc}\r\nconnection: close\r\n\r\n"
@@ -38,8 +38,11 @@ async def _status(url: str) -> bytes:
         writer.transport.abort()
 
 
-def _lenient() -> ssl.SSLContext:
-    """Nothing secret is sent, and the certificate need not name the address that is tried."""
+def _without_verification() -> ssl.SSLContext:
+    """Return a context that accepts any certificate.
+
+    The certificate need not name the local address, and the request contains nothing secret.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE

@@ -303,7 +303,9 @@ def test_a_canary_needs_something_else_beside_it(catalog):
     with pytest.raises(RolloutInvalid, match="not deployed yet"):
         catalog.deploy(RICH, artifact("a"), canary=10)
     catalog.deploy(RICH, artifact("a"))
-    with pytest.raises(RolloutInvalid, match="identical to revision 1 of rich, which already serves"):
+    with pytest.raises(
+        RolloutInvalid, match="identical to revision 1 of rich, which already serves"
+    ):
         catalog.deploy(RICH, artifact("a"), canary=10)
     for share in (0, 100, -1, float("nan")):
         with pytest.raises(SpecInvalid, match="percent"):

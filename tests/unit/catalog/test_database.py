@@ -89,7 +89,9 @@ def test_a_newer_file_is_refused_and_left_alone(tmp_path):
     path = first(tmp_path / "newer.db")
     Database(path, LATER).close()
     before = path.read_bytes()
-    with pytest.raises(CatalogUnusable, match=r"newer version of DCF: expected a schema up to 3, got 4"):
+    with pytest.raises(
+        CatalogUnusable, match=r"newer version of DCF: expected a schema up to 3, got 4"
+    ):
         Catalog(path)
     assert path.read_bytes() == before
 

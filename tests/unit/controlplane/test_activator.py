@@ -204,7 +204,9 @@ async def test_no_more_than_may_wait():
         assert "already waiting for a" in str(error)
         calls += [site.call("b") for _ in range(2)]
         await site.until_held(2, "b")
-        assert "5 calls are already waiting for replicas" in str((await refusal(site.call("b"))).error)
+        assert "5 calls are already waiting for replicas" in str(
+            (await refusal(site.call("b"))).error
+        )
         assert site.holding.waiting() == {"a": 3, "b": 2}
         calls[0].cancel()
         await site.until_held(2)

@@ -152,7 +152,7 @@ def test_a_gateway_that_is_not_open(short_dir, replica):
             talk.send("each", b"a")
             code, message = talk.failure()
     assert code is Code.UNAUTHENTICATED
-    assert message == "a key that is in force is wanted here: Authorization: Bearer KEY"
+    assert message == 'expected a valid key in the header "Authorization: Bearer KEY"'
 
 
 # What Envoy says to it

@@ -283,7 +283,7 @@ def test_no_replica(plane):
     plane.set("idle")
     status, headers, _ = plane.call("/function/idle")
     assert (status, headers["retry-after"]) == (503, "1")
-    assert plane.problem("/function/idle")["detail"] == "idle has no replica now"
+    assert plane.problem("/function/idle")["detail"] == "idle has no ready replica"
 
 
 def test_a_replica_that_is_not_there_is_passed_over(plane, launch, short_dir):

@@ -94,7 +94,7 @@ def test_a_call_under_way_ends_well_when_its_replica_leaves(plane, launch):
     call.start()
     time.sleep(0.2)
     plane.set("f")
-    assert plane.problem("/function/f", b"0")["detail"] == "f has no replica now"
+    assert plane.problem("/function/f", b"0")["detail"] == "f has no ready replica"
     call.join()
     assert replies[0][2] == b"done"
 

@@ -260,7 +260,9 @@ def test_a_page_of_elsewhere_opens_no_websocket(short_dir):
         status, body = upgraded(plane, origin="https://b.example")
         problem = json.loads(body)
         assert (status, problem["error"]) == (401, "AccessDenied")
-        assert problem["detail"].startswith("pages of https://b.example open no WebSocket here")
+        assert problem["detail"].startswith(
+            "pages of https://b.example must not open a WebSocket here"
+        )
         assert upgraded(plane, origin="null")[0] == 401
         assert upgraded(plane, origin="http://gate:2")[0] == 401
         assert upgraded(plane, origin="https://a.example")[0] == 101

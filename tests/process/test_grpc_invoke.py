@@ -278,7 +278,7 @@ def test_what_is_malformed(stub):
 def test_what_is_no_name(stub):
     for name in ("", "a/b", "a?b", "../x", "한", "a b", "x" * 200, "a\r\nb: c", "%2e"):
         code, message = refused(stub, "x", name)
-        assert (code, message) == (Code.INVALID_ARGUMENT, "Service: a function's name is wanted")
+        assert (code, message) == (Code.INVALID_ARGUMENT, "Service: expected a function's name")
 
 
 def test_what_is_compressed(stub):
@@ -304,4 +304,4 @@ def test_a_gateway_that_is_not_open(short_dir, launch):
         for name in ("Invoke", "List", "HealthCheck", "Deploy"):
             code, message = stub.error(name)
             assert code is Code.UNAUTHENTICATED
-            assert message == "a key that is in force is wanted here: Authorization: Bearer KEY"
+            assert message == 'expected a valid key in the header "Authorization: Bearer KEY"'

@@ -1,4 +1,4 @@
-"""Envoy's own HTTP interface, on a Unix socket."""
+"""A client of Envoy's administration interface, on a Unix socket."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ class _Connection(http.client.HTTPConnection):
 
 
 def get(admin: Path, path: str, timeout: float) -> tuple[int, bytes]:
-    """Asks Envoy.
+    """Send a GET request to Envoy.
 
     Args:
-        admin: Its socket.
+        admin: Path of its administration socket.
         path: Path and query.
-        timeout: Seconds without a byte.
+        timeout: Maximum seconds without any data.
 
     Returns:
         Status and body.
 
     Raises:
-        EnvoyFailed: When it does not answer.
+        EnvoyFailed: If Envoy does not answer.
     """
     connection = _Connection(admin, timeout)
     try:

@@ -1,6 +1,6 @@
 """A subscription to one resource type on a connection of Envoy. No I/O.
 
-The protocol is the incremental variant of "xDS REST and gRPC protocol" in Envoy's manual. The client
+The protocol is the incremental variant of "xDS REST and gRPC protocol" in Envoy's manual. A client
 names the resources, the server sends differences, and the client accepts or rejects each message as
 a whole. At most one message is unanswered at a time, so that quick changes are merged.
 """

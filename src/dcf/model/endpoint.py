@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-_UNIX = re.compile(r"unix:(?P<path>[^\x00-\x1f\x7f]{1,200})")
+_UNIX = re.compile(r"unix:(?P<path>[^\x00-\x1f\x7f]+)")
 _TCP = re.compile(r"tcp:(?P<host>[A-Za-z0-9_.:%\[\]-]{1,255}):(?P<port>[0-9]{1,5})")
 _MAX_PORT = 65535
 

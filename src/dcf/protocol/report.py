@@ -19,6 +19,9 @@ TEXT_LIMIT = 16_000
 """Maximum characters of a detail and of a traceback. A traceback keeps its end, which names the
 exception. Both together fit in the supervisor's line limit, whatever characters they have."""
 
+PATH_LIMIT = 200
+"""Maximum characters of an endpoint's path. No system accepts a socket's path of 200 bytes."""
+
 _ERROR = re.compile(r"[A-Za-z]{0,64}")
 
 _START_ERRORS = {
@@ -158,6 +161,8 @@ def check_endpoint(endpoint: str) -> None:
         parsed = Endpoint.parse(endpoint)
     except ValueError as error:
         raise ValueError(f"endpoint: {error}") from None
+    if len(parsed.path) > PATH_LIMIT:
+        raise ValueError(f"endpoint: expected a path of at most {PATH_LIMIT} characters")
     if not parsed.is_unix and not parsed.port:
         raise ValueError(f"endpoint: expected a port above 0, got {endpoint!r:.80}")
 

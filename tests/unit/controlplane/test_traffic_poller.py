@@ -1,4 +1,4 @@
-"""Calls are counted once, whoever was started anew meanwhile."""
+"""Calls are counted exactly once, also after restarts."""
 
 import asyncio
 import json
@@ -15,7 +15,7 @@ from unit.controlplane.kit import ARTIFACT
 
 
 class Envoy:
-    """Answers at a socket as Envoy's own interface does."""
+    """Replies on a socket like Envoy's administration interface."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -56,7 +56,7 @@ def counted(catalog: Catalog) -> int:
     return catalog.function("a").invocations
 
 
-def test_what_is_new_is_added(catalog, tmp_path):
+def test_new_calls_are_added(catalog, tmp_path):
     async def run():
         async with Envoy(tmp_path / "admin") as envoy:
             counts = TrafficPoller(catalog, envoy.path)
@@ -65,7 +65,7 @@ def test_what_is_new_is_added(catalog, tmp_path):
                 envoy.calls["a"] = calls
                 await counts.poll()
             assert counted(catalog) == 10
-            # The control plane is started anew: what Envoy has counted was kept before.
+            # The control plane is restarted: these counts were stored before.
             counts = TrafficPoller(catalog, envoy.path)
             await counts.poll()
             envoy.calls["a"] = 11
@@ -75,7 +75,7 @@ def test_what_is_new_is_added(catalog, tmp_path):
     asyncio.run(run())
 
 
-def test_an_envoy_that_was_started_anew_begins_at_nought(catalog, tmp_path):
+def test_a_restarted_envoy_begins_at_zero(catalog, tmp_path):
     async def run():
         async with Envoy(tmp_path / "admin") as envoy:
             counts = TrafficPoller(catalog, envoy.path)
@@ -91,7 +91,7 @@ def test_an_envoy_that_was_started_anew_begins_at_nought(catalog, tmp_path):
     asyncio.run(run())
 
 
-def test_many_who_look_at_once_ask_envoy_once(catalog, tmp_path, monkeypatch):
+def test_concurrent_polls_ask_envoy_once(catalog, tmp_path, monkeypatch):
     monkeypatch.setattr(traffic_poller, "FRESH", 60.0)
 
     async def run():

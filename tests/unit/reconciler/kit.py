@@ -1,4 +1,4 @@
-"""Replicas in a line, and a small world in which turns are taken."""
+"""A notation for replicas, and a simulation that runs turns."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def executed(view: View, actions: Iterable[Action]) -> View:
 
 
 def told(found: Reconciliation) -> list[str]:
-    """Actions in a line each."""
+    """Return a line for each action."""
     lines = []
     for action in found.actions:
         match action:
@@ -104,8 +104,8 @@ def told(found: Reconciliation) -> list[str]:
 
 
 @dataclass
-class World:
-    """An engine, a data plane and a catalog that go wrong in every way they may."""
+class Simulation:
+    """An engine, a data plane and a catalog with all possible faults."""
 
     dice: random.Random
     now: float = 1000.0
@@ -118,9 +118,9 @@ class World:
     crashed: set[str] = field(default_factory=set)
     goes_wrong: bool = True
     is_new: bool = True
-    """Whether the control plane has taken no turn yet."""
+    """Whether the control plane has not run a turn yet."""
 
-    # What people do
+    # Actions of users
 
     def deploy(self, name: str) -> None:
         self.numbers[name] = self.numbers.get(name, 0) + 1
@@ -154,10 +154,10 @@ class World:
     def delete(self, name: str) -> None:
         self.deployed.pop(name, None)
 
-    # What happens by itself
+    # Events
 
     def progress(self) -> None:
-        """One replica takes a step of its life."""
+        """Change the state of one replica."""
         alive = [one for one in self.engine.values() if one.state is not ReplicaState.EXITED]
         if not alive:
             return
@@ -201,7 +201,7 @@ class World:
         return self.view
 
     def take_turn(self) -> Reconciliation:
-        """Looks, decides, checks that nothing forbidden is asked for, and carries it out."""
+        """Run a turn, check that its actions are allowed, and execute them."""
         view = self.look()
         found = reconcile(self.deployed.values(), view, self.now)
         assert reconcile(self.deployed.values(), view, self.now) == found, "a turn keeps nothing"
@@ -216,7 +216,7 @@ class World:
         return found
 
     def _is_late(self, action: object) -> bool:
-        """The data plane may be away: it neither does nor confirms what it is asked for."""
+        """Return whether the data plane is down, so that it does not apply or confirm the action."""
         return (
             self.goes_wrong
             and isinstance(action, PublishRoute | WithdrawRoute)
@@ -279,7 +279,7 @@ class World:
     # The end
 
     def settle(self) -> None:
-        """From now on nothing goes wrong; time passes."""
+        """Stop all faults, and let time pass."""
         self.goes_wrong = False
         for _ in range(400):
             found = self.take_turn()

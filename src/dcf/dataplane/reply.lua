@@ -108,7 +108,7 @@ local function read(document, status)
   local _, _, near = find(document, '"near"%s*:%s*%[(.-)%]')
   if near then
     near = gsub(gsub(near, '"', ""), ", *", " or ")
-    message = message .. " (did you mean " .. near .. "?)"
+    message = message .. "; is " .. near .. " meant?"
   end
   local traceback = member(document, "traceback")
   if traceback ~= "" then message = message .. "\n" .. traceback end

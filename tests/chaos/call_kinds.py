@@ -29,10 +29,10 @@ _ERRORS = {
     grpc.StatusCode.DEADLINE_EXCEEDED: "DeadlineExceeded",
 }
 _UNAVAILABLE = {
-    "broke the call off": "ReplicaLost",
-    "broke the connection off": "ReplicaLost",
+    "reset the call": "ReplicaLost",
+    "closed the connection": "ReplicaLost",
     "no connection to": "NotReady",
-    "has no replica now": "NotReady",
+    "has no ready replica": "NotReady",
     "is scaled to 0": "NotReady",
     "was removed during": "NotReady",
     "had no ready replica": "NotReady",

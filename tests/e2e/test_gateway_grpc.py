@@ -180,7 +180,7 @@ def test_a_deploy_of_what_there_is_not(manager: Stub, stub: Stub) -> None:
     assert "expected an artifact's digest" in message
     assert "got 'registry:5000/new'" in message
     code, message = manager.error("Deploy", Service="new", Image="sha256:" + "0" * 64)
-    assert (code, "there is no artifact" in message) == (Code.FAILED_PRECONDITION, True)
+    assert (code, "the gateway has no artifact" in message) == (Code.FAILED_PRECONDITION, True)
     code, message = manager.error("Update", Service="kitt")
     assert (code, message.endswith("(did you mean kit?)")) == (Code.NOT_FOUND, True)
     digest = stub("GetMeta", FunctionName="kit").Image

@@ -180,10 +180,10 @@ def test_what_has_nothing_to_go_back_to_or_to_try_is_refused(house: GatewayProce
 
     house.deploy(folder)
     for asked, reason in (
-        (("rollback", "single"), "single has no revision before 1"),
+        (("rollback", "single"), "single has no revision before its current one, 1"),
         (("rollback", "single", "7"), "single has no revision 7; it has 1"),
         (("promote", "single"), "single has no canary"),
-        (("deploy", f"{folder}/", "--canary", "10%"), "which serves already"),
+        (("deploy", f"{folder}/", "--canary", "10%"), "which already serves"),
         (("rollback", "nobody"), "nobody"),
     ):
         assert reason in command(house, *asked, code=3)
@@ -207,7 +207,7 @@ def test_ten_revisions_are_kept_and_can_be_gone_back_to(
         client.rollback("many", 2)
     assert client.rollback("many", 3).serving == 3
     assert house.call("many") == (200, b"version 1 colour-3")
-    with pytest.raises(RolloutInvalid, match="no revision before 3"):
+    with pytest.raises(RolloutInvalid, match="no revision before its current one, 3"):
         client.rollback("many")
 
 

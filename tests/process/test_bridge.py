@@ -154,7 +154,7 @@ def test_a_stream_to_a_gateway_with_keys_needs_a_key(short_dir, replica):
             talk.send("each", b"a")
             code, message = talk.failure()
     assert code is Code.UNAUTHENTICATED
-    assert message == "a key that is in force is wanted here: Authorization: Bearer KEY"
+    assert message == 'expected a valid key in the header "Authorization: Bearer KEY"'
 
 
 @pytest.mark.parametrize(

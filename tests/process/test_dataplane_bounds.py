@@ -1,4 +1,4 @@
-"""What one client may have Envoy keep, in bytes and in seconds."""
+"""Limits for the memory and time that a client can take in Envoy."""
 
 import asyncio
 import contextlib
@@ -17,7 +17,7 @@ MB = 1_000_000
 
 
 async def large(reader, writer):
-    """Replies with a megabyte, to as many requests as come."""
+    """Replies to every request with a megabyte."""
     with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
         while await reader.readuntil(b"\r\n\r\n"):
             writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(LARGE))
@@ -36,7 +36,7 @@ async def small(reader, writer):
 
 
 async def endless(reader, writer):
-    """Replies without end, for as long as somebody reads."""
+    """Replies endlessly while the client reads."""
     with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 1000000000000\r\n\r\n")
@@ -50,13 +50,13 @@ def message(size: int) -> bytes:
     return b"\x00\x00\xf0\x00\x00\x0a\x01k\x12\xfa\xff\xbf\x07" + bytes(size)
 
 
-def test_a_connection_has_so_many_streams_and_each_so_much_room(short_dir):
+def test_the_streams_of_a_connection_and_their_buffers_are_limited(short_dir):
     with running(short_dir) as plane, Http2(plane.port) as client:
         assert client.limits[MAX_STREAMS] == plane.settings.streams == 100
         assert client.limits[INITIAL_WINDOW] == plane.settings.buffer == 256 * 1024
 
 
-def test_replies_that_are_not_read_take_little_and_not_for_long(short_dir):
+def test_unread_replies_take_little_memory_for_a_short_time(short_dir):
     with running(short_dir, unread=1) as plane:
         plane.set("large", plane.serve(short_dir / "large.sock", large))
         plane.call("/function/large")
@@ -91,7 +91,7 @@ def test_a_reply_over_http_1_that_is_not_read_ends(short_dir):
             assert all(800 < line["ms"] < 8000 for line in lines), lines
 
 
-def test_uploads_that_never_end_take_little(short_dir):
+def test_endless_uploads_take_little_memory(short_dir):
     with running(short_dir) as plane, socket.socket(socket.AF_UNIX) as deaf:
         deaf.bind(str(short_dir / "deaf.sock"))
         deaf.listen(64)  # and never reads
@@ -109,13 +109,13 @@ def test_uploads_that_never_end_take_little(short_dir):
             assert plane.memory() - before < 40 * MB
 
 
-def test_a_message_that_never_ends_is_given_up(short_dir):
+def test_a_message_that_never_ends_times_out(short_dir):
     with running(short_dir, message_timeout=1) as plane, Http2(plane.port) as client:
         began = time.monotonic()
         streams = [client.begin("/pb.Gateway/Invoke", GRPC) for _ in range(5)]
         for stream in streams:
             client.send(stream, message(MB))
-        # A byte now and then keeps none of them alive.
+        # Single bytes must not keep them open.
         while not (client.ended | set(client.resets)).issuperset(streams):
             assert time.monotonic() - began < PATIENCE
             client.read(0.1)
@@ -157,5 +157,5 @@ def test_envoy_sheds_load_before_its_memory_is_used_up(short_dir):
         for client in clients:
             while not client.is_closed and client.read(0.1):
                 pass
-        assert any(client.resets for client in clients)  # of those that hold most
+        assert any(client.resets for client in clients)  # the streams that hold most
         plane.until(lambda: plane.call("/function/nobody")[0] == 503)

@@ -59,12 +59,12 @@ def test_a_call_and_its_line_in_the_log(echo):
 
 
 def gateway_time(headers: dict[str, str]) -> float:
-    """Milliseconds that the gateway says a call took."""
+    """Return the milliseconds that the gateway reports for a call."""
     [told] = re.findall(r"gateway;dur=([0-9.e-]+)", headers["server-timing"])
     return float(told)
 
 
-def test_every_reply_tells_its_time(echo, short_dir):
+def test_every_reply_has_its_duration(echo, short_dir):
     headers = echo.call("/function/echo?wait=0.05", b"hello")[1]
     assert 50 <= gateway_time(headers) < 5000
     assert headers["server-timing"].startswith("queue;")
@@ -77,7 +77,7 @@ def test_every_reply_tells_its_time(echo, short_dir):
         assert len(headers["x-request-id"]) == 36
 
 
-def test_a_request_id_is_made(echo):
+def test_a_request_id_is_generated(echo):
     assert len(echo.call("/function/echo")[1]["x-request-id"]) == 36
 
 
@@ -95,8 +95,8 @@ UNUSABLE = [
 
 
 @pytest.mark.parametrize("given", [*USABLE, *UNUSABLE])
-def test_a_call_has_one_id_wherever_it_is_told(echo, given):
-    """In the reply, to the handler, and in the log; also when the call is held or refused."""
+def test_a_call_has_the_same_id_everywhere(echo, given):
+    """In the reply, in the handler and in the log, also for held and rejected calls."""
     known = set()
     for path in ("/function/echo/headers?wait=0", "/function/nobody", "/system/info"):
         status, headers, body = echo.call(path, x_request_id=given)
@@ -169,7 +169,7 @@ def test_tls(short_dir, launch, pair):
                 assert done.stdout.decode() == "hello" + protocol
 
 
-def test_what_is_wrong_with_a_certificate_is_told_before_anything_starts(short_dir, pair):
+def test_an_invalid_certificate_is_reported_before_anything_starts(short_dir, pair):
     certificate, key = pair
     other = make_pair(short_dir, "other")[1]
     empty = short_dir / "empty.pem"
@@ -214,14 +214,14 @@ def test_websocket(plane, short_dir):
             client.sendall(word)
             assert client.recv(100) == word.upper()
         client.sendall(b"bye")
-        client.settimeout(0.8)  # Envoy's own way is to wait for a second
+        client.settimeout(0.8)  # Envoy's default is one second
         assert client.recv(100) == b""
 
 
 @pytest.mark.parametrize(
     "path", ["/function/ech", "/function/Discovery", "/function/", "/system/list", "/", "/healthz"]
 )
-def test_what_is_no_function_is_the_control_planes(plane, path):
+def test_requests_that_are_not_calls_go_to_the_control_plane(plane, path):
     plane.serve_control()
     status, _, body = plane.call(path)
     assert (status, json.loads(body)) == (404, {"control": path})
@@ -233,7 +233,7 @@ def test_without_a_control_plane(plane):
     assert problem["detail"] == "no connection to Control-plane"
 
 
-def test_no_header_leads_elsewhere(echo, short_dir):
+def test_no_header_changes_the_route(echo, short_dir):
     echo.serve_control()
     spoofed = {
         "x_envoy_original_path": "/function/other",
@@ -251,7 +251,7 @@ def test_no_header_leads_elsewhere(echo, short_dir):
 
 
 def test_a_path_reaches_the_function_that_it_names_or_none(echo, short_dir):
-    """A request as it is, with all that a client of good manners would change."""
+    """Send a raw request, without the changes that a usual client makes."""
     echo.serve_control()
     echo.set("other", f"unix:{short_dir}/nobody.sock")
     own, unknown, bad = b" 200 ", b" 404 ", b" 400 "
@@ -283,10 +283,10 @@ def test_no_replica(plane):
     plane.set("idle")
     status, headers, _ = plane.call("/function/idle")
     assert (status, headers["retry-after"]) == (503, "1")
-    assert plane.problem("/function/idle")["detail"] == "idle has no replica now"
+    assert plane.problem("/function/idle")["detail"] == "idle has no ready replica"
 
 
-def test_a_replica_that_is_not_there_is_passed_over(plane, launch, short_dir):
+def test_an_absent_replica_is_skipped(plane, launch, short_dir):
     alive = launch(ECHO, function="echo").endpoint
     plane.set("echo", alive, f"unix:{short_dir}/gone.sock")
     assert {plane.call("/function/echo", b"x")[0] for _ in range(20)} == {200}
@@ -295,7 +295,7 @@ def test_a_replica_that_is_not_there_is_passed_over(plane, launch, short_dir):
 
 
 def two_replicas(plane: Plane, launch, folder: Path) -> None:
-    """Two replicas that know of one another's calls."""
+    """Start two replicas that record the calls of both."""
     tables = [str(folder / f"calls/{number}") for number in range(2)]
     watchers = [launch(ECHO, function="echo", call_table=table) for table in tables]
     plane.set("echo", *(watcher.endpoint for watcher in watchers), revision=7)
@@ -365,7 +365,7 @@ def test_calls_over_the_limit(plane, launch):
     assert (problem["status"], problem["error"]) == (503, "Overloaded")
 
 
-def test_what_is_counted(plane, launch, short_dir):
+def test_calls_are_counted(plane, launch, short_dir):
     echo = plane
     two_replicas(echo, launch, short_dir)
     for _ in range(3):

@@ -1,4 +1,4 @@
-"""What changes while calls go on: endpoints, functions, Envoy itself, the discovery service."""
+"""Changes during calls: endpoints, functions, Envoy itself, the discovery service."""
 
 import contextlib
 import http.client
@@ -29,7 +29,7 @@ def plane(short_dir):
 
 
 class Load:
-    """Calls without pause from several connections; every failure is kept."""
+    """Calls continuously on several connections, and records every failure."""
 
     def __init__(self, plane: Plane, path: str, clients: int = 4) -> None:
         self.failures: list[str] = []
@@ -87,14 +87,14 @@ def test_a_replica_is_replaced_without_a_failed_call(plane, launch):
     assert (load.failures, load.calls > 100) == ([], True)
 
 
-def test_a_call_under_way_ends_well_when_its_replica_leaves(plane, launch):
+def test_a_call_in_progress_completes_when_its_replica_is_removed(plane, launch):
     plane.set("f", launch(SLEEPER, function="f").endpoint)
     replies = []
     call = threading.Thread(target=lambda: replies.append(plane.call("/function/f", b"0.6")))
     call.start()
     time.sleep(0.2)
     plane.set("f")
-    assert plane.problem("/function/f", b"0")["detail"] == "f has no replica now"
+    assert plane.problem("/function/f", b"0")["detail"] == "f has no ready replica"
     call.join()
     assert replies[0][2] == b"done"
 
@@ -133,7 +133,7 @@ def test_a_killed_envoy_finds_everything_again(plane, launch):
     assert plane.problem("/function/f49/x")["error"] == "FunctionNotFound"  # the watcher's own
 
 
-def test_changes_that_wait_for_an_envoy_are_all_there_when_it_comes(plane, launch):
+def test_changes_before_envoy_connects_are_applied_when_it_does(plane, launch):
     endpoint = launch(SLEEPER, function="f").endpoint
     new = launch(SLEEPER, function="new").endpoint
     plane.set("f")
@@ -179,7 +179,7 @@ def test_a_new_discovery_service_takes_over_without_a_failed_call(plane, launch)
     assert took < 2
 
 
-def test_a_change_that_envoy_refuses_harms_no_other(plane, launch):
+def test_a_rejected_change_affects_no_other(plane, launch):
     endpoint = launch(SLEEPER, function="f").endpoint
 
     async def change() -> tuple[int, int]:

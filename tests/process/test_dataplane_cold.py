@@ -1,4 +1,4 @@
-"""Calls that meet no replica, held by a real Envoy until the test lets them go."""
+"""Calls without a ready replica, which a real Envoy holds until the test releases them."""
 
 import asyncio
 import contextlib
@@ -76,7 +76,7 @@ def gate(plane: Plane) -> Gate:
 
 @contextlib.contextmanager
 def held(plane: Plane, gate: Gate, number: int, *arguments, **more):
-    """Calls that wait; then their replies."""
+    """Start calls that are held; return their replies."""
     with ThreadPoolExecutor(number) as pool:
         calls = [pool.submit(plane.call, *arguments, **more) for _ in range(number)]
         try:
@@ -114,7 +114,7 @@ def test_a_call_is_held_until_there_is_a_replica(plane, gate, launch):
     assert "hold;dur=12.0" in timing
     assert "handler;" in timing
     assert timing.count("gateway;") == 1
-    # Once in the log, under its own name, and with its client.
+    # The log has one line, with the function and the client.
     told = plane.call("/function/echo/headers", b"warm", x_dcf_held_ms="1")[2]
     assert "x-dcf-held-ms" not in json.loads(told), "a caller cannot say that it was held"
     lines = plane.access_log(2)
@@ -124,7 +124,7 @@ def test_a_call_is_held_until_there_is_a_replica(plane, gate, launch):
     assert len(plane.asked) == 1, "a warm call is not asked about"
 
 
-def test_a_refusal_comes_as_it_is(plane, gate):
+def test_a_refusal_is_passed_to_the_caller_unchanged(plane, gate):
     gate.verdict = REFUSED
     gate.open()
     status, given, body = plane.call("/function/echo", b"x", x_request_id="mine")
@@ -145,7 +145,7 @@ def test_a_refusal_comes_as_it_is(plane, gate):
         assert body == b'{"error":"Whatever"}'
 
 
-def test_by_the_private_socket(plane, gate, launch):
+def test_a_call_through_the_private_socket_is_held(plane, gate, launch):
     plane.set("other", launch(ECHO, function="other").endpoint)
     with ThreadPoolExecutor() as pool:
         call = pool.submit(plane.call_privately, "/function/echo")
@@ -155,7 +155,7 @@ def test_by_the_private_socket(plane, gate, launch):
         assert call.result()[0] == 200
 
 
-def test_many_at_once(plane, gate, launch):
+def test_many_calls_are_held_at_the_same_time(plane, gate, launch):
     with held(plane, gate, 200, "/function/echo", b"hello") as calls:
         time.sleep(0.5)
         assert (gate.waiting, len(plane.asked)) == (200, 200), "each is asked about once"
@@ -167,7 +167,7 @@ def test_a_large_body_waits_at_its_client(plane, gate, launch):
     body = b"x" * 100_000_000
     before = plane.memory()
     with held(plane, gate, 1, "/function/echo", body) as [call]:
-        time.sleep(0.2)  # as much as goes in
+        time.sleep(0.2)  # until the buffers are full
         assert plane.memory() - before < 20_000_000
         plane.set("echo", launch(ECHO, function="echo").endpoint)
     assert call.result()[2] == body
@@ -209,12 +209,12 @@ def test_websocket(plane, gate, short_dir):
             client.sendall(word)
             assert client.recv(100) == word.upper()
         client.sendall(b"bye")
-        client.settimeout(0.8)  # Envoy's own way is to wait for a second
+        client.settimeout(0.8)  # Envoy's default is one second
         assert client.recv(100) == b""
 
 
-def test_a_client_that_goes_away_is_not_waited_for(plane, gate):
-    """As far as Envoy sees it: not while it reads nothing, because its buffers are full."""
+def test_a_client_that_disconnects_ends_the_question(plane, gate):
+    """Envoy notices it only while it reads, so not if its buffers are full."""
     with socket.create_connection(("127.0.0.1", plane.port), timeout=5) as client:
         client.sendall(
             b"POST /function/echo HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\nhalf"
@@ -224,7 +224,7 @@ def test_a_client_that_goes_away_is_not_waited_for(plane, gate):
     assert len(plane.asked) == 1
 
 
-def test_who_decides_may_die_and_is_asked_again(plane, gate, launch):
+def test_after_a_restart_the_control_plane_is_asked_again(plane, gate, launch):
     with held(plane, gate, 3, "/function/echo", b"hello") as calls:
         first = {asked.since for asked in plane.asked}
         plane.do(plane.checks.stop())
@@ -238,12 +238,12 @@ def test_who_decides_may_die_and_is_asked_again(plane, gate, launch):
 
 @pytest.mark.parametrize("late", [False, True], ids=["at once", "late"])
 def test_calls_to_a_replica_that_has_just_died_are_held(plane, gate, launch, short_dir, late):
-    """Envoy still sends calls there when it hears that there is nobody any more."""
+    """Envoy is still sending calls to the replica when it gets the new route."""
     plane.restart_discovery(XdsServer(plane.sockets.cold))
     plane.set("echo", f"unix:{short_dir}/gone.sock")
     with ThreadPoolExecutor(10) as pool:
         calls = [pool.submit(plane.call, "/function/echo", b"hello") for _ in range(10)]
-        time.sleep(0.02)  # they are being tried
+        time.sleep(0.02)  # Envoy is retrying them
         plane.remove("echo")
         plane.until(lambda: gate.waiting == 10)
         if late:
@@ -259,13 +259,13 @@ def test_calls_to_a_replica_that_has_just_died_are_held(plane, gate, launch, sho
 def test_calls_to_a_replica_that_died_with_the_control_plane_are_held(
     plane, gate, launch, short_dir
 ):
-    """Whoever is in charge next has never told Envoy of the function."""
+    """The next control plane has never sent the function to Envoy."""
     plane.restart_discovery(XdsServer(plane.sockets.cold))
     plane.set("echo", f"unix:{short_dir}/gone.sock")
     plane.do(plane.discovery.stop())
     with ThreadPoolExecutor(10) as pool:
         calls = [pool.submit(plane.call, "/function/echo", b"hello") for _ in range(10)]
-        time.sleep(0.5)  # as long as it takes to be started again
+        time.sleep(0.5)  # the time of a restart
         plane.restart_discovery(XdsServer(plane.sockets.cold))
         plane.until(lambda: gate.waiting == 10)
         plane.set("echo", launch(ECHO, function="echo").endpoint)
@@ -273,8 +273,8 @@ def test_calls_to_a_replica_that_died_with_the_control_plane_are_held(
         assert [call.result()[::2] for call in calls] == [(200, b"hello")] * 10
 
 
-def test_nobody_decides(short_dir, monkeypatch):
-    """The control plane is away for good: an error in the end, no hang."""
+def test_without_a_control_plane_a_held_call_ends_with_an_error(short_dir, monkeypatch):
+    """Without any control plane, a held call ends with an error instead of hanging."""
     monkeypatch.setattr(activation_listener, "RETRIES", 4)
     with running(short_dir) as plane:
         plane.do(plane.checks.stop())
@@ -299,7 +299,7 @@ async def _mute(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 @pytest.mark.parametrize("given", ["1000", "000001000"])
 @pytest.mark.parametrize("size", [0, 5, 300_000])
-def test_a_held_call_gets_its_deadline_also_when_the_control_plane_stands_still(plane, given, size):
+def test_the_deadline_of_a_held_call_holds_even_if_the_control_plane_hangs(plane, given, size):
     plane.judge = _for_ever
     began = time.monotonic()
     problem = plane.problem("/function/echo", b"x" * size, X_Dcf_Deadline_Ms=given)
@@ -307,8 +307,8 @@ def test_a_held_call_gets_its_deadline_also_when_the_control_plane_stands_still(
     assert (problem["status"], problem["error"]) == (504, "DeadlineExceeded")
 
 
-def test_the_end_of_the_wait_stops_envoys_own_clock(plane, gate, launch):
-    """A reply may take longer than its caller said: that is between the caller and the replica."""
+def test_the_end_of_the_wait_stops_envoys_timer(plane, gate, launch):
+    """Envoy's timer applies to the wait only: the watcher enforces the deadline of the reply."""
     source = """
         import time
         class Handler:
@@ -317,7 +317,7 @@ def test_the_end_of_the_wait_stops_envoys_own_clock(plane, gate, launch):
                     yield "grpc-timeout" in req.headers and "told" or "."
                     time.sleep(0.5)
     """
-    # Straight to the listener that holds: the one in front ends a call a second after its deadline.
+    # Connect to the activation listener: the public one ends a call a second after its deadline.
     with socket.socket(socket.AF_UNIX) as client:
         client.settimeout(20)
         client.connect(str(plane.sockets.cold))
@@ -338,7 +338,7 @@ def test_the_end_of_the_wait_stops_envoys_own_clock(plane, gate, launch):
 
 
 @pytest.mark.parametrize("given", ["0", "-1", "1e3", "", "x", "9" * 13, "1000m"])
-def test_what_is_no_deadline_sets_no_clock(plane, gate, given):
+def test_an_invalid_deadline_starts_no_timer(plane, gate, given):
     gate.verdict = REFUSED
     with held(plane, gate, 1, "/function/echo", b"x", x_dcf_deadline_ms=given) as [call]:
         if given == "0":
@@ -348,7 +348,7 @@ def test_what_is_no_deadline_sets_no_clock(plane, gate, given):
     assert call.result()[0] == 503
 
 
-def test_a_call_about_which_nobody_decides_is_refused_in_bounded_time(short_dir, monkeypatch):
+def test_a_call_without_a_decision_is_refused_in_limited_time(short_dir, monkeypatch):
     monkeypatch.setattr(activation_listener, "RETRIES", 2)
     with running(short_dir) as plane:
         plane.do(plane.checks.stop())
@@ -379,7 +379,7 @@ def test_management_requests_have_a_limit_in_envoy(short_dir):
         assert problem["detail"] == "the gateway's control plane does not answer"
 
 
-def test_deploys_and_logs_take_their_time(short_dir):
+def test_deploys_and_logs_have_no_time_limit(short_dir):
     async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         await asyncio.sleep(1.2)
@@ -406,7 +406,7 @@ def test_deploys_and_logs_take_their_time(short_dir):
         assert (status, body) == (200, b"{}\n" * 8)
 
 
-def test_envoy_says_itself_that_it_works_to_those_on_its_machine_alone(plane):
+def test_envoy_answers_liveness_probes_only_on_its_own_machine(plane):
     plane.serve_control()
     assert plane.call_privately("/-/alive") == (200, b"")
     assert plane.call("/-/alive", method="GET")[0] == 404

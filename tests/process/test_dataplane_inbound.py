@@ -1,4 +1,4 @@
-"""What a real Envoy does with a request before anything else looks at it."""
+"""The first checks of a request, in a real Envoy."""
 
 import asyncio
 import contextlib
@@ -22,7 +22,7 @@ LONG = ".".join(["a" * 60] * 4)
 
 
 async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Answers each request with its own head."""
+    """Replies to each request with its head."""
     with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
         while True:
             head = await reader.readuntil(b"\r\n\r\n")
@@ -47,7 +47,7 @@ def plane(folder, _shared) -> Iterator[Plane]:
 
 
 def ask(plane: Plane, target: str, *headers: str, host: str | None = "localhost") -> bytes:
-    """The whole answer to a GET, sent as it is written here."""
+    """Send a raw GET request; return the whole reply."""
     lines = [f"GET {target} HTTP/1.1", *headers]
     if host is not None:
         lines.insert(1, f"Host: {host}")
@@ -91,20 +91,20 @@ ENVOY = (
 
 
 @pytest.mark.parametrize("name", [*names.INTERNAL_HEADERS, *ENVOY])
-def test_an_internal_header_of_a_client_reaches_nobody(plane, name):
+def test_internal_headers_of_a_client_are_removed(plane, name):
     for path in ("/function/f", "/system/functions"):
         answer = ask(plane, path, f"{name.title()}: 1", f"{name}: 2")
         assert status(answer) == 200
         assert name not in answer.decode().lower()
 
 
-def test_envoy_counts_the_attempts_whatever_a_client_says(plane):
+def test_a_client_cannot_set_the_number_of_attempts(plane):
     answer = ask(plane, "/function/f", "x-envoy-attempt-count: 7").decode().lower()
     assert "x-envoy-attempt-count: 1" in answer
     assert "x-envoy-attempt-count: 7" not in answer
 
 
-def test_headers_that_are_the_clients_own_reach_the_handler(plane):
+def test_other_headers_of_a_client_reach_the_handler(plane):
     own = (
         "x-dcf-deadline-ms: 5000",
         "traceparent: 00-1",
@@ -120,7 +120,7 @@ def fresh(short_dir) -> Iterator[Plane]:
     yield from serving(short_dir, cors="*", allowed_hosts="")
 
 
-def test_nothing_that_a_client_sends_keeps_its_request_out_of_the_log(fresh):
+def test_every_request_is_logged_regardless_of_its_headers(fresh):
     every = [f"{name}: x" for name in (*names.INTERNAL_HEADERS, *ENVOY)]
     many = [f"x-many-{number}: x" for number in range(97)]
     sent = ("/function/f", "/function/none", "/system/functions", "/function/f/../x")
@@ -133,7 +133,7 @@ def test_nothing_that_a_client_sends_keeps_its_request_out_of_the_log(fresh):
     assert {line["client"] for line in lines} == {"127.0.0.1"}
 
 
-def test_a_call_that_is_held_is_logged_with_its_client_once(fresh):
+def test_a_held_call_is_logged_once_with_its_client(fresh):
     async def refuse(_asked) -> CheckResult:
         return CheckResult(refusal=(404, "{}"), reply={"content-type": "application/json"})
 
@@ -170,7 +170,7 @@ def test_a_call_that_is_held_is_logged_with_its_client_once(fresh):
         "/system%00/functions",
     ],
 )
-def test_a_path_that_must_first_be_resolved_is_refused(plane, path):
+def test_an_ambiguous_path_is_rejected(plane, path):
     answer = ask(plane, path)
     assert status(answer) == 400
     problem = json.loads(answer.partition(b"\r\n\r\n")[2])
@@ -197,7 +197,7 @@ def test_a_path_that_must_first_be_resolved_is_refused(plane, path):
         "//system/functions",
     ],
 )
-def test_every_other_path_is_passed_on_as_it_came(plane, path):
+def test_every_other_path_is_forwarded_unchanged(plane, path):
     answer = ask(plane, path).decode()
     assert answer.partition("\r\n\r\n")[2].startswith(f"GET {path} HTTP/1.1\r\n")
 
@@ -262,13 +262,13 @@ def hosts(plane: Plane, names: list[str]) -> Iterator[str]:
             yield f"{name}:8000"
 
 
-def test_a_host_that_is_allowed_passes(plane):
+def test_an_allowed_host_is_accepted(plane):
     for host in hosts(plane, GOOD):
         for path in ("/function/f", "/system/functions"):
             assert status(ask(plane, path, host=host)) == 200, host
 
 
-def test_any_other_host_is_refused(plane):
+def test_any_other_host_is_rejected(plane):
     for host in hosts(plane, BAD):
         answer = ask(plane, "/function/f", host=host)
         assert status(answer) == 421, host
@@ -281,7 +281,7 @@ def test_any_other_host_is_refused(plane):
     assert host in problem["detail"]
 
 
-def test_two_hosts_are_one_that_is_not_allowed(plane):
+def test_two_hosts_are_rejected(plane):
     answer = ask(plane, "/function/f", "Host: evil.example")
     assert status(answer) in {400, 421}
 
@@ -297,7 +297,7 @@ def test_http_1_0_needs_no_host(plane):
         assert status(client.recv(65536)) == 200
 
 
-def test_a_websocket_with_another_host_is_refused(plane):
+def test_a_websocket_with_another_host_is_rejected(plane):
     upgrade = (
         "Upgrade: websocket",
         "Sec-WebSocket-Version: 13",
@@ -311,7 +311,7 @@ def test_a_websocket_with_another_host_is_refused(plane):
 
 
 def over_http2(plane: Plane, *headers: tuple[str, str]) -> bytes:
-    """The body of the answer to a request over HTTP/2, without TLS (RFC 9113, RFC 7541)."""
+    """Send a request over HTTP/2 without TLS (RFC 9113, RFC 7541); return the body of the reply."""
     block = b"".join(
         b"\0" + b"".join(bytes([len(text)]) + text.encode() for text in header)
         for header in headers
@@ -345,7 +345,7 @@ def test_the_authority_of_http_2_counts(plane):
 
 
 @pytest.mark.parametrize("method", ["Invoke", "Info", "Invokes"])
-def test_grpc_to_another_host_is_refused_with_a_status_and_a_sentence(plane, method):
+def test_grpc_to_another_host_is_rejected_with_status_and_message(plane, method):
     options = [("grpc.default_authority", f"evil.example:{plane.port}")]
     with grpc.insecure_channel(f"127.0.0.1:{plane.port}", options) as channel:
         call = channel.unary_unary(f"/pb.Gateway/{method}")
@@ -355,7 +355,7 @@ def test_grpc_to_another_host_is_refused_with_a_status_and_a_sentence(plane, met
     assert "--allow-host" in raised.value.details()
 
 
-def test_a_preflight_for_another_host_is_refused(fresh):
+def test_a_preflight_for_another_host_is_rejected(fresh):
     lines = [
         "OPTIONS /function/f HTTP/1.1",
         "Host: evil.example",
@@ -368,7 +368,7 @@ def test_a_preflight_for_another_host_is_refused(fresh):
         assert status(client.recv(65536)) == 421
 
 
-def test_where_keys_are_wanted_and_on_the_private_socket_any_host_passes(short_dir):
+def test_with_keys_and_on_the_private_socket_any_host_is_accepted(short_dir):
     with running(short_dir, open=False, allowed_hosts="") as plane:
         plane.serve(plane.sockets.control, echo)
         assert status(ask(plane, "/healthz", host="evil.example")) == 200

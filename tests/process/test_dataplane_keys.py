@@ -1,4 +1,4 @@
-"""Keys that a real Envoy checks by itself, with the real set of keys behind it."""
+"""API keys, checked by a real Envoy with the real set of keys."""
 
 import base64
 import hmac
@@ -26,7 +26,7 @@ TELL = """
 
 
 class Keyring:
-    """The control plane's part, which can die and come back."""
+    """The control plane's server for keys, which can be stopped and restarted."""
 
     def __init__(self, plane: Plane, catalog: Catalog) -> None:
         self.tokens = Tokens(SECRET, catalog.keys)
@@ -74,7 +74,7 @@ def status(plane: Plane, token: str, path: str = "/function/tell") -> int:
     return code
 
 
-def test_a_token_opens_and_no_handler_sees_it(ready, ring):
+def test_a_token_is_accepted_and_no_handler_sees_it(ready, ring):
     code, _, body = ready.call(
         "/function/tell", authorization=f"Bearer {ring.tokens.management}", x_mine="mine"
     )
@@ -82,7 +82,7 @@ def test_a_token_opens_and_no_handler_sees_it(ready, ring):
     assert "authorization" not in json.loads(body)
 
 
-def test_without_a_key_nothing_is_to_be_had(ready):
+def test_without_a_key_all_requests_are_rejected(ready):
     for path in ("/function/tell", "/system/functions", "/healthz/x", "/"):
         code, headers, _ = ready.call(path)
         assert (code, headers["www-authenticate"]) == (401, "Bearer"), path
@@ -93,7 +93,7 @@ def test_the_health_check_needs_no_key(ready):
     assert json.loads(ready.call("/healthz?x=1")[2]) == {"control": "/healthz?x=1"}
 
 
-def test_no_path_leads_around_the_key(ready):
+def test_no_path_bypasses_the_key(ready):
     for path in (
         "/healthz/../function/tell",
         "/healthz/%2e%2e/function/tell",
@@ -108,13 +108,13 @@ def test_no_path_leads_around_the_key(ready):
     assert not any(line["replica"] for line in ready.access_log(8))
 
 
-def test_a_socket_of_ones_own_needs_no_key(ready):
+def test_the_private_socket_needs_no_key(ready):
     mode = ready.sockets.calls.stat().st_mode
     assert mode & 0o077 == 0
     assert ready.call_privately("/function/tell")[0] == 200
 
 
-def test_a_key_comes_and_goes(ready, ring):
+def test_a_key_is_accepted_until_it_is_revoked(ready, ring):
     key = ring.tokens.issue("laptop")
     began = time.monotonic()
     ready.until(lambda: status(ready, key) == 200)
@@ -124,7 +124,7 @@ def test_a_key_comes_and_goes(ready, ring):
     assert status(ready, ring.tokens.management) == 200
 
 
-def test_the_last_set_holds_while_the_control_plane_is_dead(ready, ring):
+def test_the_last_set_of_keys_is_used_while_the_control_plane_is_down(ready, ring):
     key = ring.tokens.issue("laptop")
     ready.until(lambda: status(ready, key) == 200)
     ring.close()
@@ -137,7 +137,7 @@ def test_the_last_set_holds_while_the_control_plane_is_dead(ready, ring):
     ready.until(lambda: status(ready, key) == 401, 2 * REFETCH)
 
 
-def test_a_replica_is_told_whose_key_it_is_and_no_handler_is(ready, ring, launch):
+def test_a_replica_gets_the_id_of_the_key_and_no_handler_does(ready, ring, launch):
     heads = []
 
     async def tell(reader, writer):
@@ -159,7 +159,7 @@ def test_a_replica_is_told_whose_key_it_is_and_no_handler_is(ready, ring, launch
     assert "x-dcf-key" not in heads[1]
 
 
-def test_an_open_gateway_tells_no_replica_of_a_key(short_dir, launch):
+def test_an_open_gateway_sends_no_key_id(short_dir, launch):
     with running(short_dir) as plane:
         plane.set("tell", launch(TELL, function="tell").endpoint)
         seen = json.loads(plane.call("/function/tell", x_dcf_key="forged")[2])
@@ -167,7 +167,7 @@ def test_an_open_gateway_tells_no_replica_of_a_key(short_dir, launch):
         assert plane.call("/function/tell")[0] == 200
 
 
-def test_an_envoy_that_knows_no_keys_lets_nobody_in(plane, ring, launch):
+def test_before_the_first_set_of_keys_envoy_rejects_all_calls(plane, ring, launch):
     plane.start_envoy()
     plane.serve_control()
     plane.set("tell", launch(TELL, function="tell").endpoint)
@@ -187,7 +187,7 @@ def forged(**header: str) -> str:
     return f"{signed}.{base64.urlsafe_b64encode(signature).rstrip(b'=').decode()}"
 
 
-def test_what_is_no_key(ready, ring):
+def test_an_invalid_key_is_rejected(ready, ring):
     header, payload, signature = ring.tokens.management.split(".")
     for token in (
         "",
@@ -208,14 +208,14 @@ def test_neither_the_query_nor_another_scheme_carries_a_key(ready, ring):
     assert ready.call("/function/tell", authorization=f"Basic {token}")[0] == 401
 
 
-def test_keys_cannot_be_read_from_outside(ready, ring):
+def test_clients_cannot_read_the_set_of_keys(ready, ring):
     token = ring.tokens.management
     for path in ("/jwks", "http://keys/jwks", "/function/Keys", "/function/keys"):
         answer = ready.call(path, authorization=f"Bearer {token}")[2]
         assert b"oct" not in answer
 
 
-def test_a_browser_asks_beforehand_without_a_key(short_dir):
+def test_a_preflight_needs_no_key(short_dir):
     with running(short_dir, open=False, cors="https://a.example, https://b.example") as plane:
         code, headers, _ = plane.call(
             "/function/tell",
@@ -232,7 +232,7 @@ def test_a_browser_asks_beforehand_without_a_key(short_dir):
 
 
 def upgraded(plane, **headers: str) -> tuple[int, bytes]:
-    """Status and body of the answer to a WebSocket's handshake."""
+    """Return status and body of the reply to a WebSocket handshake."""
     lines = [f"{name}: {value}" for name, value in headers.items()]
     head = (
         "GET /function/chat HTTP/1.1\r\nhost: gate:1\r\nupgrade: websocket\r\nconnection: upgrade"
@@ -246,7 +246,7 @@ def upgraded(plane, **headers: str) -> tuple[int, bytes]:
 
 
 async def chat(reader, writer) -> None:
-    """A function that takes WebSockets."""
+    """Start a function that accepts WebSockets."""
     await reader.readuntil(b"\r\n\r\n")
     writer.write(b"HTTP/1.1 101 Switching Protocols\r\n")
     writer.write(b"upgrade: websocket\r\nconnection: upgrade\r\n\r\n")
@@ -254,13 +254,15 @@ async def chat(reader, writer) -> None:
     writer.close()
 
 
-def test_a_page_of_elsewhere_opens_no_websocket(short_dir):
+def test_a_page_of_another_origin_cannot_open_a_websocket(short_dir):
     with running(short_dir, cors="https://a.example") as plane:
         plane.set("chat", plane.serve(short_dir / "chat.sock", chat))
         status, body = upgraded(plane, origin="https://b.example")
         problem = json.loads(body)
         assert (status, problem["error"]) == (401, "AccessDenied")
-        assert problem["detail"].startswith("pages of https://b.example open no WebSocket here")
+        assert problem["detail"].startswith(
+            "pages of https://b.example must not open a WebSocket here"
+        )
         assert upgraded(plane, origin="null")[0] == 401
         assert upgraded(plane, origin="http://gate:2")[0] == 401
         assert upgraded(plane, origin="https://a.example")[0] == 101
@@ -268,7 +270,7 @@ def test_a_page_of_elsewhere_opens_no_websocket(short_dir):
         assert upgraded(plane)[0] == 101
 
 
-def test_every_page_may_where_every_page_may_call(short_dir):
+def test_with_all_origins_allowed_every_page_can_open_a_websocket(short_dir):
     with running(short_dir, cors="*") as plane:
         plane.set("chat", plane.serve(short_dir / "chat.sock", chat))
         assert upgraded(plane, origin="https://b.example")[0] == 101

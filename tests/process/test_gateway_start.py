@@ -1,4 +1,4 @@
-"""``dcf-cli gateway`` with real processes: start, kills, refusals, the end."""
+"""``dcf-cli gateway`` with real processes: start, kills, errors and stop."""
 
 import asyncio
 import contextlib
@@ -121,7 +121,7 @@ def place(short_dir) -> Iterator[Place]:
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory) -> Iterator[Place]:
-    """A gateway that runs."""
+    """A running gateway."""
     with placed(tmp_path_factory.mktemp("g"), SHARED_BY_TESTS="1") as found:
         found.extra["DCF_RUNTIME_DIR"] = f"/tmp/dcf-test-{os.getpid()}"
         found.start()
@@ -130,7 +130,7 @@ def shared(tmp_path_factory) -> Iterator[Place]:
     Path(found.extra["DCF_RUNTIME_DIR"]).rmdir()
 
 
-def test_a_killed_supervisor_is_back_and_ctrl_c_ends_all_in_order(place):
+def test_a_killed_supervisor_is_restarted_and_ctrl_c_stops_all_gracefully(place):
     place.start()
     before = place.pids()
     assert set(before) == {CONTROL, BRIDGE, ENVOY}
@@ -157,7 +157,7 @@ def test_ctrl_c_during_the_start_leaves_nothing(place, reached):
     place.assert_nothing_is_left()
 
 
-def test_when_the_first_process_is_killed_everything_ends(place):
+def test_if_the_first_process_is_killed_everything_ends(place):
     place.start()
     pids = [place.supervisor(), *place.pids().values()]
 
@@ -189,19 +189,19 @@ def test_a_detached_gateway_stays_until_it_is_stopped(place):
     assert "gateway.control started" in log
 
 
-def test_what_ends_again_and_again_at_the_start_is_told_with_its_reason(place):
+def test_a_process_that_ends_repeatedly_fails_the_start_with_its_reason(place):
     place.places.gateway.mkdir(parents=True)
     (place.places.gateway / "catalog.sqlite").write_bytes(b"no catalog" * 1000)
 
     done = place.run("start", "--detach", "--port", place.port)
 
     assert done.returncode == ExitCode.GATEWAY
-    assert "gateway.control ended again and again" in done.stderr
+    assert "gateway.control ended repeatedly" in done.stderr
     assert "catalog.sqlite" in done.stderr
     place.assert_nothing_is_left()
 
 
-def test_a_bad_certificate_is_told_before_anything_starts(place):
+def test_a_bad_certificate_is_reported_before_anything_starts(place):
     for name in ("cert.pem", "key.pem"):
         (place.folder / name).write_text("no certificate")
     files = ("--cert", place.folder / "cert.pem", "--key", place.folder / "key.pem")
@@ -213,7 +213,7 @@ def test_a_bad_certificate_is_told_before_anything_starts(place):
     place.assert_nothing_is_left()
 
 
-def test_a_second_gateway_on_the_data_directory_is_refused(shared):
+def test_a_second_gateway_on_the_data_directory_is_rejected(shared):
     done = shared.run("start", "--port", free_port())
 
     assert done.returncode == ExitCode.GATEWAY
@@ -221,7 +221,7 @@ def test_a_second_gateway_on_the_data_directory_is_refused(shared):
     assert shared.status("/healthz") == 200
 
 
-def test_a_port_that_is_taken_is_told_and_nothing_stays(shared, place):
+def test_a_port_in_use_is_reported_and_nothing_is_left(shared, place):
     done = place.run("start", "--detach", "--port", shared.port)
 
     assert done.returncode == ExitCode.START
@@ -229,7 +229,7 @@ def test_a_port_that_is_taken_is_told_and_nothing_stays(shared, place):
     assert find(place.places) is None
 
 
-def test_status_tells_of_the_gateway_and_its_processes(shared):
+def test_status_shows_the_gateway_and_its_processes(shared):
     done = shared.run("status", "--json")
     told = json.loads(done.stdout)
     shown = shared.run("status").stdout
@@ -265,7 +265,7 @@ def test_a_key_is_shown_once_listed_and_revoked(shared):
     assert listed["revoked"]
 
 
-def test_without_a_gateway_each_command_says_so(place):
+def test_without_a_gateway_each_command_reports_it(place):
     assert place.run("stop").returncode == 0
     for command in (("status",), ("key", "list")):
         done = place.run(*command)

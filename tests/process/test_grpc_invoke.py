@@ -304,4 +304,4 @@ def test_a_gateway_that_is_not_open(short_dir, launch):
         for name in ("Invoke", "List", "HealthCheck", "Deploy"):
             code, message = stub.error(name)
             assert code is Code.UNAUTHENTICATED
-            assert message == "a key that is in force is wanted here: Authorization: Bearer KEY"
+            assert message == 'expected a valid key in the header "Authorization: Bearer KEY"'

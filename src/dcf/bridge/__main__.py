@@ -23,7 +23,10 @@ import uvloop
 from dcf.bridge.envoy_connection import EnvoyConnection
 from dcf.bridge.grpc_call import Caller, GrpcCall
 from dcf.client import address
-from dcf.errors import AddressInUse, DcfError, NotReady
+from dcf.errors import DcfError, NotReady
+from dcf.model.endpoint import Endpoint
+from dcf.net.listeners import listen_unix
+from dcf.net.parent import watch_parent
 from dcf.settings import BridgeSettings
 from dcf.supervision.liveness import alive_socket, answering
 from dcf.telemetry import logging_setup
@@ -47,7 +50,7 @@ def main() -> int:
         logging_setup.configure(settings.log_level)
         faulthandler.enable()
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(Bridge(settings).run(_listening(Path(settings.listen))))
+            runner.run(Bridge(settings).run(listen_unix(Path(settings.listen), BACKLOG)))
     except (DcfError, OSError) as error:
         logger.critical("the bridge ends: %s", error)
         return 1
@@ -64,7 +67,7 @@ class Bridge:
             settings: The bridge's settings.
         """
         self._settings = settings
-        self._gateway = address.parse(f"unix:{settings.gateway}")
+        self._gateway = address.parse(str(Endpoint(path=settings.gateway)))
         self._connections: set[EnvoyConnection] = set()
 
     async def run(self, listener: socket.socket) -> None:
@@ -126,24 +129,6 @@ async def _works() -> None:
     """Return at once: answering at all shows that the loop works."""
 
 
-def _listening(path: Path) -> socket.socket:
-    """Create the socket. It replaces the socket of a killed bridge.
-
-    Raises:
-        AddressInUse: If it cannot be created.
-    """
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        path.unlink(missing_ok=True)
-        listener.bind(str(path))
-        path.chmod(0o600)
-        listener.listen(BACKLOG)
-    except OSError as error:
-        listener.close()
-        raise AddressInUse(f"cannot listen on {path}: {error}") from error
-    return listener
-
-
 @dataclass(frozen=True, slots=True)
 class _Shutdown:
     """The events that shut the bridge down.
@@ -165,17 +150,12 @@ async def _shutdown_signals() -> AsyncIterator[_Shutdown]:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, shutdown.requested.set)
 
-    def read() -> None:
-        if not os.read(0, 1024):
-            loop.remove_reader(0)
-            shutdown.requested.set()
-            shutdown.orphaned.set()
+    def orphaned() -> None:
+        shutdown.requested.set()
+        shutdown.orphaned.set()
 
-    loop.add_reader(0, read)
-    try:
+    with watch_parent(orphaned):
         yield shutdown
-    finally:
-        loop.remove_reader(0)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +26,7 @@ from dcf.builder.runtime_wheel import RUNTIME_NAME, RuntimeWheel
 from dcf.builder.store import Store
 from dcf.builder.uv import Uv
 from dcf.errors import DcfError, IndexUnreachable, RequirementsInvalid
+from dcf.files.atomic import replace_file
 from dcf.files.storage import READ_ONLY, writing
 from dcf.model.artifact import Bundle, BundleFile, canonical_json, digest_of
 from dcf.version import __version__
@@ -242,22 +242,13 @@ class Locker:
         path = folder / LOCK_NAME
         with writing(path):
             try:
-                descriptor, name = tempfile.mkstemp(prefix=".dcf-", dir=folder)
+                replace_file(path, text, mode=0o644)
             except OSError as error:
                 if error.errno not in READ_ONLY:
                     raise
                 self._listener.notice(
                     f"{folder} is not writable; {LOCK_NAME} is kept only in the store"
                 )
-                return
-            try:
-                with os.fdopen(descriptor, "w") as file:
-                    file.write(text)
-                Path(name).chmod(0o644)
-                Path(name).replace(path)
-            except BaseException:
-                Path(name).unlink(missing_ok=True)
-                raise
 
 
 def _read(path: Path) -> str | None:

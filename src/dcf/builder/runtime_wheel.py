@@ -31,6 +31,7 @@ GUEST_ROOMS = (
     "files",
     "settings",
     "model",
+    "net",
     "telemetry",
     "protocol",
     "client",

@@ -21,7 +21,6 @@ process may be killed at any time.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -33,6 +32,7 @@ from typing import Self
 from dcf.builder.blobs import Blobs
 from dcf.builder.file_lock import locked
 from dcf.errors import StorageError
+from dcf.files.atomic import replace_file
 from dcf.files.storage import private_folder, writing
 from dcf.model.artifact import Bundle, digest_of, is_digest
 from dcf.protocol.json_text import read_json
@@ -129,14 +129,7 @@ class Store:
             StorageError: If the file cannot be written.
         """
         with writing(path):
-            descriptor, name = tempfile.mkstemp(dir=self.scratch)
-            try:
-                with os.fdopen(descriptor, "wb") as file:
-                    file.write(data)
-                os.replace(name, path)  # noqa: PTH105  the name is a string already
-            except BaseException:
-                Path(name).unlink(missing_ok=True)
-                raise
+            replace_file(path, data, scratch=self.scratch)
 
     @contextmanager
     def temporary(self) -> Iterator[Path]:

@@ -1,1 +1,1 @@
-"""What is deployed: functions, revisions, keys and events, in SQLite."""
+"""The catalog in SQLite: functions, revisions, API keys and events."""

@@ -1,4 +1,4 @@
-"""Keys of callers from beyond this machine."""
+"""API keys, for callers on other machines."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _FIELDS = "name, digest, kid, created, revoked"
 
 
 class ApiKeys:
-    """What is kept of the keys.
+    """Stores digests and names of API keys, never the keys themselves.
 
     Args:
-        database: Where it is kept.
+        database: The catalog's database.
         clock: Seconds since the epoch.
     """
 
@@ -24,21 +24,21 @@ class ApiKeys:
         self._clock = clock
 
     def add(self, name: str, digest: str, kid: str) -> ApiKey:
-        """Keeps a new key.
+        """Store a new key.
 
         Args:
-            name: What it is called; free again once a key of that name is revoked.
-            digest: Of the key, which itself is never kept.
-            kid: What it calls itself.
+            name: The key's name. The name of a revoked key can be used again.
+            digest: Digest of the key.
+            kid: The key id that the key contains.
 
         Raises:
-            NameTaken: When a key of that name, or this key, is known.
-            StorageError: When it could not be written.
+            NameTaken: If an active key has this name, or the key is stored already.
+            StorageError: If it cannot be written.
         """
         with self._database.writing() as connection:
             query = "SELECT 1 FROM keys WHERE (name = ? AND revoked IS NULL) OR digest = ?"
             if connection.execute(query, (name, digest)).fetchone():
-                raise NameTaken(f"there is a key {name!r} already")
+                raise NameTaken(f"a key {name!r} already exists")
             key = ApiKey(name, digest, kid, self._clock())
             values = (key.name, key.digest, key.kid, key.created)
             insert = "INSERT INTO keys (name, digest, kid, created) VALUES (?, ?, ?, ?)"
@@ -46,20 +46,20 @@ class ApiKeys:
         return key
 
     def revoke(self, name: str) -> bool:
-        """Takes a key out of force for good; tells whether there was one in force.
+        """Revoke a key permanently; return whether there was an active key of this name.
 
         Raises:
-            StorageError: When it could not be written.
+            StorageError: If it cannot be written.
         """
         with self._database.writing() as connection:
             query = "UPDATE keys SET revoked = ? WHERE name = ? AND revoked IS NULL"
             return connection.execute(query, (self._clock(), name)).rowcount > 0
 
     def in_force(self, digest: str) -> ApiKey | None:
-        """The key with this digest; None when there is none, or it is revoked.
+        """Return the active key with this digest; None if there is none, or it is revoked.
 
         Raises:
-            StorageError: When it could not be read.
+            StorageError: If it cannot be read.
         """
         query = f"SELECT {_FIELDS} FROM keys WHERE digest = ? AND revoked IS NULL"  # noqa: S608  ours
         with self._database.reading() as connection:
@@ -67,10 +67,10 @@ class ApiKeys:
         return ApiKey(*row) if row else None
 
     def all(self) -> list[ApiKey]:
-        """Every key, the revoked ones included, oldest first.
+        """Return all keys, including revoked ones, oldest first.
 
         Raises:
-            StorageError: When they could not be read.
+            StorageError: If they cannot be read.
         """
         with self._database.reading() as connection:
             rows = connection.execute(f"SELECT {_FIELDS} FROM keys ORDER BY id").fetchall()  # noqa: S608  ours

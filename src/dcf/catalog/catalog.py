@@ -1,7 +1,7 @@
-"""The catalog: what is deployed, and what must be known of it after everything was killed.
+"""The catalog: the durable record of what is deployed.
 
-Whatever a method has returned from lasts. Methods may be called from any thread; those that write
-wait for the disk (milliseconds), so an event loop calls them in a thread.
+Every change is durable once the method returns. Methods may be called from any thread. Those that
+write wait for the disk (milliseconds), so an event loop must call them in a thread.
 """
 
 from __future__ import annotations
@@ -41,34 +41,34 @@ from dcf.model.scaling import NO_SCALING, Scaling, ScalingSpec
 from dcf.model.spec_json import spec_to_json
 
 KEPT_REVISIONS = 10
-"""Revisions of a function that can be gone back to."""
+"""Number of revisions of a function that are kept, for a rollback."""
 
 ALL = 100.0
-"""Percent."""
+"""All calls, in percent."""
 
 
 class Catalog(Queries):
     """The catalog in one file.
 
     Args:
-        path: The file, made when it is not there; None keeps all in memory: the fake, for tests.
+        path: The file, created if it is missing; None keeps all data in memory, for tests.
         clock: Seconds since the epoch.
 
     Attributes:
-        journal: The functions' events.
-        keys: The keys of callers from beyond this machine.
+        event_log: The events of functions.
+        keys: The API keys.
 
     Raises:
-        CatalogUnusable: When the file is damaged, no catalog, or from a newer version; nothing in
-            it is changed.
-        DiskFull: When no space is left. So does every method that writes.
-        StorageError: When the file cannot be read or written. So does every method.
+        CatalogUnusable: If the file is damaged, is not a catalog, or was written by a newer
+            version. The file is not changed.
+        DiskFull: If no space is left. Every method that writes may raise it.
+        StorageError: If the file cannot be read or written. Every method may raise it.
     """
 
     def __init__(self, path: Path | None, clock: Callable[[], float] = time.time) -> None:
         super().__init__(Database(path))
         self._clock = clock
-        self.journal = EventLog(self._database)
+        self.event_log = EventLog(self._database)
         self.keys = ApiKeys(self._database, clock)
 
     def __enter__(self) -> Self:
@@ -78,10 +78,10 @@ class Catalog(Queries):
         self.close()
 
     def close(self) -> None:
-        """Ends the use of the file."""
+        """Close the file."""
         self._database.close()
 
-    # What changes it
+    # Changes
 
     def deploy(
         self,
@@ -93,29 +93,30 @@ class Catalog(Queries):
         canary: float | None = None,
         kept: int = KEPT_REVISIONS,
     ) -> Revision:
-        """Makes ``artifact`` with ``spec`` what the function is to serve, wholly or in part.
+        """Make a revision of an artifact and a spec the current one, or a canary.
 
-        Where they are what it is to serve already, that revision is returned and no new one made.
-        Description, maintainer, labels and scaling are taken over in either case. A canary that was
-        there ends, unless it is this very one.
+        If the function already serves exactly this artifact and spec, its revision is returned and
+        no new one is made. Description, maintainer, labels and scaling are updated in either case.
+        Another canary ends.
 
         Args:
-            spec: How it runs; its name says which function.
-            artifact: What runs.
-            wish: What is asked for beyond the spec's ``scaling``, and counts before it.
-            annotations: Replace those known; None keeps them.
-            canary: Percent of the calls that the new revision is to get; None makes it the current
-                one.
-            kept: Newest revisions that are kept.
+            spec: The spec, with the function's name.
+            artifact: Bundle and lock.
+            wish: Scaling that has precedence over the spec's ``scaling``.
+            annotations: Replace the existing ones; None keeps them.
+            canary: Percentage of the calls for the new revision; None makes it the current one.
+            kept: Number of newest revisions to keep.
 
         Raises:
-            InvalidName: When the name breaks the naming rule.
-            RolloutInvalid: When there is nothing beside which a canary could be tried.
-            SpecInvalid: When the scaling cannot be had, or the share is none.
+            InvalidName: If the name breaks the naming rule.
+            RolloutInvalid: If there is no other revision to compare a canary with.
+            SpecInvalid: If the scaling or the percentage is invalid.
         """
         check_name(spec.name)
         if canary is not None and not 0 < canary < ALL:
-            raise SpecInvalid(f"canary: {canary:g} found, percent above 0 and below 100 are wanted")
+            raise SpecInvalid(
+                f"canary: expected a percentage above 0 and below 100, got {canary:g}"
+            )
         text = spec_to_json(spec_of_revision(spec)).decode("ascii")
         with self._database.writing() as connection:
             before = find_record(connection, spec.name)
@@ -129,7 +130,7 @@ class Catalog(Queries):
                 revision, is_new = add_revision(connection, spec, text, artifact, now), True
             scaling = (before.scaling if before else Scaling()).with_spec(wish.over(spec.scaling))
             if is_new and not scaling.by_hand:
-                # A new revision is tried at once, also where nobody calls just now.
+                # Start a new revision at once, even if the function is scaled to zero.
                 scaling = scaling.autoscaled(max(1, scaling.replicas))
             if annotations is None:
                 annotations = before.annotations if before else {}
@@ -154,19 +155,20 @@ class Catalog(Queries):
                 detail = f"revision {revision.number}, artifact {artifact.digest}"
                 if canary is not None:
                     detail = f"{detail}, {canary:g} % of the calls"
-                self.journal.note(connection, kind, revision, now, detail)
+                self.event_log.note(connection, kind, revision, now, detail)
         return revision
 
     def rollback(self, name: str, number: int | None = None) -> FunctionRecord:
-        """Makes an earlier revision the current one again. A canary ends.
+        """Make an earlier revision the current one again. A canary ends.
 
         Args:
             name: The function.
-            number: Which revision; None takes the one before the current one.
+            number: Number of the revision; None selects the previous one.
 
         Raises:
-            FunctionNotFound: When there is no such function or revision; with those there are.
-            RolloutInvalid: When there is none before the current one.
+            FunctionNotFound: If the function or the revision does not exist. The message names
+                similar functions, or the existing revisions.
+            RolloutInvalid: If there is no previous revision.
         """
         with self._database.writing() as connection:
             record = required_record(connection, name)
@@ -175,17 +177,19 @@ class Catalog(Queries):
                 (number,) = connection.execute(query, (name, record.current.number)).fetchone()
                 if number is None:
                     current = record.current.number
-                    raise RolloutInvalid(f"{name} has no revision before {current}, its current")
+                    raise RolloutInvalid(
+                        f"{name} has no revision before its current one, {current}"
+                    )
             revision = required_revision(connection, name, number)
             detail = f"from revision {record.current.number} to {number}"
             return self._serve(connection, record, revision, EventKind.ROLLED_BACK, detail)
 
     def promote(self, name: str) -> FunctionRecord:
-        """Makes the canary the current revision.
+        """Make the canary the current revision.
 
         Raises:
-            FunctionNotFound: With the nearest names.
-            RolloutInvalid: When there is no canary.
+            FunctionNotFound: If the function does not exist.
+            RolloutInvalid: If it has no canary.
         """
         with self._database.writing() as connection:
             record, canary = required_canary(connection, name)
@@ -193,11 +197,11 @@ class Catalog(Queries):
             return self._serve(connection, record, canary.revision, EventKind.PROMOTED, detail)
 
     def abort(self, name: str) -> FunctionRecord:
-        """Ends the canary; the current revision gets all calls again.
+        """End the canary, so that the current revision gets all calls again.
 
         Raises:
-            FunctionNotFound: With the nearest names.
-            RolloutInvalid: When there is no canary.
+            FunctionNotFound: If the function does not exist.
+            RolloutInvalid: If it has no canary.
         """
         with self._database.writing() as connection:
             record, canary = required_canary(connection, name)
@@ -212,7 +216,7 @@ class Catalog(Queries):
         kind: EventKind,
         detail: str,
     ) -> FunctionRecord:
-        """Has a revision serve all calls."""
+        """Make a revision serve all calls."""
         scaling = before.scaling
         if revision != before.current and not scaling.by_hand:
             scaling = scaling.autoscaled(max(1, scaling.replicas))
@@ -222,14 +226,14 @@ class Catalog(Queries):
         now = self._clock()
         after = replace(after, updated=now)
         put_record(connection, after, now)
-        self.journal.note(connection, kind, revision, now, detail)
+        self.event_log.note(connection, kind, revision, now, detail)
         return after
 
     def delete(self, name: str) -> None:
-        """Forgets a function with its revisions and events; its revisions' numbers stay used.
+        """Delete a function, its revisions and its events. The numbers are not used again.
 
         Raises:
-            FunctionNotFound: With the nearest names.
+            FunctionNotFound: If the function does not exist.
         """
         with self._database.writing() as connection:
             required_record(connection, name)
@@ -237,29 +241,29 @@ class Catalog(Queries):
             drop_artifacts(connection)
 
     def scale(self, name: str, replicas: int) -> Scaling:
-        """Asks for a number of replicas by hand.
+        """Set a fixed number of replicas.
 
-        It stays until :meth:`release`, or a deploy that says something about scaling.
+        It stays until :meth:`release`, or until a deploy that sets scaling.
 
         Raises:
-            FunctionNotFound: With the nearest names.
-            SpecInvalid: When the number is negative or too large.
+            FunctionNotFound: If the function does not exist.
+            SpecInvalid: If the number is negative or too large.
         """
         return self._rescale(name, lambda scaling: scaling.with_replicas(replicas), "by hand")
 
     def release(self, name: str) -> Scaling:
-        """Has a function scale by itself again, within its own bounds.
+        """Turn automatic scaling on again, within the function's own limits.
 
         Raises:
-            FunctionNotFound: With the nearest names.
+            FunctionNotFound: If the function does not exist.
         """
-        return self._rescale(name, Scaling.released, "by itself again")
+        return self._rescale(name, Scaling.released, "automatic again")
 
     def decide(self, name: str, replicas: int, reason: str) -> Scaling:
-        """Takes over a number of replicas that was decided on, within the bounds in force.
+        """Store a decision of the autoscaler, within the current limits.
 
         Raises:
-            FunctionNotFound: With the nearest names.
+            FunctionNotFound: If the function does not exist.
         """
         return self._rescale(name, lambda scaling: scaling.autoscaled(replicas), reason)
 
@@ -271,11 +275,11 @@ class Catalog(Queries):
                 now = self._clock()
                 put_scaling(connection, name, scaling)
                 detail = f"{scaling.replicas} ({scaling.minimum} to {scaling.maximum}), {reason}"
-                self.journal.note(connection, EventKind.SCALED, before.current, now, detail)
+                self.event_log.note(connection, EventKind.SCALED, before.current, now, detail)
         return scaling
 
     def count_invocations(self, more: Mapping[str, int]) -> None:
-        """Adds to the functions' counts; names that are not deployed are passed over."""
+        """Add to the functions' counts of calls. Names that are not deployed are ignored."""
         with self._database.writing() as connection:
             connection.executemany(
                 "UPDATE functions SET invocations = invocations + ? WHERE name = ?",

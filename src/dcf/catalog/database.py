@@ -1,7 +1,7 @@
-"""The catalog's SQLite file: opened with care, written in whole transactions.
+"""The catalog's SQLite database.
 
-A transaction that has ended well is on the disk (``synchronous=FULL``): it outlives a kill of every
-process at any instant, and a loss of power as far as the disk keeps its word.
+A committed transaction is on the disk (``synchronous=FULL``). It survives a kill of every process,
+and a power failure if the disk honours flushes.
 """
 
 from __future__ import annotations
@@ -17,50 +17,51 @@ from shutil import disk_usage
 
 from dcf.catalog.migrations import APPLICATION_ID, MIGRATIONS, migrate
 from dcf.errors import CatalogUnusable, DiskFull, StorageError
+from dcf.files.atomic import open_private, sync_folder
 from dcf.files.storage import writing
 
 BUSY_TIMEOUT = 10.0
-"""Seconds to wait for another process's transaction: each is a few milliseconds, so whoever waits
-longer waits for something that is stuck."""
+"""Seconds to wait for a transaction of another process. A transaction takes a few milliseconds, so
+a longer one is stuck."""
 
 BUSY_PAUSE = 0.005
-"""Seconds between two tries where SQLite does not wait by itself."""
+"""Seconds between two attempts where SQLite does not wait by itself."""
 
 NO_ROOM = 256 * 1024
-"""Bytes. SQLite tells some writes that found no room as plain input/output errors; with less than
-this free, that is what they are. Its index of the log grows by 32 KiB at a time."""
+"""Free bytes below which an input/output error counts as a full disk: SQLite reports some writes to
+a full disk that way. The index of its write-ahead log grows by 32 KiB at a time."""
 
 SMALLEST = 512
-"""Bytes of the smallest page. SQLite takes a shorter file for an empty one and overwrites it."""
+"""Size of the smallest page in bytes. SQLite treats a shorter file as empty, and overwrites it."""
 
 _DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _UNFINISHED = frozenset({sqlite3.SQLITE_READONLY_ROLLBACK, sqlite3.SQLITE_READONLY_RECOVERY})
 _IO = frozenset({sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN})
 _PRIMARY = 0xFF
-"""The lower byte of SQLite's extended codes is the plain code."""
+"""Mask for the primary code in SQLite's extended error codes."""
 
 
 class Database:
-    """One connection, used by one thread at a time.
+    """A connection that threads share; a lock lets one use it at a time.
 
     Args:
-        path: The file, made when it is not there; None keeps everything in memory, for tests.
-        migrations: The schema's steps; others than the default are for tests.
+        path: The file, created if it is missing; None keeps all data in memory, for tests.
+        migrations: The schema; tests pass others than the default.
 
     Raises:
-        CatalogUnusable: When the file is damaged, no catalog, or from a newer version; nothing in
-            it is changed.
-        DiskFull: When no space is left.
-        StorageError: When it cannot be opened for another reason.
+        CatalogUnusable: If the file is damaged, is not a catalog, or was written by a newer
+            version. The file is not changed.
+        DiskFull: If no space is left.
+        StorageError: If it cannot be opened for another reason.
     """
 
     def __init__(self, path: Path | None, migrations: Sequence[Sequence[str]] = MIGRATIONS) -> None:
         self._path = path
-        self._turn = threading.RLock()
+        self._lock = threading.RLock()
         self._written = 0
         if path is not None:
             _prepare(path)
-            self._look(path, len(migrations))
+            self._check(path, len(migrations))
         self._connection = sqlite3.connect(
             ":memory:" if path is None else path,
             timeout=BUSY_TIMEOUT,
@@ -68,7 +69,7 @@ class Database:
             check_same_thread=False,
         )
         try:
-            with self._explained():
+            with self._translated():
                 self._open(migrations)
         except BaseException:
             self._connection.close()
@@ -79,18 +80,19 @@ class Database:
         _log_ahead(connection)
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA foreign_keys=ON")
-        # What a deleted function's environment said must not linger in free pages.
+        # The variables of a deleted function must not remain in free pages.
         connection.execute("PRAGMA secure_delete=ON")
         migrate(connection, migrations)
 
-    def _look(self, path: Path, known: int) -> None:
-        """Checks the file, if possible without the right to change it: closing would write to it.
+    def _check(self, path: Path, known: int) -> None:
+        """Check the file, read-only if possible: closing a writable connection may write to it.
 
-        A file whose maker was killed half-way must first be set back, which needs that right.
+        If the process that created the file was killed, an unfinished transaction must be rolled
+        back first, which needs write access.
         """
         if 0 < path.stat().st_size < SMALLEST:
-            raise CatalogUnusable(f"{path} is damaged, or no catalog: it is too short")
-        with self._explained():
+            raise CatalogUnusable(f"{path} is damaged or not a catalog: it is too short")
+        with self._translated():
             try:
                 _inspect(path, "ro", known)
             except sqlite3.OperationalError as error:
@@ -99,60 +101,60 @@ class Database:
                 _inspect(path, "rw", known)
 
     def close(self) -> None:
-        """Ends the use of the file. Closing twice does no harm."""
-        with self._turn:
+        """Close the file. Closing it twice is allowed."""
+        with self._lock:
             self._connection.close()
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """A block whose queries all see one state.
+        """Open a transaction for queries, which all see the same state.
 
         Raises:
-            StorageError: When the file cannot be read; :class:`CatalogUnusable` when it is damaged.
+            StorageError: If the file cannot be read; :class:`CatalogUnusable` if it is damaged.
         """
         with self._transaction("BEGIN") as connection:
             yield connection
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
-        """A block that is done as a whole, or not at all. Blocks come one after another.
+        """Open a transaction for changes. Transactions run one after another.
 
-        Once it has ended without an error, it lasts.
+        If the block raises nothing, the changes are durable at its end.
 
         Raises:
-            DiskFull: When no space is left; nothing was done.
-            StorageError: When it could not be written; nothing was done.
+            DiskFull: If no space is left. Nothing is changed.
+            StorageError: If the file cannot be written. Nothing is changed.
         """
         with self._transaction("BEGIN IMMEDIATE") as connection:
             self._written += 1
             yield connection
 
     def version(self) -> tuple[int, int]:
-        """Stays the same as long as nobody writes, this process or another one.
+        """Return a value that changes with every write, of this process or another one.
 
         Raises:
-            StorageError: When the file cannot be read.
+            StorageError: If the file cannot be read.
         """
-        with self._turn, self._explained():
-            # SQLite counts what other connections write.
+        with self._lock, self._translated():
+            # data_version counts only the writes of other connections.
             return self._written, _number(self._connection, "PRAGMA data_version")
 
     @contextmanager
     def _transaction(self, begin: str) -> Iterator[sqlite3.Connection]:
-        with self._turn, self._explained():
+        with self._lock, self._translated():
             connection = self._connection
             connection.execute(begin)
             try:
                 yield connection
                 connection.execute("COMMIT")
             except BaseException:
-                if connection.in_transaction:  # some errors have rolled it back already
+                if connection.in_transaction:  # some errors roll back by themselves
                     connection.execute("ROLLBACK")
                 raise
 
     @contextmanager
-    def _explained(self) -> Iterator[None]:
-        """SQLite's errors as ours."""
+    def _translated(self) -> Iterator[None]:
+        """Turn errors of SQLite into errors of DCF."""
         try:
             yield
         except sqlite3.Error as error:
@@ -162,16 +164,16 @@ class Database:
             raise ours from error
 
     def _as_ours(self, error: sqlite3.Error) -> StorageError | None:
-        """None for an error that no state of the disk explains."""
+        """Return the error of DCF; None if the state of the disk does not explain the error."""
         code = getattr(error, "sqlite_errorcode", 0) & _PRIMARY
         if code in _DAMAGE:
-            return CatalogUnusable(f"{self._path} is damaged, or no catalog: {error}")
+            return CatalogUnusable(f"{self._path} is damaged or not a catalog: {error}")
         if code == sqlite3.SQLITE_FULL or (code in _IO and self._has_no_room()):
-            return DiskFull(f"no space is left for {self._path}")
+            return DiskFull(f"{self._path}: no space left on device")
         if code in _IO or code == sqlite3.SQLITE_READONLY:
             return StorageError(f"{self._path} cannot be read or written: {error}")
         if code == sqlite3.SQLITE_BUSY:
-            return StorageError(f"{self._path} is held by another process")
+            return StorageError(f"{self._path} is locked by another process")
         return None
 
     def _has_no_room(self) -> bool:
@@ -185,7 +187,7 @@ def _inspect(path: Path, mode: str, known: int) -> None:
     place = f"{path.absolute().as_uri()}?mode={mode}"
     connection = sqlite3.connect(place, uri=True, timeout=BUSY_TIMEOUT, isolation_level=None)
     with closing(connection):
-        connection.execute("BEGIN")  # one state for all questions: another process may be making it
+        connection.execute("BEGIN")  # all queries see one state: another process may be creating it
         version = _number(connection, "PRAGMA user_version")
         owner = _number(connection, "PRAGMA application_id")
         tables = _number(connection, "SELECT count(*) FROM sqlite_master")
@@ -193,12 +195,12 @@ def _inspect(path: Path, mode: str, known: int) -> None:
             raise CatalogUnusable(f"{path} is a database of another program")
         if version > known:
             raise CatalogUnusable(
-                f"{path} has schema {version}, and this version of DCF knows schemas up to "
-                f"{known}: a newer version wrote it"
+                f"{path} was written by a newer version of DCF: expected a schema up to {known},"
+                f" got {version}; update DCF"
             )
-        (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-        if found != "ok":
-            raise CatalogUnusable(f"{path} is damaged: {found}")
+        (result,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+        if result != "ok":
+            raise CatalogUnusable(f"{path} is damaged: {result}")
 
 
 def _number(connection: sqlite3.Connection, query: str) -> int:
@@ -207,26 +209,23 @@ def _number(connection: sqlite3.Connection, query: str) -> int:
 
 
 def _prepare(path: Path) -> None:
-    """Makes the file, private, and its name lasting; SQLite's side files take over its mode."""
+    """Create the file, private and with a durable name. SQLite's other files get the same mode."""
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            descriptor = open_private(path, os.O_EXCL)
         except FileExistsError:
             return
         os.close(descriptor)
-        folder = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync_folder(path.parent)
 
 
 def _log_ahead(connection: sqlite3.Connection) -> None:
-    """Has the file written by way of a log (sqlite.org/wal.html).
+    """Turn on the write-ahead log (sqlite.org/wal.html).
 
-    Of two processes that make one file at once, SQLite refuses one where each could wait for the
-    other, whatever the timeout says (sqlite.org/c3ref/busy_handler.html). So it is tried again.
+    If two processes create the file at the same time, SQLite reports it as busy to one of them
+    regardless of the timeout, to prevent a deadlock (sqlite.org/c3ref/busy_handler.html). So this
+    retries.
     """
     until = time.monotonic() + BUSY_TIMEOUT
     while True:

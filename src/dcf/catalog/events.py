@@ -1,4 +1,4 @@
-"""The functions' events, bounded."""
+"""The events of functions, limited in number."""
 
 from __future__ import annotations
 
@@ -10,33 +10,34 @@ from dcf.model.event import Event, EventKind
 from dcf.model.revision import Revision
 
 KEPT = 50
-"""Events of one kind that a function keeps. By kind, so that a crash loop drives no deploy out."""
+"""Number of events of each kind that are kept for a function. By kind, so that the events of a
+crash loop do not displace those of deploys."""
 
 TEXT_LIMIT = 16_000
-"""Characters of a detail or a traceback. A traceback's end says what was raised, so its beginning
-goes first."""
+"""Maximum characters of a detail or a traceback. A traceback keeps its end, which names the
+exception."""
 
 _FIELDS = "function, kind, at, revision, key, replica, detail, error, traceback"
 
 
 class EventLog:
-    """What happened to the functions.
+    """Stores and reads events.
 
     Args:
-        database: Where it is kept.
+        database: The catalog's database.
     """
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def record(self, event: Event) -> bool:
-        """Keeps an event, unless it is known already or its function is not deployed any more.
+        """Store an event, unless it is stored already or its function is no longer deployed.
 
         Returns:
-            Whether it was new.
+            Whether it was stored.
 
         Raises:
-            StorageError: When it could not be written.
+            StorageError: If it cannot be written.
         """
         with self._database.writing() as connection:
             known = "SELECT 1 FROM functions WHERE name = ?"
@@ -52,20 +53,20 @@ class EventLog:
         at: float,
         detail: str,
     ) -> None:
-        """Keeps an event of a whole function, as a part of the transaction that it is about."""
+        """Store an event of a function within the transaction that changes the function."""
         row = connection.execute("SELECT coalesce(max(id), 0) + 1 FROM events").fetchone()
         key = f"{kind}-{row[0]}"
         _insert(connection, Event(revision.function, kind, at, revision.number, key, detail=detail))
 
     def events(self, function: str, limit: int = KEPT) -> list[Event]:
-        """A function's events, newest first.
+        """Return the events of a function, newest first.
 
         Args:
-            function: Its name; one that is not deployed has no events.
-            limit: At most this many.
+            function: The function's name. A function that is not deployed has no events.
+            limit: Maximum number of events.
 
         Raises:
-            StorageError: When they could not be read.
+            StorageError: If they cannot be read.
         """
         query = f"SELECT {_FIELDS} FROM events WHERE function = ? ORDER BY at DESC, id DESC LIMIT ?"  # noqa: S608  _FIELDS is ours
         with self._database.reading() as connection:
@@ -102,5 +103,5 @@ def _insert(connection: sqlite3.Connection, event: Event) -> bool:
 
 
 def _storable(text: str) -> str:
-    """A traceback quotes what the author's code was given, half surrogates included."""
+    """Escape lone surrogates: a traceback may quote any text that the author's code received."""
     return text.encode("utf-8", "backslashreplace").decode()

@@ -74,14 +74,14 @@ class Isolation:
         delay = min(LONGEST_DELAY, FIRST_DELAY * float(1 << min(failures.count, 10)))
         failures.count += 1
         failures.until = self._clock() + delay
-        told = None if isinstance(error, DcfError) else error
+        unexpected = None if isinstance(error, DcfError) else error
         logger.error(
             "%s of %s failed, retrying after %g s; other functions are not affected: %s",
             self._work,
             function,
             delay,
             error if isinstance(error, DcfError) else repr(error),
-            exc_info=told,
+            exc_info=unexpected,
         )
 
     def keep_only(self, functions: Collection[str]) -> None:

@@ -1,7 +1,7 @@
-"""The catalog's schema, as the steps that led to it.
+"""The catalog's schema, as a list of migrations.
 
-A step that was released never changes; a change of the schema is a new step at the end. Steps go
-forward only. No feature is used that SQLite 3.34 lacks, the oldest beside a Python 3.11 in use.
+A released migration never changes: a change of the schema is a new migration at the end. There are
+no downgrades. The statements work with SQLite 3.34, the oldest version in use with Python 3.11.
 """
 
 from __future__ import annotations
@@ -79,23 +79,23 @@ _KEY_IDS = ("ALTER TABLE keys ADD COLUMN kid TEXT NOT NULL DEFAULT ''",)
 _ROLLOUT = (
     "ALTER TABLE functions ADD COLUMN target REAL",
     "ALTER TABLE functions ADD COLUMN idle REAL NOT NULL DEFAULT 300",
-    # The bounds to return to, while others are in force by hand.
+    # The automatic limits, while a number of replicas is set by hand.
     "ALTER TABLE functions ADD COLUMN auto_minimum INTEGER",
     "ALTER TABLE functions ADD COLUMN auto_maximum INTEGER",
-    # A number of this function's revisions, and its percent of the calls.
+    # Number of the canary's revision, and its percentage of the calls.
     "ALTER TABLE functions ADD COLUMN canary INTEGER",
     "ALTER TABLE functions ADD COLUMN share REAL NOT NULL DEFAULT 0",
 )
 
 MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _KEY_IDS, _ROLLOUT)
-"""Step number N, counted from 1, leads from schema N - 1 to schema N. Schema 0 is an empty file."""
+"""Migration N, counted from 1, leads from schema N - 1 to schema N. Schema 0 is an empty file."""
 
 
 def migrate(connection: sqlite3.Connection, migrations: Sequence[Sequence[str]]) -> None:
-    """Takes every step that is missing, each in a transaction of its own.
+    """Run every missing migration, each in its own transaction.
 
     Raises:
-        sqlite3.Error: When a step fails; the file is as it was before that step.
+        sqlite3.Error: If a migration fails. The file is then as it was before that migration.
     """
     for number, statements in enumerate(migrations, start=1):
         if _version(connection) >= number:

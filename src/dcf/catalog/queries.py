@@ -1,4 +1,4 @@
-"""What the catalog knows, as long as nobody changes it."""
+"""The catalog's queries."""
 
 from __future__ import annotations
 
@@ -26,80 +26,80 @@ T = TypeVar("T")
 
 
 class Queries:
-    """The reading half of :class:`dcf.catalog.catalog.Catalog`.
+    """The methods of :class:`dcf.catalog.catalog.Catalog` that only read.
 
     Args:
-        database: What is read.
+        database: The catalog's database.
     """
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._read: dict[str, tuple[tuple[int, int], list[Any]]] = {}
+        self._cache: dict[str, tuple[tuple[int, int], list[Any]]] = {}
         self._reading = Isolation("reading the record")
 
     def function(self, name: str) -> FunctionRecord:
-        """One function.
+        """Return the record of a function.
 
         Raises:
-            FunctionNotFound: With the nearest names.
+            FunctionNotFound: If it does not exist. The error suggests similar names.
         """
         with self._database.reading() as connection:
             return required_record(connection, name)
 
     def functions(self) -> list[FunctionRecord]:
-        """Every function whose record can be read, by name."""
+        """Return all functions whose record is readable, sorted by name."""
         with self._database.reading() as connection:
             return self._readable(connection.execute(f"{RECORDS} ORDER BY f.name"), as_record)
 
     def scalable(self) -> list[FunctionRecord]:
-        """Every function whose number of replicas may change by itself, by name."""
+        """Return all functions that are scaled automatically, sorted by name."""
         query = f"{RECORDS} WHERE f.minimum < f.maximum ORDER BY f.name"
-        return self._unless_read(query, as_record)
+        return self._cached(query, as_record)
 
     def wanted(self) -> list[Wanted]:
-        """Return the desired state of every function, for :func:`dcf.reconciler.reconcile.turn`.
+        """Return the desired state of every function, for ``reconcile``.
 
         Functions whose record cannot be read are left out: compare :meth:`names`.
         """
         query = "SELECT name, current, replicas, canary, share FROM functions ORDER BY name"
-        return self._unless_read(query, as_wanted)
+        return self._cached(query, as_wanted)
 
     def names(self) -> frozenset[str]:
         """Return the names of all functions, readable or not."""
-        return frozenset(self._unless_read("SELECT name FROM functions", itemgetter(0)))
+        return frozenset(self._cached("SELECT name FROM functions", itemgetter(0)))
 
-    def _unless_read(self, query: str, make: Callable[[Any], T]) -> list[T]:
-        """What a query finds, read anew only when somebody has written since the last time."""
+    def _cached(self, query: str, make: Callable[[Any], T]) -> list[T]:
+        """Return the result of a query, from memory unless the database has changed since."""
         version = self._database.version()
-        before, found = self._read.get(query, (None, []))
+        before, values = self._cache.get(query, (None, []))
         if version != before:
             with self._database.reading() as connection:
-                found = self._readable(connection.execute(query), make)
-            self._read[query] = version, found
-        return list(found)
+                values = self._readable(connection.execute(query), make)
+            self._cache[query] = version, values
+        return list(values)
 
     def _readable(self, rows: Iterable[Any], make: Callable[[Any], T]) -> list[T]:
         """Return the records in the rows. A row that cannot be read is logged and left out."""
-        found = []
+        records = []
         for row in rows:
             with self._reading.of(row[0]):
-                found.append(make(row))
-        return found
+                records.append(make(row))
+        return records
 
     def revision(self, name: str, number: int) -> Revision:
-        """One revision.
+        """Return a revision.
 
         Raises:
-            FunctionNotFound: When there is no such function or revision.
+            FunctionNotFound: If the function or the revision does not exist.
         """
         with self._database.reading() as connection:
             return required_revision(connection, name, number)
 
     def revisions(self, name: str) -> list[Revision]:
-        """A function's revisions, newest first.
+        """Return the revisions of a function, newest first.
 
         Raises:
-            FunctionNotFound: With the nearest names.
+            FunctionNotFound: If the function does not exist.
         """
         query = f"{REVISIONS} WHERE r.function = ? ORDER BY r.number DESC"
         with self._database.reading() as connection:
@@ -107,14 +107,14 @@ class Queries:
             return [as_revision(row) for row in connection.execute(query, (name,))]
 
     def last_of(self, artifact: str, name: str) -> Revision | None:
-        """The newest revision with an artifact, of a certain function if that has one.
+        """Return the newest revision with an artifact; revisions of ``name`` have precedence.
 
         Args:
             artifact: The artifact's digest.
-            name: The function whose own revisions come first.
+            name: The preferred function.
 
         Returns:
-            None when no revision has it.
+            None if no revision has the artifact.
         """
         query = f"{REVISIONS} WHERE r.artifact = ? ORDER BY r.function = ? DESC, r.created DESC"
         with self._database.reading() as connection:
@@ -122,10 +122,10 @@ class Queries:
         return None if row is None else as_revision(row)
 
     def artifacts(self, newest: int) -> set[Artifact]:
-        """What the store must keep.
+        """Return the artifacts that the store must keep.
 
         Args:
-            newest: Of each function, how many of its newest count beside those that serve.
+            newest: Number of newest revisions of each function to include, beside those that serve.
         """
         query = """
             SELECT r.function, r.number IN (f.current, f.canary), a.bundle, a.lock
@@ -138,7 +138,7 @@ class Queries:
             rows = connection.execute(query).fetchall()
         return {
             Artifact(bundle, lock)
-            for _, of_one in groupby(rows, key=itemgetter(0))
-            for rank, (_, serves, bundle, lock) in enumerate(of_one)
+            for _, revisions in groupby(rows, key=itemgetter(0))
+            for rank, (_, serves, bundle, lock) in enumerate(revisions)
             if serves or rank < newest
         }

@@ -1,6 +1,6 @@
-"""The catalog's rows as the model's values, and back.
+"""Convert rows of the catalog to values of the model, and back.
 
-Here: the queries that several methods of the catalog share. Not here: transactions.
+The functions run within a transaction of their caller.
 """
 
 from __future__ import annotations
@@ -39,18 +39,18 @@ REVISIONS = """
 """
 
 Row = tuple[Any, ...]
-"""One row of a query below; its columns' types stand in the schema."""
+"""A row of a query below. The schema defines the types of its columns."""
 
 
 def text_of(revision: Revision) -> str:
-    """The spelling of a revision's spec, by which two are compared."""
+    """Return the canonical text of a revision's spec, for comparisons."""
     return spec_to_json(revision.spec).decode("ascii")
 
 
 def add_revision(
     connection: sqlite3.Connection, spec: FunctionSpec, text: str, artifact: Artifact, now: float
 ) -> Revision:
-    """Writes a new revision, under a number that was never used for that name."""
+    """Insert a new revision. Its number was never used before for this function."""
     connection.execute("INSERT OR IGNORE INTO numbers VALUES (?, 0)", (spec.name,))
     connection.execute("UPDATE numbers SET last = last + 1 WHERE function = ?", (spec.name,))
     query = "SELECT last FROM numbers WHERE function = ?"
@@ -74,7 +74,7 @@ _COLUMNS = ("name", *_CHANGING, "invocations", "created")
 
 
 def scaling_row(scaling: Scaling) -> Row:
-    """The values of a function's columns about scaling, in the order of ``_SCALING``."""
+    """Return the values of a function's scaling columns, in the order of ``_SCALING``."""
     return (
         scaling.minimum,
         scaling.maximum,
@@ -86,8 +86,8 @@ def scaling_row(scaling: Scaling) -> Row:
 
 
 def put_scaling(connection: sqlite3.Connection, name: str, scaling: Scaling) -> None:
-    """Writes how many replicas a function is to have."""
-    changes = ", ".join(f"{one} = ?" for one in _SCALING)
+    """Update the scaling of a function."""
+    changes = ", ".join(f"{column} = ?" for column in _SCALING)
     connection.execute(
         f"UPDATE functions SET {changes} WHERE name = ?",  # noqa: S608  the names are ours
         (*scaling_row(scaling), name),
@@ -95,10 +95,11 @@ def put_scaling(connection: sqlite3.Connection, name: str, scaling: Scaling) -> 
 
 
 def put_record(connection: sqlite3.Connection, record: FunctionRecord, now: float) -> None:
-    """Writes all of a function but its count of invocations, as changed ``now``."""
+    """Insert or update a function, except its count of calls. It is marked as updated ``now``."""
+    changes = ", ".join(f"{column} = excluded.{column}" for column in _CHANGING)
     connection.execute(
         f"""INSERT INTO functions ({", ".join(_COLUMNS)}) VALUES ({", ".join("?" * len(_COLUMNS))})
-        ON CONFLICT (name) DO UPDATE SET {", ".join(f"{one} = excluded.{one}" for one in _CHANGING)}
+        ON CONFLICT (name) DO UPDATE SET {changes}
         """,  # noqa: S608  the names are ours
         (
             record.name,
@@ -118,7 +119,7 @@ def put_record(connection: sqlite3.Connection, record: FunctionRecord, now: floa
 
 
 def forget_revisions(connection: sqlite3.Connection, record: FunctionRecord, kept: int) -> None:
-    """Removes all revisions of a function but the newest and those that serve."""
+    """Delete all revisions of a function except the newest ones and those that serve."""
     serving = (record.current.number, record.canary.revision.number if record.canary else None)
     connection.execute(
         """DELETE FROM revisions WHERE function = ? AND number IS NOT ? AND number IS NOT ?
@@ -131,34 +132,35 @@ def forget_revisions(connection: sqlite3.Connection, record: FunctionRecord, kep
 
 
 def drop_artifacts(connection: sqlite3.Connection) -> None:
-    """Removes artifacts that no revision has."""
+    """Delete the artifacts that no revision uses."""
     connection.execute("DELETE FROM artifacts WHERE digest NOT IN (SELECT artifact FROM revisions)")
 
 
 def find_record(connection: sqlite3.Connection, name: str) -> FunctionRecord | None:
-    """A function; None when it is not deployed."""
+    """Return the record of a function; None if it is not deployed."""
     row = connection.execute(f"{RECORDS} WHERE f.name = ?", (name,)).fetchone()
     return None if row is None else as_record(row)
 
 
 def required_record(connection: sqlite3.Connection, name: str) -> FunctionRecord:
-    """A function.
+    """Return the record of a function.
 
     Raises:
-        FunctionNotFound: With the nearest names, when it is not deployed.
+        FunctionNotFound: If it is not deployed. The error suggests similar names.
     """
     record = find_record(connection, name)
     if record is None:
-        names = [one for (one,) in connection.execute("SELECT name FROM functions")]
+        names = [known for (known,) in connection.execute("SELECT name FROM functions")]
         raise FunctionNotFound(f"no function {name!r} is deployed", nearest(name, names))
     return record
 
 
 def required_revision(connection: sqlite3.Connection, name: str, number: int) -> Revision:
-    """One revision.
+    """Return a revision.
 
     Raises:
-        FunctionNotFound: When there is no such function or revision; with the numbers there are.
+        FunctionNotFound: If the function or the revision does not exist. The message lists the
+            existing revisions.
     """
     query = f"{REVISIONS} WHERE r.function = ? AND r.number = ?"
     row = connection.execute(query, (name, number)).fetchone()
@@ -166,25 +168,27 @@ def required_revision(connection: sqlite3.Connection, name: str, number: int) ->
         return as_revision(row)
     required_record(connection, name)
     query = "SELECT number FROM revisions WHERE function = ? ORDER BY number"
-    numbers = ", ".join(str(one) for (one,) in connection.execute(query, (name,)))
+    numbers = ", ".join(str(known) for (known,) in connection.execute(query, (name,)))
     raise FunctionNotFound(f"{name} has no revision {number}; it has {numbers}")
 
 
 def required_canary(connection: sqlite3.Connection, name: str) -> tuple[FunctionRecord, Canary]:
-    """A function and its canary.
+    """Return the record of a function, and its canary.
 
     Raises:
-        FunctionNotFound: With the nearest names.
-        RolloutInvalid: When it has none.
+        FunctionNotFound: If the function does not exist.
+        RolloutInvalid: If it has no canary.
     """
     record = required_record(connection, name)
     if record.canary is None:
-        raise RolloutInvalid(f"{name} has no canary: revision {record.current.number} serves alone")
+        raise RolloutInvalid(
+            f"{name} has no canary: revision {record.current.number} serves all calls"
+        )
     return record, record.canary
 
 
 def standing(record: FunctionRecord | None, *, is_canary: bool) -> Revision | None:
-    """The revision whose place a deploy takes."""
+    """Return the revision that a deploy replaces; None if it replaces none."""
     if record is None:
         return None
     if is_canary:
@@ -193,24 +197,25 @@ def standing(record: FunctionRecord | None, *, is_canary: bool) -> Revision | No
 
 
 def check_canary(record: FunctionRecord | None, name: str, wanted: tuple[Artifact, str]) -> None:
-    """Looks whether a canary makes sense.
+    """Check that a canary differs from the current revision.
 
     Raises:
-        RolloutInvalid: When nothing else serves, or the very same does.
+        RolloutInvalid: If there is no current revision, or it is identical.
     """
     if record is None:
         raise RolloutInvalid(
-            f"{name} is not deployed yet: there is no revision beside which a canary could be tried"
+            f"{name} is not deployed yet: a canary needs a current revision; deploy without"
+            " --canary first"
         )
     if (record.current.artifact, text_of(record.current)) == wanted:
         number = record.current.number
         raise RolloutInvalid(
-            f"this is revision {number} of {name}, which serves already: there is nothing to try"
+            f"the canary is identical to revision {number} of {name}, which already serves"
         )
 
 
 def wanted_of(record: FunctionRecord) -> Wanted:
-    """What a function is to be."""
+    """Return the desired state of a function."""
     canary = None
     if record.canary is not None:
         canary = CanaryWanted(record.canary.revision.number, record.canary.share)
@@ -226,14 +231,14 @@ def as_wanted(row: Row) -> Wanted:
     name, current, replicas, canary, share = row
     with _readable(name):
         numbers = (current, replicas, 0 if canary is None else canary)
-        if not all(isinstance(one, int) and one >= 0 for one in numbers):
+        if not all(isinstance(number, int) and number >= 0 for number in numbers):
             raise ValueError(f"expected numbers of revisions and replicas, got {numbers!r:.80}")
-        tried = None if canary is None else CanaryWanted(canary, float(share))
-        return Wanted(name, current, replicas, canary=tried)
+        wanted = None if canary is None else CanaryWanted(canary, float(share))
+        return Wanted(name, current, replicas, canary=wanted)
 
 
 def as_record(row: Row) -> FunctionRecord:
-    """A row of :data:`RECORDS`."""
+    """Read a row of :data:`RECORDS`."""
     (name, desc, maintainer, labels, annotations) = row[:5]
     (minimum, maximum, replicas, target, idle, low, high) = row[5:12]
     (invocations, created, updated) = row[12:15]
@@ -256,7 +261,7 @@ def as_record(row: Row) -> FunctionRecord:
 
 
 def as_revision(row: Row) -> Revision:
-    """A row of :data:`REVISIONS`."""
+    """Read a row of :data:`REVISIONS`."""
     function, number, bundle, lock, spec, created = row
     with _readable(function):
         artifact = Artifact(bundle, lock)

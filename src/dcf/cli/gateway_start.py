@@ -55,7 +55,7 @@ def start(*, detached: bool, **given: Any) -> None:
             console.notice(
                 "logging out will stop this gateway. Run `loginctl enable-linger` to prevent that."
             )
-        parent.let_go()
+        parent.release()
         return False
 
     _start(plan, console, lambda: _own_log(plan), release)

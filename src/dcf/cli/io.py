@@ -7,7 +7,6 @@ import io
 import os
 import stat
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
@@ -19,6 +18,7 @@ from dcf.cli.exit_codes import ExitCode
 from dcf.cli.options import Option
 from dcf.client.response import Response
 from dcf.errors import NO_SPACE, DiskFull, StorageError
+from dcf.files.atomic import replacing
 
 SHOWN = 2000
 """Maximum number of characters of a request or reply to show on a terminal."""
@@ -214,10 +214,5 @@ def _write(answer: Response, file: BinaryIO) -> None:
 
 def _write_file(answer: Response, path: Path) -> None:
     """Replace ``path`` atomically with the reply."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.{time.monotonic_ns()}")
-    try:
-        with partial.open("wb") as file:
-            file.writelines(answer.chunks)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with replacing(path, mode=None) as file:
+        file.writelines(answer.chunks)

@@ -1,7 +1,7 @@
 """``python -m dcf.controlplane``: the composition root of the control plane's process.
 
-The supervisor starts it. It holds nothing that must last beyond the catalog and the store: killed
-at any instant, it is started again and finds everything where it was.
+The supervisor starts it, and restarts it if it is killed. All its durable state is in the catalog
+and the store.
 """
 
 from __future__ import annotations
@@ -50,12 +50,9 @@ from dcf.dataplane.xds_server import XdsServer
 from dcf.engines.local.engine import LocalEngine
 from dcf.errors import DcfError
 from dcf.files.storage import writing
-from dcf.settings import (
-    ControlSettings,
-    Locations,
-    StoreSettings,
-    WatcherSettings,
-)
+from dcf.model.endpoint import Endpoint
+from dcf.net.parent import watch_parent
+from dcf.settings import ControlSettings, Locations, StoreSettings, WatcherSettings
 from dcf.supervision.liveness import alive_socket, answering
 from dcf.supervision.supervisor_client import SupervisorClient
 from dcf.telemetry import logging_setup
@@ -63,18 +60,18 @@ from dcf.telemetry import logging_setup
 logger = logging.getLogger("dcf.controlplane")
 
 UNHURRIED = 60.0
-"""Seconds beyond the longest start that a call waits for a replica and sets no deadline itself."""
+"""Seconds beyond the start timeout that a call without a deadline waits for a replica."""
 
 THREADS = 32
-"""For what blocks: disk, catalog, builds. The few that take long are bounded by themselves, so that
-there is always one for the rest."""
+"""Threads for blocking work: disk and catalog. The number of long tasks is limited elsewhere, so
+that a thread is always free for short ones."""
 
 
 def main() -> int:
-    """Runs the control plane until SIGTERM, or until the supervisor is gone.
+    """Run the control plane until SIGTERM, or until the supervisor is gone.
 
     Returns:
-        0 when it was asked to end, 1 when it could not begin.
+        0 after a requested stop, 1 after an error.
     """
     try:
         settings = ControlSettings.from_mapping(os.environ)
@@ -83,23 +80,23 @@ def main() -> int:
         faulthandler.enable()
         asyncio.run(_run(settings, places, os.environ))
     except DcfError as error:
-        logger.critical("the control plane cannot go on: %s", error)
+        logger.critical("the control plane cannot run: %s", error)
         return 1
     except asyncio.CancelledError:
-        return 1  # the part that failed has said why
+        return 1  # the part that failed has logged the reason
     return 0
 
 
 class Running(Protocol):
-    """What goes on all the time."""
+    """A part that runs in the background."""
 
     async def run(self) -> None:
-        """Goes on until it is cancelled."""
+        """Run until cancelled."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Parts:
-    """What is joined, as far as it is started and ended by itself."""
+    """The parts that are started and stopped."""
 
     plane: GatewayService
     loop: ControlLoop
@@ -118,7 +115,7 @@ def _join(
     store = Store.at(places)
     bound, slots = StoreSettings.from_mapping(env), Slots(settings.builds)
     builder = Builder(store, Uv(env), settings=bound, slots=slots)
-    deployed = RetainedArtifacts(store)
+    retained = RetainedArtifacts(store)
     engine = LocalEngine(SupervisorClient(sockets.supervisor), env)
     discovery = XdsServer(sockets.cold)
     routing = RoutePublisher(discovery)
@@ -135,10 +132,10 @@ def _join(
             log_failure=True,
             replay=REPLAYED,
         ),
-        extra={GATEWAY: f"unix:{sockets.calls}"},
+        extra={GATEWAY: str(Endpoint(path=str(sockets.calls)))},
     )
     loop = ControlLoop(catalog, engine, routing, stager, start_timeout=settings.start_timeout)
-    counting = TrafficPoller(catalog, sockets.admin)
+    poller = TrafficPoller(catalog, sockets.admin)
     plane = GatewayService(
         catalog=catalog,
         engine=engine,
@@ -150,40 +147,40 @@ def _join(
             routing=routing,
             stager=stager,
             builder=builder,
-            deployed=deployed,
+            retained=retained,
             engine=engine,
             settings=settings,
         ),
         uploads=Uploads(store, most_bytes=settings.upload_limit, most_files=settings.upload_files),
-        deployed=deployed,
-        counting=counting,
+        retained=retained,
+        poller=poller,
         settings=settings,
     )
     autoscaler = Autoscaler(
         catalog,
-        counting,
-        held=lambda: holding.waiting(),  # noqa: PLW0108  each needs the other
+        poller,
+        held=lambda: activator.waiting(),  # noqa: PLW0108  each needs the other
         wake=loop.wake,
     )
-    holding = Activator(
+    activator = Activator(
         catalog,
         loop,
         routing,
         most=settings.held,
         most_in_all=settings.held_in_all,
         patience=settings.start_timeout + UNHURRIED,
-        wanted=autoscaler.wanted,
+        activate=autoscaler.activate,
     )
     background: list[Running] = [
         loop,
-        counting,
+        poller,
         autoscaler,
-        holding,
-        Rebalancer(loop.fleet, counting),
+        activator,
+        Rebalancer(loop.registry, poller),
         loop.health(interval=settings.health_interval, silence=settings.health_silence),
     ]
     return _Parts(
-        plane, loop, background, discovery, ExtAuthzServer(ExtAuthz(holding, places.calls).judge)
+        plane, loop, background, discovery, ExtAuthzServer(ExtAuthz(activator, places.calls).judge)
     )
 
 
@@ -200,7 +197,7 @@ async def _run(settings: ControlSettings, places: Locations, env: Mapping[str, s
         tokens = token_files.prepare(settings, places, catalog.keys)
         key_set = None
         if not settings.open:
-            revocations = Revocations(tokens, parts.loop.fleet)
+            revocations = Revocations(tokens, parts.loop.registry)
             parts.background.append(revocations)
             key_set = KeySet(tokens, changed=revocations.wake)
         servers: list[HttpServer | GrpcServer] = [
@@ -212,15 +209,15 @@ async def _run(settings: ControlSettings, places: Locations, env: Mapping[str, s
         async with _in_background(parts.background):
             await parts.loop.began()
             try:
-                # Not before: a living Envoy forgets what the first answer does not name.
+                # Start discovery last: a running Envoy removes what its first reply does not name.
                 await parts.discovery.start(sockets.discovery)
                 await parts.checks.start(sockets.hold)
                 for server in servers:
                     await server.start()
-                logger.info("in charge of %d functions", len(catalog.names()))
+                logger.info("the control plane is ready, with %d functions", len(catalog.names()))
                 # The liveness check runs a turn of the control loop, so it also covers the disk.
                 async with answering(alive_socket(sockets.control), parts.loop.works):
-                    await _asked_to_end()
+                    await _stop_requested()
             finally:
                 for server in servers:
                     await server.stop()
@@ -230,7 +227,7 @@ async def _run(settings: ControlSettings, places: Locations, env: Mapping[str, s
 
 @contextlib.asynccontextmanager
 async def _in_background(parts: Sequence[Running]) -> AsyncIterator[None]:
-    """What goes on all the time; an error in it ends the process, to be started again."""
+    """Run parts in the background. An error in a part ends the process, which is restarted."""
     main = asyncio.current_task()
 
     def ended(task: asyncio.Task[None]) -> None:
@@ -250,22 +247,15 @@ async def _in_background(parts: Sequence[Running]) -> AsyncIterator[None]:
                 logger.critical("a part of the control plane failed", exc_info=result)
 
 
-async def _asked_to_end() -> None:
-    """Waits for SIGTERM, SIGINT, or the end of standard input: the supervisor is gone then."""
+async def _stop_requested() -> None:
+    """Wait for SIGTERM, for SIGINT, or until the supervisor is gone."""
     asked = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, asked.set)
 
-    def hear() -> None:
-        if not os.read(0, 1024):
-            asked.set()
-
-    loop.add_reader(0, hear)
-    try:
+    with watch_parent(asked.set):
         await asked.wait()
-    finally:
-        loop.remove_reader(0)
 
 
 if __name__ == "__main__":

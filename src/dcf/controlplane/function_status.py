@@ -1,4 +1,4 @@
-"""From what is recorded and seen of a function to what is told of it. No I/O."""
+"""Derive the status of a function from its record and its replicas. No I/O."""
 
 from __future__ import annotations
 
@@ -11,33 +11,34 @@ from dcf.model.desired import Wanted
 from dcf.model.replica import ReplicaExit
 from dcf.model.revision import FunctionRecord
 from dcf.model.status import Failure, FunctionState, FunctionStatus, ReplicaStatus
+from dcf.reconciler import function_state
 from dcf.reconciler.autoscale import target_of
-from dcf.reconciler.function_state import Condition, condition
+from dcf.reconciler.function_state import Condition
 
 
 def of_function(
     record: FunctionRecord, replicas: Iterable[ReplicaRecord], *, detailed: bool = False
 ) -> FunctionStatus:
-    """How a function is.
+    """Return the status of a function.
 
     Args:
-        record: What is recorded of it.
-        replicas: Its own.
-        detailed: Whether to tell of each replica.
+        record: The catalog's record of it.
+        replicas: Its replicas.
+        detailed: Whether to include each replica.
     """
     own = list(replicas)
-    found = condition_of(record, own)
-    last = found.last_crash if found else None
+    condition = condition_of(record, own)
+    last = condition.last_crash if condition else None
     return FunctionStatus(
         name=record.name,
         artifact=record.current.artifact.digest,
         revision=record.current.number,
-        serving=found.serving if found else None,
-        state=found.state if found else FunctionState.DEPLOYING,
-        takes_calls=bool(found and found.takes_calls),
+        serving=condition.serving if condition else None,
+        state=condition.state if condition else FunctionState.DEPLOYING,
+        takes_calls=bool(condition and condition.takes_calls),
         invocations=record.invocations,
         replicas=record.scaling.replicas,
-        ready=found.ready if found else 0,
+        ready=condition.ready if condition else 0,
         minimum=record.scaling.minimum,
         maximum=record.scaling.maximum,
         target=target_of(record),
@@ -60,32 +61,33 @@ def of_function(
 def condition_of(
     record: FunctionRecord, replicas: Iterable[ReplicaRecord], revision: int | None = None
 ) -> Condition | None:
-    """The state of a function, and the figures behind it.
+    """Return the state of a function, and the numbers behind it.
 
     Args:
-        record: What is recorded of it.
-        replicas: Its own.
-        revision: Of this revision alone; None is the current one, with whoever stands in for it.
+        record: The catalog's record of it.
+        replicas: Its replicas.
+        revision: Consider only this revision; None selects the current one, including replicas of
+            the previous revision that serve until it is ready.
     """
     wanted = wanted_of(record)
     if revision is not None and revision != wanted.revision:
         wanted = Wanted(record.name, revision, wanted.canaries)
-    return condition(wanted, [one.observed() for one in replicas])
+    return function_state.condition(wanted, [replica.observed() for replica in replicas])
 
 
-def _of_replica(one: ReplicaRecord) -> ReplicaStatus:
+def _of_replica(replica: ReplicaRecord) -> ReplicaStatus:
     return ReplicaStatus(
-        id=one.id,
-        revision=one.key.revision,
-        state=str(one.state),
-        since=one.since,
-        limits=one.limits,
-        reason=one.exit.reason if one.exit else "",
+        id=replica.id,
+        revision=replica.key.revision,
+        state=str(replica.state),
+        since=replica.since,
+        limits=replica.limits,
+        reason=replica.exit.reason if replica.exit else "",
     )
 
 
 def start_error(exit_: ReplicaExit) -> errors.DcfError:
-    """The error that the end of a replica stands for."""
+    """Return the error that a replica's exit represents."""
     kind = getattr(errors, exit_.error, None) if exit_.error else None
     if isinstance(kind, type) and issubclass(kind, errors.StartError):
         return kind(exit_.reason, exit_.traceback)
@@ -93,4 +95,4 @@ def start_error(exit_: ReplicaExit) -> errors.DcfError:
         return kind(exit_.reason)
     if exit_.error:
         return errors.StartError(exit_.reason, exit_.traceback)
-    return errors.ReplicaExited(f"the replica ended: {exit_.reason}", exit_.traceback)
+    return errors.ReplicaExited(f"the replica exited: {exit_.reason}", exit_.traceback)

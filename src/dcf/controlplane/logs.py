@@ -1,4 +1,4 @@
-"""The logs of a function: those of its replicas, as one."""
+"""The log of a function: the logs of its replicas, merged."""
 
 from __future__ import annotations
 
@@ -16,15 +16,21 @@ from dcf.model.replica import ReplicaId
 from dcf.model.status import ReplicaLine
 
 HELD = 1000
-"""Lines that are held for a reader who is slower than the replicas print; then these wait."""
+"""Maximum number of lines buffered for a slow reader. Above it, reading from the replicas' logs
+pauses."""
 
 RETRY = 0.2
-"""Seconds before a log that broke off is read on."""
+"""Seconds before reading of a log that broke off resumes."""
 
 
 @dataclass(slots=True)
-class _Last:
-    """How far a replica's log was read: times are no finer than a millisecond."""
+class _Position:
+    """How far a replica's log was read.
+
+    Attributes:
+        at: Time of the last line. Several lines may have it: its resolution is a millisecond.
+        lines: Number of lines with this time that were read.
+    """
 
     at: float = 0.0
     lines: int = 0
@@ -38,13 +44,13 @@ class _Last:
 async def read(
     engine: Engine, replicas: Iterable[ReplicaId], *, since: float, tail: int | None
 ) -> AsyncGenerator[tuple[ReplicaId, LogLine], None]:
-    """What replicas have printed so far, by time.
+    """Yield the existing log lines of replicas, sorted by time.
 
     Args:
-        engine: Where they run.
-        replicas: Which; those without a log are passed over.
-        since: Lines from this time on, in seconds since the epoch.
-        tail: At most this many of the last ones; None is all.
+        engine: Where the replicas run.
+        replicas: Their ids. Replicas without a log are ignored.
+        since: Earliest time, in seconds since the epoch.
+        tail: Yield only this many of the last lines; None yields all.
     """
     lines = _merged(engine, replicas, since)
     async with contextlib.aclosing(lines):
@@ -70,7 +76,7 @@ async def _merged(
             with contextlib.suppress(ReplicaUnknown, StopAsyncIteration):
                 heads[replica] = (await anext(log), log)
         while heads:
-            replica = min(heads, key=lambda one: heads[one][0].at)
+            replica = min(heads, key=lambda id_: heads[id_][0].at)
             line, rest = heads[replica]
             yield replica, line
             try:
@@ -87,17 +93,17 @@ async def follow(
     since: float,
     tail: int | None,
 ) -> AsyncGenerator[ReplicaLine, None]:
-    """What replicas have printed, then what they and later ones print, until it is closed.
+    """Yield existing log lines, then new ones, including those of later replicas, until closed.
 
     Args:
-        engine: Where they run.
-        replicas: Tells which there are.
-        news: Waits until there may be others.
-        since: Lines from this time on, in seconds since the epoch.
-        tail: At most this many of those that are there; None is all.
+        engine: Where the replicas run.
+        replicas: Returns the ids of the current replicas.
+        news: Waits until the replicas may have changed.
+        since: Earliest time, in seconds since the epoch.
+        tail: Yield only this many of the last existing lines; None yields all.
     """
     known = tuple(replicas())
-    last = {replica: _Last(since) for replica in known}
+    last = {replica: _Position(since) for replica in known}
     async with contextlib.aclosing(read(engine, known, since=since, tail=None)) as lines:
         held: deque[ReplicaLine] = deque(maxlen=tail)
         async for replica, line in lines:
@@ -106,13 +112,13 @@ async def follow(
                 yield ReplicaLine(line.at, replica, line.text)
             else:
                 held.append(ReplicaLine(line.at, replica, line.text))
-    for each in held:
-        yield each
+    for existing in held:
+        yield existing
     queue: asyncio.Queue[ReplicaLine] = asyncio.Queue(HELD)
     async with _Followers(engine, queue) as followers:
         for replica in known:
             followers.add(replica, last[replica])
-        following = asyncio.ensure_future(_look_out(followers, replicas, news, since))
+        following = asyncio.ensure_future(_follow_new(followers, replicas, news, since))
         try:
             while True:
                 yield await queue.get()
@@ -121,7 +127,7 @@ async def follow(
             await asyncio.gather(following, return_exceptions=True)
 
 
-async def _look_out(
+async def _follow_new(
     followers: _Followers,
     replicas: Callable[[], Iterable[ReplicaId]],
     news: Callable[[], Awaitable[None]],
@@ -129,12 +135,12 @@ async def _look_out(
 ) -> None:
     while True:
         for replica in replicas():
-            followers.add(replica, _Last(since))
+            followers.add(replica, _Position(since))
         await news()
 
 
 class _Followers:
-    """One task for each replica that is followed."""
+    """Follows the logs of replicas, each in a task."""
 
     def __init__(self, engine: Engine, queue: asyncio.Queue[ReplicaLine]) -> None:
         self._engine = engine
@@ -149,18 +155,18 @@ class _Followers:
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
-    def add(self, replica: ReplicaId, last: _Last) -> None:
-        """Follows a replica, unless that is done already.
+    def add(self, replica: ReplicaId, last: _Position) -> None:
+        """Follow the log of a replica, unless it is followed already.
 
         Args:
-            replica: Which.
+            replica: The replica's id.
             last: How far its log was read.
         """
         if replica not in self._tasks:
             work = self._follow(replica, last)
             self._tasks[replica] = asyncio.get_running_loop().create_task(work)
 
-    async def _follow(self, replica: ReplicaId, last: _Last) -> None:
+    async def _follow(self, replica: ReplicaId, last: _Position) -> None:
         while True:
             try:
                 await self._read_on(replica, last)
@@ -171,7 +177,7 @@ class _Followers:
                 continue
             return
 
-    async def _read_on(self, replica: ReplicaId, last: _Last) -> None:
+    async def _read_on(self, replica: ReplicaId, last: _Position) -> None:
         begin, again = last.at, last.lines
         async with contextlib.aclosing(
             self._engine.logs(replica, since=begin, follow=True)

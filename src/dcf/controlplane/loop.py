@@ -1,8 +1,8 @@
-"""The control loop: sees, decides, acts, sees again.
+"""The control loop: observe, decide, act, repeat.
 
-What is to be done follows from :func:`dcf.reconciler.reconcile.reconcile`; here is who tells it
-what there is and who carries its actions out. Nothing here must last: a control plane that is
-killed finds everything again in the catalog, the engine and Envoy.
+:func:`dcf.reconciler.reconcile.reconcile` decides what to do. This module collects its input and
+executes its actions. It stores nothing: a control plane that was killed reads everything again from
+the catalog, the engine and Envoy.
 """
 
 from __future__ import annotations
@@ -46,14 +46,18 @@ from dcf.settings import WatcherSettings
 logger = logging.getLogger("dcf.controlplane")
 
 ENGINE_RETRY = 0.1
-"""Seconds before the engine is asked again after its stream of observations broke off."""
+"""Seconds before a new observation of the engine after the previous one broke off."""
 
 CATALOG_RETRY = 1.0
-"""Seconds before another turn after one that failed: a full disk needs longer than a moment."""
+"""Seconds before the next turn after a failed one. 1: a full disk does not recover in a moment."""
 
 
 class ControlLoop:
-    """Keeps the replicas and the routes as the catalog wants them."""
+    """Brings replicas and routes to the state that the catalog describes.
+
+    Attributes:
+        registry: The replicas as they are observed.
+    """
 
     def __init__(
         self,
@@ -66,18 +70,18 @@ class ControlLoop:
         rules: BackoffRules = RULES,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """A loop that has not seen anything yet.
+        """Create a loop that has observed nothing.
 
         Args:
-            catalog: What is wanted.
+            catalog: The desired state.
             engine: Where replicas run.
-            routing: Where calls go.
-            stager: Lays replicas out.
-            start_timeout: Seconds that a replica's constructor may take.
-            rules: The numbers of a turn.
+            routing: Publishes routes to Envoy.
+            stager: Prepares the files of replicas.
+            start_timeout: Maximum seconds for the constructor of a handler.
+            rules: Delays after crashes, and further limits of a turn.
             clock: Seconds since the epoch.
         """
-        self.fleet = ReplicaRegistry(clock)
+        self.registry = ReplicaRegistry(clock)
         self._catalog = catalog
         self._engine = engine
         self._routing = routing
@@ -92,9 +96,9 @@ class ControlLoop:
         self._deciding = Isolation("deciding about the replicas")
         self._acting = Isolation("changing the replicas or routes")
         self._reading = Isolation("reading the revision")
-        self._recorder = Recorder(catalog.journal)
+        self._recorder = Recorder(catalog.event_log)
         self._replicas = ReplicaManager(
-            self.fleet,
+            self.registry,
             engine,
             stager,
             start_timeout=start_timeout,
@@ -102,40 +106,40 @@ class ControlLoop:
             wake=self._wake.set,
         )
 
-    # For those who ask
+    # Interface for other parts
 
     def wake(self) -> None:
-        """Something that a turn looks at has changed."""
+        """Request a turn, because the input of a turn has changed."""
         self._wake.set()
 
     async def news(self) -> None:
-        """Waits until another turn was taken."""
+        """Wait for the end of the next turn."""
         await self._news.wait()
 
     async def works(self) -> None:
         """Wait for a turn of the loop, to show that this process still works."""
         self.wake()
-        if self.fleet.is_known:
+        if self.registry.is_known:
             await self.news()
 
     def reset_backoff(self, function: str) -> None:
-        """Forgets how a function's replicas ended, so that the next start waits for nothing."""
-        for one in self.fleet.of(function):
-            if one.state is ReplicaState.EXITED:
-                self._replicas.forget(one)
+        """Forget the crashes of a function, so that its next start is not delayed."""
+        for record in self.registry.of(function):
+            if record.state is ReplicaState.EXITED:
+                self._replicas.forget(record)
         self.wake()
 
-    # Its life
+    # Life cycle
 
     def health(self, *, interval: float, silence: float) -> Health:
-        """Who asks the replicas whether they answer.
+        """Return health checks for the replicas of this loop.
 
         Args:
-            interval: Seconds between two questions.
-            silence: Seconds without an answer until a stopped process is ended.
+            interval: Seconds between two checks of a replica.
+            silence: Seconds without an answer after which a stopped process is ended.
         """
         return Health(
-            self.fleet,
+            self.registry,
             self._replicas,
             interval=interval,
             silence=silence,
@@ -144,32 +148,32 @@ class ControlLoop:
         )
 
     async def run(self) -> None:
-        """Goes on until it is cancelled; replicas and routes stay as they are then."""
+        """Run until cancelled. Replicas and routes then stay as they are."""
         try:
-            async with asyncio.TaskGroup() as together:
-                together.create_task(self._observe())
-                together.create_task(self._take_turns())
-                together.create_task(self._routing.confirm(self.wake))
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._observe())
+                tasks.create_task(self._take_turns())
+                tasks.create_task(self._routing.confirm(self.wake))
         finally:
             await self._replicas.close()
             await self._recorder.close()
 
     async def began(self) -> None:
-        """Waits until all that lives is known and every function has its routes."""
+        """Wait until all running replicas are known and the first turn has published all routes."""
         await self._began.wait()
 
     async def _observe(self) -> None:
         while True:
             try:
-                async with contextlib.aclosing(self._engine.observe()) as seen:
-                    async for item in seen:
-                        if isinstance(item, tuple):
-                            self.fleet.begin(item)
-                            alive = {one.id for one in self.fleet.all()}
+                async with contextlib.aclosing(self._engine.observe()) as observations:
+                    async for observation in observations:
+                        if isinstance(observation, tuple):
+                            self.registry.begin(observation)
+                            alive = {record.id for record in self.registry.all()}
                             with contextlib.suppress(OSError):  # a later sweep removes them
                                 await asyncio.to_thread(self._stager.sweep, alive)
                         else:
-                            self.fleet.take(item)
+                            self.registry.update(observation)
                         self.wake()
             except SupervisorError as error:
                 logger.warning("replicas cannot be observed: %s", error)
@@ -182,64 +186,64 @@ class ControlLoop:
     async def _take_turns(self) -> None:
         due: float | None = None
         while True:
-            wait = None if due is None else max(0.0, due - self._clock())
+            delay = None if due is None else max(0.0, due - self._clock())
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(wait):
+                async with asyncio.timeout(delay):
                     await self._wake.wait()
             self._wake.clear()
-            if not self.fleet.is_known:
+            if not self.registry.is_known:
                 due = None
                 continue
             try:
                 due = await self._turn()
                 self._began.set()
             except DcfError as error:
-                logger.warning("a turn failed: %s", error)
+                logger.warning("reconciliation failed, retrying: %s", error)
                 due = self._clock() + CATALOG_RETRY
             except Exception:
-                logger.exception("a turn failed, by a defect of the gateway; the next turn follows")
+                logger.exception("reconciliation failed (a bug in the gateway), retrying")
                 due = self._clock() + CATALOG_RETRY
             self._news.set()
             self._news = asyncio.Event()
 
     async def _turn(self) -> float | None:
-        """Takes one turn; returns when the next one is due."""
-        wanted, unknown = await asyncio.to_thread(self._look_up)
-        replicas = tuple(one.observed() for one in self.fleet.all())
+        """Reconcile once; return when the next turn is due, None if nothing is pending."""
+        desired, unknown = await asyncio.to_thread(self._read_desired)
+        replicas = tuple(record.observed() for record in self.registry.all())
         view = View(replicas, self._routing.confirmed(), frozenset(self._recorded))
         now = self._clock()
-        found = reconcile(wanted, view, now, self._rules, unknown)
-        for name, error in found.errors.items():
+        turn = reconcile(desired, view, now, self._rules, unknown)
+        for name, error in turn.errors.items():
             self._deciding.failed(name, error)
-        # Calls wait for no disk: it may be slow, or full. So routes come first, then the records.
-        for action in found.actions:
+        # Apply route changes before writing events, so that a slow or full disk never delays calls.
+        for action in turn.actions:
             if isinstance(action, PublishRoute | WithdrawRoute):
-                self._carry_out(action)
-        events = [action.event for action in found.actions if isinstance(action, RecordEvent)]
+                self._execute(action)
+        events = [action.event for action in turn.actions if isinstance(action, RecordEvent)]
         await self._recorder.record(events)
         self._recorded |= {event.key for event in events}
-        for action in found.actions:
+        for action in turn.actions:
             if not isinstance(action, PublishRoute | WithdrawRoute):
-                self._carry_out(action)
-        known = {one.function for one in wanted} | set(unknown) | self.fleet.functions()
+                self._execute(action)
+        known = {wanted.function for wanted in desired} | set(unknown) | self.registry.functions()
         self._routing.forget_all_but(known)
         for isolation in (self._deciding, self._acting, self._reading):
             isolation.keep_only(known)
-        waits = [found.due, self._replicas.end_overdue(now)]
-        if found.errors or self._recorder.is_behind:
-            waits.append(now + CATALOG_RETRY)
-        return min((wait for wait in waits if wait is not None), default=None)
+        times = [turn.due, self._replicas.end_overdue(now)]
+        if turn.errors or self._recorder.is_behind:
+            times.append(now + CATALOG_RETRY)
+        return min((time for time in times if time is not None), default=None)
 
-    def _look_up(self) -> tuple[list[Wanted], frozenset[str]]:
+    def _read_desired(self) -> tuple[list[Wanted], frozenset[str]]:
         """Read the desired state of all functions from the catalog and their specs.
 
         Returns:
             The readable functions, and the names of those that cannot be read.
         """
         rows = self._catalog.wanted()
-        unknown = self._catalog.names() - {one.function for one in rows}
-        needed = {(one.function, one.revision) for one in rows}
-        needed |= {(one.function, one.canary.revision) for one in rows if one.canary}
+        unknown = self._catalog.names() - {row.function for row in rows}
+        needed = {(row.function, row.revision) for row in rows}
+        needed |= {(row.function, row.canary.revision) for row in rows if row.canary}
         for key in self._revisions.keys() - needed:
             del self._revisions[key]
         for name, number in needed - self._revisions.keys():
@@ -249,9 +253,9 @@ class ControlLoop:
             ):
                 self._revisions[name, number] = self._catalog.revision(name, number)
         readable = [
-            # What exists once cannot be had twice for a moment.
-            replace(one, surge=0) if self._needs_gpu(one) else one
-            for one in rows
+            # A GPU cannot be used by the old and the new replica at the same time.
+            replace(row, surge=0) if self._needs_gpu(row) else row
+            for row in rows
         ]
         return readable, unknown
 
@@ -262,7 +266,10 @@ class ControlLoop:
         return bool(revision.spec.limits.gpu or revision.spec.requests.gpu)
 
     def _longest_call(self, key: ReplicaKey) -> float:
-        """Seconds after which a watcher ends itself because of a call; infinite where unknown."""
+        """Return the seconds after which a watcher ends itself because of a call.
+
+        They are infinite if the revision is unknown.
+        """
         revision = self._revisions.get((key.function, key.revision))
         if revision is None:
             return math.inf
@@ -270,9 +277,9 @@ class ControlLoop:
         timeout = revision.spec.timeout
         return (settings.timeout if timeout is None else timeout) + settings.grace
 
-    # What a turn asks for
+    # Actions
 
-    def _carry_out(self, action: Action) -> None:
+    def _execute(self, action: Action) -> None:
         function = (
             action.function
             if isinstance(action, PublishRoute | WithdrawRoute)
@@ -287,19 +294,20 @@ class ControlLoop:
                 if (revision := self._revisions.get((key.function, key.revision))) is not None:
                     self._replicas.start(key, revision)
             case StopReplica(key, grace):
-                if (one := self.fleet.find(key)) is not None:
-                    self._replicas.stop(one, grace)
+                if (record := self.registry.find(key)) is not None:
+                    self._replicas.stop(record, grace)
             case ForgetReplica(key):
-                if (one := self.fleet.find(key)) is not None:
-                    self._replicas.forget(one)
+                if (record := self.registry.find(key)) is not None:
+                    self._replicas.forget(record)
             case PublishRoute(function, route):
-                revisions = {one.endpoint: one.key.revision for one in self.fleet.of(function)}
+                records = self.registry.of(function)
+                revisions = {record.endpoint: record.key.revision for record in records}
                 self._routing.publish(function, route, revisions)
             case WithdrawRoute(function):
                 self._routing.withdraw(function)
-                self.fleet.forget_function(function)
+                self.registry.forget_function(function)
             case RecordEvent():
-                pass  # done before these, because a Forget may follow it
+                pass  # recorded before: the replica may be forgotten in the same turn
 
 
 def _function(action: StartReplica | StopReplica | ForgetReplica | RecordEvent) -> str:

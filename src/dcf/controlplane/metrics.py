@@ -1,7 +1,7 @@
-"""What a gateway tells Prometheus, in its text format (version 0.0.4).
+"""The gateway's metrics, in Prometheus' text format (version 0.0.4).
 
-Written by hand: the names and labels here need no escaping, and the official client takes 0.2 s for
-a thousand functions, on the loop that everything else waits for.
+The format is written by hand: these names and labels need no escaping, and the official client
+would block the event loop for 0.2 s with a thousand functions.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ _STATES = tuple(state for state in ReplicaState if state is not ReplicaState.EXI
 
 @dataclass(frozen=True, slots=True)
 class FunctionMetrics:
-    """One deployed function.
+    """The metrics of a deployed function.
 
     Attributes:
         invocations: Calls since it was first deployed.
-        wanted: Replicas that it is to have.
-        replicas: How many replicas are in each state; a state that is missing has none.
-        traffic: Its calls, counted since the data plane started.
+        wanted: Desired number of replicas.
+        replicas: Number of replicas in each state; a missing state means 0.
+        traffic: Its calls since the data plane started.
     """
 
     invocations: int
@@ -41,11 +41,11 @@ class FunctionMetrics:
 
 @dataclass(frozen=True, slots=True)
 class Metrics:
-    """A gateway at one moment.
+    """The metrics of a gateway at one moment.
 
     Attributes:
-        functions: Each deployed function by its name.
-        version: Of DCF.
+        functions: The deployed functions, by name.
+        version: Version of DCF.
     """
 
     functions: Mapping[str, FunctionMetrics] = field(default_factory=dict)
@@ -58,54 +58,54 @@ class Metrics:
         traffic: Mapping[str, Traffic],
         replicas: Mapping[str, Iterable[ReplicaRecord]],
     ) -> Metrics:
-        """The figures of the functions that are deployed.
+        """Collect the metrics of the deployed functions.
 
         Args:
-            functions: Those.
-            traffic: The calls of each function that was ever called, deployed or not.
-            replicas: Each function's replicas.
+            functions: The deployed functions.
+            traffic: The calls of all functions, by name; deleted functions may be included.
+            replicas: The replicas of each function.
         """
         return cls(
             {
-                one.name: FunctionMetrics(
-                    one.invocations,
-                    one.replicas,
-                    Counter(seen.state for seen in replicas.get(one.name, ())),
-                    traffic.get(one.name, Traffic()),
+                status.name: FunctionMetrics(
+                    status.invocations,
+                    status.replicas,
+                    Counter(replica.state for replica in replicas.get(status.name, ())),
+                    traffic.get(status.name, Traffic()),
                 )
-                for one in functions
+                for status in functions
             }
         )
 
 
 def render(metrics: Metrics) -> bytes:
-    """``metrics`` as Prometheus reads them."""
+    """Return the metrics in Prometheus' text format."""
     lines = [
         *_head("dcf_gateway_info", "gauge", "The gateway, with its version."),
         f'dcf_gateway_info{{version="{metrics.version}"}} 1',
     ]
-    for name, kind, told, samples in _FAMILIES:
-        lines += _head(name, kind, told)
-        for function, one in metrics.functions.items():
-            lines += samples(name, f'{{function="{function}"', one)
+    for name, kind, help_, samples in _FAMILIES:
+        lines += _head(name, kind, help_)
+        for function, own in metrics.functions.items():
+            lines += samples(name, f'{{function="{function}"', own)
     lines.append("")
     return "\n".join(lines).encode()
 
 
-def _head(name: str, kind: str, told: str) -> Iterable[str]:
-    return f"# HELP {name} {told}", f"# TYPE {name} {kind}"
+def _head(name: str, kind: str, help_: str) -> Iterable[str]:
+    return f"# HELP {name} {help_}", f"# TYPE {name} {kind}"
 
 
 Samples = Callable[[str, str, FunctionMetrics], Iterable[str]]
-"""From a family's name, the beginning of its labels and a function to lines."""
+"""Makes the lines of a family from its name, the beginning of its labels and a function."""
 
 
 def _single(value: Callable[[FunctionMetrics], int]) -> Samples:
-    return lambda name, labels, one: (f"{name}{labels}}} {value(one)}",)
+    return lambda name, labels, own: (f"{name}{labels}}} {value(own)}",)
 
 
-def _errors(name: str, labels: str, one: FunctionMetrics) -> Iterable[str]:
-    counted = one.traffic
+def _errors(name: str, labels: str, own: FunctionMetrics) -> Iterable[str]:
+    counted = own.traffic
     return (
         f'{name}{labels},kind="client"}} {counted.client_errors}',
         f'{name}{labels},kind="server"}} {counted.server_errors}',
@@ -116,12 +116,12 @@ def _errors(name: str, labels: str, one: FunctionMetrics) -> Iterable[str]:
     )
 
 
-def _replicas(name: str, labels: str, one: FunctionMetrics) -> Iterable[str]:
-    return (f'{name}{labels},state="{state}"}} {one.replicas.get(state, 0)}' for state in _STATES)
+def _replicas(name: str, labels: str, own: FunctionMetrics) -> Iterable[str]:
+    return (f'{name}{labels},state="{state}"}} {own.replicas.get(state, 0)}' for state in _STATES)
 
 
-def _durations(name: str, labels: str, one: FunctionMetrics) -> Iterator[str]:
-    latency: Latency = one.traffic.latency
+def _durations(name: str, labels: str, own: FunctionMetrics) -> Iterator[str]:
+    latency: Latency = own.traffic.latency
     for bound, count in latency.buckets.items():
         if bound < math.inf:
             yield f'{name}_bucket{labels},le="{bound!r}"}} {count}'
@@ -134,10 +134,10 @@ _FAMILIES: tuple[tuple[str, str, str, Samples], ...] = (
     (
         "dcf_function_invocations_total",
         "counter",
-        "Calls that were sent to a replica.",
-        _single(lambda one: one.invocations),
+        "Calls sent to a replica.",
+        _single(lambda own: own.invocations),
     ),
-    ("dcf_function_errors_total", "counter", "Calls that went wrong, by what went wrong.", _errors),
+    ("dcf_function_errors_total", "counter", "Failed calls, by kind of error.", _errors),
     (
         "dcf_function_duration_seconds",
         "histogram",
@@ -147,20 +147,20 @@ _FAMILIES: tuple[tuple[str, str, str, Samples], ...] = (
     (
         "dcf_function_in_flight",
         "gauge",
-        "Calls under way.",
-        _single(lambda one: one.traffic.in_flight),
+        "Calls in progress.",
+        _single(lambda own: own.traffic.in_flight),
     ),
     (
         "dcf_function_queue",
         "gauge",
-        "Calls that wait for a connection to a replica.",
-        _single(lambda one: one.traffic.waiting),
+        "Calls waiting for a connection to a replica.",
+        _single(lambda own: own.traffic.waiting),
     ),
     ("dcf_function_replicas", "gauge", "Replicas by state.", _replicas),
     (
         "dcf_function_replicas_wanted",
         "gauge",
-        "Replicas that are wanted.",
-        _single(lambda one: one.wanted),
+        "Desired number of replicas.",
+        _single(lambda own: own.wanted),
     ),
 )

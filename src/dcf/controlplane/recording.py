@@ -25,14 +25,14 @@ that an event is recorded before the state that it explains changes again."""
 class Recorder:
     """Writes events in order, as soon as the disk accepts them."""
 
-    def __init__(self, journal: EventLog, waiting: int = WAITING) -> None:
+    def __init__(self, event_log: EventLog, waiting: int = WAITING) -> None:
         """Create a recorder without waiting events.
 
         Args:
-            journal: Stores events.
+            event_log: Stores events.
             waiting: Maximum number of events that wait.
         """
-        self._journal = journal
+        self._event_log = event_log
         self._waiting: deque[Event] = deque(maxlen=waiting)
         self._dropped = 0
         self._failing = False
@@ -64,7 +64,7 @@ class Recorder:
         while self._waiting:
             event = self._waiting[0]
             try:
-                await asyncio.to_thread(self._journal.record, event)
+                await asyncio.to_thread(self._event_log.record, event)
             except StorageError as error:
                 if not self._failing:
                     logger.warning("events are recorded later: %s", error)

@@ -1,4 +1,4 @@
-"""What a gateway can be asked for, however it is asked."""
+"""The operations of a gateway, which the HTTP and the gRPC interface share."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ from dcf.settings import ControlSettings
 from dcf.version import __version__
 
 GONE = 5.0
-"""Seconds to wait until Envoy has forgotten a function that is deleted."""
+"""Maximum seconds to wait until Envoy has removed the route of a deleted function."""
 
 WRITE = 1 << 20
-"""Bytes of a blob that are gathered before they are handed to the disk."""
+"""Bytes of a blob that are buffered before they are written."""
 
 
 class GatewayService:
-    """Answers for catalog, loop and store. All on one event loop."""
+    """Reads and changes the state of the gateway. Not thread-safe: it belongs to one event loop."""
 
     def __init__(
         self,
@@ -48,22 +48,22 @@ class GatewayService:
         routing: RoutePublisher,
         deploys: DeployService,
         uploads: Uploads,
-        deployed: RetainedArtifacts,
-        counting: TrafficPoller,
+        retained: RetainedArtifacts,
+        poller: TrafficPoller,
         settings: ControlSettings,
     ) -> None:
-        """Joins the parts.
+        """Create the service.
 
         Args:
             catalog: What is deployed.
             engine: Where replicas run.
-            loop: Brings about what the catalog wants.
-            routing: Where calls go.
-            deploys: Takes deploys.
-            uploads: Takes blobs.
-            deployed: Tells the store what must stay.
-            counting: Counts calls.
-            settings: Bounds.
+            loop: The control loop.
+            routing: The routes that Envoy has confirmed.
+            deploys: Runs deploys.
+            uploads: Receives blobs.
+            retained: The artifacts that must stay in the store.
+            poller: Counts calls.
+            settings: Limits.
         """
         self._catalog = catalog
         self._engine = engine
@@ -71,84 +71,90 @@ class GatewayService:
         self._routing = routing
         self._deploys = deploys
         self._uploads = uploads
-        self._deployed = deployed
-        self._counting = counting
+        self._retained = retained
+        self._poller = poller
         self._settings = settings
         self._started = time.time()
-        self._isolation = Isolation("telling the state")
+        self._isolation = Isolation("reporting the state")
 
-    # What is known
+    # Queries
 
     async def functions(self) -> list[FunctionStatus]:
-        """Every function, by name, without its replicas."""
-        await self._counting.look()
+        """Return the status of all functions, sorted by name, without their replicas."""
+        await self._poller.poll()
         records = await asyncio.to_thread(self._catalog.functions)
-        fleet = self._loop.fleet.by_function()
-        found = []
+        replicas = self._loop.registry.by_function()
+        statuses = []
         for record in records:
             with self._isolation.of(record.name):
-                found.append(function_status.of_function(record, fleet.get(record.name, ())))
-        return found
+                own = replicas.get(record.name, ())
+                statuses.append(function_status.of_function(record, own))
+        return statuses
 
     async def function(self, name: str) -> FunctionStatus:
-        """One function, with its replicas.
+        """Return the status of a function, with its replicas.
 
         Raises:
-            FunctionNotFound: With the nearest names.
+            FunctionNotFound: If it does not exist. The message suggests similar names.
         """
-        await self._counting.look()
+        await self._poller.poll()
         return self._status(await asyncio.to_thread(self._catalog.function, name))
 
     async def revisions(self, name: str) -> list[RevisionStatus]:
-        """A function's revisions, newest first.
+        """Return the revisions of a function, newest first.
 
         Raises:
-            FunctionNotFound: With the nearest names.
+            FunctionNotFound: If it does not exist.
         """
         record = await asyncio.to_thread(self._catalog.function, name)
-        found = await asyncio.to_thread(self._catalog.revisions, name)
+        revisions = await asyncio.to_thread(self._catalog.revisions, name)
         canary = record.canary
         return [
             RevisionStatus(
-                number=one.number,
-                artifact=one.artifact.digest,
-                created=one.created,
-                current=one.number == record.current.number,
-                share=canary.share if canary and canary.revision.number == one.number else None,
+                number=revision.number,
+                artifact=revision.artifact.digest,
+                created=revision.created,
+                current=revision.number == record.current.number,
+                share=(
+                    canary.share if canary and canary.revision.number == revision.number else None
+                ),
             )
-            for one in found
+            for revision in revisions
         ]
 
     async def events(self, name: str) -> list[Event]:
-        """What happened to a function, newest first.
+        """Return the events of a function, newest first.
 
         Raises:
-            FunctionNotFound: With the nearest names.
+            FunctionNotFound: If it does not exist.
         """
         await asyncio.to_thread(self._catalog.function, name)
-        return await asyncio.to_thread(self._catalog.journal.events, name)
+        return await asyncio.to_thread(self._catalog.event_log.events, name)
 
     async def last_of(self, artifact: str, name: str) -> Revision:
-        """The newest revision with an artifact, of a certain function if that has one.
+        """Return the newest revision with an artifact; revisions of ``name`` have precedence.
 
         Args:
             artifact: The artifact's digest.
-            name: The function whose own revisions come first.
+            name: The preferred function.
 
         Raises:
-            BlobsMissing: When no revision has it.
+            BlobsMissing: If no revision has the artifact.
         """
-        found = await asyncio.to_thread(self._catalog.last_of, artifact, name)
-        if found is None:
+        revision = await asyncio.to_thread(self._catalog.last_of, artifact, name)
+        if revision is None:
             raise BlobsMissing(
-                f"there is no artifact {artifact} here; `dcf-cli function deploy` sends a function"
+                f"the gateway has no artifact {artifact}; upload the function with"
+                " `dcf-cli function deploy`"
             )
-        return found
+        return revision
 
     async def info(self) -> GatewayInfo:
-        """The gateway itself."""
+        """Return version and state of the gateway."""
         wanted = await asyncio.to_thread(self._catalog.wanted)
-        ready = [one for one in self._loop.fleet.all() if one.state is ReplicaState.READY]
+        ready = [
+            replica for replica in self._loop.registry.all() if replica.state is ReplicaState.READY
+        ]
         return GatewayInfo(
             version=__version__,
             functions=len(wanted),
@@ -158,10 +164,10 @@ class GatewayService:
         )
 
     async def metrics(self) -> Metrics:
-        """Figures of every function."""
-        traffic = await self._counting.look()
+        """Return the metrics of all functions."""
+        traffic = await self._poller.poll()
         functions = await self.functions()
-        return Metrics.of(functions, traffic, self._loop.fleet.by_function())
+        return Metrics.of(functions, traffic, self._loop.registry.by_function())
 
     async def logs(
         self,
@@ -172,25 +178,25 @@ class GatewayService:
         follow: bool = False,
         replica: str = "",
     ) -> AsyncGenerator[ReplicaLine, None]:
-        """What a function's replicas printed, also those that ended of late.
+        """Yield the log lines of a function's replicas, including recently ended ones.
 
         Args:
-            name: Which function.
-            since: Lines from this time on, in seconds since the epoch.
-            tail: At most this many of the lines that are there; None is all.
-            follow: Whether to go on with what its replicas print until closed.
-            replica: Of this one alone; "" is all.
+            name: The function.
+            since: Earliest time, in seconds since the epoch.
+            tail: Maximum number of existing lines; None yields all.
+            follow: Whether to continue with new lines until the generator is closed.
+            replica: Id of a single replica; "" selects all.
 
         Raises:
-            FunctionNotFound: With the nearest names.
-            ReplicaUnknown: When the function has no such replica.
+            FunctionNotFound: If the function does not exist.
+            ReplicaUnknown: If the function has no replica with this id.
         """
         await asyncio.to_thread(self._catalog.function, name)
         if replica and replica not in self._logged(name):
             raise ReplicaUnknown(f"{name} has no replica {replica!r} with a log")
 
         def chosen() -> list[ReplicaId]:
-            return [one for one in self._logged(name) if replica in {"", one}]
+            return [id_ for id_ in self._logged(name) if replica in {"", id_}]
 
         if follow:
             lines = logs.follow(self._engine, chosen, self._loop.news, since=since, tail=tail)
@@ -204,83 +210,86 @@ class GatewayService:
                 yield ReplicaLine(printed.at, printed_by, printed.text)
 
     def _logged(self, name: str) -> list[ReplicaId]:
-        living = [one.id for one in self._loop.fleet.of(name) if one.told]
-        return [*self._loop.fleet.ended(name), *living]
+        running = [replica.id for replica in self._loop.registry.of(name) if replica.in_engine]
+        return [*self._loop.registry.ended(name), *running]
 
     def _status(self, record: FunctionRecord) -> FunctionStatus:
-        return function_status.of_function(record, self._loop.fleet.of(record.name), detailed=True)
+        return function_status.of_function(
+            record, self._loop.registry.of(record.name), detailed=True
+        )
 
     async def why_not(self, name: str) -> DcfError:
-        """Why a call has come here and not to a replica.
+        """Return the reason why a call reached the control plane instead of a replica.
 
         Raises:
-            FunctionNotFound: When there is no such function; with the nearest names.
+            FunctionNotFound: If the function does not exist. The message suggests similar names.
         """
         record = await asyncio.to_thread(self._catalog.function, name)
         if not record.scaling.replicas:
             return NotReady(f"{name} is scaled to 0 replicas")
-        found = function_status.condition_of(record, self._loop.fleet.of(name))
-        if found is not None and found.last_crash is not None and not found.takes_calls:
-            return function_status.start_error(found.last_crash)
-        return NotReady(f"{name} has no replica that is ready yet")
+        condition = function_status.condition_of(record, self._loop.registry.of(name))
+        if condition is not None and condition.last_crash is not None and not condition.takes_calls:
+            return function_status.start_error(condition.last_crash)
+        return NotReady(f"{name} has no ready replica yet")
 
-    # What changes it
+    # Changes
 
     async def announce(self, files: Sequence[BundleFile], lock: str) -> Announced:
-        """Takes a bundle's list and a lock; tells what is missing.
+        """Store a bundle's list of files and a lock; return the blobs that are missing.
 
         Raises:
-            BundleInvalid: When the list breaks a rule.
-            StorageError: When it cannot be kept.
+            BundleInvalid: If the list is invalid.
+            StorageError: If it cannot be stored.
         """
         return await asyncio.to_thread(self._uploads.announce, files, lock)
 
     async def receive(
         self, digest: str, offset: int, chunks: AsyncIterable[bytes]
     ) -> tuple[int, bool]:
-        """Takes a part of a blob.
+        """Receive a part of a blob.
 
         Args:
-            digest: The blob's.
-            offset: Where the part belongs, in bytes.
+            digest: Digest of the blob.
+            offset: Position of the part, in bytes.
             chunks: The part.
 
         Returns:
-            Where the next part belongs, and whether the blob is whole.
+            The position of the next part, and whether the blob is complete.
 
         Raises:
-            UploadInvalid: When it is not the part that is wanted, or the whole is not that blob.
-            StorageError: When it cannot be kept.
+            UploadInvalid: If the offset is not the expected one, or the complete content does not
+                have this digest.
+            StorageError: If it cannot be stored.
         """
         async with contextlib.AsyncExitStack() as stack:
             part = await asyncio.to_thread(
                 stack.enter_context, self._uploads.receiving(digest, offset)
             )
-            gathered = bytearray()
+            buffer = bytearray()
             try:
                 async for chunk in chunks:
-                    gathered += chunk
-                    if len(gathered) >= WRITE:
-                        await asyncio.to_thread(part.write, bytes(gathered))
-                        gathered.clear()
+                    buffer += chunk
+                    if len(buffer) >= WRITE:
+                        await asyncio.to_thread(part.write, bytes(buffer))
+                        buffer.clear()
             except BaseException:
-                # What a sender that vanished has sent need not be sent again.
+                # A sender that disconnected resumes after the last received byte.
                 with contextlib.suppress(DcfError):
-                    await asyncio.to_thread(part.write, bytes(gathered))
+                    await asyncio.to_thread(part.write, bytes(buffer))
                 raise
-            await asyncio.to_thread(part.write, bytes(gathered))
+            await asyncio.to_thread(part.write, bytes(buffer))
             complete = await asyncio.to_thread(part.finish)
             return part.offset, complete
 
-    def deploy(self, wanted: DeployRequest) -> AsyncGenerator[Progress, None]:
-        """Deploys; see :meth:`dcf.controlplane.deploy.deploy_service.DeployService.deploy`."""
-        return self._deploys.deploy(wanted)
+    def deploy(self, request: DeployRequest) -> AsyncGenerator[Progress, None]:
+        """Deploy; see :meth:`dcf.controlplane.deploy.deploy_service.DeployService.deploy`."""
+        return self._deploys.deploy(request)
 
     async def delete(self, name: str) -> None:
-        """Takes a function away: calls first, then its replicas, which finish what they have.
+        """Delete a function: first its route, then its replicas, which finish their calls.
 
         Raises:
-            FunctionNotFound: With the nearest names.
+            FunctionNotFound: If it does not exist.
         """
         await asyncio.to_thread(self._catalog.delete, name)
         self._loop.wake()
@@ -288,19 +297,19 @@ class GatewayService:
             async with asyncio.timeout(GONE):
                 while self._routing.confirmed().get(name) is not None:
                     await self._loop.news()
-        kept = await asyncio.to_thread(self._catalog.artifacts, self._settings.revisions)
-        await asyncio.to_thread(self._deployed.keep_only, kept)
+        artifacts = await asyncio.to_thread(self._catalog.artifacts, self._settings.revisions)
+        await asyncio.to_thread(self._retained.keep_only, artifacts)
 
     async def scale(self, name: str, replicas: int | None) -> FunctionStatus:
-        """Asks for a number of replicas; returns at once.
+        """Set the number of replicas; return without waiting for them.
 
         Args:
             name: The function.
-            replicas: How many, until told otherwise; None has it scale by itself again.
+            replicas: A fixed number; None turns automatic scaling on again.
 
         Raises:
-            FunctionNotFound: With the nearest names.
-            SpecInvalid: When the number is negative or too large.
+            FunctionNotFound: If it does not exist.
+            SpecInvalid: If the number is negative or too large.
         """
         if replicas is None:
             await asyncio.to_thread(self._catalog.release, name)
@@ -310,39 +319,39 @@ class GatewayService:
         return await self.function(name)
 
     async def rollback(self, name: str, number: int | None = None) -> FunctionStatus:
-        """Makes an earlier revision the current one again; returns at once.
+        """Make an earlier revision current again; return without waiting for its replicas.
 
         Args:
             name: The function.
-            number: Which; None takes the one before the current one.
+            number: The revision's number; None selects the previous one.
 
         Raises:
-            FunctionNotFound: When there is no such function or revision.
-            RolloutInvalid: When there is none before the current one.
+            FunctionNotFound: If the function or the revision does not exist.
+            RolloutInvalid: If there is no previous revision.
         """
         await asyncio.to_thread(self._catalog.rollback, name, number)
-        return await self._served(name)
+        return await self._start_at_once(name)
 
     async def promote(self, name: str) -> FunctionStatus:
-        """Makes the canary the current revision; returns at once.
+        """Make the canary the current revision; return without waiting for its replicas.
 
         Raises:
-            FunctionNotFound: With the nearest names.
-            RolloutInvalid: When there is no canary.
+            FunctionNotFound: If the function does not exist.
+            RolloutInvalid: If it has no canary.
         """
         await asyncio.to_thread(self._catalog.promote, name)
-        return await self._served(name)
+        return await self._start_at_once(name)
 
     async def abort(self, name: str) -> FunctionStatus:
-        """Ends the canary; returns at once.
+        """Send all calls to the current revision and stop the canary; return without waiting.
 
         Raises:
-            FunctionNotFound: With the nearest names.
-            RolloutInvalid: When there is no canary.
+            FunctionNotFound: If the function does not exist.
+            RolloutInvalid: If it has no canary.
         """
         await asyncio.to_thread(self._catalog.abort, name)
-        return await self._served(name)
+        return await self._start_at_once(name)
 
-    async def _served(self, name: str) -> FunctionStatus:
+    async def _start_at_once(self, name: str) -> FunctionStatus:
         self._loop.reset_backoff(name)
         return await self.function(name)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-import os
-import tempfile
 from pathlib import Path
 
 from dcf.catalog.api_keys import ApiKeys
 from dcf.controlplane.tokens import Tokens, load_secret
 from dcf.errors import DiskFull
+from dcf.files.atomic import replace_file
 from dcf.files.storage import private_folder, writing
 from dcf.settings import ControlSettings, Locations
 
@@ -54,11 +53,4 @@ def _write_private(path: Path, text: str) -> None:
     """Replace a file atomically by a private one."""
     private_folder(path.parent)
     with writing(path):
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".token-")
-        try:
-            with os.fdopen(descriptor, "w") as file:
-                file.write(text)
-            Path(name).replace(path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+        replace_file(path, text)

@@ -11,14 +11,13 @@ import base64
 import hashlib
 import hmac
 import json
-import os
 import secrets
-import tempfile
 from enum import StrEnum
 from pathlib import Path
 
 from dcf.catalog.api_keys import ApiKeys
 from dcf.errors import StorageError
+from dcf.files.atomic import create_file
 from dcf.files.storage import writing
 from dcf.model.names import check_name
 from dcf.protocol import http
@@ -135,7 +134,7 @@ def load_secret(path: Path) -> bytes:
     """
     with writing(path):
         if not path.exists():
-            _make(path)
+            create_file(path, secrets.token_bytes(SECRET_BYTES))
         secret = path.read_bytes()
     if len(secret) != SECRET_BYTES:
         raise StorageError(
@@ -144,21 +143,6 @@ def load_secret(path: Path) -> bytes:
             " issued again"
         )
     return secret
-
-
-def _make(path: Path) -> None:
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".secret-")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(secrets.token_bytes(SECRET_BYTES))
-            file.flush()
-            os.fsync(file.fileno())
-        # Unlike a rename, it leaves a file alone that is there by now.
-        Path(path).hardlink_to(name)
-    except FileExistsError:
-        pass
-    finally:
-        Path(name).unlink()
 
 
 def _digest(token: str) -> str:

@@ -1,1 +1,1 @@
-"""Envoy, which passes every call on: its configuration, what it is told, what it counts."""
+"""Envoy, the data plane: configuration, discovery and statistics."""

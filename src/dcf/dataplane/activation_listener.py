@@ -1,12 +1,13 @@
-"""Where calls wait that meet no replica: a listener of Envoy's own, behind the other two.
+"""The activation listener: Envoy holds calls here whose function has no ready replica.
 
-Nothing of a warm call passes here. A call that comes here is asked about at the control plane
-(:mod:`dcf.dataplane.ext_authz_server`), from its headers alone; Envoy keeps its body back by flow
-control, so it may be of any size, a stream or a WebSocket. Once it may go on, its route is looked
-up anew, and leads to the replica that there is by now.
+It is behind the public and the private listener; warm calls do not pass it. For each held call,
+Envoy asks the control plane (:mod:`dcf.dataplane.ext_authz_server`) and sends only the headers.
+Flow control keeps the body back, so a held call may have any size, or be a stream or a WebSocket.
+When the control plane releases a call, Envoy selects its route again, which then leads to the new
+replica.
 
-Envoy asks by way of itself, through a second listener: only a route's retries can be told how soon
-they follow and how long each may take, and a question is answered when there is a replica.
+Envoy's questions pass through a second listener of its own. Only a route has a configurable retry
+interval and no time limit, and a question takes until a replica is ready.
 """
 
 from __future__ import annotations
@@ -27,39 +28,40 @@ from dcf.dataplane.listener import (
     unhurried,
 )
 from dcf.dataplane.local_replies import CALLS, local_replies, mapper, status_is
-from dcf.dataplane.route_timeouts import GRPC_TIMEOUT
+from dcf.dataplane.route_timeouts import GRPC_TIMEOUT, deadline_filter
 from dcf.protocol import http
 from dcf.settings import DataplaneSettings
 
 HOLD = "Hold"
-"""The cluster of the service that decides. No function has a capital in its name."""
+"""The cluster of the control plane's service. No function's name contains a capital letter."""
 
 ASK = "Ask"
-"""The cluster of the listener by which that service is asked."""
+"""The cluster of the listener that forwards Envoy's questions to that service."""
 
 BUFFER = 65_536
-"""Bytes kept of a held call on each side, so that thousands of them are some hundred MB."""
+"""Bytes buffered for a held call in each direction. 64 KiB: thousands of held calls need a few
+hundred MB."""
 
 MOST = 1_000_000
-"""Calls on the cold path, as far as Envoy counts: the control plane bounds those that are held, and
-those that go on are bounded by their function."""
+"""Envoy's limit for calls on the activation path. It is never reached: the control plane limits
+held calls, and the function's own limits apply to released ones."""
 
 BACKLOG = 4096
-"""Connections that may wait to be accepted: the calls of a burst come at one instant."""
+"""Connections that may wait to be accepted: the calls of a burst arrive at the same instant."""
 
 HEADERS = 120
 """Maximum number of headers of a held request. The public listener accepts 100, Envoy's default,
 and adds some."""
 
 RETRIES = 50
-"""Times that Envoy asks again when the control plane does not answer: for a dozen seconds, longer
-than it takes to be started again after it was killed several times."""
+"""Maximum number of times that Envoy asks again if the control plane does not answer. They take
+some 12 s, longer than several restarts of the control plane."""
 
 PAUSE = "0.5s"
-"""The longest pause between two questions: a call whose control plane is back waits no longer."""
+"""Maximum pause between two questions, after which a restarted control plane gets them."""
 
 LONGEST_MS = 86_400_000
-"""Milliseconds that a call is held at most, whatever its deadline."""
+"""Maximum milliseconds that a call is held, regardless of its deadline."""
 
 SPARE_MS = 500
 """Milliseconds after a deadline in which the control plane can answer first, with more detail."""
@@ -74,7 +76,7 @@ _TYPE = "type.googleapis.com/envoy."
 
 
 def cold_listener(settings: DataplaneSettings, path: Path) -> dict[str, Any]:
-    """The ``Listener`` message of the Unix socket, in JSON form."""
+    """Return the ``Listener`` message of the activation listener, in JSON form."""
     manager: dict[str, Any] = {
         "@type": f"{_TYPE}extensions.filters.network.http_connection_manager.v3"
         ".HttpConnectionManager",
@@ -87,13 +89,16 @@ def cold_listener(settings: DataplaneSettings, path: Path) -> dict[str, Any]:
                     "domains": ["*"],
                     "include_request_attempt_count": True,
                     "request_headers_to_remove": [http.CLIENT, GRPC_TIMEOUT],
-                    # A name that is still no cluster is one of whose calls nobody could say
-                    # anything; the control plane tells what it knows.
+                    # If the function still has no cluster, the route leads to the control plane,
+                    # which answers with the reason.
                     "routes": [_route()],
                 }
             ],
         },
-        "http_filters": [_deadline(), _check(settings), router()],
+        # The control plane enforces the deadline of a held call. This filter does so in case the
+        # control plane hangs. The timer runs until the control plane has released the call, which
+        # removes the header.
+        "http_filters": [deadline_filter(SPARE_MS, LONGEST_MS), _check(settings), router()],
         "upgrade_configs": [{"upgrade_type": "websocket"}],
         "stream_idle_timeout": f"{settings.idle_stream:.0f}s",
         "delayed_close_timeout": LINGER,
@@ -114,7 +119,7 @@ def cold_listener(settings: DataplaneSettings, path: Path) -> dict[str, Any]:
         "filter_chains": [{"filters": [{"name": "http", "typed_config": manager}]}],
         "per_connection_buffer_limit_bytes": BUFFER,
         "tcp_backlog_size": BACKLOG,
-        # Its clients are counted where they come in.
+        # The public listener has counted these clients already.
         "ignore_global_conn_limit": True,
     }
 
@@ -126,39 +131,12 @@ def _route() -> dict[str, Any]:
     return route
 
 
-def _deadline() -> dict[str, Any]:
-    """Return the filter by which Envoy enforces the caller's deadline of a held call.
-
-    The control plane enforces that deadline; Envoy does so in case the control plane hangs. Envoy
-    times a single call only by a gRPC header. The timer runs until the service has decided and
-    removes the header.
-    """
-    source = f"""
-function envoy_on_request(handle)
-  local headers = handle:headers()
-  local given = headers:get("{http.DEADLINE_MS}")
-  if given and #given <= 12 and string.match(given, "^%d+$") then
-    local wait = math.min(tonumber(given), {LONGEST_MS}) + {SPARE_MS}
-    headers:replace("{GRPC_TIMEOUT}", string.format("%.0fm", wait))
-    handle:clearRouteCache()
-  end
-end
-"""
-    return {
-        "name": "deadline",
-        "typed_config": {
-            "@type": f"{_TYPE}extensions.filters.http.lua.v3.Lua",
-            "default_source_code": {"inline_string": source},
-        },
-    }
-
-
 def asking_listener(settings: DataplaneSettings, path: Path) -> dict[str, Any]:
-    """What passes questions on to the service, and asks again where it is away.
+    """Return the listener that forwards questions to the control plane, with retries.
 
     Args:
-        settings: Bounds.
-        path: Of its Unix socket.
+        settings: Limits.
+        path: Path of its Unix socket.
     """
     retries = {
         "retry_on": "connect-failure,refused-stream,reset,unavailable,cancelled",
@@ -189,19 +167,19 @@ def asking_listener(settings: DataplaneSettings, path: Path) -> dict[str, Any]:
 
 
 def cold_clusters(listener: Path, asking: Path, service: Path) -> list[dict[str, Any]]:
-    """The clusters behind it all: the two listeners themselves, and the service that decides.
+    """Return the clusters of the two listeners and of the control plane's service.
 
     Args:
-        listener: The Unix socket of :func:`cold_listener`.
-        asking: That of :func:`asking_listener`.
-        service: The service's.
+        listener: Path of the Unix socket of :func:`cold_listener`.
+        asking: Path of the Unix socket of :func:`asking_listener`.
+        service: Path of the Unix socket of the service.
     """
     alive = {"connection_keepalive": {"interval": "5s", "timeout": "5s"}}
-    cold = _cluster(COLD, listener, {"http_protocol_options": {}}, _tell_client())
+    cold = _cluster(COLD, listener, {"http_protocol_options": {}}, _client_header())
     return [
         {**cold, "per_connection_buffer_limit_bytes": BUFFER},
         _cluster(ASK, asking, {"http2_protocol_options": {}}),
-        # A control plane that stands still is as good as none.
+        # Treat a control plane that hangs like one that is gone.
         _cluster(HOLD, service, {"http2_protocol_options": alive}),
     ]
 
@@ -215,7 +193,7 @@ def _check(settings: DataplaneSettings) -> dict[str, Any]:
             "transport_api_version": "V3",
             "grpc_service": {
                 "envoy_grpc": {"cluster_name": ASK},
-                # The service keeps the deadlines.
+                # The service enforces the deadlines.
                 "timeout": longest,
             },
             "allowed_headers": {
@@ -225,8 +203,8 @@ def _check(settings: DataplaneSettings) -> dict[str, Any]:
                 ]
             },
             "clear_route_cache": True,
-            # Where nobody decides, the route from before leads to the control plane, and Envoy
-            # says that it is away.
+            # If the service cannot be reached, the call continues to the control plane, and Envoy
+            # answers that the control plane does not respond.
             "failure_mode_allow": True,
         },
     }
@@ -235,14 +213,15 @@ def _check(settings: DataplaneSettings) -> dict[str, Any]:
 def _replies() -> dict[str, Any]:
     # The service's reply is complete.
     refused = {"filter": {"response_flag_filter": {"flags": ["UAEX"]}}}
-    told = {"header_filter": {"header": {"name": GRPC_TIMEOUT, "present_match": True}}}
+    is_timed = {"header_filter": {"header": {"name": GRPC_TIMEOUT, "present_match": True}}}
     # Envoy reports the first while a body is still arriving, the second after it.
     in_time = {"or_filter": {"filters": [status_is(408), status_is(504)]}}
-    late = mapper({"and_filter": {"filters": [told, in_time]}}, *_LATE)
+    late = mapper({"and_filter": {"filters": [is_timed, in_time]}}, *_LATE)
     return {"mappers": [refused, late, *local_replies(moves=True)["mappers"]]}
 
 
-def _tell_client() -> dict[str, Any]:
+def _client_header() -> dict[str, Any]:
+    """Return the upstream filters that add the client's address to a request."""
     header = {"key": http.CLIENT, "value": "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%"}
     mutation = {"append": {"header": header, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}}
     filters = f"{_TYPE}extensions.filters.http"
@@ -273,13 +252,13 @@ def _cluster(
 ) -> dict[str, Any]:
     options = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
     endpoint = {"endpoint": {"address": {"pipe": {"path": str(path)}}, "hostname": NO_REVISION}}
-    bounds = ("max_connections", "max_pending_requests", "max_requests", "max_retries")
+    limits = ("max_connections", "max_pending_requests", "max_requests", "max_retries")
     return {
         "name": name,
         "type": "STATIC",
         "connect_timeout": "1s",
         "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [endpoint]}]},
-        "circuit_breakers": {"thresholds": [dict.fromkeys(bounds, MOST)]},
+        "circuit_breakers": {"thresholds": [dict.fromkeys(limits, MOST)]},
         "typed_extension_protocol_options": {
             options: {
                 "@type": f"type.googleapis.com/{options}",

@@ -11,15 +11,18 @@ from dcf.errors import AnswerInvalid, EnvoyFailed
 
 
 def get(admin: Path, path: str, timeout: float) -> tuple[int, bytes]:
-    """Send a request to Envoy; return the reply's status and body.
+    """Send a GET request to Envoy.
 
     Args:
-        admin: Envoy's socket.
+        admin: Path of its administration socket.
         path: Path and query.
-        timeout: Maximum seconds without a byte.
+        timeout: Maximum seconds without any data.
+
+    Returns:
+        Status and body.
 
     Raises:
-        EnvoyFailed: When Envoy does not answer.
+        EnvoyFailed: If Envoy does not answer.
     """
     try:
         return fetch(of_endpoint(f"unix:{admin}"), Fetch(path), Timeout(silence=timeout))

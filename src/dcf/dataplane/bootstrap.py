@@ -1,13 +1,12 @@
-"""What Envoy is started with: one port, two kinds of route, and where the rest is learnt.
+"""Envoy's bootstrap configuration: listeners, fixed clusters, and the discovery service.
 
-Everything that changes while it runs (functions, their replicas and limits) comes by discovery;
-this file is the same for the life of a gateway.
+It stays the same for the life of a gateway. Everything that changes (functions, their replicas and
+limits) comes from the discovery service.
 """
 
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,12 +17,13 @@ from dcf.dataplane.jwt_auth import KEYS
 from dcf.dataplane.listener import CONTROL, NO_REVISION, private_listener, public_listener
 from dcf.dataplane.local_replies import CALLS
 from dcf.dataplane.overload import overload_manager
+from dcf.files.atomic import replace_file
 from dcf.settings import DataplaneSettings
 
 DISCOVERY = "Discovery"
 """The discovery service's cluster."""
 
-TELLING = 5.0
+CONTROL_TIMEOUT = 5.0
 """Seconds for the control plane to answer a call that cannot be routed to a function."""
 
 _TYPE = "type.googleapis.com/envoy."
@@ -51,25 +51,25 @@ CLUSTER_STATISTICS = (
     "upstream_cx_destroy_remote_with_active_rq",
     "upstream_cx_none_healthy",
 )
-"""What is counted for each function; in Envoy's manual under "cluster stats"."""
+"""Envoy's counters for each function (Envoy's manual: cluster stats)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sockets:
-    """Where Envoy meets the other processes: Unix sockets in a private folder.
+    """The Unix sockets of a gateway, in a private folder.
 
     Attributes:
         control: The control plane's HTTP server.
-        discovery: The discovery service.
+        discovery: The control plane's discovery service.
         grpc: The control plane's gRPC server.
         bridge: The bridge's server.
-        keys: The control plane's set of keys; nothing leads there from outside.
-        admin: Envoy's own interface, made by it.
-        calls: Where replicas call other functions, made by Envoy.
-        cold: Where Envoy holds the calls that meet no replica, made by it.
-        ask: Where Envoy asks how long, made by it; it asks the next one.
-        hold: The control plane's service that says how long.
-        supervisor: The supervisor's server, for the other processes; Envoy does not use it.
+        keys: The control plane's server for the set of keys. Clients cannot reach it.
+        admin: Envoy's administration interface.
+        calls: Envoy's private listener, where replicas call other functions.
+        cold: Envoy's activation listener, which holds calls.
+        ask: Envoy's listener that forwards questions about held calls to ``hold``.
+        hold: The control plane's service that decides about held calls.
+        supervisor: The supervisor's server. Envoy does not use it.
     """
 
     control: Path
@@ -86,26 +86,21 @@ class Sockets:
 
     @classmethod
     def under(cls, folder: Path) -> Sockets:
-        """The sockets in ``folder``."""
+        """Return the sockets in a folder."""
         return cls(**{name: folder / f"{name}.sock" for name in cls.__slots__})
 
 
 def write(path: Path, settings: DataplaneSettings, sockets: Sockets) -> None:
-    """Writes Envoy's configuration, readable by this user alone.
+    """Write Envoy's configuration. Only this user can read it.
 
     Raises:
-        OSError: When it cannot be written.
+        OSError: If it cannot be written.
     """
-    text = json.dumps(bootstrap(settings, sockets), indent=1)
-    new = path.with_suffix(".new")
-    new.unlink(missing_ok=True)
-    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(text)
-    new.replace(path)
+    replace_file(path, json.dumps(bootstrap(settings, sockets), indent=1))
 
 
 def bootstrap(settings: DataplaneSettings, sockets: Sockets) -> dict[str, Any]:
-    """Envoy's configuration, in the JSON form of its ``Bootstrap`` message."""
+    """Return Envoy's configuration: its ``Bootstrap`` message, in JSON form."""
     source = {"ads": {}, "resource_api_version": "V3"}
     clusters = [
         _cluster(CONTROL, sockets.control, {"http_protocol_options": {}}),
@@ -125,7 +120,7 @@ def bootstrap(settings: DataplaneSettings, sockets: Sockets) -> dict[str, Any]:
             "ads_config": {
                 "api_type": "DELTA_GRPC",
                 "transport_api_version": "V3",
-                "grpc_services": [{"envoy_grpc": {"cluster_name": DISCOVERY, **_hasty()}}],
+                "grpc_services": [{"envoy_grpc": {"cluster_name": DISCOVERY, **_fast_reconnect()}}],
                 "set_node_on_first_message_only": True,
             },
         },
@@ -141,13 +136,13 @@ def bootstrap(settings: DataplaneSettings, sockets: Sockets) -> dict[str, Any]:
         "layered_runtime": {"layers": [{"name": "static", "static_layer": RUNTIME}]},
         "overload_manager": overload_manager(settings),
         "stats_config": _statistics(),
-        # Histograms are put together at this pace.
+        # Histograms are merged at this interval.
         "stats_flush_interval": "1s",
     }
 
 
-def _hasty() -> dict[str, Any]:
-    """How soon Envoy connects again; its own pace slows down to half a minute."""
+def _fast_reconnect() -> dict[str, Any]:
+    """Return the delays before Envoy reconnects. Its defaults grow to half a minute."""
     return {"retry_policy": {"retry_back_off": {"base_interval": "0.05s", "max_interval": "0.3s"}}}
 
 
@@ -174,13 +169,13 @@ def _cluster(name: str, path: Path, protocol: dict[str, Any]) -> dict[str, Any]:
 def _calls(path: Path) -> dict[str, Any]:
     """Return the control plane's cluster for calls that cannot be routed to a function.
 
-    People see it under the control plane's usual name.
+    Logs and messages show the control plane's usual name.
     """
-    found = {**_cluster(CALLS, path, {"http_protocol_options": {}}), "alt_stat_name": CONTROL}
-    options = found["typed_extension_protocol_options"][_HTTP_OPTIONS]
-    options["common_http_protocol_options"] = {"max_stream_duration": f"{TELLING:g}s"}
-    # The route is that of all calls, which tries again. An answer that is late once is late again.
-    return {**found, "circuit_breakers": {"thresholds": [{"max_retries": 0}]}}
+    cluster = {**_cluster(CALLS, path, {"http_protocol_options": {}}), "alt_stat_name": CONTROL}
+    options = cluster["typed_extension_protocol_options"][_HTTP_OPTIONS]
+    options["common_http_protocol_options"] = {"max_stream_duration": f"{CONTROL_TIMEOUT:g}s"}
+    # Disable the retries of the calls' route: a late reply would be late again.
+    return {**cluster, "circuit_breakers": {"thresholds": [{"max_retries": 0}]}}
 
 
 def _bridge(path: Path) -> dict[str, Any]:
@@ -194,8 +189,8 @@ def _bridge(path: Path) -> dict[str, Any]:
 def _statistics() -> dict[str, Any]:
     bounds = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 30_000, 60_000, 300_000]
     bounds.append(86_400_000)
-    # What nobody reads is not kept: it would be some hundred numbers for each function.
-    # Nor what Envoy counts once more, under one more word, of clients near and far.
+    # Drop all other statistics: they are some hundred numbers for each function. The pattern also
+    # drops those that Envoy repeats for internal and external clients.
     counted = rf"cluster\.[^.]+\.({'|'.join(CLUSTER_STATISTICS)})"
     kept: list[dict[str, Any]] = [{"safe_regex": {"regex": counted}}]
     kept += [

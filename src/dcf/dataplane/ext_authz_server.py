@@ -1,7 +1,7 @@
-"""The service that Envoy asks about each call of the cold path, and that answers when it may go on.
+"""The service that Envoy asks about each held call. It answers once the call may continue.
 
-Envoy keeps the call meanwhile: it reads no more of its body than fits its buffers. A client that
-goes away ends the question. When the service is gone, Envoy asks again.
+Envoy holds the call meanwhile, and reads no more of its body than fits into its buffers. If the
+client disconnects, Envoy cancels the question. If the service ends, Envoy asks again.
 """
 
 from __future__ import annotations
@@ -19,17 +19,18 @@ from dcf.rpc import ext_authz_messages
 from dcf.rpc.grpc_server import start_on
 
 _DENIED = 7
-"""gRPC's PERMISSION_DENIED: any number but 0 would do."""
+"""gRPC's PERMISSION_DENIED. Envoy only distinguishes 0 from other numbers."""
 
 
 @dataclass(frozen=True, slots=True)
 class CheckRequest:
-    """A call that is to go on, or not.
+    """A question about a held call.
 
     Attributes:
-        path: Of its URL, with the query.
-        headers: Those that the listener tells, by names in small letters.
-        since: When it came, in seconds since the epoch; the same when Envoy asks again.
+        path: Path and query of its URL.
+        headers: The headers that the listener forwards, by their lowercase names.
+        since: When the call arrived, in seconds since the epoch. Repeated questions about a call
+            have the same value.
     """
 
     path: str
@@ -39,13 +40,13 @@ class CheckRequest:
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """What becomes of a call.
+    """The decision about a held call.
 
     Attributes:
-        refusal: Status and body of the reply, when it does not go on.
-        request: Headers that are set in the request, when it goes on: one at least, or Envoy does
-            not look anew where it leads.
-        reply: Headers that are added to the reply, in either case.
+        refusal: Status and body of the reply to a refused call; None releases the call.
+        request: Headers to set in the request of a released call. At least one is required,
+            because Envoy selects the route again only if the headers change.
+        reply: Headers to add to the reply in either case.
     """
 
     refusal: tuple[int, str] | None = None
@@ -54,30 +55,29 @@ class CheckResult:
 
 
 CheckHandler = Callable[[CheckRequest], Awaitable[CheckResult]]
-"""Answers when it knows; cancelled when nobody waits any more."""
+"""Returns the decision. It is cancelled if the client disconnects."""
 
 
 class ExtAuthzServer:
-    """The service. On one event loop."""
+    """The gRPC server of the service. Not thread-safe: it belongs to one event loop."""
 
-    def __init__(self, judge: CheckHandler) -> None:
-        """A service at rest.
+    def __init__(self, decide: CheckHandler) -> None:
+        """Create a server that does not listen yet.
 
         Args:
-            judge: Decides.
+            decide: Decides about calls.
         """
-        self._judge = judge
+        self._decide = decide
         self._server: Any = None
 
     async def start(self, path: Path) -> None:
-        """Listens.
+        """Start to listen.
 
         Args:
-            path: Of the Unix socket, in a private folder; what a killed service left there is
-                replaced.
+            path: Path of the Unix socket, in a private folder. An existing file is replaced.
 
         Raises:
-            AddressInUse: When it cannot be opened.
+            AddressInUse: If the socket cannot be opened.
         """
         server = grpc.aio.server()
         method = grpc.unary_unary_rpc_method_handler(
@@ -93,36 +93,36 @@ class ExtAuthzServer:
         self._server = server
 
     async def stop(self) -> None:
-        """Ends the service; whoever asked is not answered any more."""
+        """Stop the server. Open questions get no answer."""
         if self._server is not None:
             await self._server.stop(0)
             self._server = None
 
     async def _check(self, message: Any, _context: Any) -> Any:
         request = message.attributes.request
-        asked = CheckRequest(
+        question = CheckRequest(
             path=request.http.path,
             headers=dict(request.http.headers),
             since=request.time.seconds + request.time.nanos / 1e9,
         )
-        return _answer(await self._judge(asked))
+        return _answer(await self._decide(question))
 
 
-def _answer(verdict: CheckResult) -> Any:
-    if verdict.refusal is None:
+def _answer(result: CheckResult) -> Any:
+    if result.refusal is None:
         return ext_authz_messages.CheckResponse(
             ok_response={
-                "headers": _headers(verdict.request, ext_authz_messages.OVERWRITE),
-                "headers_to_remove": [GRPC_TIMEOUT],  # the wait is over
-                "response_headers_to_add": _headers(verdict.reply, ext_authz_messages.APPEND),
+                "headers": _headers(result.request, ext_authz_messages.OVERWRITE),
+                "headers_to_remove": [GRPC_TIMEOUT],  # ends the timer of the wait
+                "response_headers_to_add": _headers(result.reply, ext_authz_messages.APPEND),
             }
         )
-    status, body = verdict.refusal
+    status, body = result.refusal
     return ext_authz_messages.CheckResponse(
         status={"code": _DENIED},
         denied_response={
             "status": {"code": status},
-            "headers": _headers(verdict.reply, ext_authz_messages.OVERWRITE),
+            "headers": _headers(result.reply, ext_authz_messages.OVERWRITE),
             "body": body,
         },
     )

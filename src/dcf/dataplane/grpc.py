@@ -1,12 +1,12 @@
-"""``pb.Gateway`` in Envoy: where gRPC goes, and how Invoke becomes a call of a function.
+"""``pb.Gateway`` in Envoy: the routes of gRPC, and the conversion of Invoke to a function's call.
 
-Invokes goes to the bridge, as HTTP/1.1 with its trailers: docs/decisions/0025-bridge.md.
+Invokes goes to the bridge, as HTTP/1.1 with trailers: docs/decisions/0025-bridge.md.
 
-Invoke touches no Python on its way. On its route alone, four of Envoy's filters are switched on:
-one waits for the whole message, some Lua (``invoke.lua``) takes the function's name and its input
-out of it, Envoy's reverse bridge makes HTTP/1.1 of gRPC and the other way round, and more Lua
-(``reply.lua``) wraps the reply, or makes a gRPC status of a problem document. All else that is gRPC
-goes to the control plane. Why so: docs/decisions/0020-grpc.md.
+Invoke passes no Python process before its replica. Its route enables four filters: a buffer waits
+for the whole message; ``invoke.lua`` extracts the function's name and the input; Envoy's reverse
+bridge converts gRPC to HTTP/1.1 and the reply back; ``reply.lua`` wraps the reply, or turns a
+problem document into a gRPC status. All other gRPC goes to the control plane. Reasons:
+docs/decisions/0020-grpc.md.
 """
 
 from __future__ import annotations
@@ -25,20 +25,21 @@ from dcf.rpc.grpc_framing import ROUND_INPUT
 from dcf.rpc.grpc_status import LONGEST_MESSAGE
 
 GRPC = "Control-plane-gRPC"
-"""The cluster of the control plane's gRPC server. No function has a capital in its name."""
+"""The cluster of the control plane's gRPC server. No function's name contains a capital letter."""
 
 BRIDGE = "Bridge"
-"""The cluster of the process that makes WebSockets of streams."""
+"""The cluster of the bridge, which converts gRPC streams to WebSockets."""
 
 STREAMS = 4096
-"""Of gRPC, at a time; each is a connection to the bridge and one from it for each function."""
+"""Maximum number of gRPC streams at a time. Each needs a connection to the bridge, and the bridge
+one connection for each function."""
 
 RETRIES = 10
-"""Times that a stream is sent anew which the bridge has not seen, all within some 2 s: as long as
-one that was killed takes to be back, and more."""
+"""Retries of a stream that has not reached the bridge. They take some 2 s in all, longer than a
+restart of a killed bridge."""
 
 RETRY_BUFFER = 64 * 1024
-"""Bytes of a stream that are kept for that; once there are more, it is not sent anew."""
+"""Bytes of a stream that are kept for a retry. A stream that has sent more is not retried."""
 
 INVOKE = f"/{SERVICE}/Invoke"
 INVOKES = f"/{SERVICE}/Invokes"
@@ -46,18 +47,18 @@ DEPLOYS = f"/{SERVICE}/(Deploy|Update)"
 """Regular expression for the methods that may take as long as a replica's start."""
 
 LARGEST = 16 * 1024**2
-"""Bytes of Input, and of a reply. Envoy has such a message whole, several times while it is turned
-into another, and serves nobody else on that thread meanwhile: for 16 MiB some 0.1 s and 150 MB, for
-64 MiB 0.5 s and 600 MB. gRPC clients take replies up to 4 MB, unless told otherwise."""
+"""Maximum bytes of Input, and of a reply. Envoy holds several copies of a message while it converts
+it, and its thread serves no other call meanwhile. For 16 MiB that takes some 0.1 s and 150 MB, for
+64 MiB 0.5 s and 600 MB. By default, gRPC clients accept replies up to 4 MB."""
 
 _TYPE = "type.googleapis.com/envoy."
-_TOLD = "dcf.grpc"
+_METADATA = "dcf.grpc"
 """Key of the dynamic metadata in which the Lua leaves an error for :func:`mappers`."""
 _ADD = "OVERWRITE_IF_EXISTS_OR_ADD"
 
-_TOO_LARGE = f"more than {LARGEST} bytes, which is what gRPC takes here; HTTP takes more"
+_TOO_LARGE = f"more than {LARGEST} bytes, the maximum over gRPC; use HTTP for more"
 _NO_TEXT = (
-    "the reply is no UTF-8, and Msg is a text: have the handler return base64, or call"
+    "the reply is not UTF-8, but Msg is a text: let the handler return base64, or call"
     f" POST {http.FUNCTION_PREFIX}NAME over HTTP, where bytes stay bytes"
 )
 
@@ -65,19 +66,19 @@ _OF_HTTP = {
     400: 3, 401: 16, 403: 7, 404: 5, 405: 12, 408: 4, 409: 10, 412: 9, 413: 8, 416: 11, 422: 3,
     429: 8, 499: 1, 500: 13, 501: 12, 502: 14, 503: 14, 504: 4,
 }  # fmt: skip
-"""The gRPC number of a status that a handler gave by itself, without a problem document."""
+"""The gRPC status for an HTTP status that a handler set itself, without a problem document."""
 _OTHER = 2
-"""That of every other one: gRPC's UNKNOWN."""
+"""The gRPC status for every other HTTP status: UNKNOWN."""
 
-# What says that it takes trailers is gRPC; anything else only has its content type.
+# Every gRPC client accepts trailers. Another request may have gRPC's content type, but not this.
 _TE = {"name": "te", "string_match": {"exact": "trailers"}}
 
 
 def filters() -> list[dict[str, Any]]:
-    """The filters, switched off; calls over HTTP pay nothing for them."""
+    """Return the filters, disabled. Calls over HTTP have no cost from them."""
     bridge = {"content_type": http.BINARY, "withhold_grpc_frames": True}
     return [
-        # It also sets how much of a reply is kept.
+        # It also sets the size of the buffer for a reply.
         _off("whole", "buffer.v3.Buffer", {"max_request_bytes": LARGEST + ROUND_INPUT}),
         _off("invoke", "lua.v3.Lua", _lua("invoke.lua")),
         _off("bridge", "grpc_http1_reverse_bridge.v3.FilterConfig", bridge),
@@ -86,14 +87,14 @@ def filters() -> list[dict[str, Any]]:
 
 
 def routes(bounds: dict[str, str], timed: dict[str, str]) -> list[dict[str, Any]]:
-    """The routes of all that is gRPC.
+    """Return the routes of gRPC.
 
     Args:
         bounds: Time limits of calls, streams and deploys, as members of a route.
         timed: Time limits of all other methods, which the control plane answers quickly.
     """
     is_grpc = match()
-    # Where Invoke goes stands in its message: the bridge has its route looked up anew.
+    # The function's name is in Invoke's message, so the reverse bridge selects the route again.
     to = {"route": {"cluster": GRPC, **bounds}}
     return [
         {
@@ -131,17 +132,17 @@ def replying() -> dict[str, Any]:
 
 
 def mappers() -> list[dict[str, Any]]:
-    """What Envoy's own replies to gRPC say (``local_reply_config``), before all others."""
-    told = {
+    """Return the mappers of Envoy's own replies to gRPC, which precede all others."""
+    has_error = {
         "matcher": {
-            "filter": _TOLD,
+            "filter": _METADATA,
             "path": [{"key": "status"}],
             "value": {"present_match": True},
         },
         "match_if_key_not_found": False,
     }
     internal = {"default_value": 500, "runtime_key": "dcf.never_set_grpc_500"}
-    # Of a reply in chunks it is known only at its end how large it is, and the Lua never sees it.
+    # The size of a chunked reply is known only at its end; Envoy then replies itself, without Lua.
     too_large = [
         {"status_code_filter": {"comparison": {"op": "EQ", "value": internal}}},
         {"header_filter": {"header": _TE}},
@@ -149,9 +150,9 @@ def mappers() -> list[dict[str, Any]]:
     number = str(status_of(errors.BodyTooLarge).grpc)
     return [
         _mapper(
-            {"metadata_filter": told},
-            f"%DYNAMIC_METADATA({_TOLD}:status)%",
-            f"%DYNAMIC_METADATA({_TOLD}:message)%",
+            {"metadata_filter": has_error},
+            f"%DYNAMIC_METADATA({_METADATA}:status)%",
+            f"%DYNAMIC_METADATA({_METADATA}:message)%",
         ),
         _mapper({"and_filter": {"filters": too_large}}, number, f"the reply has {_TOO_LARGE}"),
     ]
@@ -191,9 +192,9 @@ def _lua(file: str) -> dict[str, Any]:
 
 
 def _known() -> dict[str, object]:
-    """What the Lua is told under these names, so that each number is written down once."""
+    """Return the values of the Lua's constants, so that each is defined only once."""
     return {
-        "TOLD": _TOLD,
+        "METADATA": _METADATA,
         "NUMBERS": dict(_numbers()),
         "OF_HTTP": _OF_HTTP,
         "OTHER": _OTHER,
@@ -213,15 +214,15 @@ def _known() -> dict[str, object]:
 
 
 def _numbers() -> Iterator[tuple[str, int]]:
-    """Every error's class and its number."""
+    """Yield the name and the gRPC status of each error class."""
     for kind in vars(errors).values():
         if isinstance(kind, type) and issubclass(kind, errors.DcfError):
             yield kind.__name__, status_of(kind).grpc
 
 
 def _literal(value: object) -> str:
-    """A value as Lua writes it: as JSON does, but for tables."""
+    """Return a Lua literal. It is the same as in JSON, except for tables."""
     if isinstance(value, dict):
-        members = (f"[{_literal(key)}] = {_literal(one)}" for key, one in value.items())
+        members = (f"[{_literal(key)}] = {_literal(member)}" for key, member in value.items())
         return "{" + ", ".join(members) + "}"
     return json.dumps(value)

@@ -1,32 +1,32 @@
--- An InvokeServiceRequest {Service [1], Input [2]} becomes a call of that function.
--- Before the bridge: the five bytes in front of the message (its flag and its length) are there.
--- Names in capitals come from grpc.py.
+-- Turns an InvokeServiceRequest {Service [1], Input [2]} into a call of the function.
+-- It runs before the reverse bridge, so the message still has its five-byte prefix: flag and length.
+-- grpc.py defines the names in capitals.
 
 local byte, sub, match = string.byte, string.sub, string.match
 
 local MILLISECONDS = {H = 3600000, M = 60000, S = 1000, m = 1, u = 0.001, n = 0.000001}
 
 local function refuse(handle, number, message)
-  local told = handle:streamInfo():dynamicMetadata()
-  told:set(TOLD, "status", tostring(number))
-  told:set(TOLD, "message", message)
+  local metadata = handle:streamInfo():dynamicMetadata()
+  metadata:set(METADATA, "status", tostring(number))
+  metadata:set(METADATA, "message", message)
   handle:respond({[":status"] = "400"}, "refused")
 end
 
--- A varint, and the place behind it; nil when it is cut off or too long.
+-- Returns a varint and the position after it; nil if it is truncated or too long.
 local function varint(text, at)
   local value, factor = 0, 1
   for place = at, at + 9 do
-    local one = byte(text, place)
-    if not one then return nil end
-    value = value + (one % 128) * factor
-    if one < 128 then return value, place + 1 end
+    local current = byte(text, place)
+    if not current then return nil end
+    value = value + (current % 128) * factor
+    if current < 128 then return value, place + 1 end
     factor = factor * 128
   end
   return nil
 end
 
--- The place behind a field that is not known here; nil when it cannot be told.
+-- Returns the position after an unknown field; nil if its length is unknown.
 local function skip(text, at, kind)
   if kind == 0 then
     local _, after = varint(text, at)
@@ -37,8 +37,8 @@ local function skip(text, at, kind)
   return nil
 end
 
--- Service, and where Input begins and ends; nil when the message is malformed. Of a field that comes
--- several times the last one counts, as everywhere in protobuf.
+-- Returns Service and the first and last position of Input; nil if the message is malformed. If a
+-- field occurs several times, the last one counts, as always in protobuf.
 local function parse(text)
   local service, first, final = "", 1, 0
   local at, last = 6, #text
@@ -84,7 +84,7 @@ function envoy_on_request(handle)
   if final - first + 1 > LARGEST then
     return refuse(handle, BODY_TOO_LARGE, "Input has " .. TOO_LARGE)
   end
-  -- What may yet be a name with a slip of the keyboard is looked up, and told which are like it.
+  -- A name with a typo passes: the control plane then suggests similar names.
   if #service > 100 or not match(service, "^[%w_.-]+$") then
     return refuse(handle, BAD_REQUEST, "Service: expected a function's name")
   end
@@ -93,13 +93,14 @@ function envoy_on_request(handle)
     local left = math.ceil(amount * MILLISECONDS[unit])
     left = math.min(left, tonumber(headers:get(DEADLINE_MS) or "") or left)
     headers:replace(DEADLINE_MS, string.format("%d", left))
-    -- For Envoy itself, which ends the call where the watcher does not.
+    -- Envoy enforces this one in case the watcher does not.
     if left + EXTRA_MS <= 99999999 then
       headers:replace("grpc-timeout", string.format("%dm", left + EXTRA_MS))
     end
   end
   headers:replace(":path", FUNCTION_PREFIX .. service)
-  -- With any five bytes in front, for the bridge to take off: those that stand there need no copy.
+  -- The reverse bridge removes a prefix of five bytes. Its content does not matter, so keep the bytes
+  -- that precede Input.
   local input = first > final and "\0\0\0\0\0" or sub(text, first - 5, final)
   headers:replace("content-length", tostring(body:setBytes(input)))
 end

@@ -1,8 +1,8 @@
-"""Keys of callers, checked by Envoy itself.
+"""API keys, which Envoy checks itself.
 
-A key is a JWT, signed with a secret of its own. Envoy fetches the set of secrets (a JWKS) from the
-control plane every second and keeps the last one that it got, so that calls never pass through the
-control plane and go on without it. Before Envoy has got any set, it lets nobody in.
+A key is a JWT, signed with its own secret. Envoy fetches the set of secrets (a JWKS) from the
+control plane every second and keeps the last one, so calls need no control plane. Before Envoy has
+the first set, it rejects all calls.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from typing import Any
 from dcf.protocol import http, routes
 
 KEYS = "Keys"
-"""The cluster of the control plane's set of keys. No function has a capital in its name."""
+"""The cluster of the control plane's set of keys. No function's name contains a capital letter."""
 
 REFETCH = 1
-"""Seconds between two looks at the set: so long a key that was revoked may still be in force.
-Envoy takes whole ones."""
+"""Seconds between two fetches of the set, during which a revoked key may still be accepted. Envoy
+requires a whole number."""
 
 _PROVIDER = "gateway"
 _HEADER = "key"
@@ -26,11 +26,11 @@ KEY_ID = f"%DYNAMIC_METADATA(envoy.filters.http.jwt_authn:{_HEADER}:kid)%"
 
 
 def key_filter() -> dict[str, Any]:
-    """The filter that refuses what has no key; the health check needs none."""
+    """Return the filter that rejects requests without a key, except the health check."""
     provider = {
-        # Left to itself, Envoy would look into the query as well, which ends up in logs.
+        # By default, Envoy also accepts keys in the query, which would end up in logs.
         "from_headers": [{"name": "authorization", "value_prefix": "Bearer "}],
-        "forward": True,  # the control plane looks at it again
+        "forward": True,  # the control plane checks it again
         "header_in_metadata": _HEADER,
         "remote_jwks": {
             "http_uri": {"uri": "http://keys/jwks", "cluster": KEYS, "timeout": "1s"},

@@ -1,4 +1,4 @@
-"""Where Envoy listens: what a client may send, and where it goes."""
+"""Envoy's public and private listeners: limits for clients, and routes."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from dcf.protocol import gateway, http, routes
 from dcf.settings import DataplaneSettings
 
 CONTROL = "Control-plane"
-"""The control plane's cluster. No function has a capital in its name, so none is called so."""
+"""The control plane's cluster. No function's name contains a capital letter."""
 COLD = "Cold"
-"""The cluster of the listener that holds calls (:mod:`dcf.dataplane.activation_listener`)."""
+"""The cluster of the activation listener (:mod:`dcf.dataplane.activation_listener`)."""
 NO_REVISION = "-"
-"""In the log's place of a revision, of what is no replica."""
+"""The revision in the access log for requests that no replica answers."""
 
 ALIVE = "/-/alive"
 """Path on the private listener that Envoy answers itself, to show that it still works."""
@@ -41,10 +41,11 @@ _TYPE = "type.googleapis.com/envoy."
 
 
 def pick(missing: str) -> str:
-    """The one thing that runs in Envoy for each call: the function's name is its cluster's.
+    """Return the Lua that selects the cluster of a call, which has the function's name.
 
     Args:
-        missing: The cluster for a name that is none. A path without a name is the control plane's.
+        missing: The cluster for functions without a cluster. Paths without a function's name go to
+            the control plane.
     """
     # The route has matched what comes before the name.
     return f"""
@@ -60,24 +61,25 @@ end
 
 
 PICK = pick(COLD)
-"""A name that is no cluster has no ready replica, or is unknown: its call goes to where calls are
-held, and from there on or not."""
+"""The Lua of the public and the private listener. A function without a cluster has no ready
+replica, or does not exist: its calls go to the activation listener."""
 
 UNLIMITED = "0s"
-"""How Envoy is told that there is no limit of time."""
+"""Envoy's value for no time limit."""
 
 LINGER = "0.25s"
-"""Between Envoy's last word on a connection and its close, unless the client closes first. A client
-that still sends must read that word before its connection breaks; a WebSocket's waits for the close
-(RFC 6455, section 7.1.1), at the end of each stream. Envoy's own second is long for the latter."""
+"""Time between Envoy's last data on a connection and its close, unless the client closes first. A
+client that is still sending must be able to read the reply before its connection breaks. At the end
+of each stream, a WebSocket client waits for the close (RFC 6455, section 7.1.1), for which Envoy's
+default of 1 s is long."""
 
 UPSTREAM_TIME = "%COMMON_DURATION(DS_RX_BEG:US_RX_BEG:us)%e-3"
-"""Milliseconds from a request's first byte to the first byte of the replica's reply. Envoy knows
-whole microseconds; the exponent makes them what ``Server-Timing`` has."""
+"""Milliseconds from the first byte of a request to the first byte of the replica's reply. Envoy
+formats whole microseconds; the exponent converts them to the unit of ``Server-Timing``."""
 
 
 def public_listener(settings: DataplaneSettings) -> dict[str, Any]:
-    """The ``Listener`` message of the public port, in JSON form."""
+    """Return the ``Listener`` message of the public port, in JSON form."""
     address = {"address": settings.host.strip("[]"), "port_value": settings.port}
     chains = [_chain(settings, remote=not settings.open)]
     if not settings.open:
@@ -102,9 +104,9 @@ def _socket_options(unread: float) -> list[dict[str, int]]:
 
 
 def private_listener(settings: DataplaneSettings, path: Path) -> dict[str, Any]:
-    """The ``Listener`` message of a Unix socket, in JSON form.
+    """Return the ``Listener`` message of the private Unix socket, in JSON form.
 
-    Whoever can open it needs no key: replicas, which call other functions.
+    Replicas call other functions there. They need no key: only this user can open the socket.
     """
     address = {"pipe": {"path": str(path), "mode": 0o600}}
     chain = {"filters": [_http(settings, public=False)]}
@@ -177,8 +179,8 @@ def _http(settings: DataplaneSettings, *, public: bool, remote: bool = False) ->
             "max_stream_duration": f"{settings.message_timeout:g}s",
         },
         "delayed_close_timeout": LINGER,
-        "stream_idle_timeout": UNLIMITED,  # routes say so, if at all
-        # HTTP/2: the end of a reply that its client does not take.
+        "stream_idle_timeout": UNLIMITED,  # routes set it where needed
+        # HTTP/2: reset a stream if the client does not read the reply.
         "stream_flush_timeout": f"{settings.unread:g}s",
         "request_headers_timeout": f"{settings.headers_timeout:g}s",
         "max_request_headers_kb": settings.headers,
@@ -192,23 +194,23 @@ def _http(settings: DataplaneSettings, *, public: bool, remote: bool = False) ->
         },
     }
     if settings.access_log:
-        # A cold call's line is written where its replica is known.
+        # The activation listener logs the calls that it holds, because it knows their replica.
         manager["access_log"] = [{**access_log(), "filter": _unless_cold()}]
     return {"name": "http", "typed_config": manager}
 
 
 def _filters(settings: DataplaneSettings, *, public: bool) -> list[dict[str, Any]]:
-    # CORS first: a browser asks beforehand without a key, and must be able to read a refusal.
+    # CORS first: a preflight has no key, and a page must be able to read a rejection.
     filters = [cors_filter()] if settings.cors else []
     if public and not settings.open:
         filters.append(key_filter())
     if public:
         filters += grpc.filters()
-    return [*filters, deadline_filter(), router()]
+    return [*filters, {**deadline_filter(), "disabled": True}, router()]
 
 
 def router() -> dict[str, Any]:
-    """The filter at the end, which sends a call on."""
+    """Return the last filter, which forwards a request."""
     return {
         "name": "router",
         "typed_config": {
@@ -219,17 +221,19 @@ def router() -> dict[str, Any]:
 
 
 def unhurried(settings: DataplaneSettings) -> dict[str, str]:
-    """Bodies and replies take the time they take; see ``DataplaneSettings.idle_stream``."""
+    """Return the time limits of requests of any duration; see ``DataplaneSettings.idle_stream``."""
     return {"timeout": UNLIMITED, "idle_timeout": f"{settings.idle_stream:.0f}s"}
 
 
 def calls_route(source: str) -> dict[str, Any]:
-    """The route of all calls, which may take as long as their watcher lets them: it keeps deadlines
-    and pings, and a replica that does neither is ended. A clock here that each byte sets back, even
-    if it never strikes, would cost a call as much as the choice of its function.
+    """Return the route of calls. It has no time limit.
+
+    The watcher enforces deadlines and sends pings, and the control plane ends a replica that does
+    not answer. An idle timeout here, which each byte resets, would cost a call as much as the
+    selection of its function.
 
     Args:
-        source: The Lua that picks the cluster.
+        source: The Lua that selects the cluster.
     """
     specifier = {
         "name": "pick",
@@ -264,7 +268,7 @@ def calls_route(source: str) -> dict[str, Any]:
     return {
         "match": {"prefix": http.FUNCTION_PREFIX},
         "route": function,
-        # The gateway's, and its owner's: a handler could use it to call others, or to deploy.
+        # Remove the caller's key or token: a handler could use it to call functions or to deploy.
         "request_headers_to_remove": ["authorization"],
     }
 
@@ -346,7 +350,7 @@ def _management(settings: DataplaneSettings) -> list[dict[str, Any]]:
     get = {"name": ":method", "string_match": {"exact": "GET"}, "invert_match": True}
     steps = {**timed(settings), "timeout": UNLIMITED}
     slow = unhurried(settings)
-    found: list[tuple[dict[str, Any], dict[str, str]]] = [
+    rows: list[tuple[dict[str, Any], dict[str, str]]] = [
         ({"path": routes.DEPLOY.path, "headers": [get, lines]}, steps),
         ({"path": routes.DEPLOY.path, "headers": [get]}, slow),
         ({"path": routes.ANNOUNCE.path}, slow),
@@ -354,11 +358,11 @@ def _management(settings: DataplaneSettings) -> list[dict[str, Any]]:
         ({"prefix": routes.READ_LOG.prefix}, slow),
         ({"prefix": "/"}, timed(settings)),
     ]
-    return [{"match": match, "route": {"cluster": CONTROL, **bounds}} for match, bounds in found]
+    return [{"match": match, "route": {"cluster": CONTROL, **bounds}} for match, bounds in rows]
 
 
 def request_ids() -> dict[str, Any]:
-    """What an HTTP connection manager does about the ids of requests."""
+    """Return the options of an HTTP connection manager for request ids."""
     return {
         "generate_request_id": True,
         "preserve_external_request_id": True,
@@ -378,19 +382,19 @@ def _unless_cold() -> dict[str, Any]:
 
 
 def access_log() -> dict[str, Any]:
-    """A line of JSON for each call, on standard output."""
+    """Return the access log: a line of JSON for each call, on standard output."""
     fields = {
         "time": "%START_TIME%",
         "request_id": f"%REQ({http.REQUEST_ID})%",
         "function": "%UPSTREAM_CLUSTER%",
-        "revision": "%UPSTREAM_HOST_NAME%",  # a tenth of what metadata would cost
+        "revision": "%UPSTREAM_HOST_NAME%",  # metadata would cost ten times as much
         "replica": "%UPSTREAM_HOST%",
         "client": "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%",
         "method": "%REQ(:METHOD)%",
         "path": "%PATH(NQ)%",
         "protocol": "%PROTOCOL%",
         "status": "%RESPONSE_CODE%",
-        "grpc": "%RESP(grpc-status)%",  # of a call that failed; its HTTP status is 200
+        "grpc": "%RESP(grpc-status)%",  # only of a failed call; its HTTP status is 200
         "flags": "%RESPONSE_FLAGS%",
         "details": "%RESPONSE_CODE_DETAILS%",
         "attempts": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",

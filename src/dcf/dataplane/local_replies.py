@@ -1,4 +1,4 @@
-"""Envoy's own replies, when there is none of a replica: as problem documents (RFC 9457)."""
+"""Envoy's own replies, as problem documents (RFC 9457)."""
 
 from __future__ import annotations
 
@@ -11,61 +11,59 @@ from dcf.protocol import hosts, http
 from dcf.protocol.status_codes import status_of
 
 CALLS = "Control-plane-calls"
-"""The control plane's cluster for calls that no function takes. Its answers are short and have a
-time limit, for when the control plane stands still."""
+"""The control plane's cluster for calls that cannot be routed to a function. Its replies are short
+and have a time limit, in case the control plane hangs."""
 
 _REPLACE = "OVERWRITE_IF_EXISTS_OR_ADD"
 
+_NOT_READY = "The function is not ready"
+
 _BY_FLAG: dict[str, tuple[type[errors.DcfError], str, str]] = {
-    "OM": (errors.Overloaded, "The gateway is overloaded", "its memory is nearly used up"),
-    "UH": (errors.NotReady, "Nobody takes calls", "%UPSTREAM_CLUSTER% has no replica now"),
-    "NC": (errors.NotReady, "Nobody takes calls", "the function was removed during the call"),
+    "OM": (errors.Overloaded, "The gateway is overloaded", "the gateway is almost out of memory"),
+    "UH": (errors.NotReady, _NOT_READY, "%UPSTREAM_CLUSTER% has no ready replica"),
+    "NC": (errors.NotReady, _NOT_READY, "the function was removed during the call"),
     "UO": (
         errors.Overloaded,
         "Too many calls are waiting",
-        "%UPSTREAM_CLUSTER% has as many calls as it may have",
+        "%UPSTREAM_CLUSTER% has its maximum number of calls",
     ),
-    "UF": (
-        errors.NotReady,
-        "Nobody takes calls",
-        "no connection to %UPSTREAM_CLUSTER%",
-    ),
+    "UF": (errors.NotReady, _NOT_READY, "no connection to %UPSTREAM_CLUSTER%"),
     "UC": (
         errors.ReplicaLost,
         "The replica ended during the call",
-        "%UPSTREAM_CLUSTER% broke the connection off",
+        "%UPSTREAM_CLUSTER% closed the connection",
     ),
     "UR": (
         errors.ReplicaLost,
         "The replica ended during the call",
-        "%UPSTREAM_CLUSTER% broke the call off",
+        "%UPSTREAM_CLUSTER% reset the call",
     ),
     "UPE": (
         errors.ReplicaLost,
-        "The answer cannot be understood",
-        "%UPSTREAM_CLUSTER% did not answer in HTTP",
+        "The reply is invalid",
+        "%UPSTREAM_CLUSTER% sent a reply that is not valid HTTP",
     ),
-    "UT": (errors.DeadlineExceeded, "No reply in time", "%UPSTREAM_CLUSTER% gave no reply"),
-    "SI": (errors.DeadlineExceeded, "Nothing came", "not a byte was sent either way"),
+    "UT": (errors.DeadlineExceeded, "No reply in time", "%UPSTREAM_CLUSTER% did not reply in time"),
+    "SI": (errors.DeadlineExceeded, "No data in time", "no data was sent in either direction"),
 }
-"""Envoy's response flag (its manual: access logging) to error, title and detail."""
+"""Error, title and detail for each of Envoy's response flags (Envoy's manual: access logging)."""
 
 _NO_UPGRADE = (
     errors.BadRequest,
-    "The function takes no WebSocket",
-    "%UPSTREAM_CLUSTER% has answered and not switched to a WebSocket; its answer is lost",
+    "The function accepts no WebSocket",
+    "%UPSTREAM_CLUSTER% replied without switching to a WebSocket, and its reply is lost",
 )
-"""What an answer of 200 is, which Envoy never gives by itself but in place of a replica's to an
-upgrade. Nobody is to take it for a success."""
+"""The reply for a local reply with status 200. Envoy creates it only in place of a replica's reply
+to an upgrade request, and callers must not mistake it for a success."""
 
 _BY_STATUS: dict[int, tuple[type[errors.DcfError], str, str]] = {
     401: (
         errors.AccessDenied,
         "Access denied",
-        "a key that is in force is wanted here: Authorization: Bearer KEY",
+        'expected a valid key in the header "Authorization: Bearer KEY"',
     ),
-    400: (errors.BadRequest, "The request cannot be used", "this is not HTTP as it should be"),
-    408: (errors.BadRequest, "The request did not arrive", "the rest of the request did not come"),
+    400: (errors.BadRequest, "The request cannot be used", "the request is not valid HTTP"),
+    408: (errors.BadRequest, "The request is incomplete", "the request did not arrive in time"),
     413: (
         errors.BodyTooLarge,
         "The body is too large",
@@ -81,8 +79,8 @@ _BY_STATUS: dict[int, tuple[type[errors.DcfError], str, str]] = {
 
 
 AMBIGUOUS_PATH = 460
-"""The status by which a route rejects a path; callers get 400. A 400 here could not be told apart
-from Envoy's other replies with 400."""
+"""The status with which a route rejects a path; callers get 400. It must be distinct,
+because Envoy has other replies with 400."""
 
 _AMBIGUOUS = (
     errors.BadRequest,
@@ -93,20 +91,20 @@ _AMBIGUOUS = (
 _FOREIGN_PAGE = (
     errors.AccessDenied,
     "Access denied",
-    "pages of %REQ(origin)% open no WebSocket here; the gateway's option --cors lets them",
+    "pages of %REQ(origin)% must not open a WebSocket here; the gateway's option --cors allows it",
 )
-"""What becomes of a WebSocket that :func:`dcf.dataplane.cors.foreign_page` sends nowhere."""
+"""The reply to a WebSocket that :func:`dcf.dataplane.cors.foreign_page` rejects."""
 
 
 _NO_CONTROL_PLANE = (
     errors.NotReady,
-    "No function takes calls",
+    "The gateway is not ready",
     "the gateway's control plane does not answer",
 )
 _ENDED_DURING = (
     errors.ReplicaLost,
     "The replica ended during the call",
-    "%UPSTREAM_CLUSTER% broke the connection off",
+    "%UPSTREAM_CLUSTER% closed the connection",
 )
 _ENDED_BEFORE = (
     errors.NotReady,
@@ -116,7 +114,7 @@ _ENDED_BEFORE = (
 _TOO_LATE = (
     errors.DeadlineExceeded,
     "No reply in time",
-    "the deadline passed, and %UPSTREAM_CLUSTER% did not say so",
+    "the deadline passed without a reply of %UPSTREAM_CLUSTER%",
 )
 
 
@@ -146,7 +144,7 @@ def local_replies(*, moves: bool = False) -> dict[str, Any]:
         mappers.append(mapper({"response_flag_filter": {"flags": [flag]}}, *row))
     mappers.append(mapper(status_is(HTTPStatus.OK), *_NO_UPGRADE))
     mappers += [_mapper(status_is(status), *row) for status, row in _BY_STATUS.items()]
-    title, detail = "The call could not be passed on", "%RESPONSE_CODE_DETAILS%"
+    title, detail = "The call could not be forwarded", "%RESPONSE_CODE_DETAILS%"
     mappers.append(_mapper(_status("GE", 0), errors.CallError, title, detail))
     return {"mappers": mappers}
 
@@ -187,11 +185,11 @@ def mapper(
 
 
 def timing(milliseconds: str, action: str) -> dict[str, Any]:
-    """What says in a reply how long it took.
+    """Return the option that adds the duration of a call to its reply.
 
     Args:
-        milliseconds: As Envoy's formatter fills it in.
-        action: What becomes of a header that is there; a ``HeaderAppendAction``.
+        milliseconds: Envoy format string for the duration.
+        action: ``HeaderAppendAction`` for an existing header.
     """
     return _header(http.SERVER_TIMING, f"gateway;dur={milliseconds}", action)
 

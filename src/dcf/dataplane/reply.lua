@@ -1,7 +1,7 @@
--- A function's reply becomes a Message {Msg [1]}, and an error a gRPC status with its message.
--- Behind the bridge, which makes the five bytes in front of the message. What is told of an error,
--- Envoy sends as its own reply, in place of what came: the bridge refuses other content types.
--- Names in capitals come from grpc.py.
+-- Turns a function's reply into a Message {Msg [1]}, and an error into a gRPC status with a message.
+-- It runs after the reverse bridge, which adds the five-byte prefix. For an error it stores status
+-- and message and sets another content type, which the reverse bridge rejects: Envoy then sends
+-- its own reply, with the stored values. grpc.py defines the names in capitals.
 
 local byte, char, find, sub = string.byte, string.char, string.find, string.sub
 local floor, gsub = math.floor, string.gsub
@@ -10,14 +10,14 @@ local ffi = require("ffi")
 
 local ESCAPES = {b = "\b", f = "\f", n = "\n", r = "\r", t = "\t"}
 
-local function tell(handle, number, message)
-  local told = handle:streamInfo():dynamicMetadata()
-  told:set(TOLD, "status", tostring(number))
-  told:set(TOLD, "message", message)
+local function set_status(handle, number, message)
+  local metadata = handle:streamInfo():dynamicMetadata()
+  metadata:set(METADATA, "status", tostring(number))
+  metadata:set(METADATA, "message", message)
 end
 
--- The first byte from a place on that is not ASCII; nil when there is none. Sixteen at a time: a
--- pattern takes 10 ms for a megabyte, in which nobody else is served.
+-- Returns the position of the first byte that is not ASCII; nil if there is none. It checks sixteen
+-- bytes at a time: a pattern needs 10 ms for a megabyte, and the thread serves no other call then.
 local function beyond_ascii(text, at)
   local words = ffi.cast("const uint32_t *", ffi.cast("const char *", text) + at - 1)
   local steps = floor((#text - at + 1) / 16)
@@ -56,7 +56,7 @@ local function is_utf8(text)
   return true
 end
 
--- A character; half of a surrogate pair is none.
+-- Returns the UTF-8 of a code point; a lone surrogate becomes the replacement character.
 local function character(code)
   if code >= 0xD800 and code <= 0xDFFF then code = 0xFFFD end
   if code < 0x80 then return char(code) end
@@ -69,8 +69,8 @@ local function unescaped(kind, digits)
   return (ESCAPES[kind] or kind) .. digits
 end
 
--- A text of a JSON object; "" when there is none. Nothing inside another text can be taken for a
--- member's name: quotation marks have backslashes there.
+-- Returns a text member of a JSON object; "" if there is none. The content of another text cannot be
+-- mistaken for a member's name, because quotation marks in it are escaped.
 local function member(document, name)
   local _, begin = find(document, '"' .. name .. '"%s*:%s*"')
   if not begin then return "" end
@@ -84,8 +84,8 @@ local function member(document, name)
   return (gsub(sub(document, begin + 1, stop - 1), "\\(.)(%x?%x?%x?%x?)", unescaped))
 end
 
--- A text that takes no more than LONGEST_MESSAGE bytes, or little more, once it is percent-encoded.
--- Its middle goes first: what happened stands at the beginning, and why at a traceback's end.
+-- Shortens a text so that its percent-encoded form has some LONGEST_MESSAGE bytes. It removes the
+-- middle: the beginning says what happened, and the end of a traceback says why.
 local function bounded(text)
   if not is_utf8(text) then text = gsub(text, "[\128-\255]", "?") end
   local _, dear = gsub(text, "[^ -$&-~]", "")
@@ -97,7 +97,7 @@ local function bounded(text)
   return head .. "\n[...]\n" .. tail
 end
 
--- Number and message of a problem document, or of any other reply that is no success.
+-- Returns status and message of a problem document, or of any other reply that is not a success.
 local function read(document, status)
   local number, message = NUMBERS[member(document, "error")], member(document, "detail")
   if not number or message == "" then
@@ -120,10 +120,10 @@ local function percent_decoded(text)
 end
 
 local function percent_encoded(text)
-  return (gsub(text, "[^ -$&-~]", function(one) return string.format("%%%02X", byte(one)) end))
+  return (gsub(text, "[^ -$&-~]", function(char_) return string.format("%%%02X", byte(char_)) end))
 end
 
--- The length of a message's field 1, as a varint.
+-- Returns a number as a varint.
 local function varint(number)
   local text = ""
   while number >= 128 do
@@ -136,12 +136,12 @@ end
 function envoy_on_response(handle)
   local headers = handle:headers()
   if headers:get("grpc-status") then
-    -- The control plane's, or Envoy's own, which has its problem document for a message.
+    -- A reply of the control plane, or Envoy's own, whose message is a problem document.
     local message = headers:get("grpc-message") or ""
     if sub(message, 1, 1) ~= "{" then return end
     local number, plain = read(percent_decoded(message), 500)
     if number == BODY_TOO_LARGE then plain = "the message has " .. TOO_LARGE end
-    tell(handle, number, plain)
+    set_status(handle, number, plain)
     headers:replace("grpc-status", tostring(number))
     headers:replace("grpc-message", percent_encoded(plain))
     return
@@ -150,11 +150,11 @@ function envoy_on_response(handle)
   local length = tonumber(headers:get("content-length") or "")
   if length and length > LARGEST then
     headers:replace("content-type", "error")
-    return tell(handle, BODY_TOO_LARGE, "the reply has " .. TOO_LARGE)
+    return set_status(handle, BODY_TOO_LARGE, "the reply has " .. TOO_LARGE)
   end
   local body = handle:body(true)
   local text = body:getBytes(0, body:length())
-  headers = handle:headers()  -- anew: the one from before the body came is stale
+  headers = handle:headers()  -- get them again: the object from before the body is stale
   local status = tonumber(headers:get(":status"))
   local good = status >= 200 and status < 300
   if good and is_utf8(text) then
@@ -164,6 +164,6 @@ function envoy_on_response(handle)
     return
   end
   headers:replace("content-type", "error")
-  if good then return tell(handle, UNSUPPORTED_REPLY, NO_TEXT) end
-  tell(handle, read(text, status))
+  if good then return set_status(handle, UNSUPPORTED_REPLY, NO_TEXT) end
+  set_status(handle, read(text, status))
 end

@@ -13,7 +13,8 @@ from typing import Any
 from dcf.protocol import http
 
 FILTER = "deadline"
-"""The filter's name. It is enabled only on the routes of calls with a deadline."""
+"""The filter's name. The public and private listeners enable it only on the routes of calls with a
+deadline."""
 
 GRPC_TIMEOUT = "grpc-timeout"
 """gRPC's deadline header (grpc/grpc, doc/PROTOCOL-HTTP2.md): up to eight digits and a unit."""
@@ -26,28 +27,46 @@ DURATION_OVER = "response.code_details == 'max_duration_timeout'"
 
 _TYPE = "type.googleapis.com/envoy."
 
-_LUA = f"""
+LONGEST_MS = 99_999_000_000
+"""Longest deadline in milliseconds that Envoy enforces, some three years: gRPC's header has at most
+eight digits. A longer deadline is shortened to it."""
+
+
+def deadline_filter(extra_ms: int = EXTRA_MS, longest_ms: int = LONGEST_MS) -> dict[str, Any]:
+    """Return the filter that sets gRPC's deadline header from the caller's deadline.
+
+    A request without a valid deadline gets no such header, even if its client sent one.
+
+    Args:
+        extra_ms: Milliseconds to add to the deadline.
+        longest_ms: Longest deadline in milliseconds; a longer one is shortened to it.
+    """
+    source = f"""
 function envoy_on_request(handle)
   local headers = handle:headers()
   local given = string.match(headers:get("{http.DEADLINE_MS}") or "", "^%d+$")
-  local left = given and tonumber(given) + {EXTRA_MS}
-  if left and left <= 99999999 then
-    headers:replace("{GRPC_TIMEOUT}", string.format("%dm", left))
-  elseif left and left <= 99999999000 then
-    headers:replace("{GRPC_TIMEOUT}", string.format("%dS", math.ceil(left / 1000)))
-  else
+  if given then
+    local left = math.min(tonumber(given), {longest_ms}) + {extra_ms}
+    if left <= 99999999 then
+      headers:replace("{GRPC_TIMEOUT}", string.format("%.0fm", left))
+    else
+      headers:replace("{GRPC_TIMEOUT}", string.format("%.0fS", math.ceil(left / 1000)))
+    end
+  elseif headers:get("{GRPC_TIMEOUT}") then
     headers:remove("{GRPC_TIMEOUT}")
+  else
+    return
   end
   handle:clearRouteCache()
 end
 """
-
-
-def deadline_filter() -> dict[str, Any]:
-    """Return the filter, disabled."""
-    lua = {"default_source_code": {"inline_string": _LUA}}
-    typed = {"@type": f"{_TYPE}extensions.filters.http.lua.v3.Lua", **lua}
-    return {"name": FILTER, "typed_config": typed, "disabled": True}
+    return {
+        "name": FILTER,
+        "typed_config": {
+            "@type": f"{_TYPE}extensions.filters.http.lua.v3.Lua",
+            "default_source_code": {"inline_string": source},
+        },
+    }
 
 
 def with_deadline(route: dict[str, Any]) -> dict[str, Any]:

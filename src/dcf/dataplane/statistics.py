@@ -1,4 +1,4 @@
-"""What Envoy has counted, function by function."""
+"""Read Envoy's counters of each function."""
 
 from __future__ import annotations
 
@@ -13,23 +13,25 @@ from dcf.errors import EnvoyFailed
 from dcf.model.traffic import Latency, Traffic
 
 QUERY = "/stats?format=json&usedonly&histogram_buckets=cumulative&filter=^cluster%5C.[a-z]"
-"""All that was ever counted of clusters that are functions: those begin with a small letter."""
+"""All counters of functions: the names of their clusters begin with a lowercase letter."""
 
 _TIME = "upstream_rq_time"
 
 
 def fetch(admin: Path, timeout: float) -> dict[str, Traffic]:
-    """Asks Envoy; blocks. Latencies are up to a second old, all else is not.
+    """Return Envoy's current counters. This blocks.
+
+    Latencies are up to a second old, all other counters are exact.
 
     Args:
-        admin: Envoy's own socket.
-        timeout: Seconds without a byte.
+        admin: Path of Envoy's administration socket.
+        timeout: Maximum seconds without any data.
 
     Returns:
-        The name of each function that was ever called to its traffic.
+        The traffic of each function that was ever called, by name.
 
     Raises:
-        EnvoyFailed: When Envoy does not answer, or not as expected.
+        EnvoyFailed: If Envoy does not answer, or not as expected.
     """
     status, body = get(admin, QUERY, timeout)
     if status != 200:  # noqa: PLR2004  HTTP's OK
@@ -38,10 +40,10 @@ def fetch(admin: Path, timeout: float) -> dict[str, Traffic]:
 
 
 def parse(body: bytes) -> dict[str, Traffic]:
-    """Reads Envoy's answer to :data:`QUERY`.
+    """Read Envoy's reply to :data:`QUERY`.
 
     Raises:
-        EnvoyFailed: When it is none.
+        EnvoyFailed: If it is invalid.
     """
     numbers: dict[str, dict[str, int]] = {}
     latencies: dict[str, Latency] = {}
@@ -59,7 +61,7 @@ def parse(body: bytes) -> dict[str, Traffic]:
 
 
 def _split(name: str) -> tuple[str, str]:
-    """Function and counter of a full name; nothing for Envoy's finer ones, which have more dots."""
+    """Return function and counter of a full name; empty for Envoy's detailed counters."""
     match name.split("."):
         case ["cluster", function, counted]:
             return function, counted
@@ -90,17 +92,17 @@ def _traffic(counted: Mapping[str, int], latency: Latency | None) -> Traffic:
 
 
 def _latencies(histograms: Any) -> dict[str, Latency]:
-    found = {}
-    # A single object or a list, by Envoy's version.
+    latencies = {}
+    # A single object or a list, depending on Envoy's version.
     for histogram in histograms if isinstance(histograms, list) else []:
         name, counted = _split(histogram["name"])
         if counted == _TIME:
-            found[name] = _latency(histogram["buckets"])
-    return found
+            latencies[name] = _latency(histogram["buckets"])
+    return latencies
 
 
 def _latency(buckets: Sequence[Mapping[str, Any]]) -> Latency:
-    """From milliseconds to seconds; calls above the last bound are in the infinite bucket."""
+    """Convert milliseconds to seconds. Calls above the last bound go to the infinite bucket."""
     bounds: dict[float, int] = {}
     total, below, shorter = 0.0, 0.0, 0
     for bucket in buckets:

@@ -1,4 +1,4 @@
-"""A function as Envoy sees it: a cluster, and the endpoints of its ready replicas."""
+"""A function's resources in Envoy: a cluster, and the endpoints of its ready replicas."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.duration_pb2 import Duration
 
 from dcf.dataplane.listener import NO_REVISION
+from dcf.model.endpoint import Endpoint
 from dcf.model.routing import CallLimits, Destination
 from dcf.rpc import xds_messages
 
@@ -21,15 +22,15 @@ _FULL_SCAN = 1
 """Values of Envoy's enums."""
 
 IDLE = 60
-"""Seconds that a connection to a replica stays open without a call: less than the watcher keeps
-its end, so that it never closes a connection that a call is just being sent on."""
+"""Seconds that an idle connection to a replica stays open. Less than in the watcher, so that the
+watcher never closes a connection on which a call is just being sent."""
 
 BUFFER = 256 * 1024
 """Bytes buffered for a connection to a replica in each direction, as for clients' connections by
-default. Envoy reads up to this much of a reply before it knows whether its client reads it."""
+default. Envoy reads up to this much of a reply before it knows whether the client reads it."""
 
 _WEIGHT = 1000
-"""Envoy's weights are whole numbers: a share is told to a thousandth of a percent."""
+"""Factor for shares: Envoy's weights are whole numbers, so a share is exact to 0.001 %."""
 
 NEVER, ALWAYS = 0, 100
 """Percent."""
@@ -37,11 +38,11 @@ NEVER, ALWAYS = 0, 100
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """A resource, ready to be sent.
+    """A serialized resource.
 
     Attributes:
-        version: A digest of the content, so that a discovery service that was started anew gives
-            the same name to the same content, and Envoy keeps what has not changed.
+        version: Digest of the content. A restarted discovery service gives the same content the
+            same version, so Envoy keeps what has not changed.
         body: The serialized message.
     """
 
@@ -50,7 +51,7 @@ class Packed:
 
 
 def cluster(name: str, limits: CallLimits) -> Packed:
-    """The cluster of function ``name``."""
+    """Return the cluster of a function."""
     message = xds_messages.Cluster(
         name=name,
         type=_EDS,
@@ -58,7 +59,7 @@ def cluster(name: str, limits: CallLimits) -> Packed:
         connect_timeout=_seconds(limits.connect_timeout),
         per_connection_buffer_limit_bytes={"value": BUFFER},
         load_balancing_policy={"policies": [{"typed_extension_config": _BALANCE}]},
-        # Another share is in force at once, not up to a second later.
+        # Apply a new share immediately instead of after up to a second.
         common_lb_config={"update_merge_window": Duration()},
         circuit_breakers={
             "thresholds": [
@@ -70,8 +71,8 @@ def cluster(name: str, limits: CallLimits) -> Packed:
                 }
             ]
         },
-        # A replica that refuses connections is left out for a moment. One that answers with
-        # errors is not: that is the author's handler, and every other replica has the same.
+        # A replica that refuses connections gets no calls for a moment. A replica that replies with
+        # errors still does: the errors are the handler's, and all replicas have the same handler.
         outlier_detection={
             "interval": _seconds(1),
             "base_ejection_time": _seconds(1),
@@ -95,17 +96,18 @@ def cluster(name: str, limits: CallLimits) -> Packed:
 
 
 def assignment(name: str, destinations: Sequence[Destination]) -> Packed:
-    """The endpoints of function ``name``.
+    """Return the endpoints of a function.
 
     Raises:
-        ValueError: When an endpoint has no known form.
+        ValueError: If an endpoint is invalid.
     """
-    # Calls are first divided among revisions, then balanced among a revision's replicas. Also where
-    # there is nothing to divide: a replica that moves to another locality is a new one to Envoy,
-    # with connections of its own.
+    # Each revision is a locality: Envoy divides calls among localities by weight, then balances
+    # within one. This also holds for a single revision, because a replica that moved to another
+    # locality would be a new one to Envoy, without its connections.
     groups: dict[tuple[int, float], list[Any]] = {}
-    for one in sorted(destinations, key=str):
-        groups.setdefault((one.revision, one.share), []).append(_endpoint(one))
+    for destination in sorted(destinations, key=str):
+        key = (destination.revision, destination.share)
+        groups.setdefault(key, []).append(_endpoint(destination))
     localities = [
         {
             "locality": {"sub_zone": str(revision)},
@@ -118,15 +120,12 @@ def assignment(name: str, destinations: Sequence[Destination]) -> Packed:
 
 
 def _endpoint(destination: Destination) -> Any:
-    kind, _, rest = destination.endpoint.partition(":")
-    if kind == "unix" and rest:
-        address: dict[str, Any] = {"pipe": {"path": rest}}
-    elif kind == "tcp":
-        host, _, port = rest.rpartition(":")
-        ip = ipaddress.ip_address(host.strip("[]"))
-        address = {"socket_address": {"address": str(ip), "port_value": int(port)}}
+    endpoint = Endpoint.parse(destination.endpoint)
+    if endpoint.is_unix:
+        address: dict[str, Any] = {"pipe": {"path": endpoint.path}}
     else:
-        raise ValueError(f"{destination.endpoint!r} is neither unix:PATH nor tcp:IP:PORT")
+        ip = ipaddress.ip_address(endpoint.host)
+        address = {"socket_address": {"address": str(ip), "port_value": endpoint.port}}
     return xds_messages.LbEndpoint(
         endpoint={"address": address, "hostname": str(destination.revision or NO_REVISION)}
     )
@@ -163,8 +162,8 @@ _BALANCE = {
         xds_messages.LEAST_REQUEST,
         xds_messages.LeastRequest(
             locality_lb_config={"locality_weighted_lb_config": {}},
-            # All of them are looked at. Of a few that are drawn, as is Envoy's own way, a busy one
-            # may be the best: its call waits, beside an idle replica, for the one before.
+            # Compare all replicas. Envoy's default compares a few random ones: if these are busy,
+            # the call waits although another replica is idle.
             selection_method=_FULL_SCAN,
         ),
     ),

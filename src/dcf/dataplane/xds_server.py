@@ -1,9 +1,9 @@
-"""The discovery service: Envoy asks here which functions there are and where their replicas are.
+"""The discovery service, from which Envoy gets the functions and the endpoints of their replicas.
 
-Envoy connects to a Unix socket and keeps one stream open (ADS, incremental). Clusters go first;
-Envoy then asks for the endpoints of each, so that a function is never known without them. When the
-stream breaks, Envoy goes on with what it has and connects again; the first thing that it says then
-is what it has, and only the difference is sent.
+Envoy connects to a Unix socket and keeps one stream open (ADS, incremental). Clusters are sent
+first; Envoy then requests the endpoints of each, so it never uses a function without them. If the
+stream breaks, Envoy keeps what it has and reconnects; its first request lists what it has, and only
+the differences are sent.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from dcf.dataplane.xds_resources import Packed, assignment, cluster
 from dcf.dataplane.xds_stream import XdsStream
 from dcf.dataplane.xds_subscription import Change
 from dcf.errors import RoutesLate, RoutesRejected
+from dcf.model.endpoint import Endpoint
 from dcf.model.routing import CallLimits, Destination
 from dcf.rpc import xds_messages
 from dcf.rpc.grpc_server import start_on
@@ -29,29 +30,30 @@ from dcf.rpc.grpc_server import start_on
 logger = logging.getLogger("dcf.dataplane")
 
 LINGER = 0.5
-"""Seconds for which Envoy still knows a function that has lost its last replica. What was just
-being sent there is tried again within a twentieth of a second, and then reaches the cold path."""
+"""Seconds for which a function that has lost its last replica keeps its cluster, with the
+activation listener as its endpoint. Calls that Envoy was just sending are retried within 0.05 s,
+and so reach the activation listener."""
 
 Key = tuple[str, str]
 """Type URL and name of a resource."""
 
 
 class XdsServer:
-    """What Envoy is to know, and whether it knows it. All on one event loop.
+    """Sends resources to Envoy, and tracks which ones Envoy has applied.
 
-    Fill it before :meth:`start`: a service that starts empty tells an Envoy that is already
-    running to forget every function.
+    It belongs to one event loop. Fill it before :meth:`start`: an empty service makes a running
+    Envoy remove every function.
     """
 
     def __init__(self, cold: Path | None = None) -> None:
-        """Knows nothing yet.
+        """Create a service without functions.
 
         Args:
-            cold: Where Envoy holds calls that meet no replica; None for one that holds none.
+            cold: Path of the activation listener's socket; None if Envoy has no such listener.
         """
         self.passed_over: set[str] = set()
         """Functions whose routes Envoy has rejected; confirmation does not wait for them."""
-        self._cold = None if cold is None else Destination(f"unix:{cold}")
+        self._cold = None if cold is None else Destination(str(Endpoint(path=str(cold))))
         self._going: dict[str, asyncio.TimerHandle] = {}
         self._resources: dict[str, dict[str, Packed]] = {
             xds_messages.CLUSTER: {},
@@ -71,13 +73,13 @@ class XdsServer:
         return bool(self._streams)
 
     async def start(self, path: Path) -> None:
-        """Listens.
+        """Start to listen.
 
         Args:
-            path: Of the Unix socket, in a private folder.
+            path: Path of the Unix socket, in a private folder.
 
         Raises:
-            AddressInUse: When it cannot be opened.
+            AddressInUse: If the socket cannot be opened.
         """
         server = grpc.aio.server()
         methods = {
@@ -103,15 +105,15 @@ class XdsServer:
     def set_function(
         self, name: str, destinations: Sequence[Destination], limits: CallLimits
     ) -> int:
-        """Says where the calls of ``name`` go; none answers them with 503.
+        """Set the destinations of a function's calls. Without destinations, calls get 503.
 
-        A destination that is left out gets no new calls; those that it has go on.
+        A destination that is removed gets no new calls; its calls in progress continue.
 
         Returns:
             The version for :meth:`wait_applied`.
 
         Raises:
-            ValueError: When an endpoint has no known form.
+            ValueError: If an endpoint is invalid.
         """
         if (going := self._going.pop(name, None)) is not None:
             going.cancel()
@@ -124,10 +126,10 @@ class XdsServer:
         )
 
     def remove_function(self, name: str) -> int:
-        """Forgets ``name``; its calls go to where they are held, or told that it is unknown.
+        """Remove a function. Its calls then go to the activation listener.
 
         Returns:
-            The version for :meth:`wait_applied`; with that, no call goes to a replica any more.
+            The version for :meth:`wait_applied`. Once it is applied, no call goes to a replica.
         """
         if self._cold is None or name not in self._resources[xds_messages.CLUSTER]:
             return self._forget(name)
@@ -139,12 +141,12 @@ class XdsServer:
             loop = asyncio.get_running_loop()
             self._going[name] = loop.call_later(LINGER, self._forget, name)
 
-    def _take_leave(self, names: Iterable[str]) -> None:
-        """Has calls go to the cold path that Envoy still sends where nobody is.
+    def _redirect_unknown(self, names: Iterable[str]) -> None:
+        """Redirect functions without replicas, which Envoy still has, to the activation listener.
 
         Args:
-            names: Functions that it knows from a service before this one, and that have lost their
-                last replica meanwhile.
+            names: Functions that Envoy has from a previous service. They may have lost their last
+                replica meanwhile.
         """
         for name in names:
             if self._cold is not None and name not in self._resources[xds_messages.CLUSTER]:
@@ -169,22 +171,25 @@ class XdsServer:
         return self._change([(kind, name) for kind in known])
 
     async def wait_applied(self, version: int, timeout: float) -> None:  # noqa: ASYNC109  it names what was late
-        """Waits until Envoy does as it was told up to ``version``.
+        """Wait until Envoy has applied all changes up to a version.
 
         Args:
-            version: From :meth:`set_function` or :meth:`remove_function`.
-            timeout: Seconds.
+            version: The result of :meth:`set_function` or :meth:`remove_function`.
+            timeout: Maximum seconds.
 
         Raises:
-            RoutesRejected: When Envoy refused one of the changes.
-            RoutesLate: When the time is up, or no Envoy was there.
+            RoutesRejected: If Envoy rejected one of the changes.
+            RoutesLate: If the time is up, or Envoy is not connected.
         """
         try:
             async with asyncio.timeout(timeout), self._progress:
                 await self._progress.wait_for(lambda: self._applied(version))
         except TimeoutError:
-            why = "has not taken it" if self.connected else "is not connected"
-            raise RoutesLate(f"Envoy {why} within {timeout:g} s (change {version})") from None
+            if self.connected:
+                message = f"Envoy has not applied change {version} within {timeout:g} s"
+            else:
+                message = f"Envoy has not connected within {timeout:g} s (change {version})"
+            raise RoutesLate(message) from None
 
     def _change(self, keys: Sequence[Key]) -> int:
         if keys:
@@ -201,16 +206,16 @@ class XdsServer:
 
         The reason is "" if Envoy has not answered yet.
         """
-        found: dict[str, str] = {}
+        reasons: dict[str, str] = {}
         for key in self._changed:
-            found[key[1]] = found.get(key[1]) or self._rejected.get(key, "")
-        return found
+            reasons[key[1]] = reasons.get(key[1]) or self._rejected.get(key, "")
+        return reasons
 
     def _applied(self, version: int) -> bool:
         for key, changed in self._changed.items():
             if changed <= version and key[1] not in self.passed_over:
                 if key in self._rejected:
-                    raise RoutesRejected(f"Envoy refuses {key[1]}: {self._rejected[key]}")
+                    raise RoutesRejected(f"Envoy rejects {key[1]}: {self._rejected[key]}")
                 return False
         return True
 
@@ -234,8 +239,8 @@ class XdsServer:
         try:
             async for request in requests:
                 if request.type_url == xds_messages.CLUSTER:
-                    self._take_leave(request.initial_resource_versions)
-                change = stream.take(request)
+                    self._redirect_unknown(request.initial_resource_versions)
+                change = stream.accept(request)
                 if change is not None and request.HasField("error_detail"):
                     self._refused(request, change)
                 await self._settle(stream)
@@ -244,17 +249,17 @@ class XdsServer:
             stream.wake.set()
 
     def _refused(self, request: Any, change: Change) -> None:
-        reason = request.error_detail.message or "it gives no reason"
+        reason = request.error_detail.message or "no reason given"
         names = [*change.resources, *change.removed]
         if change.size > 1:
-            logger.warning("Envoy refuses a change of %d: %s", change.size, reason)
-            return  # each comes again by itself
-        logger.error("Envoy refuses %s of %s: %s", request.type_url, ", ".join(names), reason)
+            logger.warning("Envoy rejects a change of %d resources: %s", change.size, reason)
+            return  # each resource is sent again alone
+        logger.error("Envoy rejects %s of %s: %s", request.type_url, ", ".join(names), reason)
         for name in names:
             self._rejected[request.type_url, name] = reason
 
     async def _settle(self, stream: XdsStream) -> None:
-        """Strikes off what Envoy has by now."""
+        """Remove the changes that Envoy has applied."""
         for kind, name in tuple(self._changed):
             packed = self._resources[kind].get(name)
             if stream.accepted(kind, name) == (packed.version if packed else None):

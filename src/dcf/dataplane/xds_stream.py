@@ -1,4 +1,4 @@
-"""One connection of Envoy's to the discovery service: a subscription for each kind of resource."""
+"""A connection of Envoy to the discovery service, with a subscription for each resource type."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from dcf.rpc import xds_messages
 
 
 class XdsStream:
-    """One connection of Envoy's."""
+    """A connection of Envoy."""
 
     def __init__(self) -> None:
-        """Nothing was said on it yet."""
+        """Create a connection without subscriptions."""
         self.wake = asyncio.Event()
         """Set when there may be something to send."""
         self._kinds: dict[str, XdsSubscription] = {}
 
-    def take(self, request: Any) -> Change | None:
-        """Takes a request; returns the change that it answers, if it answers one."""
+    def accept(self, request: Any) -> Change | None:
+        """Process a request; return the change that it answers, or None."""
         first = request.type_url not in self._kinds
         if first:
             everything = request.type_url == xds_messages.CLUSTER
@@ -38,12 +38,12 @@ class XdsStream:
         return change
 
     def accepted(self, kind: str, name: str) -> str | None:
-        """The version of a resource that Envoy is known to use."""
+        """Return the version of a resource that Envoy has confirmed."""
         subscription = self._kinds.get(kind)
         return subscription.accepted.get(name) if subscription else None
 
     def due(self, resources: dict[str, dict[str, Packed]]) -> list[Any]:
-        """The messages that are to be sent now, clusters before endpoints."""
+        """Return the messages to send now, clusters before endpoints."""
         messages = []
         for url in (xds_messages.CLUSTER, xds_messages.ASSIGNMENT):
             change = self._kinds[url].next(resources[url]) if url in self._kinds else None
@@ -51,8 +51,8 @@ class XdsStream:
                 continue
             messages.append(_message(url, change))
             if url == xds_messages.CLUSTER and xds_messages.ASSIGNMENT in self._kinds:
-                # Of a cluster that is new or different Envoy makes no use before it has heard of
-                # its endpoints, and does not ask again for those that it has.
+                # Envoy uses a new or changed cluster only after it has received its endpoints, and
+                # does not request endpoints again that it has.
                 self._kinds[xds_messages.ASSIGNMENT].repeat(change.resources)
         return messages
 

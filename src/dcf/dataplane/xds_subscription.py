@@ -1,8 +1,8 @@
-"""One kind of resource on one connection of Envoy's: what it has, and what it lacks. No I/O.
+"""A subscription to one resource type on a connection of Envoy. No I/O.
 
-The protocol is the incremental one of "xDS REST and gRPC protocol" in Envoy's manual: the client
-names what it wants, the server sends what differs, the client accepts or rejects each message as a
-whole. Here at most one message is unanswered, so that many quick changes become one.
+The protocol is the incremental variant of "xDS REST and gRPC protocol" in Envoy's manual. A client
+names the resources, the server sends differences, and the client accepts or rejects each message as
+a whole. At most one message is unanswered at a time, so that quick changes are merged.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ EVERYTHING = "*"
 
 @dataclass(slots=True)
 class Change:
-    """What is sent in one message.
+    """The content of a message.
 
     Attributes:
-        nonce: Names the message.
-        resources: What is new or different.
-        removed: What is no more, or never was.
+        nonce: Id of the message.
+        resources: New or changed resources.
+        removed: Names of resources that were removed or never existed.
     """
 
     nonce: str
@@ -31,18 +31,22 @@ class Change:
 
     @property
     def size(self) -> int:
-        """How many resources it is about."""
+        """The number of resources."""
         return len(self.resources) + len(self.removed)
 
 
 class XdsSubscription:
-    """What one Envoy wants of one kind, and has."""
+    """The resources of one type that Envoy has requested, and those that it has.
+
+    Attributes:
+        accepted: The versions that Envoy has confirmed, by name.
+    """
 
     def __init__(self, *, everything: bool) -> None:
-        """A subscription before its first request.
+        """Create a subscription before its first request.
 
         Args:
-            everything: Whether all resources are wanted, or those alone that are named.
+            everything: Whether Envoy subscribes to all resources, or only to those that it names.
         """
         self._everything = everything
         self._wanted: set[str] = set()
@@ -53,21 +57,20 @@ class XdsSubscription:
         self._messages = 0
         self._waiting = everything
         self.accepted: dict[str, str] = {}
-        """Names to the versions that Envoy is known to use."""
 
     def resume(self, versions: Mapping[str, str]) -> None:
-        """Takes over what Envoy still has from an earlier connection."""
+        """Set the versions that Envoy has from an earlier connection."""
         self._sent.update(versions)
         self.accepted.update(versions)
 
     def request(self, subscribe: Iterable[str], unsubscribe: Iterable[str], *, first: bool) -> None:
-        """Envoy wants these, and these no more.
+        """Process a request of Envoy.
 
         Args:
-            subscribe: Names; what is named again is sent again.
-            unsubscribe: Names.
-            first: Whether this is the first request on the connection: then what Envoy says that
-                it has need not be sent.
+            subscribe: Names to subscribe to. A name that is repeated is sent again.
+            unsubscribe: Names to unsubscribe from.
+            first: Whether this is the first request on the connection. Resources that Envoy already
+                has are then not sent.
         """
         names = set(subscribe) - {EVERYTHING}
         self._wanted |= names
@@ -79,17 +82,17 @@ class XdsSubscription:
             self.accepted.pop(name, None)
 
     def repeat(self, names: Iterable[str]) -> None:
-        """Sends these again, though Envoy has them, as far as it wants them."""
+        """Send resources again that Envoy has subscribed to, even if Envoy has them."""
         self._asked |= self._wanted & set(names)
 
     def answer(self, nonce: str, *, accepted: bool) -> Change | None:
-        """Envoy's word on a message; None when it is about none that is unanswered."""
+        """Process Envoy's answer to a message; return its content, or None if it is unknown."""
         change = self._unanswered
         if change is None or change.nonce != nonce:
             return None
         self._unanswered = None
         if not accepted and change.size > 1:
-            # One of them is to blame, and only that one is to suffer: each is tried by itself.
+            # Send each resource alone, so that only the faulty one is rejected.
             self._alone.extend(change.resources)
         if accepted:
             for name, packed in change.resources.items():
@@ -100,10 +103,10 @@ class XdsSubscription:
         return change
 
     def next(self, resources: Mapping[str, Packed]) -> Change | None:
-        """The next message, or None when Envoy has all, or has not answered the last one.
+        """Return the next message; None if Envoy has everything or has not answered the last one.
 
         Args:
-            resources: All that there are.
+            resources: All current resources.
         """
         if self._unanswered is not None:
             return None
@@ -122,7 +125,7 @@ class XdsSubscription:
         self._asked.clear()
         if not (different or gone or never or self._waiting):
             return None
-        # Envoy starts once it has an answer, also when there is nothing to tell.
+        # Envoy finishes its start only after a first message, even an empty one.
         self._waiting = False
         for name in gone:
             del self._sent[name]

@@ -1,4 +1,4 @@
-"""Where the gateway of a data directory is, for the commands that look for it."""
+"""The file with the address of a running gateway, by which commands find it."""
 
 from __future__ import annotations
 
@@ -11,24 +11,25 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from dcf.errors import GatewayRunning
+from dcf.files.atomic import open_private, replace_file
 from dcf.files.storage import writing
 from dcf.protocol.json_text import read_json
 from dcf.settings import Locations
 from dcf.supervision.identity import Identity, identify
 
 WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  names, nothing is bound
-"""What listens on all addresses, and what its clients on this machine say."""
+"""Addresses that listen on all interfaces, and the ones that clients on this machine use."""
 
 
 @dataclass(frozen=True, slots=True)
 class GatewayAddress:
-    """Where a gateway listens, and the process that keeps it.
+    """The address of a gateway, and its first process.
 
     Attributes:
-        host: What it was told to listen on.
+        host: The host of its options.
         port: Its port.
-        tls: Whether its clients speak TLS.
-        process: The one that ``gateway start`` became.
+        tls: Whether its clients use TLS.
+        process: The process of ``gateway start``.
     """
 
     host: str
@@ -38,14 +39,14 @@ class GatewayAddress:
 
     @property
     def url(self) -> str:
-        """How clients on this machine reach it."""
+        """Its URL for clients on this machine."""
         host = WILDCARDS.get(self.host, self.host)
         shown = f"[{host}]" if ":" in host else host
         return f"{'https' if self.tls else 'http'}://{shown}:{self.port}"
 
 
 def find(places: Locations) -> GatewayAddress | None:
-    """The gateway that runs with these places; None when there is none."""
+    """Return the address of the gateway of a data directory; None if none is running."""
     try:
         members = read_json(_file(places).read_bytes())
         address = GatewayAddress(**{**members, "process": Identity(**members["process"])})
@@ -59,11 +60,11 @@ def find(places: Locations) -> GatewayAddress | None:
 
 @contextlib.contextmanager
 def published(places: Locations, host: str, port: int, *, tls: bool) -> Iterator[GatewayAddress]:
-    """Has the data directory for this process alone, and lets others find it there.
+    """Lock the data directory for this process, and publish the gateway's address in it.
 
     Raises:
-        GatewayRunning: When another gateway has the data directory.
-        StorageError: When nothing can be written there.
+        GatewayRunning: If another gateway uses the data directory.
+        StorageError: If the file cannot be written.
     """
     process = identify(os.getpid())
     assert process is not None  # noqa: S101  it is this one
@@ -71,9 +72,7 @@ def published(places: Locations, host: str, port: int, *, tls: bool) -> Iterator
     file = _file(places)
     with _sole(places):
         with writing(file):
-            new = file.with_suffix(".new")
-            new.write_text(json.dumps(asdict(address)))
-            new.replace(file)
+            replace_file(file, json.dumps(asdict(address)))
         try:
             yield address
         finally:
@@ -86,16 +85,16 @@ def _file(places: Locations) -> Path:
 
 @contextlib.contextmanager
 def _sole(places: Locations) -> Iterator[None]:
-    """Holds a lock that ends with this process, however that ends."""
+    """Hold a lock. The system releases it when this process ends for any reason."""
     file = places.gateway / "lock"
     with writing(file):
-        descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = open_private(file)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         other = find(places)
         where = f" at {other.url} (process {other.process.pid})" if other else ""
-        raise GatewayRunning(f"a gateway{where} runs with {places.data} already") from error
+        raise GatewayRunning(f"a gateway{where} already uses {places.data}") from error
     else:
         yield
     finally:

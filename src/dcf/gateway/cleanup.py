@@ -1,6 +1,7 @@
-"""What a gateway that has ended would leave: its replicas' folders, their control groups, sockets.
+"""Remove what an ended gateway leaves: folders and control groups of replicas, and sockets.
 
-Whoever is to clear them away has ended before; one that was killed has left them to the next start.
+The processes that would remove them have ended before. After a killed gateway, the next start
+removes them.
 """
 
 from __future__ import annotations
@@ -15,14 +16,14 @@ from dcf.settings import Locations
 
 
 def clear(places: Locations) -> None:
-    """Removes all of it. What cannot be removed stays for the next start.
+    """Remove all remains. What cannot be removed now is removed by the next start.
 
     Args:
-        places: Of a gateway whose supervisor has ended, and that no other one can begin to use.
+        places: Locations of a gateway whose supervisor has ended. The caller holds its lock.
     """
     shutil.rmtree(places.replicas, ignore_errors=True)
     shutil.rmtree(places.calls, ignore_errors=True)
-    # Processes that a replica had put into sessions of their own end with its group.
+    # This also ends processes that a replica moved to other sessions.
     Cgroups.find().sweep(group_prefix(supervisor_socket(places)), ())
     with contextlib.suppress(OSError):
         for kind in ("*.sock", "*.alive"):

@@ -1,4 +1,4 @@
-"""Going on without the terminal: the command returns, and a process of its own stays."""
+"""Detach from the terminal: the command returns, and a background process continues."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ READY = b"r"
 
 
 class Detached:
-    """The process that stays, until it needs its terminal no more."""
+    """The background process. Until :meth:`release` its standard error is the terminal."""
 
     def __init__(self, parent: int) -> None:
-        """Standard error is still the terminal's.
+        """Create this in the background process.
 
         Args:
-            parent: Descriptor on which the command that was called waits.
+            parent: Writing end of the pipe on which the command waits.
         """
         self._parent = parent
 
-    def let_go(self) -> None:
-        """Lets the command that was called return with success."""
-        _to_nothing(2)
+    def release(self) -> None:
+        """Let the command return successfully."""
+        _redirect_to_null(2)
         with contextlib.suppress(OSError):
             os.write(self._parent, READY)
         os.close(self._parent)
 
 
 def detach() -> Detached | int:
-    """Splits this process in two. Nothing may have been started in it yet.
+    """Fork a background process. No thread or event loop may run yet.
 
     Returns:
-        In the process that stays, in a session of its own: a :class:`Detached`. In the one that
-        was called: the exit code to end with, as soon as the other has let go or has ended.
+        In the background process, which has its own session, a :class:`Detached`. In the command,
+        its exit code, once the background process has called :meth:`Detached.release` or has ended.
     """
     reading, writing = os.pipe()
     child = os.fork()
@@ -43,8 +43,8 @@ def detach() -> Detached | int:
     os.close(reading)
     os.setsid()
     os.chdir("/")
-    _to_nothing(0)
-    _to_nothing(1)
+    _redirect_to_null(0)
+    _redirect_to_null(1)
     return Detached(writing)
 
 
@@ -54,7 +54,7 @@ def _wait(child: int, reading: int) -> int:
             return 0
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     except BaseException:
-        # Ctrl-C reaches this process alone; the other unwinds in order.
+        # Ctrl-C reaches only this process. SIGTERM lets the other one clean up.
         os.kill(child, signal.SIGTERM)
         os.waitpid(child, 0)
         raise
@@ -62,7 +62,7 @@ def _wait(child: int, reading: int) -> int:
         os.close(reading)
 
 
-def _to_nothing(descriptor: int) -> None:
-    nothing = os.open(os.devnull, os.O_RDWR)
-    os.dup2(nothing, descriptor)
-    os.close(nothing)
+def _redirect_to_null(descriptor: int) -> None:
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, descriptor)
+    os.close(null)

@@ -15,9 +15,9 @@ def own_names(*more: str) -> list[str]:
         *more: Further names, such as the one to listen on. Invalid names are left out, because no
             client can send them.
     """
-    name = socket.gethostname()
-    found: list[str] = []
-    for one in (name, name.partition(".")[0], *more):
+    own = socket.gethostname()
+    names: list[str] = []
+    for name in (own, own.partition(".")[0], *more):
         with contextlib.suppress(ValueError):
-            found += split_names(one)
-    return list(dict.fromkeys(found))
+            names += split_names(name)
+    return list(dict.fromkeys(names))

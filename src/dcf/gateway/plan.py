@@ -1,4 +1,4 @@
-"""What a gateway is started with, checked before anything runs."""
+"""Everything that a gateway is started with, checked before a process starts."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ class Plan:
     """A gateway that can be started.
 
     Attributes:
-        places: Where it keeps things.
-        control: How its control plane is to behave.
-        dataplane: How Envoy is to behave; ``host`` is a number there.
-        bridge: How the bridge is to behave.
-        program: Envoy's.
+        places: Its folders.
+        control: Settings of its control plane.
+        dataplane: Settings of Envoy; ``host`` is a numeric address.
+        bridge: Settings of the bridge.
+        program: Path of Envoy's program.
         env: The environment of its processes.
     """
 
@@ -59,12 +59,12 @@ class Plan:
 
     @classmethod
     def of(cls, options: StartOptions, env: Mapping[str, str]) -> Plan:
-        """What the options and the environment come to.
+        """Create a plan from options and environment variables.
 
         Raises:
-            EnvoyMissing: When Envoy is not installed.
-            AddressInUse: When the host's name says no address.
-            ConfigError: When a variable does not fit.
+            EnvoyMissing: If Envoy is not installed.
+            AddressInUse: If the host cannot be resolved.
+            ConfigError: If a variable is invalid.
         """
         # The control plane reads these itself. Checked here, a mistake is reported at once.
         StoreSettings.from_mapping(env)
@@ -101,7 +101,7 @@ class Plan:
 
     @property
     def processes(self) -> tuple[ProcessSpec, ...]:
-        """What the supervisor is asked to start."""
+        """The processes for the supervisor to start."""
         return (
             control_process(self.places, self.control, self.env),
             bridge_process(self.places, self.bridge, self.env),
@@ -109,17 +109,17 @@ class Plan:
         )
 
     def make_folders(self) -> None:
-        """Makes the gateway's own folders.
+        """Create the gateway's folders.
 
         Raises:
-            StorageError: When they cannot be made.
-            GatewayError: When the paths of its sockets would be too long.
+            StorageError: If they cannot be created.
+            GatewayError: If the paths of its sockets would be too long.
         """
         longest = supervisor_socket(self.places)
         if len(os.fsencode(longest)) > SOCKET_PATH_LIMIT:
             raise GatewayError(
-                f"the path of a socket, {longest}, has more than {SOCKET_PATH_LIMIT} bytes; name"
-                " a shorter folder in DCF_RUNTIME_DIR"
+                f"the path of a socket is too long: expected at most {SOCKET_PATH_LIMIT} bytes, got"
+                f" {longest}; set DCF_RUNTIME_DIR to a shorter path"
             )
         keep_private(self.places)
         with writing(self.places.gateway):
@@ -129,15 +129,15 @@ class Plan:
             make_private(self.places.gateway_runtime)
 
     def check_port(self) -> None:
-        """Asks for the port and gives it back.
+        """Check that the port can be used.
 
         Raises:
-            AddressInUse: When it cannot be had.
+            AddressInUse: If it cannot.
         """
         host, port = self.dataplane.host, self.dataplane.port
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         with socket.socket(family, socket.SOCK_STREAM) as probe:
-            # What a gateway before left in TIME_WAIT keeps nobody waiting.
+            # Connections of a previous gateway in state TIME_WAIT are no obstacle.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind((host, port))
@@ -145,11 +145,11 @@ class Plan:
                 raise AddressInUse(_why(self.control.host, port, error)) from error
 
     def write_config(self) -> None:
-        """Writes Envoy's configuration; with a certificate, Envoy looks whether it is good.
+        """Write Envoy's configuration. If there is a certificate, let Envoy validate it.
 
         Raises:
-            EnvoyFailed: What is wrong with certificate or key.
-            StorageError: When it cannot be written.
+            EnvoyFailed: If the certificate or its key is invalid.
+            StorageError: If the configuration cannot be written.
         """
         config = envoy_config(self.places)
         with writing(config):
@@ -160,12 +160,12 @@ class Plan:
 
 
 def _number(host: str, port: int) -> str:
-    """The numeric address of a host; Envoy looks up none."""
+    """Return the numeric address of a host. Envoy does not resolve names."""
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except OSError as error:
-        raise AddressInUse(f"{host} is no address: {error.strerror}") from error
-    return str(found[0][4][0])
+        raise AddressInUse(f"cannot resolve the host {host}: {error.strerror}") from error
+    return str(addresses[0][4][0])
 
 
 def _why(host: str, port: int, error: OSError) -> str:
@@ -173,6 +173,6 @@ def _why(host: str, port: int, error: OSError) -> str:
         case errno.EADDRINUSE:
             return f"port {port} of {host} is in use"
         case errno.EADDRNOTAVAIL:
-            return f"{host} is no address of this machine"
+            return f"{host} is not an address of this machine"
         case _:
-            return f"port {port} of {host} cannot be had: {error.strerror}"
+            return f"cannot listen on port {port} of {host}: {error.strerror}"

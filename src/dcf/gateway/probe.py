@@ -1,4 +1,4 @@
-"""Whether a gateway answers at its public port."""
+"""Check whether a gateway answers at its public port."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the supervisor of a gateway is asked to start: control plane and bridge, Envoy in front."""
+"""The processes of a gateway, for its supervisor: control plane, bridge and Envoy."""
 
 from __future__ import annotations
 
@@ -25,50 +25,50 @@ ENVOY = "gateway.envoy"
 """The supervisor's name for Envoy."""
 
 RESTARTS = RestartPolicy(first=0.05, ceiling=5.0, limit=None)
-"""Without them there is no gateway, or none for streams of gRPC: never given up, and the first
-start again follows before most clients notice."""
+"""Restarts never end, because a gateway needs all its processes. The first restart follows before
+most clients notice."""
 
 CONTROL_RULE = BRIDGE_RULE = LivenessRule(silence=10.0, start=30.0)
-"""When control plane and bridge count as hung. A turn of the one and a message of the other take
-milliseconds."""
+"""When control plane and bridge count as hung. A turn of the control loop and a message on the
+bridge take milliseconds."""
 
 ENVOY_RULE = LivenessRule(silence=20.0, start=30.0)
 """When Envoy counts as hung. 20: a restart loses all calls in progress."""
 
 CONTROL_STAGE = 0
-"""Ends first, so that nothing is decided any more while the rest ends."""
+"""Stops first, so that it starts no replica while the others stop."""
 
 BRIDGE_STAGE = 150
-"""Ends after the replicas, which have 100: streams that they still finish go through it."""
+"""Stops after the replicas, whose stage is 100: their last streams pass through the bridge."""
 
 ENVOY_STAGE = 200
-"""Ends last: all calls go through it."""
+"""Stops last: all calls pass through it."""
 
 
 _ALIVE_REQUEST = f"GET {ALIVE} HTTP/1.1\r\nhost: envoy\r\nconnection: close\r\n\r\n"
 
 
 def supervisor_state(places: Locations) -> Path:
-    """The folder of the gateway's supervisor: its lock, its record, the processes' logs."""
+    """Return the folder of the gateway's supervisor, with its lock, its state and the logs."""
     return places.gateway / "supervisor"
 
 
 def supervisor_socket(places: Locations) -> Path:
-    """Where the gateway's supervisor listens."""
+    """Return the path of the supervisor's socket."""
     return Sockets.under(places.gateway_runtime).supervisor
 
 
 def envoy_config(places: Locations) -> Path:
-    """Where Envoy's configuration is written before it is started."""
+    """Return the path of Envoy's configuration."""
     return places.gateway / "envoy.json"
 
 
 def supervisor_command(places: Locations, grace: float) -> list[str]:
-    """The command line of the gateway's supervisor, which ends when its standard input does.
+    """Return the command line of the supervisor. It stops when its standard input ends.
 
     Args:
-        places: Of the gateway.
-        grace: Seconds that each stage of its processes has at the end.
+        places: Locations of the gateway.
+        grace: Seconds for each stage of its processes to stop.
     """
     state, socket = str(supervisor_state(places)), str(supervisor_socket(places))
     own = [sys.executable, "-m", "dcf.supervision", "--lifeline"]
@@ -78,28 +78,28 @@ def supervisor_command(places: Locations, grace: float) -> list[str]:
 def environment(
     places: Locations, settings: ControlSettings, env: Mapping[str, str]
 ) -> dict[str, str]:
-    """The environment of the control plane: ``env``, with places and settings spelt out."""
-    spelt = {
+    """Return the environment of the control plane: ``env`` with explicit locations and settings."""
+    explicit = {
         "DCF_DATA_DIR": str(places.data),
         "DCF_RUNTIME_DIR": str(places.runtime),
         "DCF_SECRETS_DIR": str(places.secrets),
         "DCF_STATE_DIR": str(places.state),
     }
-    return {**env, **spelt, **settings.to_mapping()}
+    return {**env, **explicit, **settings.to_mapping()}
 
 
 def control_process(
     places: Locations, settings: ControlSettings, env: Mapping[str, str]
 ) -> ProcessSpec:
-    """The control plane.
+    """Return the control plane's process.
 
     Args:
-        places: Of the gateway.
-        settings: How it is to behave.
+        places: Locations of the gateway.
+        settings: The control plane's settings.
         env: This process's environment, with the user's settings of pip, uv and proxies.
     """
     sockets = Sockets.under(places.gateway_runtime)
-    made = (sockets.control, sockets.discovery, sockets.grpc, sockets.hold, sockets.keys)
+    created = (sockets.control, sockets.discovery, sockets.grpc, sockets.hold, sockets.keys)
     return ProcessSpec(
         name=CONTROL,
         command=(sys.executable, "-m", "dcf.controlplane"),
@@ -107,7 +107,7 @@ def control_process(
         cwd=str(places.gateway),
         restart=RESTARTS,
         lifeline=True,
-        sockets=tuple(str(path) for path in made),
+        sockets=tuple(str(path) for path in created),
         stage=CONTROL_STAGE,
         probe=Probe(str(alive_socket(sockets.control)), rule=CONTROL_RULE),
     )
@@ -116,11 +116,11 @@ def control_process(
 def bridge_process(
     places: Locations, settings: BridgeSettings, env: Mapping[str, str]
 ) -> ProcessSpec:
-    """The bridge.
+    """Return the bridge's process.
 
     Args:
-        places: Of the gateway.
-        settings: How it is to behave; its sockets are the gateway's.
+        places: Locations of the gateway, whose sockets replace those of the settings.
+        settings: The bridge's settings.
         env: This process's environment.
     """
     sockets = Sockets.under(places.gateway_runtime)
@@ -141,12 +141,12 @@ def bridge_process(
 def envoy_process(
     places: Locations, settings: DataplaneSettings, program: Path, env: Mapping[str, str]
 ) -> ProcessSpec:
-    """Envoy; its configuration must have been written to :func:`envoy_config`.
+    """Return Envoy's process. It reads its configuration from :func:`envoy_config`.
 
     Args:
-        places: Of the gateway.
-        settings: How it is to behave.
-        program: Envoy's.
+        places: Locations of the gateway.
+        settings: Envoy's settings.
+        program: Path of Envoy's program.
         env: This process's environment.
     """
     sockets = Sockets.under(places.gateway_runtime)

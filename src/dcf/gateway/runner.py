@@ -1,4 +1,4 @@
-"""The parent of a gateway's supervisor: starts it, starts it again when it is killed, ends it."""
+"""Run a gateway's supervisor: start it, restart it if it dies, and stop it."""
 
 from __future__ import annotations
 
@@ -30,107 +30,107 @@ from dcf.supervision.protocol import request_line
 from dcf.supervision.supervisor_client import SupervisorClient
 
 START_TIMEOUT = 30.0
-"""Seconds until the gateway answers; a cold disk reads Envoy's 100 MB first."""
+"""Maximum seconds until the gateway answers. A cold disk must read Envoy's 100 MB first."""
 
 GRACE = 30.0
-"""Seconds for calls under way when the gateway ends: the usual grace period of orchestrators."""
+"""Seconds for calls in progress when the gateway stops: the usual grace period of orchestrators."""
 
 AT_ONCE = 5.0
-"""Seconds for a supervisor to end when everything is to end at once."""
+"""Seconds for a supervisor to end after a second signal."""
 
 STAGES = 4
-"""Stages in which a gateway's processes end: control plane, replicas, bridge, Envoy."""
+"""Stages in which a gateway's processes stop: control plane, replicas, bridge, Envoy."""
 
 CRASHES = 3
-"""Runs that a process may need at the start; more, and the reason is told instead."""
+"""Runs of a process during the start after which the start fails with the process's log."""
 
 POLL = 0.01
-"""Seconds between two looks at what starts."""
+"""Seconds between two checks during the start."""
 
 RESTARTS = RestartPolicy(first=0.05, ceiling=5.0)
-"""For a supervisor that was killed."""
+"""Restarts of a supervisor that was killed."""
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""What asks for the end: in order at first, at once when it comes again."""
+"""Signals that stop the gateway: gracefully at first, immediately when repeated."""
 
 
 class GatewayRunner:
-    """Keeps one gateway running until a signal comes."""
+    """Runs a gateway until a signal."""
 
     def __init__(
         self,
         plan: Plan,
         address: GatewayAddress,
-        tell: Callable[[str], None],
+        notify: Callable[[str], None],
         ready: Callable[[], bool],
     ) -> None:
-        """Starts nothing yet.
+        """Create a runner.
 
         Args:
-            plan: What to start; its configuration is written.
-            address: Where it will answer.
-            tell: Hears what happens, a line at a time.
-            ready: Called when the gateway answers for the first time; returns whether ``tell`` is
-                to hear the control plane's log from then on.
+            plan: What to start. Its configuration has been written.
+            address: Where the gateway will answer.
+            notify: Called with each line for the user.
+            ready: Called when the gateway answers for the first time; returns whether ``notify``
+                should get the control plane's log from then on.
         """
         self._plan = plan
         self._address = address
-        self._tell = tell
+        self._notify = notify
         self._on_ready = ready
         self._client = SupervisorClient(supervisor_socket(plan.places))
         self._supervisor: asyncio.subprocess.Process | None = None
         self._asked = asyncio.Event()
         self._asked_by: signal.Signals | None = None
         self._ready = False
-        self._follows = False
+        self._follows_log = False
         self._last_lines: deque[str] = deque(maxlen=5)
         self._began = time.time()
 
     async def run(self) -> int:
-        """Starts the gateway and keeps it until it is asked to end.
+        """Start the gateway, and run it until a signal.
 
         Returns:
-            The exit code: 0, or 128 and the signal's number when it had not been ready.
+            The exit code: 0, or 128 plus the signal's number if the gateway was not ready before.
 
         Raises:
-            GatewayError: When it cannot be started, or its supervisor ends again and again.
+            GatewayError: If it cannot be started, or its supervisor ends repeatedly.
         """
-        with self._hearing_signals():
-            lives: deque[Run] = deque(maxlen=remembered(RESTARTS))
+        with self._handling_signals():
+            runs: deque[Run] = deque(maxlen=remembered(RESTARTS))
             until = time.monotonic() + START_TIMEOUT
             while self._asked_by is None:
                 began = time.monotonic()
-                exit_ = await self._life()
+                exit_ = await self._run_once()
                 if self._asked_by is not None:
                     break
-                lives.append(Run(began, time.monotonic()))
-                delay = self._delay_after(lives, exit_, until)
+                runs.append(Run(began, time.monotonic()))
+                delay = self._delay_after(runs, exit_, until)
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._asked.wait(), delay)
         return 0 if self._ready or self._asked_by is None else 128 + self._asked_by
 
-    def _delay_after(self, lives: deque[Run], exit_: Exit, until: float) -> float:
-        """Seconds until the next supervisor is started.
+    def _delay_after(self, runs: deque[Run], exit_: Exit, until: float) -> float:
+        """Return the seconds until the next supervisor is started.
 
         Raises:
-            GatewayError: When none is.
+            GatewayError: If no further one should be started.
         """
         if exit_.code == SupervisorExit.TAKEN and time.monotonic() < until:
-            if len(lives) == 1:
-                self._tell("The gateway before still ends; waiting for it")
+            if len(runs) == 1:
+                self._notify("The previous gateway is still stopping; waiting for it")
             return RESTARTS.first
         if exit_.code == SupervisorExit.TAKEN:
             data = self._plan.places.data
-            raise GatewayRunning(f"the processes of a gateway before still have {data}")
-        delay = delay_after(lives, RESTARTS)
+            raise GatewayRunning(f"processes of a previous gateway still use {data}")
+        delay = delay_after(runs, RESTARTS)
         if not self._ready or delay is None:
             lines = "\n".join(self._last_lines)
             raise GatewayError(f"the gateway's supervisor ended: {exit_}\n{lines}".rstrip())
-        self._tell(f"The supervisor ended ({exit_}); starting another")
+        self._notify(f"The supervisor ended ({exit_}); restarting it")
         return delay
 
     @contextlib.contextmanager
-    def _hearing_signals(self) -> Iterator[None]:
+    def _handling_signals(self) -> Iterator[None]:
         loop = asyncio.get_running_loop()
         for number in SIGNALS:
             loop.add_signal_handler(number, self._ask, number)
@@ -147,22 +147,22 @@ class GatewayRunner:
         if self._asked_by is None:
             self._asked_by = number
             self._asked.set()
-            self._tell("Ending the gateway; once more ends it at once")
+            self._notify("Stopping the gateway; repeat to stop it immediately")
             patience = STAGES * GRACE
         self._end_supervisor()
-        # One that cannot end is killed; what it started ends without it.
+        # A supervisor that cannot end is killed. Its processes end without it.
         loop = asyncio.get_running_loop()
         loop.call_later(patience, self._end_supervisor, signal.SIGKILL)
 
     def _end_supervisor(self, number: signal.Signals = signal.SIGTERM) -> None:
-        """Asks for the end: in order at first, at once when asked again."""
+        """Signal the supervisor. A second SIGTERM stops it immediately."""
         if self._supervisor is not None and self._supervisor.returncode is None:
-            # Its own `terminate` may reap it before asyncio does, and the exit code is lost then.
+            # Process.terminate may reap it before asyncio does, which would lose the exit code.
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._supervisor.pid, number)
 
-    async def _life(self) -> Exit:
-        """One supervisor, from its start to its end."""
+    async def _run_once(self) -> Exit:
+        """Run one supervisor from its start to its end."""
         async with self._started() as supervisor:
             ended = asyncio.create_task(supervisor.wait())
             serving = asyncio.create_task(self._serve())
@@ -182,28 +182,28 @@ class GatewayRunner:
         probe = Probe(str(self._client.socket), request_line(List()).decode())
         reason = await until_silent(lambda: answered(probe), probe.rule)
         if self._asked_by is None:
-            self._tell(f"The supervisor is ended: {reason}")
+            self._notify(f"The supervisor was killed: {reason}")
             self._end_supervisor(signal.SIGKILL)
 
     @contextlib.asynccontextmanager
     async def _started(self) -> AsyncIterator[asyncio.subprocess.Process]:
-        """A supervisor, which has ended when the context is left."""
+        """Start a supervisor. It has ended when the context is left."""
         supervisor = await asyncio.create_subprocess_exec(
             *supervisor_command(self._plan.places, GRACE),
             env=dict(self._plan.env),
             cwd=self._plan.places.gateway,
-            # Its lifeline: it ends in order when this process is gone.
+            # It stops gracefully at the end of this pipe, when this process is gone.
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
-            # Ctrl-C at the terminal is for this process alone.
+            # Ctrl-C at the terminal must reach only this process.
             start_new_session=True,
         )
         self._supervisor = supervisor
         if self._asked_by is not None:
             self._end_supervisor()
         assert supervisor.stderr is not None  # noqa: S101  asked for above
-        hearing = asyncio.create_task(self._hear(supervisor.stderr))
+        reading = asyncio.create_task(self._read(supervisor.stderr))
         try:
             yield supervisor
         finally:
@@ -214,36 +214,36 @@ class GatewayRunner:
             except TimeoutError:
                 self._end_supervisor(signal.SIGKILL)
             await supervisor.wait()
-            await hearing
+            await reading
 
-    async def _hear(self, stream: asyncio.StreamReader) -> None:
+    async def _read(self, stream: asyncio.StreamReader) -> None:
         while line := await stream.readline():
             text = line.decode(errors="replace").rstrip()
             self._last_lines.append(text)
-            self._tell(text)
+            self._notify(text)
 
     async def _serve(self) -> None:
-        """Has the processes started, and passes the control plane's log on.
+        """Start the processes, and forward the control plane's log.
 
         Raises:
-            GatewayError: When the gateway does not answer in time, or cannot.
+            GatewayError: If the gateway does not answer in time, or cannot.
         """
         began = time.time()
         try:
             await self._start_processes()
             if self._ready:
-                self._tell(f"{self._address.url} answers again")
+                self._notify(f"{self._address.url} answers again")
             else:
                 self._ready = True
-                self._follows = self._on_ready()
-            if self._follows:
+                self._follows_log = self._on_ready()
+            if self._follows_log:
                 await self._follow(began)
         except SupervisorError as error:
             if self._asked_by is not None:
-                return  # its supervisor ends, as it was asked to
+                return  # the supervisor is stopping, as requested
             if not self._ready:
                 raise GatewayError(str(error)) from error
-            self._tell(str(error))
+            self._notify(str(error))
             self._end_supervisor()
 
     async def _start_processes(self) -> None:
@@ -258,7 +258,7 @@ class GatewayRunner:
                     await asyncio.sleep(POLL)
         except TimeoutError as error:
             if not self._ready:
-                message = f"nothing answers at {self._address.url} within {START_TIMEOUT:g} s"
+                message = f"no answer at {self._address.url} within {START_TIMEOUT:g} s"
                 raise GatewayError(message) from error
 
     async def _connect(self) -> None:
@@ -274,35 +274,35 @@ class GatewayRunner:
                 continue
             logs = self._client.logs(status.name, since=self._began, tail=10)
             async with contextlib.aclosing(logs) as lines:
-                said = [line.text async for line in lines]
-            reason = f"{status.name} ended again and again: {status.exit.reason}"
-            raise GatewayError("\n".join([reason, *said]))
+                texts = [line.text async for line in lines]
+            reason = f"{status.name} ended repeatedly: {status.exit.reason}"
+            raise GatewayError("\n".join([reason, *texts]))
 
     async def _follow(self, since: float) -> None:
-        """Passes the control plane's log on until it is stopped for good."""
+        """Forward the control plane's log until the control plane is stopped for good."""
         while True:
             logs = self._client.logs(CONTROL, since=since, follow=True)
             try:
                 async with contextlib.aclosing(logs) as lines:
                     async for line in lines:
-                        self._tell(line.text)
+                        self._notify(line.text)
             except ObserverTooSlow:
-                # A terminal that was stopped, say: what it missed is in the log.
+                # For example, the terminal was paused. The missed lines are in the log.
                 since = time.time()
             else:
                 return
 
 
 def keep(
-    plan: Plan, address: GatewayAddress, tell: Callable[[str], None], ready: Callable[[], bool]
+    plan: Plan, address: GatewayAddress, notify: Callable[[str], None], ready: Callable[[], bool]
 ) -> int:
-    """Runs a :class:`GatewayRunner`; parameters, result and errors are its own."""
+    """Run a :class:`GatewayRunner`; arguments, result and errors are those of that class."""
 
     async def main() -> int:
-        return await GatewayRunner(plan, address, tell, ready).run()
+        return await GatewayRunner(plan, address, notify, ready).run()
 
-    # A signal while the loop is made or taken apart would leave half a loop: it waits until the
-    # host hears it, or until this is over.
+    # Block the signals while the event loop is created or closed: an interruption would leave it
+    # half done. The runner unblocks them once it handles them.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         return asyncio.run(main())

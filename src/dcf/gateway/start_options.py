@@ -1,4 +1,4 @@
-"""The options that a gateway is started with."""
+"""The options of ``gateway start``."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from dcf.settings import Locations
 
 @dataclass(frozen=True, slots=True)
 class StartOptions:
-    """What ``gateway start`` and ``gateway unit`` are told.
+    """The options of ``gateway start`` and ``gateway unit``.
 
     Attributes:
         host: Address or name to listen on.
         port: Port to listen on.
-        data_dir: Where the gateway keeps everything; None leaves it to the environment.
-        cert: PEM file of a certificate chain; None speaks without TLS.
+        data_dir: Data directory; None selects that of the environment.
+        cert: PEM file of a certificate chain; None turns TLS off.
         key: PEM file of its private key.
-        cors: Origins that browsers may call from, with commas between them.
-        allow_host: Further names that the ``Host`` of a request may have.
+        cors: Origins that browsers may call from, separated by commas.
+        allow_host: Further names that the ``Host`` header of a request may have.
     """
 
     host: str
@@ -34,21 +34,26 @@ class StartOptions:
     allow_host: Sequence[str] = ()
 
     def arguments(self) -> list[str]:
-        """The options as a command line says them, with absolute paths."""
-        found = ["--host", self.host, "--port", str(self.port)]
+        """Return the options as command line arguments, with absolute paths."""
+        arguments = ["--host", self.host, "--port", str(self.port)]
         for option, path in (
             ("--data-dir", self.data_dir),
             ("--cert", self.cert),
             ("--key", self.key),
         ):
             if path is not None:
-                found += [option, str(path.absolute())]
+                arguments += [option, str(path.absolute())]
         for name in self.allow_host:
-            found += [OPTION, name]
-        return [*found, "--cors", self.cors] if self.cors else found
+            arguments += [OPTION, name]
+        return [*arguments, "--cors", self.cors] if self.cors else arguments
 
 
 def places_of(data_dir: Path | None, env: Mapping[str, str] = os.environ) -> Locations:
-    """The places of the gateway with this data directory; None leaves it to the environment."""
+    """Return the locations of a gateway.
+
+    Args:
+        data_dir: Data directory; None selects that of the environment.
+        env: Environment variables.
+    """
     given = {} if data_dir is None else {"DCF_DATA_DIR": str(data_dir)}
     return Locations.from_mapping({**env, **given})

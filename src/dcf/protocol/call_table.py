@@ -25,6 +25,8 @@ from enum import IntEnum
 from pathlib import Path
 from typing import Self
 
+from dcf.files.atomic import open_private
+
 _ENTRY = struct.Struct("<ddBB128s14x")
 """Arrival and end in seconds of the monotonic clock, state, length of the id, id."""
 _STATE = 16
@@ -94,7 +96,7 @@ class CallTable:
             raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         _remove_old(path.parent)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        descriptor = open_private(path, os.O_EXCL)
         try:
             os.truncate(descriptor, size)
             if hasattr(os, "posix_fallocate"):  # macOS has none

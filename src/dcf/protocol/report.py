@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 
 from dcf import errors
+from dcf.model.endpoint import Endpoint
 from dcf.model.replica import ReplicaState, follows
 from dcf.protocol.json_text import read_json
 
@@ -18,10 +19,10 @@ TEXT_LIMIT = 16_000
 """Maximum characters of a detail and of a traceback. A traceback keeps its end, which names the
 exception. Both together fit in the supervisor's line limit, whatever characters they have."""
 
+PATH_LIMIT = 200
+"""Maximum characters of an endpoint's path. No system accepts a socket's path of 200 bytes."""
+
 _ERROR = re.compile(r"[A-Za-z]{0,64}")
-_UNIX = re.compile(r"unix:[^\x00-\x1f\x7f]{1,200}")
-_TCP = re.compile(r"tcp:(?P<host>[A-Za-z0-9_.:%\[\]-]{1,255}):(?P<port>[0-9]{1,5})")
-_LARGEST_PORT = 65535
 
 _START_ERRORS = {
     kind.__name__: kind
@@ -151,16 +152,19 @@ class ReportReader:
 
 
 def check_endpoint(endpoint: str) -> None:
-    """Check that an endpoint is ``unix:PATH`` or ``tcp:HOST:PORT``.
+    """Check that an endpoint is ``unix:PATH``, or ``tcp:HOST:PORT`` with a port above 0.
 
     Raises:
         ValueError: If it is not.
     """
-    if _UNIX.fullmatch(endpoint):
-        return
-    address = _TCP.fullmatch(endpoint)
-    if address is None or not 0 < int(address["port"]) <= _LARGEST_PORT:
-        raise ValueError(f"endpoint: expected unix:PATH or tcp:HOST:PORT, got {endpoint!r:.80}")
+    try:
+        parsed = Endpoint.parse(endpoint)
+    except ValueError as error:
+        raise ValueError(f"endpoint: {error}") from None
+    if len(parsed.path) > PATH_LIMIT:
+        raise ValueError(f"endpoint: expected a path of at most {PATH_LIMIT} characters")
+    if not parsed.is_unix and not parsed.port:
+        raise ValueError(f"endpoint: expected a port above 0, got {endpoint!r:.80}")
 
 
 def _text(name: str, value: object) -> str:

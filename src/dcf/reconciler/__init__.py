@@ -1,1 +1,1 @@
-"""Pure decisions: reconciling, autoscaling, back-off, the state of a function."""
+"""Pure decisions: reconciliation, automatic scaling, back-off, the state of a function."""

@@ -1,8 +1,8 @@
-"""How many replicas follow from how much is asked of a function. Pure: time is passed in.
+"""Decide how many replicas a function needs for its load. A pure function; time is an argument.
 
-One replica is to have ``target`` calls under way. More replicas come as soon as two looks in a row
-ask for them together; fewer only when none of the looks of the last half minute asked for more.
-So load that goes up and down quickly is served by what its peaks need, and nothing flaps.
+Each replica should have ``target`` calls in progress. The number rises with the average of two
+successive samples. It falls only if no sample of the last ``memory`` seconds needed more. So a
+function with a quickly changing load keeps enough replicas for its peaks, and does not flap.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from dcf.model.scaling import Scaling
 from dcf.model.traffic import Latency
 
 DEFAULT_TARGET = 1.0
-"""Calls under way in one replica, where neither ``scaling.target`` nor ``concurrency`` is set: what
-a plain handler takes at a time."""
+"""Calls in progress for each replica if neither ``scaling.target`` nor ``concurrency`` is set. 1: a
+plain handler runs one call at a time."""
 
 
 @dataclass(frozen=True, slots=True)
 class AutoscaleRules:
-    """The numbers behind a decision.
+    """Parameters of a decision.
 
     Attributes:
-        memory: Seconds that fewer calls must have lasted before a replica goes. 30: starting one
-            may take as long, and a pause between two bursts is often shorter.
-        lacking: Part of a replica that may be lacking. 0.1: a load that just fills its replicas
-            must not bring another one by chance.
-        spare: Part of a replica that must be left over where one goes. 0.3: or it would be missed
-            at the next small wave.
+        memory: Seconds of lower load before a replica is removed. 30: a start may take as long, and
+            pauses between bursts are often shorter.
+        lacking: Fraction of a replica that may be missing before one is added. 0.1: small
+            fluctuations of a load that just fills its replicas must not add one.
+        spare: Fraction of a replica that must be left over after one is removed. 0.3: otherwise the
+            next small rise would need it again.
     """
 
     memory: float = 30.0
@@ -40,17 +40,17 @@ class AutoscaleRules:
 
 
 RULES = AutoscaleRules()
-"""The rules in force."""
+"""The default rules."""
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """One look at a function.
+    """A sample of a function's load.
 
     Attributes:
-        at: When, in seconds of any clock that only goes forward.
-        under_way: Calls under way, on average since the look before.
-        held: Calls that wait for a first replica now.
+        at: Time of the sample, in monotonic seconds.
+        under_way: Average number of calls in progress since the previous sample.
+        held: Calls that wait for a first replica.
     """
 
     at: float
@@ -59,7 +59,7 @@ class Load:
 
     @property
     def is_idle(self) -> bool:
-        """Whether nobody called."""
+        """Whether there was no call."""
         return not self.under_way and not self.held
 
 
@@ -70,15 +70,15 @@ def decide(
     busy_at: float,
     rules: AutoscaleRules = RULES,
 ) -> int:
-    """The number of replicas that a function is to have.
+    """Return the number of replicas that a function should have.
 
     Args:
-        scaling: Its bounds.
-        target: Calls under way that one replica is to have, above 0.
-        loads: The looks, oldest first, at least one; of those older than ``rules.memory`` the last
-            one counts as what was before.
-        busy_at: When somebody called last, by the clock of ``loads``.
-        rules: The numbers to go by.
+        scaling: Its limits and current number.
+        target: Calls in progress for each replica, above 0.
+        loads: Samples, oldest first, at least one. Of those older than ``rules.memory``, the last
+            one is the predecessor of the first that counts.
+        busy_at: Time of the last call, by the clock of ``loads``.
+        rules: Parameters.
     """
     now = loads[-1].at
     asked = 0.0
@@ -86,7 +86,7 @@ def decide(
         if now - load.at <= rules.memory:
             under_way = (before.under_way + load.under_way) / 2
             asked = max(asked, (under_way + load.held) / target)
-    # At rest it stays until somebody calls, also where nobody has watched for long enough.
+    # A function at zero stays there until a call, even if it was not observed for long enough.
     at_rest = not scaling.replicas and not asked
     if not scaling.minimum and (at_rest or now - busy_at >= scaling.idle):
         return scaling.autoscaled(0).replicas
@@ -95,14 +95,14 @@ def decide(
 
 
 def worked(before: Latency, after: Latency, period: float) -> float:
-    """Seconds of a period that calls which ended in it took, all of them together.
+    """Return the total duration in seconds, within a period, of the calls that ended in it.
 
-    A call counts for no longer than the period; for the rest of its time it was seen under way.
+    A call counts for at most the period. Before that, earlier samples saw it in progress.
 
     Args:
-        before: What was counted at the period's beginning.
-        after: What was counted at its end.
-        period: Seconds.
+        before: Counters at the beginning of the period.
+        after: Counters at its end.
+        period: Length in seconds.
     """
     total, lower, shorter = 0.0, 0.0, 0
     for upper, count in sorted(after.buckets.items()):
@@ -114,5 +114,5 @@ def worked(before: Latency, after: Latency, period: float) -> float:
 
 
 def target_of(record: FunctionRecord) -> float:
-    """Calls under way at a time that one replica of a function is to have."""
+    """Return the number of calls in progress that each replica of a function should have."""
     return record.scaling.target or float(record.current.spec.concurrency or DEFAULT_TARGET)

@@ -1,4 +1,4 @@
-"""How soon a replica that ended is replaced, told from the ends of those before it."""
+"""Delays before crashed replicas are replaced."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from dcf.model.replica import ReplicaExit
 
 @dataclass(frozen=True, slots=True)
 class BackoffRules:
-    """The numbers behind a turn.
+    """Parameters of a turn.
 
     Attributes:
-        stable: Seconds that a replica must have been ready so that its end is no quick one. 10:
-            longer than a request that kills it takes to come again, shorter than people watch.
-        first_delay: Seconds before the second start after a quick end; each further quick end
-            doubles it. 0.5: a slip is mended before anyone notices.
-        longest_delay: Seconds. 60: a function that was mended from outside (a missing file, a
-            database that was down) is back within a minute.
-        loop: Quick ends in a row that make a crash loop. 3: two may be chance.
-        memory: Ended replicas that are remembered for one slot. 8: as many as it takes to reach
+        stable: Seconds that a replica must have been ready so that its crash does not count as a
+            quick one. 10: longer than a retry of the crashing call takes, shorter than people wait.
+        first_delay: Seconds before the start after a first quick crash. Each further quick crash
+            doubles them. 0.5: a single crash is hardly noticed.
+        longest_delay: Maximum delay in seconds. 60: after the cause is fixed (a missing file, a
+            database that was down), the function is back within a minute.
+        loop: Quick crashes in a row that count as a crash loop. 3: two may be a coincidence.
+        memory: Number of crashed replicas that are remembered for each slot. 8: enough to reach
             ``longest_delay``.
-        grace: Seconds that the calls of a replica which is no longer wanted may take. 30, as the
-            watcher's own drain.
-        grace_of_start: Seconds for one that was not ready yet and so has no calls.
+        grace: Seconds for the calls of a replica that is no longer needed. 30, as the watcher's
+            own drain.
+        grace_of_start: Seconds for a replica that is not ready, and so has no calls.
     """
 
     stable: float = 10.0
@@ -38,53 +38,54 @@ class BackoffRules:
 
 
 RULES = BackoffRules()
-"""The rules in force."""
+"""The default rules."""
 
 
 def crash(observed: Observed) -> ReplicaExit | None:
-    """How a replica failed, or ended though nobody had asked it to; else None."""
+    """Return how a replica failed, or exited without a request; None if it did neither."""
     exit_ = observed.exit
     return None if exit_ is None or exit_.asked else exit_
 
 
 def crashes_of_slot(replicas: Iterable[Observed], revision: int, slot: int) -> list[Observed]:
-    """Those that crashed in a slot, the last one first."""
-    found = (
-        one
-        for one in replicas
-        if one.key.revision == revision and one.key.slot == slot and crash(one)
+    """Return the crashed replicas of a slot, the latest first."""
+    crashed = (
+        replica
+        for replica in replicas
+        if replica.key.revision == revision and replica.key.slot == slot and crash(replica)
     )
-    return sorted(found, key=lambda one: one.key.attempt, reverse=True)
+    return sorted(crashed, key=lambda replica: replica.key.attempt, reverse=True)
 
 
 def streak(crashes: Iterable[Observed], rules: BackoffRules) -> int:
-    """How many ended quickly, one after another, up to the last one.
+    """Return the number of quick crashes in a row, up to the latest.
 
     Args:
-        crashes: The last one first.
-        rules: What is quick.
+        crashes: Crashed replicas of one slot, the latest first.
+        rules: Define a quick crash.
     """
     count = 0
-    for one in crashes:
-        exit_ = crash(one)
-        lasted = exit_ and one.ready_at is not None and exit_.at - one.ready_at >= rules.stable
-        if lasted:
+    for replica in crashes:
+        exit_ = crash(replica)
+        ready_at = replica.ready_at
+        was_stable = exit_ and ready_at is not None and exit_.at - ready_at >= rules.stable
+        if was_stable:
             break
         count += 1
     return count
 
 
 def due(crashes: list[Observed], now: float, rules: BackoffRules) -> float:
-    """When the next start may be, in seconds since the epoch.
+    """Return the earliest time of the next start, in seconds since the epoch.
 
     Args:
-        crashes: Of one slot, the last one first.
+        crashes: Crashed replicas of one slot, the latest first.
         now: Seconds since the epoch.
-        rules: How long to wait.
+        rules: Define the delays.
     """
     last = crash(crashes[0]) if crashes else None
     in_row = streak(crashes, rules)
-    if last is None or in_row == 0 or last.at > now:  # an end to come: the clock was set back
+    if last is None or in_row == 0 or last.at > now:  # in the future: the clock was set back
         return now
     doubled = rules.first_delay * float(1 << (in_row - 1))
     return last.at + min(rules.longest_delay, doubled)

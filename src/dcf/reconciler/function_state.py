@@ -1,4 +1,4 @@
-"""How a function is, as its users see it. A pure function of what is wanted and seen."""
+"""The state of a function for its users: a pure function of desired and observed state."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from dcf.reconciler.backoff import RULES, BackoffRules, crash, crashes_of_slot, 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """A function's state and the figures behind it.
+    """The state of a function, and the numbers behind it.
 
     Attributes:
-        state: Where it is.
-        takes_calls: Whether a ready replica takes calls now, be it of the revision before.
-        ready: Ready replicas of the current revision.
-        serving: The revision that takes the calls; None when none does.
-        last_crash: How the current revision's replica that crashed last ended; None when none
-            crashed of late. It says why a state is NOT_READY or CRASH_LOOP.
+        state: The state.
+        takes_calls: Whether a ready replica accepts calls, possibly one of the previous revision.
+        ready: Number of ready replicas of the current revision.
+        serving: The revision that serves calls; None if none does.
+        last_crash: The latest crash of the current revision; None if there is no recent one. It is
+            the reason of NOT_READY and CRASH_LOOP.
     """
 
     state: FunctionState
@@ -40,27 +40,29 @@ _DELETING = Condition(
 def condition(
     wanted: Wanted | None, replicas: Iterable[Observed], rules: BackoffRules = RULES
 ) -> Condition | None:
-    """How a function is.
+    """Return the condition of a function.
 
     Args:
-        wanted: What it is to be; None when it is not deployed.
-        replicas: Those of this function.
-        rules: What makes a crash loop.
+        wanted: Its desired state; None if it is not deployed.
+        replicas: Its replicas.
+        rules: Define a crash loop.
 
     Returns:
-        None for a function that is neither deployed nor has living replicas.
+        None if the function is not deployed and has no running replica.
     """
     own = list(replicas)
     if wanted is None:
-        alive = any(one.state is not ReplicaState.EXITED for one in own)
+        alive = any(replica.state is not ReplicaState.EXITED for replica in own)
         return _DELETING if alive else None
-    by_revision = [one.key.revision for one in own if one.state is ReplicaState.READY]
+    by_revision = [replica.key.revision for replica in own if replica.state is ReplicaState.READY]
     ready = min(by_revision.count(wanted.revision), wanted.replicas)
     serving = wanted.revision if ready else max(by_revision, default=None)
     if not wanted.replicas:
         serving = None
     crashes = [
-        exit_ for one in own if one.key.revision == wanted.revision and (exit_ := crash(one))
+        exit_
+        for replica in own
+        if replica.key.revision == wanted.revision and (exit_ := crash(replica))
     ]
     last = max(crashes, key=lambda exit_: exit_.at, default=None)
     state = _state(wanted, ready, own, rules) if ready < wanted.replicas else FunctionState.READY
@@ -70,10 +72,10 @@ def condition(
 
 
 def _state(wanted: Wanted, ready: int, own: list[Observed], rules: BackoffRules) -> FunctionState:
-    """The state of a function that has fewer ready replicas than it is to have."""
+    """Return the state of a function that has fewer ready replicas than desired."""
     if ready:
         return FunctionState.DEGRADED
-    slots = {one.key.slot for one in own}
+    slots = {replica.key.slot for replica in own}
     crashes = [crashes_of_slot(own, wanted.revision, slot) for slot in slots]
     if any(streak(of_slot, rules) >= rules.loop for of_slot in crashes):
         return FunctionState.CRASH_LOOP

@@ -1,7 +1,6 @@
-"""What is wanted, what is seen, and what is to be done: the values of one turn.
+"""The input and the actions of a turn of the control loop.
 
-Here: values. Not here: what follows from them (:mod:`dcf.reconciler.reconcile`). An engine's own
-words are turned into these by whoever joins the two, so that a turn knows no engine.
+They do not depend on an engine: the control plane translates an engine's observations.
 """
 
 from __future__ import annotations
@@ -15,12 +14,12 @@ from dcf.model.observed import Observed, ReplicaKey
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Where a function's calls go.
+    """The replicas that get the calls of a function.
 
     Attributes:
-        endpoints: Of the replicas that take them; none at all: it is known, and not ready.
-        canaries: Of the canary's replicas.
-        share: Percent of the calls that go to ``canaries``; 0 where there are none.
+        endpoints: Endpoints of the replicas; empty if the function has no ready replica.
+        canaries: Endpoints of the canary's replicas.
+        share: Percentage of the calls for ``canaries``; 0 without a canary.
     """
 
     endpoints: tuple[str, ...] = ()
@@ -36,19 +35,18 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """All that a turn looks at.
+    """The observed state.
 
-    It must be whole: until the engine has told of every replica that it has, no turn is taken, or
-    living replicas would be taken for missing ones.
+    It must be complete: before the engine has reported all its replicas, no turn may run, because a
+    running replica would seem to be missing.
 
     Attributes:
-        replicas: Every replica that the engine knows, the ended ones until they are forgotten.
-        published: Where the data plane sends a function's calls, as it has confirmed it; None for a
-            function of which it has confirmed that it knows it no more. What is missing is unknown:
-            after a restart of the control plane that is all. A data plane that meets a new control
-            plane forgets each function which the first turn does not publish; nobody else could
-            know of it.
-        recorded: Keys of the exits that were recorded since the control plane was started.
+        replicas: All replicas that the engine knows, including exited ones that are not forgotten.
+        published: The routes that the data plane has confirmed, by function; None if it has
+            confirmed the removal of the function. The state of all other functions is unknown,
+            as that of every function is after a restart of the control plane. The first turn
+            publishes all routes, and the data plane then removes all other functions.
+        recorded: Keys of the exits that this control plane has recorded.
     """
 
     replicas: tuple[Observed, ...] = ()
@@ -58,18 +56,18 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class StartReplica:
-    """Start this replica. Starting one that was started already does nothing."""
+    """Start this replica. If it was started already, do nothing."""
 
     key: ReplicaKey
 
 
 @dataclass(frozen=True, slots=True)
 class StopReplica:
-    """Tell a replica to end. Telling it again does nothing.
+    """Stop a replica. If it is being stopped already, do nothing.
 
     Attributes:
-        key: Which one.
-        grace: Seconds for the calls that it has.
+        key: The replica.
+        grace: Seconds for its calls in progress.
     """
 
     key: ReplicaKey
@@ -78,7 +76,7 @@ class StopReplica:
 
 @dataclass(frozen=True, slots=True)
 class PublishRoute:
-    """Send a function's calls there alone."""
+    """Replace the route of a function."""
 
     function: str
     route: Route
@@ -86,21 +84,21 @@ class PublishRoute:
 
 @dataclass(frozen=True, slots=True)
 class WithdrawRoute:
-    """Let the data plane forget a function: it is unknown from now on."""
+    """Remove a function from the data plane."""
 
     function: str
 
 
 @dataclass(frozen=True, slots=True)
 class RecordEvent:
-    """Keep an event. One that is known already is passed over, by its key."""
+    """Store an event, unless an event with its key is stored already."""
 
     event: Event
 
 
 @dataclass(frozen=True, slots=True)
 class ForgetReplica:
-    """Let the engine forget a replica that has ended. Its last words were recorded before."""
+    """Forget an exited replica. Its exit was recorded before."""
 
     key: ReplicaKey
 

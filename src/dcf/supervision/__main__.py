@@ -19,7 +19,9 @@ from collections.abc import Iterator, Sequence
 from enum import IntEnum
 from pathlib import Path
 
-from dcf.errors import SupervisorRunning
+from dcf.errors import AddressInUse, SupervisorRunning
+from dcf.files.atomic import open_private
+from dcf.net.parent import watch_parent
 from dcf.settings.parsing import YEAR, SecondsRule
 from dcf.supervision.descendants import adopt_orphans
 from dcf.supervision.server import SupervisorServer
@@ -70,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> SupervisorExit:
     except SupervisorRunning as error:
         sys.stderr.write(f"{error}\n")
         return SupervisorExit.TAKEN
-    except OSError as error:
+    except (OSError, AddressInUse) as error:
         sys.stderr.write(f"the supervisor of {state} cannot listen on {listen}: {error}\n")
         return SupervisorExit.STATE
     return SupervisorExit.DONE
@@ -109,20 +111,14 @@ async def _run(
         work = supervisor.kill() if shutdowns else supervisor.shutdown(grace)
         shutdowns.append(loop.create_task(work))
 
-    def read_lifeline() -> None:
-        if not os.read(0, 1024):
-            loop.remove_reader(0)
-            shut_down()
-
     adopt_orphans()
     loop.add_signal_handler(signal.SIGCHLD, supervisor.reap)
-    if lifeline:
-        loop.add_reader(0, read_lifeline)
     for number in SIGNALS:
         loop.add_signal_handler(number, shut_down)
-    async with SupervisorServer(supervisor).listening(listen):
-        await supervisor.finished.wait()
-    await asyncio.gather(*shutdowns)
+    with watch_parent(shut_down) if lifeline else contextlib.nullcontext():
+        async with SupervisorServer(supervisor).listening(listen):
+            await supervisor.finished.wait()
+        await asyncio.gather(*shutdowns)
     for number in SIGNALS:
         # Nothing is left to shut down, so a late signal must not change the exit code.
         loop.remove_signal_handler(number)
@@ -136,7 +132,7 @@ def _sole(state: Path) -> Iterator[None]:
     Raises:
         SupervisorRunning: If another supervisor has locked it.
     """
-    descriptor = os.open(state / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = open_private(state / "lock")
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:

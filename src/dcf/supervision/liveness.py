@@ -13,6 +13,8 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from dcf.net.listeners import listen_unix
+
 LATE = 2.0
 """If a probe takes more than this many intervals, the prober itself was stopped or its machine was
 suspended. Such a probe says nothing about the process."""
@@ -122,7 +124,7 @@ async def answering(path: Path, check: Callable[[], Awaitable[None]]) -> AsyncGe
         check: Returns as soon as the process has done a piece of its work.
 
     Raises:
-        OSError: If the socket cannot be created.
+        AddressInUse: If the socket cannot be opened.
     """
 
     async def answer(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -132,11 +134,9 @@ async def answering(path: Path, check: Callable[[], Awaitable[None]]) -> AsyncGe
         finally:
             writer.close()
 
-    path.unlink(missing_ok=True)  # noqa: ASYNC240  a socket's name, in memory
-    server = await asyncio.start_unix_server(answer, path)
-    path.chmod(0o600)  # noqa: ASYNC240  as above
+    server = await asyncio.start_unix_server(answer, sock=listen_unix(path))
     try:
         yield
     finally:
         server.close()
-        path.unlink(missing_ok=True)  # noqa: ASYNC240  as above
+        path.unlink(missing_ok=True)  # noqa: ASYNC240  a socket's name, in memory

@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
-import socket
 from collections.abc import AsyncGenerator, Coroutine
 from pathlib import Path
 
 from dcf.errors import RequestInvalid, SupervisorError
+from dcf.net.listeners import listen_unix
 from dcf.supervision.log_reader import LogReader
 from dcf.supervision.process_messages import List, Logs, Observe, Request, Shutdown, Start, Stop
 from dcf.supervision.protocol import (
@@ -53,16 +52,16 @@ class SupervisorServer:
             path: Path of the socket; an existing file is replaced.
 
         Raises:
-            OSError: If the socket cannot be created.
+            AddressInUse: If the socket cannot be opened.
         """
         server = await asyncio.start_unix_server(
-            self._connected, sock=_private_socket(path), limit=REQUEST_LIMIT
+            self._connected, sock=listen_unix(path), limit=REQUEST_LIMIT
         )
         try:
             yield
         finally:
             server.close()
-            _remove(path)
+            path.unlink(missing_ok=True)  # noqa: ASYNC240  a socket's name, in memory
             # Let replies finish, such as the reply to a shutdown.
             if self._clients:
                 await asyncio.wait(self._clients, timeout=1.0)
@@ -191,22 +190,3 @@ async def _while_connected(work: Coroutine[None, None, None], reader: asyncio.St
         for task in (working, disconnect):
             task.cancel()
         await asyncio.gather(working, disconnect, return_exceptions=True)
-
-
-def _private_socket(path: Path) -> socket.socket:
-    _remove(path)
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    # Created with its mode, so that other users can never open it.
-    previous = os.umask(0o177)
-    try:
-        listener.bind(str(path))
-    except OSError:
-        listener.close()
-        raise
-    finally:
-        os.umask(previous)
-    return listener
-
-
-def _remove(path: Path) -> None:
-    path.unlink(missing_ok=True)

@@ -13,6 +13,7 @@ import time
 import uuid
 from pathlib import Path
 
+from dcf.files.atomic import replace_file
 from dcf.protocol.json_text import read_json
 from dcf.supervision.descendants import kill_descendants
 from dcf.supervision.identity import Identity, kill_group
@@ -89,11 +90,8 @@ class StateFile:
                 for name, process in self._living.items()
             },
         }
-        new = self._path.with_suffix(".new")
         try:
-            new.write_text(json.dumps(members))
-            new.chmod(0o600)
-            new.replace(self._path)
+            replace_file(self._path, json.dumps(members))
         except OSError as error:
             logger.warning("%s cannot be written: %s", self._path, error.strerror)
 

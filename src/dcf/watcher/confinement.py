@@ -11,6 +11,7 @@ import resource
 from pathlib import Path
 
 from dcf.errors import ConfinementFailed
+from dcf.files.atomic import open_private
 from dcf.settings import WatcherSettings
 
 ROOM = 32 * 1024**2
@@ -87,7 +88,7 @@ def _data() -> int:
 def _lock(path: Path) -> None:
     """Holds ``path`` until the process and all that it forks are gone: nobody closes it."""
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = open_private(path)
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         raise ConfinementFailed(f"{path.stem} has been taken by another replica") from error

@@ -23,6 +23,7 @@ import uvloop
 
 from dcf.errors import HandlerInitFailed, NotReady, StartError, StartTimeout
 from dcf.model.replica import ReplicaState
+from dcf.net.listeners import endpoint_of
 from dcf.protocol.exits import WatcherExit
 from dcf.settings import WatcherSettings
 from dcf.watcher import tracebacks
@@ -33,7 +34,7 @@ from dcf.watcher.execution.forking import SIGNALS, EndAsked
 from dcf.watcher.execution.loop_queue import LoopQueue
 from dcf.watcher.http.asgi import AsgiApp
 from dcf.watcher.http.http_protocol import HttpProtocol
-from dcf.watcher.http.server import WatcherServer, endpoint
+from dcf.watcher.http.server import WatcherServer
 from dcf.watcher.lifecycle import Lifecycle
 
 logger = logging.getLogger("dcf.watcher")
@@ -132,7 +133,7 @@ class Host:
             # The socket is shared with the replica that this one replaces: calls go there until
             # this one can take them.
             await self._opened.wait()
-        ready = asyncio.create_task(self._tell_when_ready(endpoint(listener)))
+        ready = asyncio.create_task(self._tell_when_ready(str(endpoint_of(listener))))
         if not self._server.should_exit:
             await self._server.serve(sockets=[listener])
         ready.cancel()

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from dcf.errors import AddressInUse
+from dcf.model.endpoint import unix_path
 from dcf.protocol.exits import WatcherExit
 from dcf.settings import WatcherSettings
 from dcf.watcher.compat import OldNameFinder
@@ -33,6 +34,6 @@ def serve(settings: WatcherSettings, life: Lifecycle) -> WatcherExit:
         return WatcherExit.ADDRESS
     reset_in_children(listener, life.channel)
     code = Host(settings, life).run(listener)
-    if settings.listen.startswith("unix:"):
-        Path(settings.listen.removeprefix("unix:")).unlink(missing_ok=True)
+    if socket := unix_path(settings.listen):
+        Path(socket).unlink(missing_ok=True)
     return code

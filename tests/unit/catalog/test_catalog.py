@@ -1,4 +1,4 @@
-"""What a catalog promises, in a file and in memory."""
+"""The catalog's contract, in a file and in memory."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def catalog(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Catalog]
 # Deploys
 
 
-def test_a_deploy_is_what_is_found(catalog):
+def test_a_deploy_can_be_read_back(catalog):
     revision = catalog.deploy(RICH, artifact(), wish=ScalingSpec(1, 3), annotations={"by": "me"})
 
     record = catalog.function("rich")
@@ -79,13 +79,13 @@ def test_a_deploy_is_what_is_found(catalog):
     assert catalog.wanted() == [Wanted("rich", 1, 1)]
 
 
-def test_the_same_artifact_and_spec_make_no_new_revision(catalog):
+def test_the_same_artifact_and_spec_create_no_new_revision(catalog):
     first = catalog.deploy(RICH, artifact())
     before = catalog.function("rich")
 
     assert catalog.deploy(replace(RICH, timeout=300.0), artifact()) == first
     assert catalog.function("rich") == before
-    assert len(catalog.journal.events("rich")) == 1
+    assert len(catalog.event_log.events("rich")) == 1
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_the_same_artifact_and_spec_make_no_new_revision(catalog):
         ({"build_args": tuple(reversed(RICH.build_args))}, True),
     ],
 )
-def test_what_belongs_to_the_revision_makes_a_new_one(catalog, change, made):
+def test_a_change_of_the_revisions_own_settings_creates_a_new_one(catalog, change, made):
     catalog.deploy(RICH, artifact())
 
     assert catalog.deploy(replace(RICH, **change), artifact()).number == (2 if made else 1)
@@ -109,7 +109,7 @@ def test_what_belongs_to_the_revision_makes_a_new_one(catalog, change, made):
     assert record.updated > record.created
 
 
-def test_an_artifact_that_comes_back_is_a_new_revision(catalog):
+def test_an_earlier_artifact_becomes_a_new_revision(catalog):
     numbers = [catalog.deploy(RICH, artifact(text)).number for text in "aba"]
 
     assert numbers == [1, 2, 3]
@@ -145,14 +145,14 @@ def test_a_name_is_checked(catalog):
         catalog.deploy(FunctionSpec("../up"), artifact())
 
 
-def test_bounds_that_do_not_fit_change_nothing(catalog):
+def test_invalid_scaling_limits_change_nothing(catalog):
     with pytest.raises(SpecInvalid, match="min 3 is greater than max 2"):
         catalog.deploy(RICH, artifact(), wish=ScalingSpec(3, 2))
     assert catalog.functions() == []
     assert catalog.deploy(RICH, artifact()).number == 1
 
 
-def test_deploys_at_once_are_one_after_another(catalog):
+def test_concurrent_deploys_are_serialized(catalog):
     start = threading.Barrier(4)
     found: list[int] = []
 
@@ -169,7 +169,7 @@ def test_deploys_at_once_are_one_after_another(catalog):
     assert catalog.function("rich").current.number == 80
 
 
-def test_the_same_deploy_at_once_is_one_revision(catalog):
+def test_concurrent_equal_deploys_create_one_revision(catalog):
     start = threading.Barrier(4)
     found: list[int] = []
 
@@ -185,14 +185,14 @@ def test_the_same_deploy_at_once_is_one_revision(catalog):
     assert found == [1, 1, 1, 1]
 
 
-def test_a_block_that_fails_leaves_nothing(catalog, monkeypatch):
+def test_a_failed_transaction_changes_nothing(catalog, monkeypatch):
     catalog.deploy(RICH, artifact())
     before = catalog.function("rich")
 
     def fail(*_: object) -> None:
         raise RuntimeError("between two writes")
 
-    monkeypatch.setattr(catalog.journal, "note", fail)
+    monkeypatch.setattr(catalog.event_log, "note", fail)
     with pytest.raises(RuntimeError):
         catalog.deploy(RICH, artifact("b"))
     assert catalog.function("rich") == before
@@ -202,7 +202,7 @@ def test_a_block_that_fails_leaves_nothing(catalog, monkeypatch):
 # Scale
 
 
-def test_a_number_asked_for_by_hand_is_both_bounds_until_it_is_released(catalog):
+def test_a_fixed_number_is_both_limits_until_it_is_released(catalog):
     catalog.deploy(RICH, artifact(), wish=ScalingSpec(2, 3))
 
     assert catalog.function("rich").scaling == Scaling(2, 3, 2)
@@ -212,11 +212,11 @@ def test_a_number_asked_for_by_hand_is_both_bounds_until_it_is_released(catalog)
     assert catalog.release("rich") == Scaling(2, 3, 2)
     assert catalog.decide("rich", 7, "many call") == Scaling(2, 3, 3)
     assert catalog.wanted() == [Wanted("rich", 1, 3)]
-    kinds = [event.kind for event in catalog.journal.events("rich")]
+    kinds = [event.kind for event in catalog.event_log.events("rich")]
     assert kinds == [EventKind.SCALED] * 4 + [EventKind.DEPLOYED]
 
 
-def test_a_deploy_that_says_nothing_of_scaling_leaves_a_number_by_hand(catalog):
+def test_a_deploy_without_scaling_keeps_a_fixed_number(catalog):
     catalog.deploy(RICH, artifact())
     catalog.scale("rich", 0)
     catalog.deploy(RICH, artifact("b"))
@@ -226,7 +226,7 @@ def test_a_deploy_that_says_nothing_of_scaling_leaves_a_number_by_hand(catalog):
     assert catalog.function("rich").scaling == Scaling(1, 1, 1, target=2.0)
 
 
-def test_a_new_revision_is_tried_where_nobody_calls(catalog):
+def test_a_new_revision_starts_even_without_calls(catalog):
     catalog.deploy(RICH, artifact(), wish=ScalingSpec(0, 2))
     catalog.decide("rich", 0, "nobody calls")
     catalog.deploy(RICH, artifact())
@@ -245,22 +245,22 @@ def serving(catalog: Catalog) -> tuple[int, tuple[int, float] | None]:
     return record.current.number, (record.canary.revision.number, record.canary.share)
 
 
-def test_back_and_forth_between_revisions(catalog):
+def test_rollback_selects_earlier_revisions(catalog):
     for content in "abc":
         catalog.deploy(RICH, artifact(content))
     assert catalog.rollback("rich").current.number == 2
     assert catalog.rollback("rich", 1).current.number == 1
-    with pytest.raises(RolloutInvalid, match="no revision before 1"):
+    with pytest.raises(RolloutInvalid, match="no revision before its current one, 1"):
         catalog.rollback("rich")
     assert catalog.rollback("rich", 3).current.number == 3
     with pytest.raises(FunctionNotFound, match="no revision 4; it has 1, 2, 3"):
         catalog.rollback("rich", 4)
-    events = catalog.journal.events("rich")
+    events = catalog.event_log.events("rich")
     assert [one.kind for one in events][:3] == [EventKind.ROLLED_BACK] * 3
     assert catalog.deploy(RICH, artifact("d")).number == 4
 
 
-def test_ten_revisions_are_kept_and_those_that_serve(catalog):
+def test_the_newest_ten_and_the_serving_revisions_are_kept(catalog):
     catalog.deploy(RICH, artifact("first"))
     for content in range(3):
         catalog.deploy(RICH, artifact(str(content)))
@@ -285,7 +285,7 @@ def test_a_canary_is_promoted_or_aborted(catalog):
     catalog.abort("rich")
     assert serving(catalog) == (2, None)
     for act in (catalog.promote, catalog.abort):
-        with pytest.raises(RolloutInvalid, match="no canary: revision 2 serves alone"):
+        with pytest.raises(RolloutInvalid, match="no canary: revision 2 serves all calls"):
             act("rich")
 
 
@@ -299,11 +299,13 @@ def test_a_deploy_and_a_rollback_end_a_canary(catalog):
     assert serving(catalog) == (1, None)
 
 
-def test_a_canary_needs_something_else_beside_it(catalog):
+def test_a_canary_must_differ_from_the_current_revision(catalog):
     with pytest.raises(RolloutInvalid, match="not deployed yet"):
         catalog.deploy(RICH, artifact("a"), canary=10)
     catalog.deploy(RICH, artifact("a"))
-    with pytest.raises(RolloutInvalid, match="revision 1 of rich, which serves already"):
+    with pytest.raises(
+        RolloutInvalid, match="identical to revision 1 of rich, which already serves"
+    ):
         catalog.deploy(RICH, artifact("a"), canary=10)
     for share in (0, 100, -1, float("nan")):
         with pytest.raises(SpecInvalid, match="percent"):
@@ -317,7 +319,7 @@ def test_a_number_of_replicas_has_bounds(catalog, replicas):
         catalog.scale("rich", replicas)
 
 
-# What is not there
+# Missing functions and revisions
 
 
 @pytest.mark.parametrize(
@@ -330,7 +332,7 @@ def test_a_number_of_replicas_has_bounds(catalog, replicas):
         lambda catalog: catalog.revision("rihc", 1),
     ],
 )
-def test_an_unknown_function_is_told_with_its_neighbours(
+def test_an_unknown_function_is_an_error_with_similar_names(
     catalog: Catalog, ask: Callable[[Catalog], object]
 ) -> None:
     catalog.deploy(RICH, artifact())
@@ -339,7 +341,7 @@ def test_an_unknown_function_is_told_with_its_neighbours(
     assert raised.value.near == ("rich",)
 
 
-def test_an_unknown_revision(catalog):
+def test_an_unknown_revision_is_an_error(catalog):
     catalog.deploy(RICH, artifact())
     with pytest.raises(FunctionNotFound, match="rich has no revision 2"):
         catalog.revision("rich", 2)
@@ -367,30 +369,30 @@ def crashed(number: int, function: str = "rich", **fields: str) -> Event:
     return Event(function, EventKind.CRASHED, 5000.0 + number, 1, f"crash-{number}", **fields)
 
 
-def test_an_event_is_kept_once(catalog):
+def test_an_event_is_stored_once(catalog):
     catalog.deploy(RICH, artifact())
     event = crashed(1, replica="rich.1.0.1", detail="exit code 1", traceback="Traceback ...")
 
-    assert catalog.journal.record(event)
-    assert not catalog.journal.record(event)
-    assert catalog.journal.events("rich")[0] == event
-    assert catalog.journal.events("rich", limit=1) == [event]
+    assert catalog.event_log.record(event)
+    assert not catalog.event_log.record(event)
+    assert catalog.event_log.events("rich")[0] == event
+    assert catalog.event_log.events("rich", limit=1) == [event]
 
 
-def test_an_event_of_a_function_that_is_gone_is_passed_over(catalog):
-    assert not catalog.journal.record(crashed(1))
+def test_an_event_of_a_deleted_function_is_ignored(catalog):
+    assert not catalog.event_log.record(crashed(1))
     catalog.deploy(RICH, artifact())
-    assert catalog.journal.record(crashed(1))
+    assert catalog.event_log.record(crashed(1))
     catalog.delete("rich")
-    assert catalog.journal.events("rich") == []
+    assert catalog.event_log.events("rich") == []
 
 
 def test_events_are_bounded_by_kind_and_in_length(catalog):
     catalog.deploy(RICH, artifact())
     for number in range(KEPT + 10):
-        catalog.journal.record(crashed(number, traceback="x" * TEXT_LIMIT + f"end {number}"))
+        catalog.event_log.record(crashed(number, traceback="x" * TEXT_LIMIT + f"end {number}"))
 
-    events = catalog.journal.events("rich", limit=1000)
+    events = catalog.event_log.events("rich", limit=1000)
     assert [event.at for event in events[:2]] == [5059.0, 5058.0]
     assert len(events) == KEPT + 1
     assert events[-1].kind is EventKind.DEPLOYED
@@ -398,10 +400,10 @@ def test_events_are_bounded_by_kind_and_in_length(catalog):
     assert events[0].traceback.endswith("end 59")
 
 
-def test_half_a_surrogate_in_a_traceback(catalog):
+def test_a_lone_surrogate_in_a_traceback_is_escaped(catalog):
     catalog.deploy(RICH, artifact())
-    assert catalog.journal.record(crashed(1, traceback="bad \ud800"))
-    assert catalog.journal.events("rich")[0].traceback == "bad \\ud800"
+    assert catalog.event_log.record(crashed(1, traceback="bad \ud800"))
+    assert catalog.event_log.events("rich")[0].traceback == "bad \\ud800"
 
 
 # Keys
@@ -439,10 +441,10 @@ def test_a_list_of_a_thousand_is_quick(catalog):
         begin = time.process_time()
         assert len(catalog.functions()) == 1000
         times.append(time.process_time() - begin)
-    assert min(times) < 0.1  # a guard against a slip in kind; the figure is the benchmark's
+    assert min(times) < 0.1  # guards against a wrong complexity; the benchmark measures the time
 
 
-def test_what_is_wanted_is_read_anew_when_this_or_another_process_has_written(tmp_path):
+def test_the_desired_state_is_read_again_after_any_process_has_written(tmp_path):
     path = tmp_path / "catalog.db"
     with Catalog(path) as ours, Catalog(path) as theirs:
         ours.deploy(RICH, artifact(), wish=ScalingSpec(0, 3))

@@ -1,4 +1,4 @@
-"""The catalog's file: its schema, its mode, and what it does with files that are no catalog."""
+"""The catalog's file: schema, mode, and rejection of other files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dcf.model.function import FunctionSpec
 from dcf.model.scaling import Scaling
 
 FIRST = Path(__file__).with_name("catalog_1.sql")
-"""A catalog as the first version of the schema left it."""
+"""A catalog with the first version of the schema."""
 
 LATER = (
     *MIGRATIONS,
@@ -55,7 +55,7 @@ def test_a_file_of_the_first_version_is_read(tmp_path):
         names = [record.name for record in catalog.functions()]
         hello = catalog.function("hello")
         assert catalog.deploy(FunctionSpec("gone"), Artifact("b", "l")).number == 5
-        assert [event.detail for event in catalog.journal.events("hello")] == ["exit code 1"]
+        assert [event.detail for event in catalog.event_log.events("hello")] == ["exit code 1"]
         assert catalog.keys.in_force("sha256:aa") is not None
 
     assert names == ["hello", "other"]
@@ -66,7 +66,7 @@ def test_a_file_of_the_first_version_is_read(tmp_path):
     assert schema(tmp_path / "old.db") == schema(tmp_path / "new.db")
 
 
-def test_a_step_keeps_what_is_there(tmp_path):
+def test_a_migration_keeps_the_data(tmp_path):
     path = first(tmp_path / "old.db")
     database = Database(path, LATER)
     with database.reading() as connection:
@@ -76,7 +76,7 @@ def test_a_step_keeps_what_is_there(tmp_path):
     Database(path, LATER).close()
 
 
-def test_a_step_that_fails_leaves_the_file_at_the_step_before(tmp_path):
+def test_a_failed_migration_leaves_the_previous_schema(tmp_path):
     path = first(tmp_path / "old.db")
     with pytest.raises(sqlite3.OperationalError, match="nowhere"):
         Database(path, BROKEN)
@@ -85,30 +85,32 @@ def test_a_step_that_fails_leaves_the_file_at_the_step_before(tmp_path):
     Database(path, LATER).close()
 
 
-def test_a_newer_file_is_refused_and_left_alone(tmp_path):
+def test_a_newer_file_is_rejected_unchanged(tmp_path):
     path = first(tmp_path / "newer.db")
     Database(path, LATER).close()
     before = path.read_bytes()
-    with pytest.raises(CatalogUnusable, match=r"schema 4, .* up to 3: a newer version wrote it"):
+    with pytest.raises(
+        CatalogUnusable, match=r"newer version of DCF: expected a schema up to 3, got 4"
+    ):
         Catalog(path)
     assert path.read_bytes() == before
 
 
-# Files that are no catalog
+# Files that are not a catalog
 
 
 @pytest.mark.parametrize(
     "content", [b"garbage" * 1000, b"SQLite format 3\0" + b"\xff" * 5000, b"x"]
 )
-def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path, content):
+def test_a_file_that_is_not_a_database_is_rejected_unchanged(tmp_path, content):
     path = tmp_path / "catalog.db"
     path.write_bytes(content)
-    with pytest.raises(CatalogUnusable, match=r"catalog\.db is damaged, or no catalog"):
+    with pytest.raises(CatalogUnusable, match=r"catalog\.db is damaged or not a catalog"):
         Catalog(path)
     assert path.read_bytes() == content
 
 
-def test_a_database_of_another_program_is_refused_and_left_alone(tmp_path):
+def test_a_database_of_another_program_is_rejected_unchanged(tmp_path):
     path = tmp_path / "catalog.db"
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("CREATE TABLE theirs (x)")
@@ -119,7 +121,7 @@ def test_a_database_of_another_program_is_refused_and_left_alone(tmp_path):
 
 
 @pytest.mark.parametrize("place", ["pages", "half"])
-def test_a_damaged_catalog_is_refused_and_left_alone(tmp_path, place):
+def test_a_damaged_catalog_is_rejected_unchanged(tmp_path, place):
     path = tmp_path / "catalog.db"
     with Catalog(path) as catalog:
         for number in range(200):
@@ -135,7 +137,7 @@ def test_a_damaged_catalog_is_refused_and_left_alone(tmp_path, place):
     assert path.read_bytes() == content
 
 
-def test_damage_that_comes_later_is_told_as_such(tmp_path):
+def test_later_damage_is_reported_as_damage(tmp_path):
     path = tmp_path / "catalog.db"
     with Catalog(path) as catalog:
         for number in range(200):
@@ -148,18 +150,18 @@ def test_damage_that_comes_later_is_told_as_such(tmp_path):
             catalog.functions()
 
 
-def test_a_place_that_is_none(tmp_path):
+def test_a_path_that_cannot_be_a_file_is_an_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="cannot be written"):
         Catalog(tmp_path / "file" / "catalog.db")
 
 
-def test_a_file_that_another_process_holds(tmp_path, monkeypatch):
+def test_a_file_that_another_process_has_locked_is_an_error(tmp_path, monkeypatch):
     monkeypatch.setattr("dcf.catalog.database.BUSY_TIMEOUT", 0.05)
     path = tmp_path / "catalog.db"
     with Catalog(path) as catalog, closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
-        with pytest.raises(StorageError, match="held by another process"):
+        with pytest.raises(StorageError, match="locked by another process"):
             catalog.deploy(FunctionSpec("f"), Artifact("b", "l"))
         assert catalog.functions() == []
         other.execute("ROLLBACK")
@@ -191,7 +193,7 @@ def test_the_file_is_private_and_writes_wait_for_the_disk(tmp_path):
     assert [file.name for file in path.parent.iterdir()] == ["catalog.db"]
 
 
-def test_what_a_deleted_function_said_is_gone_from_the_file(tmp_path):
+def test_the_data_of_a_deleted_function_is_erased_from_the_file(tmp_path):
     path = tmp_path / "catalog.db"
     with Catalog(path) as catalog:
         catalog.deploy(FunctionSpec("f", environment={"A": "very-private"}), Artifact("b", "l"))
@@ -201,7 +203,7 @@ def test_what_a_deleted_function_said_is_gone_from_the_file(tmp_path):
     assert b"very-private" not in path.read_bytes()
 
 
-def test_an_error_that_the_disk_does_not_explain_stays_as_it_is(tmp_path):
+def test_an_error_that_the_disk_does_not_explain_is_not_translated(tmp_path):
     database = Database(None)
     with pytest.raises(sqlite3.OperationalError, match="syntax"), database.reading() as connection:
         connection.execute("no SQL")

@@ -1,4 +1,4 @@
-"""One function's errors stay with it, whatever is done for all of them."""
+"""An error of one function does not affect work for other functions."""
 
 import logging
 import sqlite3
@@ -27,7 +27,7 @@ class Clock:
         return self.now
 
 
-def test_an_error_is_told_with_the_functions_name_and_does_not_flood(caplog):
+def test_an_error_is_logged_with_the_functions_name_and_does_not_flood(caplog):
     clock = Clock()
     isolation = Isolation("scaling", clock)
     with caplog.at_level(logging.ERROR, "dcf"):
@@ -46,7 +46,7 @@ def test_an_error_is_told_with_the_functions_name_and_does_not_flood(caplog):
     assert not isolation.rests("bad")
 
 
-def test_what_concerns_all_leaves_the_block():
+def test_an_error_that_concerns_all_functions_leaves_the_block():
     isolation = Isolation("scaling")
     with pytest.raises(DiskFull), isolation.of("a", but=DiskFull):
         raise DiskFull("full")
@@ -54,7 +54,7 @@ def test_what_concerns_all_leaves_the_block():
         raise KeyboardInterrupt
 
 
-def test_a_turn_goes_on_behind_a_function_that_cannot_be_decided_about():
+def test_a_turn_continues_after_a_function_that_cannot_be_reconciled():
     broken = Observed(ReplicaKey("b", 1, 0, 1), ReplicaState.READY, endpoint=5)  # type: ignore[arg-type]
     another = Observed(ReplicaKey("b", 1, 1, 1), ReplicaState.READY, endpoint="unix:/x")
     wanted = [Wanted("a", 1, 1), Wanted("b", 1, 2), Wanted("c", 1, 1)]
@@ -64,7 +64,7 @@ def test_a_turn_goes_on_behind_a_function_that_cannot_be_decided_about():
     assert started == ["a", "c"]
 
 
-def test_a_function_of_which_nothing_can_be_read_stays_as_it_is():
+def test_a_function_whose_record_cannot_be_read_stays_unchanged():
     serving = Observed(ReplicaKey("a", 1, 0, 1), ReplicaState.READY, endpoint="unix:/x")
     found = reconcile([], View((serving,)), 0.0, unknown={"a"})
     assert found.actions == ()
@@ -82,7 +82,7 @@ def test_a_function_of_which_nothing_can_be_read_stays_as_it_is():
         ("functions", "share", "many"),
     ],
 )
-def test_a_record_that_cannot_be_read_hides_no_other_one(tmp_path, table, column, value):
+def test_an_unreadable_record_hides_no_other_record(tmp_path, table, column, value):
     path = tmp_path / "catalog.sqlite"
     with Catalog(path) as catalog:
         for name in ("bad", "good"):

@@ -1,4 +1,4 @@
-"""A control loop over the engine in memory, with an Envoy that takes every change at once."""
+"""A control loop with a fake engine and a fake Envoy that applies every change at once."""
 
 import asyncio
 import contextlib
@@ -26,7 +26,7 @@ ARTIFACT = Artifact("sha256:" + "a" * 64, "sha256:" + "b" * 64)
 
 
 class WillingEnvoy(XdsServer):
-    """What it is told is in force, while ``takes`` is set."""
+    """Applies changes while ``takes`` is set."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -49,7 +49,7 @@ class WillingEnvoy(XdsServer):
 
 
 class Stage(ReplicaFiles):
-    """Lays nothing out."""
+    """Prepares no files."""
 
     def __init__(self) -> None:
         self.error: Exception | None = None
@@ -76,7 +76,7 @@ class Stage(ReplicaFiles):
         self.staged &= set(alive)
 
 
-class House:
+class FakeGateway:
     def __init__(self, catalog: Catalog | None = None, engine: FakeEngine | None = None, **more):
         self.catalog = catalog or Catalog(None)
         self.engine = engine or FakeEngine()
@@ -111,10 +111,10 @@ class House:
 
 
 @contextlib.asynccontextmanager
-async def running(house: House):
-    task = asyncio.create_task(house.loop.run())
+async def running(gateway: FakeGateway):
+    task = asyncio.create_task(gateway.loop.run())
     try:
-        yield house
+        yield gateway
     finally:
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):

@@ -1,4 +1,4 @@
-"""Calls wait for a replica, and not longer than it makes sense."""
+"""Calls wait for a replica, unless waiting is in vain."""
 
 import asyncio
 import contextlib
@@ -19,12 +19,12 @@ from dcf.errors import (
 from dcf.model.function import FunctionSpec
 from dcf.model.scaling import ScalingSpec
 from dcf.reconciler.backoff import BackoffRules
-from unit.controlplane.kit import ARTIFACT, RULES, House, running
+from unit.controlplane.kit import ARTIFACT, RULES, FakeGateway, running
 from unit.controlplane.test_loop import scenario
 
 
-class Site(House):
-    """With calls that wait."""
+class Site(FakeGateway):
+    """A control plane with held calls."""
 
     def __init__(self, *, rules: BackoffRules = RULES, **more) -> None:
         super().__init__()
@@ -32,12 +32,12 @@ class Site(House):
         self.asked: list[str] = []
         given = {"most": 3, "most_in_all": 5, "patience": 10.0, **more}
         self.holding = Activator(
-            self.catalog, self.loop, self.routing, wanted=self.wanted, rules=rules, **given
+            self.catalog, self.loop, self.routing, activate=self.activate, rules=rules, **given
         )
 
-    async def wanted(self, name: str) -> None:
+    async def activate(self, name: str) -> None:
         self.asked.append(name)
-        await asyncio.to_thread(self.catalog.decide, name, 1, "somebody calls")
+        await asyncio.to_thread(self.catalog.decide, name, 1, "a call is waiting")
         self.loop.wake()
 
     def call(self, name: str = "a", deadline: float | None = None) -> asyncio.Task[None]:
@@ -82,11 +82,11 @@ async def test_calls_wait_for_the_first_replica():
         await site.until(lambda: all(call.done() for call in calls))
         assert [call.result() for call in calls] == [None, None]
         assert site.asked == [], "it is to have one anyway"
-        await site.call()  # goes on at once
+        await site.call()  # continues at once
 
 
 @scenario
-async def test_a_call_waits_until_envoy_knows():
+async def test_a_call_waits_until_envoy_has_confirmed_the_route():
     async with open_site() as site:
         site.envoy.takes.clear()
         site.deploy("a")
@@ -99,7 +99,7 @@ async def test_a_call_waits_until_envoy_knows():
 
 
 @scenario
-async def test_a_replica_that_was_killed_is_waited_for():
+async def test_calls_wait_for_the_successor_of_a_killed_replica():
     async with open_site() as site:
         site.deploy("a")
         await site.call_until_ready()
@@ -109,7 +109,7 @@ async def test_a_replica_that_was_killed_is_waited_for():
 
 
 @scenario
-async def test_a_replica_that_ends_again_and_again_is_not_waited_for_long():
+async def test_calls_do_not_wait_long_for_a_replica_that_crashes_repeatedly():
     async with open_site(rules=BackoffRules(first_delay=30.0)) as site:
         site.deploy("a")
         await site.call_until_ready()
@@ -121,7 +121,7 @@ async def test_a_replica_that_ends_again_and_again_is_not_waited_for_long():
 
 
 @scenario
-async def test_a_start_that_fails_is_told_to_all_who_wait_and_the_next_call_tries_anew():
+async def test_a_failed_start_ends_all_waits_and_the_next_call_tries_again():
     rules = BackoffRules(first_delay=0.3, longest_delay=0.3)
     async with open_site(rules=rules) as site:
         site.engine.fail_starts("a", "HandlerInitFailed", "Traceback: no model")
@@ -132,9 +132,9 @@ async def test_a_start_that_fails_is_told_to_all_who_wait_and_the_next_call_trie
             error = (await refusal(call)).error
             assert isinstance(error, HandlerInitFailed)
             assert error.traceback == "Traceback: no model"
-        # While nothing is tried, nobody waits.
+        # During the restart delay, calls do not wait.
         assert isinstance((await refusal(site.call())).error, HandlerInitFailed)
-        # Then it is tried again.
+        # Then the gateway tries again.
         site.engine._failing.clear()
         await site.until(lambda: site.living, tick=False)
         call = site.call()
@@ -144,7 +144,7 @@ async def test_a_start_that_fails_is_told_to_all_who_wait_and_the_next_call_trie
 
 
 @scenario
-async def test_unknown_and_deleted_functions():
+async def test_calls_of_unknown_and_deleted_functions_do_not_wait():
     async with open_site() as site:
         site.deploy("hello")
         error = (await refusal(site.call("helo"))).error
@@ -158,7 +158,7 @@ async def test_unknown_and_deleted_functions():
 
 
 @scenario
-async def test_scaled_to_0_by_hand_is_not_waited_for():
+async def test_calls_of_a_function_that_is_scaled_to_0_by_hand_do_not_wait():
     async with open_site() as site:
         site.deploy("a")
         site.catalog.scale("a", 0)
@@ -170,7 +170,7 @@ async def test_scaled_to_0_by_hand_is_not_waited_for():
 
 
 @scenario
-async def test_at_rest_it_is_asked_for():
+async def test_a_call_starts_a_function_at_zero():
     async with open_site() as site:
         site.catalog.deploy(FunctionSpec("a"), ARTIFACT, wish=ScalingSpec(minimum=0, maximum=2))
         site.catalog.decide("a", 0, "nobody calls")
@@ -180,20 +180,20 @@ async def test_at_rest_it_is_asked_for():
 
 
 @scenario
-async def test_what_cannot_be_asked_for_is_told():
+async def test_an_error_of_the_activation_is_reported():
     async with open_site() as site:
 
         async def full(_name: str) -> None:
             raise StorageError("no space")
 
-        site.holding._wanted = full
+        site.holding._activate = full
         site.catalog.deploy(FunctionSpec("a"), ARTIFACT, wish=ScalingSpec(minimum=0, maximum=2))
         site.catalog.decide("a", 0, "nobody calls")
         assert isinstance((await refusal(site.call())).error, StorageError)
 
 
 @scenario
-async def test_no_more_than_may_wait():
+async def test_the_number_of_waiting_calls_is_limited():
     async with open_site() as site:
         site.deploy("a")
         site.deploy("b")
@@ -201,10 +201,12 @@ async def test_no_more_than_may_wait():
         await site.until_held(3)
         error = (await refusal(site.call())).error
         assert isinstance(error, Overloaded)
-        assert "for a already" in str(error)
+        assert "already waiting for a" in str(error)
         calls += [site.call("b") for _ in range(2)]
         await site.until_held(2, "b")
-        assert "5 calls wait" in str((await refusal(site.call("b"))).error)
+        assert "5 calls are already waiting for replicas" in str(
+            (await refusal(site.call("b"))).error
+        )
         assert site.holding.waiting() == {"a": 3, "b": 2}
         calls[0].cancel()
         await site.until_held(2)
@@ -214,14 +216,14 @@ async def test_no_more_than_may_wait():
 
 
 @scenario
-async def test_no_longer_than_its_caller_waits():
+async def test_a_call_waits_until_its_deadline():
     async with open_site(patience=0.05) as site:
         site.deploy("a")
         refused = await refusal(site.call(deadline=0.02))
         assert isinstance(refused.error, DeadlineExceeded)
         assert "0.02 s" in str(refused.error)
-        # Who does not say waits for as long as anybody would.
+        # A call without a deadline waits for the default time.
         assert isinstance((await refusal(site.call())).error, NotReady)
-        # What is late already is late: Envoy asks again after a restart.
+        # A call may be late when it arrives: Envoy asks again after a restart.
         old = asyncio.ensure_future(site.holding.hold("a", time.time() - 60, 50.0))
         assert isinstance((await refusal(old)).error, DeadlineExceeded)

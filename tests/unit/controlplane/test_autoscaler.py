@@ -1,4 +1,4 @@
-"""The autoscaler over a catalog in memory, with Envoy's figures and a clock of our own."""
+"""The autoscaler with a catalog in memory, fake counters of Envoy and a fake clock."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ ARTIFACT = Artifact("sha256:" + "a" * 64, "sha256:" + "b" * 64)
 
 
 class Envoy:
-    """Stands for ``Counting``."""
+    """A fake ``TrafficPoller``."""
 
     def __init__(self) -> None:
         self.traffic: dict[str, Traffic] = {}
 
-    async def look(self) -> dict[str, Traffic]:
+    async def poll(self) -> dict[str, Traffic]:
         return dict(self.traffic)
 
 
@@ -45,31 +45,31 @@ class Stage:
         self.woken += 1
 
     def after(self, seconds: int, **counted: object) -> list[int]:
-        """The replicas that are wanted, second by second."""
+        """Return the desired number of replicas for each second."""
         found = []
         for _ in range(seconds):
             self.now += 1
             self.envoy.traffic["f"] = Traffic(**counted)  # type: ignore[arg-type]
-            asyncio.run(self.scaler.look())
+            asyncio.run(self.scaler.scale_all())
             found.append(self.catalog.function("f").scaling.replicas)
         return found
 
 
-def test_calls_under_way_bring_replicas_and_their_end_takes_them():
+def test_calls_in_progress_add_replicas_and_their_end_removes_them():
     stage = Stage(ScalingSpec(1, 5))
     assert stage.after(2, in_flight=4)[-1] == 4
     assert stage.woken == 1
     assert stage.after(40)[-1] == 1
-    details = [event.detail for event in stage.catalog.journal.events("f")]
-    assert details[-2] == "4 (1 to 5), 4 calls under way"
+    details = [event.detail for event in stage.catalog.event_log.events("f")]
+    assert details[-2] == "4 (1 to 5), 4 calls in progress"
 
 
-def test_one_replica_is_to_have_as_many_calls_as_it_takes_at_a_time():
+def test_the_default_target_is_the_concurrency():
     assert Stage(ScalingSpec(1, 5), concurrency=4).after(3, in_flight=8)[-1] == 2
     assert Stage(ScalingSpec(1, 5, target=2.0), concurrency=4).after(3, in_flight=8)[-1] == 4
 
 
-def test_calls_too_short_to_be_seen_under_way_are_counted_by_their_times():
+def test_short_calls_are_counted_by_their_durations():
     stage = Stage(ScalingSpec(1, 9))
     stage.after(1)
     for second in range(1, 5):
@@ -87,19 +87,19 @@ def test_one_short_call_now_and_then_keeps_the_last_replica():
     assert stage.after(1, calls=6) == [1]
 
 
-def test_a_call_that_is_held_wakes_a_function_but_none_that_was_switched_off():
+def test_a_held_call_starts_a_function_unless_it_was_switched_off():
     stage = Stage(ScalingSpec(0, 5, idle=5.0))
     assert stage.after(10)[-1] == 0
-    asyncio.run(stage.scaler.wanted("f"))
+    asyncio.run(stage.scaler.activate("f"))
     assert stage.catalog.function("f").scaling.replicas == 1
     stage.held = {"f": 3}
     assert stage.after(1) == [3]
     stage.catalog.scale("f", 0)
-    asyncio.run(stage.scaler.wanted("f"))
+    asyncio.run(stage.scaler.activate("f"))
     assert stage.after(2) == [0, 0]
 
 
-def test_an_envoy_that_was_started_anew_counts_from_nought():
+def test_a_restarted_envoy_counts_from_zero():
     stage = Stage(ScalingSpec(1, 5))
     stage.after(1, calls=1000, latency=Latency({1.0: 1000, math.inf: 1000}))
     latency = Latency({1.0: 2, math.inf: 2})

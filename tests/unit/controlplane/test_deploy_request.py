@@ -1,4 +1,4 @@
-"""What a client may ask for when it deploys."""
+"""The request of a deploy."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ BUNDLE, LOCK = digest_of(b"bundle"), digest_of(b"lock")
 LEAST: dict[str, Any] = {"spec": {"name": "hello"}, "bundle": BUNDLE, "lock": LOCK}
 
 
-def test_what_is_left_out_has_its_default() -> None:
+def test_missing_members_have_defaults() -> None:
     found = DeployRequest.from_members(LEAST)
 
     assert found == DeployRequest(FunctionSpec("hello"), Artifact(BUNDLE, LOCK))
     assert (found.wait, found.timeout, found.annotations) == (True, 300.0, None)
 
 
-def test_everything_can_be_said() -> None:
+def test_all_members_are_read() -> None:
     more = {
         "minimum": 0,
         "maximum": 3,
@@ -37,7 +37,7 @@ def test_everything_can_be_said() -> None:
     assert (found.wait, found.timeout) == (False, 5.0)
 
 
-def test_null_leaves_what_is() -> None:
+def test_null_leaves_the_settings_unchanged() -> None:
     members = {**LEAST, "minimum": None, "maximum": None, "annotations": None}
 
     assert DeployRequest.from_members(members) == DeployRequest.from_members(LEAST)
@@ -46,8 +46,8 @@ def test_null_leaves_what_is() -> None:
 @pytest.mark.parametrize(
     ("more", "told"),
     [
-        ({"bundle": "sha256:ABC"}, "bundle: sha256:"),
-        ({"lock": None}, "lock: sha256:"),
+        ({"bundle": "sha256:ABC"}, "bundle: expected sha256: and 64"),
+        ({"lock": None}, "lock: expected sha256: and 64"),
         ({"spec": {}}, "name: "),
         ({"spec": {"name": "hello", "limits": {"memory": "1G"}}}, "limits.memory: "),
         ({"minimum": "1"}, "minimum: "),
@@ -65,10 +65,10 @@ def test_null_leaves_what_is() -> None:
         ({"timeout": math.inf}, "timeout: "),
         ({"timeout": 10**400}, "timeout: "),
         ({"timeout": True}, "timeout: "),
-        ({"timeot": 5}, "timeot: there is no such member; is timeout meant?"),
+        ({"timeot": 5}, 'unknown field "timeot" (did you mean "timeout"?)'),
     ],
 )
-def test_a_member_that_does_not_fit_is_named(more: dict[str, Any], told: str) -> None:
+def test_an_invalid_member_is_named(more: dict[str, Any], told: str) -> None:
     with pytest.raises(SpecInvalid) as caught:
         DeployRequest.from_members({**LEAST, **more})
 
@@ -79,11 +79,11 @@ def test_a_member_that_does_not_fit_is_named(more: dict[str, Any], told: str) ->
 def test_a_member_that_is_missing_is_named(name: str) -> None:
     members = {key: value for key, value in LEAST.items() if key != name}
 
-    with pytest.raises(SpecInvalid, match=f"^{name}: it is missing"):
+    with pytest.raises(SpecInvalid, match=f"^{name}: missing"):
         DeployRequest.from_members(members)
 
 
 @pytest.mark.parametrize("value", [None, [], "text", 3])
-def test_anything_but_an_object_is_refused(value: object) -> None:
+def test_anything_but_an_object_is_rejected(value: object) -> None:
     with pytest.raises(SpecInvalid, match="an object with spec"):
         DeployRequest.from_members(value)

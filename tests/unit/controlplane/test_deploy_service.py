@@ -1,4 +1,4 @@
-"""A deploy ends when its replicas take calls, or with the reason why they do not."""
+"""A deploy ends when its replicas accept calls, or with the reason why they do not."""
 
 import asyncio
 import threading
@@ -25,14 +25,14 @@ from dcf.model.function import FunctionSpec, Resources
 from dcf.model.scaling import ScalingSpec
 from dcf.protocol.progress import Progress, ProgressKind
 from dcf.settings import ControlSettings
-from unit.controlplane.kit import ARTIFACT, House, running
+from unit.controlplane.kit import ARTIFACT, FakeGateway, running
 from unit.controlplane.test_loop import scenario
 
 OTHER = Artifact(ARTIFACT.lock, ARTIFACT.bundle)
 
 
 class Idle(Builder):
-    """Tells a step, and does not build."""
+    """Reports a step, and does not build."""
 
     def __init__(self) -> None:
         self.error: Exception | None = None
@@ -44,7 +44,7 @@ class Idle(Builder):
         listener.finished("environment", "installing", 0.1)
 
 
-class Site(House):
+class Site(FakeGateway):
     def __init__(self, store: Store) -> None:
         super().__init__()
         self.builder = Idle()
@@ -54,7 +54,7 @@ class Site(House):
             routing=self.routing,
             stager=self.stage,
             builder=self.builder,
-            deployed=RetainedArtifacts(store),
+            retained=RetainedArtifacts(store),
             engine=self.engine,
             settings=ControlSettings(),
         )
@@ -73,7 +73,7 @@ class Site(House):
 
 
 @scenario
-async def test_a_deploy_tells_its_steps_and_ends_when_calls_are_taken(store):
+async def test_a_deploy_reports_its_steps_and_ends_when_calls_are_routed(store):
     async with running(Site(store)) as site:
         steps = await site.ticking(site.run(FunctionSpec("a")))
         assert [step.kind for step in steps] == [
@@ -91,7 +91,7 @@ async def test_a_deploy_tells_its_steps_and_ends_when_calls_are_taken(store):
 
 
 @scenario
-async def test_what_cannot_be_built_or_lacks_a_secret_changes_nothing(store):
+async def test_a_failed_build_or_a_missing_secret_changes_nothing(store):
     async with running(Site(store)) as site:
         site.builder.error = BuildError("no such package")
         with pytest.raises(BuildError):
@@ -103,7 +103,7 @@ async def test_what_cannot_be_built_or_lacks_a_secret_changes_nothing(store):
 
 
 @scenario
-async def test_more_replicas_than_there_are_gpus_for_are_refused(store):
+async def test_more_replicas_than_gpus_are_rejected(store):
     async def two_gpus() -> Resources:
         return Resources(gpu=2)
 
@@ -132,7 +132,7 @@ async def test_a_handler_that_cannot_start_ends_the_deploy_with_its_traceback(st
 
 
 @scenario
-async def test_the_same_deploy_again_tries_at_once_though_replicas_crashed(store):
+async def test_the_same_deploy_again_retries_at_once(store):
     async with running(Site(store)) as site:
         site.engine.fail_starts("a", "HandlerInitFailed")
         with pytest.raises(HandlerInitFailed):
@@ -143,7 +143,7 @@ async def test_the_same_deploy_again_tries_at_once_though_replicas_crashed(store
 
 
 @scenario
-async def test_what_does_not_come_up_in_time_is_told(store):
+async def test_a_revision_that_is_not_ready_in_time_is_an_error(store):
     async with running(Site(store)) as site:
         with pytest.raises(StartTimeout, match=r"within 0\.05 s; revision 1 is deployed"):
             await site.run(FunctionSpec("a"), timeout=0.05)
@@ -158,13 +158,13 @@ async def test_a_deploy_that_is_overtaken_says_so(store):
         await site.until(lambda: len(site.catalog.revisions("a")) == 2, tick=False)
         await site.until(second.done)
         steps = await first
-        assert "replaced by 2" in steps[-2].detail
+        assert "replaced by revision 2" in steps[-2].detail
         assert steps[-1].kind is ProgressKind.ACCEPTED
         assert second.result()[-1].kind is ProgressKind.READY
 
 
 @scenario
-async def test_nobody_waits_for_a_function_without_replicas(store):
+async def test_a_deploy_without_replicas_does_not_wait(store):
     async with running(Site(store)) as site:
         await site.ticking(site.run(FunctionSpec("a")))
         site.catalog.scale("a", 0)
@@ -254,7 +254,7 @@ async def test_deploys_that_wait_for_the_same_build_enter_in_order(store):
 
 
 @scenario
-async def test_a_deploy_whose_client_goes_away_lets_the_next_one_in(store):
+async def test_a_deploy_whose_client_disconnects_lets_the_next_one_enter(store):
     async with running(GatedSite(store)) as site:
         site.gate(of(1))
         first = site.start(of(1))
@@ -268,7 +268,7 @@ async def test_a_deploy_whose_client_goes_away_lets_the_next_one_in(store):
 
 
 @scenario
-async def test_deploys_that_wait_are_bounded(store, monkeypatch):
+async def test_the_number_of_waiting_deploys_is_limited(store, monkeypatch):
     monkeypatch.setattr("dcf.controlplane.deploy.deploy_service.MOST", 1)
     async with running(GatedSite(store)) as site:
         gate = site.gate(of(1))

@@ -133,8 +133,8 @@ def test_a_deploy_waits_as_long_as_its_client(stub: Stub, served: Served) -> Non
     assert given[1:] == [300.0, 0.1]
 
 
-def test_a_deploy_that_takes_longer_has_succeeded(stub: Stub, served: Served) -> None:
-    message = "hello was not ready within 1 s; revision 2 is deployed and goes on starting"
+def test_a_deploy_that_goes_on_longer_has_succeeded(stub: Stub, served: Served) -> None:
+    message = "hello was not ready within 1 s; revision 2 is deployed and is still starting"
     served.plane.steps = [StartTimeout(message)]
 
     assert stub("Deploy", Service="hello", Image=DIGEST).Msg == message

@@ -123,7 +123,7 @@ def test_an_invalid_name_is_rejected(plane: Plane, name: str) -> None:
         ({"EnvVars": {"A": "x\0"}}, "environment"),
         ({"Secrets": ["../key"]}, "secrets"),
         ({"Annotations": {"": "x"}}, "Annotations"),
-        ({"Annotations": {"a": "x\0"}}, "Annotations.a: texts without a zero character"),
+        ({"Annotations": {"a": "x\0"}}, "Annotations.a: expected a text without NUL"),
         ({"MinReplicas": 3, "MaxReplicas": 2}, "min 3 is greater than max 2"),
         ({"MinReplicas": -1}, "min"),
         ({"MaxReplicas": 1_000_000}, "max"),

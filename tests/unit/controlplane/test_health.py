@@ -15,7 +15,7 @@ from dcf.controlplane.replicas.health import answers_at
 from dcf.model.replica import ReplicaState
 from dcf.reconciler.types import Route
 from dcf.settings import WatcherSettings
-from unit.controlplane.kit import House, running
+from unit.controlplane.kit import FakeGateway, running
 
 
 @asynccontextmanager
@@ -36,7 +36,7 @@ async def listening(path: Path, reply: bytes) -> AsyncIterator[str]:
 @pytest.mark.parametrize(
     ("reply", "answers"), [(b"HTTP/1.1 200 OK\r\n\r\n", True), (b"HTTP/1.1 503 No\r\n", True)]
 )
-def test_any_answer_is_one(tmp_path, reply, answers):
+def test_any_reply_passes_the_health_check(tmp_path, reply, answers):
     async def check() -> None:
         async with listening(tmp_path / "s", reply) as endpoint:
             assert await answers_at(endpoint, 5.0) is answers
@@ -44,7 +44,7 @@ def test_any_answer_is_one(tmp_path, reply, answers):
     asyncio.run(check())
 
 
-def test_silence_and_absence_are_none(tmp_path):
+def test_silence_and_absence_fail_the_health_check(tmp_path):
     async def check() -> None:
         with socket.socket(socket.AF_UNIX) as mute:
             mute.bind(str(tmp_path / "s"))
@@ -61,7 +61,7 @@ INTERVAL = 0.05
 
 
 class Silence:
-    """Replicas that do not answer, each for as long as it would keep its caller waiting."""
+    """Replicas that do not answer within the timeout."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.of: set[str] = set()
@@ -76,8 +76,8 @@ class Silence:
 
 
 @asynccontextmanager
-async def watched(house: House, silence: float) -> AsyncIterator[None]:
-    health = asyncio.create_task(house.loop.health(interval=INTERVAL, silence=silence).run())
+async def watched(gateway: FakeGateway, silence: float) -> AsyncIterator[None]:
+    health = asyncio.create_task(gateway.loop.health(interval=INTERVAL, silence=silence).run())
     try:
         yield
     finally:
@@ -85,30 +85,30 @@ async def watched(house: House, silence: float) -> AsyncIterator[None]:
         await asyncio.gather(health, return_exceptions=True)
 
 
-def test_who_does_not_answer_is_passed_over_taken_back_and_ended_at_last(monkeypatch):
+def test_a_silent_replica_gets_no_calls_until_it_answers_and_is_ended_at_last(monkeypatch):
     silence = Silence(monkeypatch)
 
     async def check() -> None:
-        async with running(House()) as house, watched(house, 0.4):
-            house.deploy("a", replicas=2)
+        async with running(FakeGateway()) as gateway, watched(gateway, 0.4):
+            gateway.deploy("a", replicas=2)
 
             def route() -> Route:
-                return house.routing.confirmed().get("a") or Route()
+                return gateway.routing.confirmed().get("a") or Route()
 
-            await house.until(lambda: len(route().endpoints) == 2)
+            await gateway.until(lambda: len(route().endpoints) == 2)
             first, second = route().endpoints
             silence.of.add(first)
-            await house.until(lambda: route().endpoints == (second,))
+            await gateway.until(lambda: route().endpoints == (second,))
             silence.of.clear()
-            await house.until(lambda: len(route().endpoints) == 2)
-            house.engine.suspend(
-                next(one.id for one in house.loop.fleet.all() if one.endpoint == first)
+            await gateway.until(lambda: len(route().endpoints) == 2)
+            gateway.engine.suspend(
+                next(one.id for one in gateway.loop.registry.all() if one.endpoint == first)
             )
             silence.of.add(first)
-            await house.until(lambda: len(route().endpoints) == 2 and first not in route())
-            events = house.catalog.journal.events("a")
+            await gateway.until(lambda: len(route().endpoints) == 2 and first not in route())
+            events = gateway.catalog.event_log.events("a")
             assert events[0].detail == "it did not answer for 0.4 s, and its process is stopped"
-            states = [one.state for one in house.loop.fleet.of("a")]
+            states = [one.state for one in gateway.loop.registry.of("a")]
             assert states.count(ReplicaState.READY) == 2
 
     asyncio.run(asyncio.wait_for(check(), 20))
@@ -133,19 +133,19 @@ def test_the_calls_of_a_function_decide_how_long_a_replica_may_be_silent(
     )
 
     async def check() -> None:
-        async with running(House()) as house, watched(house, 0.4):
-            house.deploy("a", timeout=timeout)
-            await house.until(lambda: bool(house.routing.confirmed().get("a")))
-            (one,) = house.loop.fleet.all()
+        async with running(FakeGateway()) as gateway, watched(gateway, 0.4):
+            gateway.deploy("a", timeout=timeout)
+            await gateway.until(lambda: bool(gateway.routing.confirmed().get("a")))
+            (one,) = gateway.loop.registry.all()
             if is_suspended:
-                house.engine.suspend(one.id)
+                gateway.engine.suspend(one.id)
             silence.of.add(one.endpoint)
             begin = time.monotonic()
-            await house.until(lambda: one.state is not ReplicaState.READY)
-            # At full speed: a question without an answer takes no longer than its interval.
+            await gateway.until(lambda: one.state is not ReplicaState.READY)
+            # Checks continue at their interval, because each times out after one.
             assert after - INTERVAL <= time.monotonic() - begin < after + 8 * INTERVAL + 0.5
-            await house.until(lambda: one.id not in house.engine.specs)
-            logged = [line.text async for line in house.engine.logs(one.id)]
+            await gateway.until(lambda: one.id not in gateway.engine.specs)
+            logged = [line.text async for line in gateway.engine.logs(one.id)]
             assert logged == ([] if is_suspended else ["Thread (most recent call first):"])
 
     asyncio.run(asyncio.wait_for(check(), 20))
@@ -155,31 +155,31 @@ def test_a_replica_may_be_silent_for_as_long_as_a_call_of_its_function_may_take(
     silence = Silence(monkeypatch)
 
     async def check() -> None:
-        async with running(House()) as house, watched(house, 0.2):
-            house.deploy("a")
-            await house.until(lambda: bool(house.routing.confirmed().get("a")))
-            (one,) = house.loop.fleet.all()
+        async with running(FakeGateway()) as gateway, watched(gateway, 0.2):
+            gateway.deploy("a")
+            await gateway.until(lambda: bool(gateway.routing.confirmed().get("a")))
+            (one,) = gateway.loop.registry.all()
             silence.of.add(one.endpoint)
-            await house.until(lambda: silence.asked.get(one.endpoint, 0) > 20)
+            await gateway.until(lambda: silence.asked.get(one.endpoint, 0) > 20)
             assert one.state is ReplicaState.READY
 
     asyncio.run(asyncio.wait_for(check(), 20))
 
 
-def test_a_silent_replica_delays_no_question_to_another(monkeypatch):
+def test_a_silent_replica_delays_no_other_health_check(monkeypatch):
     silence = Silence(monkeypatch)
 
     async def check() -> None:
-        async with running(House()) as house, watched(house, 30):
-            house.deploy("a", replicas=2)
-            await house.until(
-                lambda: len((house.routing.confirmed().get("a") or Route()).endpoints) == 2
+        async with running(FakeGateway()) as gateway, watched(gateway, 30):
+            gateway.deploy("a", replicas=2)
+            await gateway.until(
+                lambda: len((gateway.routing.confirmed().get("a") or Route()).endpoints) == 2
             )
-            first, second = (one.endpoint for one in house.loop.fleet.all())
+            first, second = (one.endpoint for one in gateway.loop.registry.all())
             silence.of.add(first)
-            await house.until(lambda: silence.asked.get(first, 0) > 2)
+            await gateway.until(lambda: silence.asked.get(first, 0) > 2)
             before = dict(silence.asked)
-            await house.until(lambda: silence.asked[second] >= before.get(second, 0) + 10)
+            await gateway.until(lambda: silence.asked[second] >= before.get(second, 0) + 10)
             assert silence.asked[first] - before[first] <= 12
 
     asyncio.run(asyncio.wait_for(check(), 20))

@@ -1,4 +1,4 @@
-"""The logs of a function's replicas are one log: nothing twice, nothing lost, in order."""
+"""The logs of a function's replicas are merged in order, without loss or duplicates."""
 
 import asyncio
 import contextlib
@@ -56,7 +56,7 @@ def test_lines_of_several_replicas_come_in_the_order_of_their_times():
     asyncio.run(run())
 
 
-def test_who_follows_hears_each_line_once_though_times_are_coarse():
+def test_a_follower_gets_each_line_once_although_times_are_coarse():
     async def run():
         printing = Printing("x", lines_at_a_time=2)
         await printing.start()
@@ -73,7 +73,7 @@ def test_who_follows_hears_each_line_once_though_times_are_coarse():
     asyncio.run(run())
 
 
-def test_who_follows_hears_replicas_that_come_later():
+def test_a_follower_gets_the_lines_of_later_replicas():
     async def run():
         printing = Printing("x")
         await printing.start()

@@ -1,4 +1,4 @@
-"""The loop brings about what the catalog wants, and finds everything again after a restart."""
+"""The control loop reaches the desired state, and continues after a restart."""
 
 import asyncio
 import contextlib
@@ -12,7 +12,7 @@ from dcf.errors import BuildError, DiskFull, SupervisorUnreachable
 from dcf.model.event import EventKind
 from dcf.model.function import Resources
 from dcf.model.replica import ReplicaExit, ReplicaState
-from unit.controlplane.kit import House, running
+from unit.controlplane.kit import FakeGateway, running
 
 
 def scenario(test):
@@ -23,93 +23,93 @@ def scenario(test):
     return run
 
 
-def routed(house: House, name: str) -> list[str]:
-    route = house.routing.confirmed().get(name)
+def routed(gateway: FakeGateway, name: str) -> list[str]:
+    route = gateway.routing.confirmed().get(name)
     return [*route.endpoints, *route.canaries] if route else []
 
 
 @scenario
 async def test_a_deployed_function_gets_its_replicas_and_its_routes():
-    async with running(House()) as house:
-        house.deploy("a", replicas=2)
-        await house.until(lambda: len(routed(house, "a")) == 2)
-        assert len(house.living) == 2
-        assert house.envoy.routes["a"] == sorted(house.envoy.routes["a"])
+    async with running(FakeGateway()) as gateway:
+        gateway.deploy("a", replicas=2)
+        await gateway.until(lambda: len(routed(gateway, "a")) == 2)
+        assert len(gateway.living) == 2
+        assert gateway.envoy.routes["a"] == sorted(gateway.envoy.routes["a"])
 
 
 @scenario
-async def test_a_replica_that_crashes_is_replaced_and_its_end_is_told():
-    async with running(House()) as house:
-        house.deploy("a")
-        await house.until(lambda: routed(house, "a"))
-        (first,) = house.living
-        house.engine.crash(first)
-        await house.until(lambda: house.living and first not in house.living)
-        await house.until(lambda: routed(house, "a"))
-        (event, *_) = house.catalog.journal.events("a")
+async def test_a_crashed_replica_is_replaced_and_its_exit_recorded():
+    async with running(FakeGateway()) as gateway:
+        gateway.deploy("a")
+        await gateway.until(lambda: routed(gateway, "a"))
+        (first,) = gateway.living
+        gateway.engine.crash(first)
+        await gateway.until(lambda: gateway.living and first not in gateway.living)
+        await gateway.until(lambda: routed(gateway, "a"))
+        (event, *_) = gateway.catalog.event_log.events("a")
         assert (event.kind, event.detail) == (EventKind.CRASHED, "killed by signal 9")
 
 
 @scenario
-async def test_a_clock_that_is_set_ends_no_start():
+async def test_a_change_of_the_clock_ends_no_start():
     ahead = 0.0
-    async with running(House(clock=lambda: time.time() + ahead)) as house:
-        house.deploy("a")
-        await house.until(lambda: house.living, tick=False)
-        (first,) = house.living
+    async with running(FakeGateway(clock=lambda: time.time() + ahead)) as gateway:
+        gateway.deploy("a")
+        await gateway.until(lambda: gateway.living, tick=False)
+        (first,) = gateway.living
         ahead = 1_000_000.0
-        before = house.loop.news()
-        house.loop.wake()
+        before = gateway.loop.news()
+        gateway.loop.wake()
         await before
-        await house.until(lambda: routed(house, "a"))
-        assert house.living == [first]
+        await gateway.until(lambda: routed(gateway, "a"))
+        assert gateway.living == [first]
 
 
 @scenario
 async def test_no_call_waits_for_a_disk_that_is_slow_or_full(monkeypatch):
-    async with running(House()) as house:
-        house.deploy("a")
-        await house.until(lambda: routed(house, "a"))
-        (first,) = house.living
+    async with running(FakeGateway()) as gateway:
+        gateway.deploy("a")
+        await gateway.until(lambda: routed(gateway, "a"))
+        (first,) = gateway.living
         free = threading.Event()
-        record = house.catalog.journal.record
+        record = gateway.catalog.event_log.record
 
         def full(event):
             if not free.wait(0.1):
                 raise DiskFull("no space is left")
             record(event)
 
-        monkeypatch.setattr(house.catalog.journal, "record", full)
-        house.engine.crash(first)
-        await house.until(lambda: not house.envoy.routes)
+        monkeypatch.setattr(gateway.catalog.event_log, "record", full)
+        gateway.engine.crash(first)
+        await gateway.until(lambda: not gateway.envoy.routes)
         free.set()
-        await house.until(lambda: routed(house, "a"))
-        assert house.catalog.journal.events("a")[0].replica.startswith("a.1.0.1")
+        await gateway.until(lambda: routed(gateway, "a"))
+        assert gateway.catalog.event_log.events("a")[0].replica.startswith("a.1.0.1")
 
 
 @scenario
 async def test_a_deleted_function_loses_its_routes_before_its_replicas():
-    async with running(House()) as house:
-        house.deploy("a")
-        await house.until(lambda: routed(house, "a"))
-        house.envoy.takes.clear()
-        house.catalog.delete("a")
-        house.loop.wake()
-        await house.until(lambda: "a" not in house.envoy.routes)
+    async with running(FakeGateway()) as gateway:
+        gateway.deploy("a")
+        await gateway.until(lambda: routed(gateway, "a"))
+        gateway.envoy.takes.clear()
+        gateway.catalog.delete("a")
+        gateway.loop.wake()
+        await gateway.until(lambda: "a" not in gateway.envoy.routes)
         await asyncio.sleep(0.05)
-        assert house.living
-        house.envoy.takes.set()
-        await house.until(lambda: not house.living and not house.stage.staged)
-        await house.until(lambda: not house.routing.confirmed())
+        assert gateway.living
+        gateway.envoy.takes.set()
+        await gateway.until(lambda: not gateway.living and not gateway.stage.staged)
+        await gateway.until(lambda: not gateway.routing.confirmed())
 
 
 @scenario
-async def test_another_loop_finds_what_lives_and_starts_nothing_twice():
-    async with running(House()) as house:
-        house.deploy("a", replicas=2)
-        await house.until(lambda: len(routed(house, "a")) == 2)
-    before = house.living
-    async with running(House(house.catalog, house.engine)) as again:
+async def test_another_loop_finds_running_replicas_and_starts_none_twice():
+    async with running(FakeGateway()) as gateway:
+        gateway.deploy("a", replicas=2)
+        await gateway.until(lambda: len(routed(gateway, "a")) == 2)
+    before = gateway.living
+    async with running(FakeGateway(gateway.catalog, gateway.engine)) as again:
         await again.loop.began()
         assert len(again.envoy.routes["a"]) == 2, "known before anybody asks"
         await again.until(lambda: len(routed(again, "a")) == 2)
@@ -117,77 +117,79 @@ async def test_another_loop_finds_what_lives_and_starts_nothing_twice():
 
 
 @scenario
-async def test_what_cannot_be_laid_out_is_a_failed_start_that_is_tried_again():
-    house = House()
-    house.stage.error = BuildError("no such package")
-    async with running(house):
-        house.deploy("a")
-        await house.until(lambda: len(house.catalog.journal.events("a")) >= 3)
-        event = house.catalog.journal.events("a")[0]
+async def test_an_error_while_preparing_files_is_a_failed_start_that_is_retried():
+    gateway = FakeGateway()
+    gateway.stage.error = BuildError("no such package")
+    async with running(gateway):
+        gateway.deploy("a")
+        await gateway.until(lambda: len(gateway.catalog.event_log.events("a")) >= 3)
+        event = gateway.catalog.event_log.events("a")[0]
         assert (event.kind, event.error) == (EventKind.START_FAILED, "BuildError")
-        assert not house.living
-        house.stage.error = None
-        house.loop.reset_backoff("a")
-        await house.until(lambda: routed(house, "a"))
+        assert not gateway.living
+        gateway.stage.error = None
+        gateway.loop.reset_backoff("a")
+        await gateway.until(lambda: routed(gateway, "a"))
 
 
 @scenario
-async def test_a_supervisor_that_is_away_for_a_moment_is_nobodys_crash():
-    house = House()
-    house.stage.error = SupervisorUnreachable("nobody listens")
-    async with running(house):
-        house.deploy("a")
-        await house.until(lambda: house.loop.fleet.of("a"))
+async def test_a_short_absence_of_the_supervisor_is_not_a_crash():
+    gateway = FakeGateway()
+    gateway.stage.error = SupervisorUnreachable("nobody listens")
+    async with running(gateway):
+        gateway.deploy("a")
+        await gateway.until(lambda: gateway.loop.registry.of("a"))
         await asyncio.sleep(0.15)
-        house.stage.error = None
-        await house.until(lambda: routed(house, "a"))
-        assert [event.kind for event in house.catalog.journal.events("a")] == [EventKind.DEPLOYED]
+        gateway.stage.error = None
+        await gateway.until(lambda: routed(gateway, "a"))
+        assert [event.kind for event in gateway.catalog.event_log.events("a")] == [
+            EventKind.DEPLOYED
+        ]
 
 
 @scenario
-async def test_a_start_without_an_end_is_ended():
-    house = House(start_timeout=-14.9)
-    async with running(house):
-        house.deploy("a")
-        await house.until(lambda: len(house.catalog.journal.events("a")) > 1, tick=False)
-        event = house.catalog.journal.events("a")[0]
+async def test_a_start_that_does_not_end_is_aborted():
+    gateway = FakeGateway(start_timeout=-14.9)
+    async with running(gateway):
+        gateway.deploy("a")
+        await gateway.until(lambda: len(gateway.catalog.event_log.events("a")) > 1, tick=False)
+        event = gateway.catalog.event_log.events("a")[0]
         assert (event.kind, event.error) == (EventKind.START_FAILED, "StartTimeout")
 
 
 @scenario
-async def test_a_gpu_functions_old_replica_goes_before_its_new_one_comes():
-    async with running(House()) as house:
-        house.deploy("a", limits=Resources(gpu=1))
-        await house.until(lambda: routed(house, "a"))
-        house.deploy("a", limits=Resources(gpu=1), timeout=7.0)
+async def test_the_old_replica_of_a_gpu_function_stops_before_the_new_one_starts():
+    async with running(FakeGateway()) as gateway:
+        gateway.deploy("a", limits=Resources(gpu=1))
+        await gateway.until(lambda: routed(gateway, "a"))
+        gateway.deploy("a", limits=Resources(gpu=1), timeout=7.0)
         most = 0
 
         def replaced() -> bool:
             nonlocal most
-            most = max(most, len(house.living))
-            return any(".2." in replica for replica in house.living)
+            most = max(most, len(gateway.living))
+            return any(".2." in replica for replica in gateway.living)
 
-        await house.until(replaced)
+        await gateway.until(replaced)
         assert most == 1
 
 
 @scenario
 async def test_replicas_that_the_engine_lost_are_started_again_at_once():
-    async with running(House()) as house:
-        house.deploy("a")
-        await house.until(lambda: routed(house, "a"))
-        (one,) = house.loop.fleet.of("a")
+    async with running(FakeGateway()) as gateway:
+        gateway.deploy("a")
+        await gateway.until(lambda: routed(gateway, "a"))
+        (one,) = gateway.loop.registry.of("a")
         assert one.state is ReplicaState.READY
-        house.loop.fleet.begin(())
-        house.engine._replicas.clear()
-        house.loop.wake()
-        await house.until(lambda: house.living and routed(house, "a"))
-        assert one.id not in house.living
+        gateway.loop.registry.begin(())
+        gateway.engine._replicas.clear()
+        gateway.loop.wake()
+        await gateway.until(lambda: gateway.living and routed(gateway, "a"))
+        assert one.id not in gateway.living
 
 
 @scenario
 async def test_a_disk_that_stays_full_keeps_no_replica_from_starting_or_ending(monkeypatch):
-    async with running(House()) as house:
+    async with running(FakeGateway()) as gateway:
         full = True
 
         def record(event):
@@ -195,48 +197,48 @@ async def test_a_disk_that_stays_full_keeps_no_replica_from_starting_or_ending(m
                 raise DiskFull("no space is left")
             return kept(event)
 
-        kept = house.catalog.journal.record
-        monkeypatch.setattr(house.catalog.journal, "record", record)
+        kept = gateway.catalog.event_log.record
+        monkeypatch.setattr(gateway.catalog.event_log, "record", record)
         for name in ("a", "b"):
-            house.deploy(name)
-            await house.until(lambda name=name: routed(house, name))
-        (first,) = [one for one in house.living if one.startswith("a")]
-        house.engine.crash(first)
-        await house.until(lambda: [one for one in house.living if one.startswith("a.1.0.2")])
-        await house.until(lambda: routed(house, "a"))
-        house.catalog.delete("b")
-        house.loop.wake()
-        await house.until(lambda: not [one for one in house.living if one.startswith("b")])
+            gateway.deploy(name)
+            await gateway.until(lambda name=name: routed(gateway, name))
+        (first,) = [one for one in gateway.living if one.startswith("a")]
+        gateway.engine.crash(first)
+        await gateway.until(lambda: [one for one in gateway.living if one.startswith("a.1.0.2")])
+        await gateway.until(lambda: routed(gateway, "a"))
+        gateway.catalog.delete("b")
+        gateway.loop.wake()
+        await gateway.until(lambda: not [one for one in gateway.living if one.startswith("b")])
         full = False
-        house.loop.wake()
-        await house.until(lambda: len(house.catalog.journal.events("a")) == 2)
-        assert house.catalog.journal.events("a")[0].replica.startswith("a.1.0.1")
+        gateway.loop.wake()
+        await gateway.until(lambda: len(gateway.catalog.event_log.events("a")) == 2)
+        assert gateway.catalog.event_log.events("a")[0].replica.startswith("a.1.0.1")
 
 
 @scenario
-async def test_a_route_that_cannot_be_told_to_envoy_stops_no_other_function(monkeypatch, caplog):
-    house = House()
-    publish = house.envoy.set_function
+async def test_a_route_that_cannot_be_published_affects_no_other_function(monkeypatch, caplog):
+    gateway = FakeGateway()
+    publish = gateway.envoy.set_function
 
     def picky(name, destinations, limits):
         if name == "bad":
             raise TypeError("this is no endpoint")
         return publish(name, destinations, limits)
 
-    monkeypatch.setattr(house.envoy, "set_function", picky)
-    async with running(house):
-        house.deploy("bad")
-        house.deploy("good")
-        await house.until(lambda: routed(house, "good"))
-        await house.loop.works()
+    monkeypatch.setattr(gateway.envoy, "set_function", picky)
+    async with running(gateway):
+        gateway.deploy("bad")
+        gateway.deploy("good")
+        await gateway.until(lambda: routed(gateway, "good"))
+        await gateway.loop.works()
     told = [one.getMessage() for one in caplog.records if "of bad failed" in one.getMessage()]
     assert len(told) == 1, "told once, not in each turn"
 
 
 @scenario
-async def test_a_turn_that_fails_by_a_defect_is_followed_by_another_one(monkeypatch):
-    house = House()
-    look = house.catalog.names
+async def test_after_an_unexpected_error_the_next_turn_follows(monkeypatch):
+    gateway = FakeGateway()
+    look = gateway.catalog.names
     fails = True
 
     def names():
@@ -244,19 +246,19 @@ async def test_a_turn_that_fails_by_a_defect_is_followed_by_another_one(monkeypa
             raise RuntimeError("a defect")
         return look()
 
-    monkeypatch.setattr(house.catalog, "names", names)
-    async with running(house):
-        house.deploy("a")
-        await house.loop.works()
+    monkeypatch.setattr(gateway.catalog, "names", names)
+    async with running(gateway):
+        gateway.deploy("a")
+        await gateway.loop.works()
         fails = False
-        house.loop.wake()
-        await house.until(lambda: routed(house, "a"))
+        gateway.loop.wake()
+        await gateway.until(lambda: routed(gateway, "a"))
 
 
 @scenario
-async def test_an_engine_that_tells_nonsense_is_looked_at_anew(monkeypatch):
-    house = House()
-    observe = house.engine.observe
+async def test_after_an_invalid_observation_a_new_one_starts(monkeypatch):
+    gateway = FakeGateway()
+    observe = gateway.engine.observe
     nonsense = iter([True, False])
 
     async def odd():
@@ -266,29 +268,29 @@ async def test_an_engine_that_tells_nonsense_is_looked_at_anew(monkeypatch):
             async for item in seen:
                 yield item
 
-    monkeypatch.setattr(house.engine, "observe", odd)
-    async with running(house):
-        house.deploy("a")
-        await house.until(lambda: routed(house, "a"))
+    monkeypatch.setattr(gateway.engine, "observe", odd)
+    async with running(gateway):
+        gateway.deploy("a")
+        await gateway.until(lambda: routed(gateway, "a"))
 
 
 @scenario
-async def test_a_replica_that_says_it_failed_and_lives_on_is_ended(monkeypatch):
+async def test_a_replica_that_reports_a_failure_but_keeps_running_is_ended(monkeypatch):
     monkeypatch.setattr("dcf.controlplane.replicas.replica_manager.OVERDUE", 0.05)
-    async with running(House()) as house:
-        house.deploy("a")
-        await house.until(lambda: house.living)
-        (first,) = house.living
+    async with running(FakeGateway()) as gateway:
+        gateway.deploy("a")
+        await gateway.until(lambda: gateway.living)
+        (first,) = gateway.living
         exit_ = ReplicaExit(None, 1.0, "it says so")
-        house.engine._to(house.engine._replicas[first], ReplicaState.FAILED, exit_=exit_)
-        await house.until(lambda: house.living and first not in house.living)
+        gateway.engine._to(gateway.engine._replicas[first], ReplicaState.FAILED, exit_=exit_)
+        await gateway.until(lambda: gateway.living and first not in gateway.living)
 
 
 @scenario
-async def test_whether_it_works_is_known_by_a_turn():
-    async with running(House()) as house:
-        await house.loop.began()
-        house.loop._turn = asyncio.Event().wait
+async def test_a_liveness_check_waits_for_a_turn():
+    async with running(FakeGateway()) as gateway:
+        await gateway.loop.began()
+        gateway.loop._turn = asyncio.Event().wait
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.2):
-                await house.loop.works()
+                await gateway.loop.works()

@@ -1,4 +1,4 @@
-"""Figures as Prometheus reads them."""
+"""Metrics in Prometheus' text format."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def samples(metrics: Metrics) -> dict[tuple[str, tuple[tuple[str, str], ...]], f
     }
 
 
-def test_each_figure_is_told_under_its_name() -> None:
+def test_each_metric_has_its_name_and_value() -> None:
     replicas = [
         seen(0, ReplicaState.READY),
         seen(1, ReplicaState.READY),
@@ -73,14 +73,14 @@ def test_each_figure_is_told_under_its_name() -> None:
     assert (of("duration_seconds_sum"), of("duration_seconds_count")) == (1.25, 9)
 
 
-def test_a_function_that_was_never_called_has_its_figures_at_nought() -> None:
+def test_the_metrics_of_a_function_without_calls_are_zero() -> None:
     found = samples(Metrics.of([status("new")], {}, {}))
 
     assert found["dcf_function_errors_total", (("function", "new"), ("kind", "server"))] == 0
     assert found["dcf_function_duration_seconds_count", (("function", "new"),)] == 0
 
 
-def test_a_function_that_is_not_deployed_any_more_is_not_told() -> None:
+def test_a_deleted_function_has_no_metrics() -> None:
     text = render(Metrics.of([], {"hello": TRAFFIC}, {}))
 
     assert b"hello" not in text

@@ -16,8 +16,8 @@ from dcf.controlplane.replicas.replica_api import ReplicaLoad
         ([(1, 15), (0, 0), (0, 0), (0, 0)], [12, 0, 0, 0]),
         ([(1, 7), (1, 7), (0, 0)], [2, 2, 0]),
         ([(1, 1), (0, 0)], [1, 0]),
-        ([(1, 1), (1, 0)], [0, 0]),  # it would wait there as well
-        ([(1, 0), (0, 0)], [0, 0]),  # what runs does not move
+        ([(1, 1), (1, 0)], [0, 0]),  # it would wait there too
+        ([(1, 0), (0, 0)], [0, 0]),  # running calls do not move
         ([(1, 3), (1, 3)], [0, 0]),
         ([(0, 0), (0, 0)], [0, 0]),
         ([], []),
@@ -28,12 +28,12 @@ def test_replicas_with_one_call_at_a_time(loads, expected):
     assert surpluses(given) == expected
 
 
-def test_a_replica_that_takes_more_at_a_time_keeps_more():
+def test_a_replica_with_a_higher_concurrency_keeps_more():
     assert surpluses([ReplicaLoad(1, 1, 9), ReplicaLoad(4, 0, 0)]) == [8, 0]
     assert surpluses([ReplicaLoad(4, 4, 6), ReplicaLoad(1, 0, 0)]) == [2, 0]
 
 
-def test_no_call_is_moved_to_and_fro():
+def test_no_call_moves_back_and_forth():
     for first in range(12):
         for second in range(12):
             loads = [ReplicaLoad(1, min(1, n), max(0, n - 1)) for n in (first, second)]
@@ -77,14 +77,14 @@ GOOD = b'{"concurrency": 1, "running": 2, "waiting": 3}'
         HEAD + b"x" * 100_000,
     ],
 )
-def test_a_replica_that_answers_nonsense_has_no_load(reply):
+def test_an_invalid_reply_is_no_load(reply):
     assert answered_with(reply) is None
 
 
-def test_a_replica_that_answers():
+def test_the_load_of_a_replica_is_read():
     assert answered_with(HEAD + GOOD) == ReplicaLoad(1, 2, 3)
 
 
-def test_a_replica_that_is_gone(tmp_path):
+def test_an_absent_replica_has_no_load(tmp_path):
     assert asyncio.run(replica_api.load(f"unix:{tmp_path}/gone")) is None
     assert asyncio.run(replica_api.load("tcp:nowhere")) is None

@@ -1,4 +1,4 @@
-"""Events wait for the disk, and nothing waits for events."""
+"""Events wait for the disk, but nothing waits for events."""
 
 import asyncio
 import logging
@@ -10,7 +10,7 @@ from dcf.model.event import Event, EventKind
 
 
 class Paper:
-    """A journal that can be full, or stand still."""
+    """A fake event log, which can be full or hang."""
 
     def __init__(self) -> None:
         self.full = False
@@ -31,7 +31,7 @@ def event(key: int, function: str = "a") -> Event:
     return Event(function, EventKind.CRASHED, 1.0, 1, str(key))
 
 
-def test_events_wait_on_a_full_disk_and_come_in_their_order(caplog):
+def test_events_wait_while_the_disk_is_full_and_keep_their_order(caplog):
     async def check() -> None:
         paper = Paper()
         recorder = Recorder(paper, waiting=3)  # type: ignore[arg-type]
@@ -49,7 +49,7 @@ def test_events_wait_on_a_full_disk_and_come_in_their_order(caplog):
     assert "2 were dropped" in caplog.text
 
 
-def test_an_event_that_cannot_be_recorded_keeps_no_other_one_back():
+def test_an_event_that_cannot_be_recorded_delays_no_other():
     async def check() -> None:
         paper = Paper()
         recorder = Recorder(paper)  # type: ignore[arg-type]
@@ -59,7 +59,7 @@ def test_an_event_that_cannot_be_recorded_keeps_no_other_one_back():
     asyncio.run(check())
 
 
-def test_a_disk_that_stands_still_keeps_no_turn_waiting_for_long():
+def test_a_hanging_disk_delays_a_turn_only_briefly():
     async def check() -> None:
         paper = Paper()
         paper.delay = 1.5

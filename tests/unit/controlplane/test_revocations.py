@@ -12,7 +12,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from dcf.controlplane.replicas.replica_registry import ReplicaRegistry
-from dcf.controlplane.replicas.revocations import Revocations, tell
+from dcf.controlplane.replicas.revocations import Revocations, send
 from dcf.controlplane.tokens import Tokens
 from dcf.errors import StorageError
 from dcf.model.replica import ReplicaState
@@ -55,8 +55,8 @@ class Keys:
 
 @contextlib.asynccontextmanager
 async def telling(keys: Keys, *replicas: Replica) -> AsyncIterator[Revocations]:
-    fleet = SimpleNamespace(all=lambda: [one.seen for one in replicas])
-    revocations = Revocations(cast("Tokens", keys), cast("ReplicaRegistry", fleet))
+    registry = SimpleNamespace(all=lambda: [one.seen for one in replicas])
+    revocations = Revocations(cast("Tokens", keys), cast("ReplicaRegistry", registry))
     servers = [
         await asyncio.start_unix_server(one.answer, one.seen.endpoint.removeprefix("unix:"))
         for one in replicas
@@ -75,7 +75,7 @@ def run(check: Any) -> None:
     asyncio.run(check())
 
 
-def test_a_new_control_plane_tells_all_that_are_ready(tmp_path):
+def test_a_new_control_plane_sends_the_list_to_all_ready_replicas(tmp_path):
     async def check() -> None:
         ready = Replica(tmp_path, "a")
         starting = Replica(tmp_path, "b", ReplicaState.STARTING)
@@ -84,12 +84,12 @@ def test_a_new_control_plane_tells_all_that_are_ready(tmp_path):
             assert starting.told.empty()
             starting.seen.state = ReplicaState.READY
             assert await starting.next() == ["k1", "k2"]
-            assert ready.told.empty()  # once confirmed, that is that
+            assert ready.told.empty()  # a confirmed list is not sent again
 
     run(check)
 
 
-def test_nobody_is_told_of_nothing_and_everybody_of_the_next_key(tmp_path):
+def test_an_empty_list_is_not_sent_but_the_next_revocation_is(tmp_path):
     async def check() -> None:
         one, keys = Replica(tmp_path, "a"), Keys()
         async with telling(keys, one) as revocations:
@@ -102,7 +102,7 @@ def test_nobody_is_told_of_nothing_and_everybody_of_the_next_key(tmp_path):
     run(check)
 
 
-def test_a_replica_is_told_until_it_confirms(tmp_path):
+def test_the_list_is_sent_until_the_replica_confirms(tmp_path):
     async def check() -> None:
         one, keys = Replica(tmp_path, "a"), Keys("k1")
         one.status = b"503 Service Unavailable"
@@ -114,7 +114,7 @@ def test_a_replica_is_told_until_it_confirms(tmp_path):
     run(check)
 
 
-def test_a_replica_that_stands_still_delays_no_other(tmp_path):
+def test_a_hanging_replica_delays_no_other(tmp_path):
     async def check() -> None:
         still, other, keys = Replica(tmp_path, "a"), Replica(tmp_path, "b"), Keys("k1")
         gate = asyncio.Event()
@@ -150,9 +150,9 @@ def test_absence_and_silence_confirm_nothing(tmp_path):
         with socket.socket(socket.AF_UNIX) as mute:
             mute.bind(str(tmp_path / "s"))
             mute.listen()
-            assert not await tell(f"unix:{tmp_path}/s", b"[]", 0.05)
-        assert not await tell(f"unix:{tmp_path}/none", b"[]")
-        assert not await tell("tcp:127.0.0.1:1", b"[]")
-        assert not await tell("nowhere", b"[]")
+            assert not await send(f"unix:{tmp_path}/s", b"[]", 0.05)
+        assert not await send(f"unix:{tmp_path}/none", b"[]")
+        assert not await send("tcp:127.0.0.1:1", b"[]")
+        assert not await send("nowhere", b"[]")
 
     run(check)

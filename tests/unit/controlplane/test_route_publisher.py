@@ -1,4 +1,4 @@
-"""What Envoy has taken, function by function."""
+"""Routes that Envoy has confirmed or rejected."""
 
 import asyncio
 import contextlib
@@ -13,7 +13,7 @@ ROUTE = Route(("unix:/x",))
 
 
 class PickyEnvoy(XdsServer):
-    """Takes what a test says."""
+    """Applies or rejects changes as the test decides."""
 
     async def takes(self, name: str) -> None:
         for kind in (CLUSTER, ASSIGNMENT):
@@ -45,7 +45,7 @@ async def until(holds) -> None:
             await asyncio.sleep(0.005)
 
 
-def test_what_envoy_refuses_of_one_function_keeps_no_other_one_waiting(caplog):
+def test_a_rejected_route_delays_no_other_function(caplog):
     async def check() -> None:
         envoy = PickyEnvoy()
         routing = RoutePublisher(envoy)
@@ -66,11 +66,11 @@ def test_what_envoy_refuses_of_one_function_keeps_no_other_one_waiting(caplog):
             await until(lambda: routing.confirmed().get("bad") == ROUTE)
 
     asyncio.run(check())
-    assert "telling Envoy of bad failed" in caplog.text
+    assert "updating Envoy of bad failed" in caplog.text
     assert "no such thing" in caplog.text
 
 
-def test_what_was_refused_is_tried_again_when_it_changes():
+def test_a_rejected_route_is_sent_again_when_it_changes():
     async def check() -> None:
         envoy = PickyEnvoy()
         routing = RoutePublisher(envoy)

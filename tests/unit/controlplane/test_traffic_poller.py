@@ -1,4 +1,4 @@
-"""Calls are counted once, whoever was started anew meanwhile."""
+"""Calls are counted exactly once, also after restarts."""
 
 import asyncio
 import json
@@ -15,7 +15,7 @@ from unit.controlplane.kit import ARTIFACT
 
 
 class Envoy:
-    """Answers at a socket as Envoy's own interface does."""
+    """Replies on a socket like Envoy's administration interface."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -56,48 +56,48 @@ def counted(catalog: Catalog) -> int:
     return catalog.function("a").invocations
 
 
-def test_what_is_new_is_added(catalog, tmp_path):
+def test_new_calls_are_added(catalog, tmp_path):
     async def run():
         async with Envoy(tmp_path / "admin") as envoy:
             counts = TrafficPoller(catalog, envoy.path)
-            await counts.look()
+            await counts.poll()
             for calls in (3, 3, 10):
                 envoy.calls["a"] = calls
-                await counts.look()
+                await counts.poll()
             assert counted(catalog) == 10
-            # The control plane is started anew: what Envoy has counted was kept before.
+            # The control plane is restarted: these counts were stored before.
             counts = TrafficPoller(catalog, envoy.path)
-            await counts.look()
+            await counts.poll()
             envoy.calls["a"] = 11
-            await counts.look()
+            await counts.poll()
             assert counted(catalog) == 11
 
     asyncio.run(run())
 
 
-def test_an_envoy_that_was_started_anew_begins_at_nought(catalog, tmp_path):
+def test_a_restarted_envoy_begins_at_zero(catalog, tmp_path):
     async def run():
         async with Envoy(tmp_path / "admin") as envoy:
             counts = TrafficPoller(catalog, envoy.path)
-            await counts.look()
+            await counts.poll()
             envoy.calls["a"] = 5
-            await counts.look()
-        assert (await counts.look())["a"].calls == 5, "nobody answers: the last figures stand"
+            await counts.poll()
+        assert (await counts.poll())["a"].calls == 5, "nobody answers: the last figures stand"
         async with Envoy(tmp_path / "admin") as envoy:
             envoy.calls = {"a": 2, "deleted": 7}
-            await counts.look()
+            await counts.poll()
             assert counted(catalog) == 7
 
     asyncio.run(run())
 
 
-def test_many_who_look_at_once_ask_envoy_once(catalog, tmp_path, monkeypatch):
+def test_concurrent_polls_ask_envoy_once(catalog, tmp_path, monkeypatch):
     monkeypatch.setattr(traffic_poller, "FRESH", 60.0)
 
     async def run():
         async with Envoy(tmp_path / "admin") as envoy:
             counts = TrafficPoller(catalog, envoy.path)
-            await asyncio.gather(*(counts.look() for _ in range(10)))
+            await asyncio.gather(*(counts.poll() for _ in range(10)))
             assert envoy.asked == 1
 
     asyncio.run(run())

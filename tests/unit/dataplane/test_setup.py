@@ -58,13 +58,13 @@ def test_the_program_is_found_without_importing_its_package():
     assert envoy.find().name == "envoy"
 
 
-def test_an_envoy_that_is_not_there_is_not_ready(tmp_path):
+def test_an_absent_envoy_is_not_ready(tmp_path):
     assert not envoy.ready(tmp_path / "admin.sock")
     with pytest.raises(EnvoyFailed):
         envoy.validate(Path("/nowhere/envoy"), tmp_path / "x.json")
 
 
-def test_the_configuration_is_written_anew_and_private(tmp_path):
+def test_the_configuration_is_replaced_and_private(tmp_path):
     path, sockets = tmp_path / "envoy.json", bootstrap.Sockets.under(tmp_path)
     for port in (1, 2):
         bootstrap.write(path, DataplaneSettings(port=port), sockets)
@@ -76,7 +76,7 @@ def test_the_configuration_is_written_anew_and_private(tmp_path):
 
 
 def filters(settings: DataplaneSettings, tmp_path: Path) -> dict[str, list[str]]:
-    """The filters of each listener, in order."""
+    """Return the filters of each listener, in order."""
     found = bootstrap.bootstrap(settings, bootstrap.Sockets.under(tmp_path))
     return {
         listener["name"]: [
@@ -87,7 +87,7 @@ def filters(settings: DataplaneSettings, tmp_path: Path) -> dict[str, list[str]]
     }
 
 
-def test_keys_and_origins_are_looked_at_only_where_they_matter(tmp_path):
+def test_keys_and_origins_are_checked_only_where_required(tmp_path):
     inner = {"cold": ["deadline", "hold", "router"], "ask": ["router"]}
     grpc = ["whole", "invoke", "bridge", "reply"]
     opened = filters(DataplaneSettings(), tmp_path)
@@ -104,7 +104,7 @@ def test_keys_and_origins_are_looked_at_only_where_they_matter(tmp_path):
     }
 
 
-def test_no_access_log_when_none_is_wanted(tmp_path):
+def test_the_access_log_can_be_turned_off(tmp_path):
     sockets = bootstrap.Sockets.under(tmp_path)
     assert "StdoutAccessLog" not in json.dumps(
         bootstrap.bootstrap(DataplaneSettings(access_log=False), sockets)

@@ -1,4 +1,4 @@
-"""Envoy's statistics, read."""
+"""Reading Envoy's statistics."""
 
 import json
 import math
@@ -56,11 +56,11 @@ def test_latencies_in_seconds():
     assert latency.total == pytest.approx(2 * 0.0005 + 0.0055)
 
 
-def test_nothing_counted():
+def test_empty_statistics_are_valid():
     assert parse(answer()) == {}
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"stats": [{}]}', b'{"stats": [1]}'])
-def test_no_answer_of_envoys(body):
+def test_an_invalid_reply_of_envoy_is_an_error(body):
     with pytest.raises(EnvoyFailed, match="cannot be read"):
         parse(body)

@@ -1,4 +1,4 @@
-"""A function as Envoy is told of it."""
+"""The resources of a function in Envoy."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from dcf.model.routing import CallLimits, Destination
 from dcf.rpc import xds_messages
 
 
-def test_equal_content_has_an_equal_version_and_other_content_another():
+def test_the_version_identifies_the_content():
     one, two = Destination("unix:/a", 1), Destination("tcp:127.0.0.1:80", 1)
     assert assignment("f", [one, two]) == assignment("f", [two, one])
     assert assignment("f", [one]).version != assignment("f", [two]).version
@@ -26,7 +26,7 @@ def test_endpoints():
     assert message.cluster_name == "f"
 
 
-def test_calls_are_divided_among_revisions_whatever_the_numbers_of_replicas():
+def test_calls_are_divided_among_revisions_regardless_of_the_numbers_of_replicas():
     destinations = [
         Destination("unix:/c", 2, 12.5),
         Destination("unix:/a", 1, 87.5),
@@ -45,8 +45,8 @@ def test_no_endpoints():
 
 
 @pytest.mark.parametrize("endpoint", ["", "unix:", "tcp:localhost:80", "tcp:127.0.0.1:x", "http:x"])
-def test_an_endpoint_of_no_known_form(endpoint):
-    with pytest.raises(ValueError, match=r"neither unix|IPv4|invalid literal"):
+def test_an_invalid_endpoint_is_an_error(endpoint):
+    with pytest.raises(ValueError, match=r"expected unix|IPv4"):
         assignment("f", [Destination(endpoint)])
 
 

@@ -14,7 +14,7 @@ def due(subscription: XdsSubscription, resources: dict) -> Change:
     return change
 
 
-def test_the_first_answer_comes_even_when_there_is_nothing():
+def test_the_first_message_is_sent_even_if_it_is_empty():
     clusters = XdsSubscription(everything=True)
     change = due(clusters, {})
     assert (change.resources, change.removed) == ({}, [])
@@ -22,14 +22,14 @@ def test_the_first_answer_comes_even_when_there_is_nothing():
     assert clusters.next({}) is None
 
 
-def test_named_resources_wait_until_they_are_named():
+def test_resources_are_sent_only_after_they_are_named():
     endpoints = XdsSubscription(everything=False)
     assert endpoints.next({"a": packed("1")}) is None
     endpoints.request(["a"], [], first=True)
     assert list(due(endpoints, {"a": packed("1"), "b": packed("1")}).resources) == ["a"]
 
 
-def test_changes_while_one_is_unanswered_become_one():
+def test_changes_are_merged_while_a_message_is_unanswered():
     clusters = XdsSubscription(everything=True)
     first = due(clusters, {"a": packed("1")})
     assert clusters.next({"a": packed("2")}) is None
@@ -41,7 +41,7 @@ def test_changes_while_one_is_unanswered_become_one():
     assert second.nonce != first.nonce
 
 
-def test_only_the_difference_is_sent():
+def test_only_differences_are_sent():
     clusters = XdsSubscription(everything=True)
     clusters.answer(due(clusters, {"a": packed("1"), "b": packed("1")}).nonce, accepted=True)
     change = due(clusters, {"a": packed("1"), "c": packed("1")})
@@ -50,21 +50,21 @@ def test_only_the_difference_is_sent():
     assert clusters.accepted == {"a": "1", "c": "1"}
 
 
-def test_who_comes_back_is_sent_what_changed_meanwhile():
+def test_after_a_reconnect_only_changed_resources_are_sent():
     clusters = XdsSubscription(everything=True)
     clusters.resume({"same": "1", "other": "1", "gone": "1"})
     change = due(clusters, {"same": packed("1"), "other": packed("2")})
     assert (list(change.resources), change.removed) == (["other"], ["gone"])
 
 
-def test_names_that_come_back_with_a_version_are_not_sent_again():
+def test_resources_that_envoy_already_has_are_not_sent_again():
     endpoints = XdsSubscription(everything=False)
     endpoints.resume({"a": "1"})
     endpoints.request(["a"], [], first=True)
     assert endpoints.next({"a": packed("1")}) is None
 
 
-def test_what_is_named_again_is_sent_again():
+def test_a_repeated_name_is_sent_again():
     endpoints = XdsSubscription(everything=False)
     endpoints.request(["a"], [], first=True)
     endpoints.answer(due(endpoints, {"a": packed("1")}).nonce, accepted=True)
@@ -72,7 +72,7 @@ def test_what_is_named_again_is_sent_again():
     assert list(due(endpoints, {"a": packed("1")}).resources) == ["a"]
 
 
-def test_what_is_repeated_is_sent_again_if_it_is_wanted():
+def test_repeated_resources_are_sent_again_if_envoy_subscribes_to_them():
     endpoints = XdsSubscription(everything=False)
     endpoints.request(["a"], [], first=True)
     endpoints.answer(due(endpoints, {"a": packed("1")}).nonce, accepted=True)
@@ -80,13 +80,13 @@ def test_what_is_repeated_is_sent_again_if_it_is_wanted():
     assert list(due(endpoints, {"a": packed("1"), "b": packed("1")}).resources) == ["a"]
 
 
-def test_an_unknown_name_is_said_to_be_gone():
+def test_an_unknown_name_is_sent_as_removed():
     endpoints = XdsSubscription(everything=False)
     endpoints.request(["a"], [], first=True)
     assert due(endpoints, {}).removed == ["a"]
 
 
-def test_what_is_no_longer_wanted_is_not_sent():
+def test_an_unsubscribed_resource_is_not_sent():
     endpoints = XdsSubscription(everything=False)
     endpoints.request(["a"], [], first=True)
     endpoints.answer(due(endpoints, {"a": packed("1")}).nonce, accepted=True)
@@ -95,7 +95,7 @@ def test_what_is_no_longer_wanted_is_not_sent():
     assert endpoints.next({"a": packed("2")}) is None
 
 
-def test_a_refused_change_comes_again_one_by_one_and_then_not():
+def test_a_rejected_change_is_sent_again_resource_by_resource_once():
     clusters = XdsSubscription(everything=True)
     resources = {"good": packed("1"), "bad": packed("1")}
     clusters.answer(due(clusters, resources).nonce, accepted=False)
@@ -111,7 +111,7 @@ def test_a_refused_change_comes_again_one_by_one_and_then_not():
     assert list(due(clusters, {**resources, "bad": packed("2")}).resources) == ["bad"]
 
 
-def test_an_answer_to_another_message_is_none():
+def test_an_answer_to_an_unknown_message_is_ignored():
     clusters = XdsSubscription(everything=True)
     assert clusters.answer("7", accepted=True) is None
     assert due(clusters, {}).nonce == "1"

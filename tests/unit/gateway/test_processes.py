@@ -30,7 +30,7 @@ def test_the_bridge_finds_its_settings_and_the_gateways_sockets_in_its_environme
     assert process.sockets == (str(sockets.bridge),)
 
 
-def test_who_decides_ends_before_who_answers_and_that_before_who_passes_on():
+def test_the_control_plane_stops_before_the_replicas_and_these_before_bridge_and_envoy():
     control = control_process(PLACES, ControlSettings(), {})
     envoy = envoy_process(PLACES, DataplaneSettings(), Path("/envoy"), {})
 
@@ -39,7 +39,7 @@ def test_who_decides_ends_before_who_answers_and_that_before_who_passes_on():
     assert control.stage < STAGE < bridge.stage < envoy.stage
 
 
-def test_all_survive_the_way_to_the_supervisor_and_are_never_given_up():
+def test_all_processes_can_be_serialized_and_are_restarted_without_limit():
     for process in (
         control_process(PLACES, ControlSettings(), {"A": "b"}),
         bridge_process(PLACES, BridgeSettings(), {"A": "b"}),

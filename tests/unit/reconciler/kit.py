@@ -1,15 +1,17 @@
-"""Replicas in a line, and a small world in which turns are taken."""
+"""A notation for replicas, and a simulation that runs turns."""
 
 from __future__ import annotations
 
 import random
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from dcf.model.desired import CanaryWanted, Wanted
 from dcf.model.observed import Observed, ReplicaKey
 from dcf.model.replica import ReplicaExit, ReplicaState
-from dcf.reconciler.reconcile import Reconciliation, carried_out, reconcile
+from dcf.reconciler.reconcile import Reconciliation, _event_key, reconcile
 from dcf.reconciler.types import (
+    Action,
     ForgetReplica,
     PublishRoute,
     RecordEvent,
@@ -48,8 +50,37 @@ def seen(line: str, function: str = "f", *, ready_at: float = 0.0) -> tuple[Obse
     return tuple(found)
 
 
+def executed(view: View, actions: Iterable[Action]) -> View:
+    """Return the view after all actions have taken effect."""
+    replicas = {replica.key: replica for replica in view.replicas}
+    published = dict(view.published)
+    recorded = set(view.recorded)
+    for action in actions:
+        match action:
+            case StartReplica(key):
+                replicas.setdefault(key, Observed(key, ReplicaState.STARTING))
+            case StopReplica(key):
+                replicas[key] = replace(replicas[key], state=ReplicaState.DRAINING)
+            case PublishRoute(function, route):
+                published[function] = route
+            case WithdrawRoute(function):
+                published[function] = None
+            case RecordEvent(event):
+                recorded.add(event.key)
+            case ForgetReplica(key):
+                exit_ = replicas.pop(key).exit
+                recorded.discard(_event_key(key, exit_) if exit_ else "")
+    known = {key.function for key in replicas}
+    published = {
+        function: route
+        for function, route in published.items()
+        if route is not None or function in known
+    }
+    return View(tuple(replicas.values()), published, frozenset(recorded))
+
+
 def told(found: Reconciliation) -> list[str]:
-    """Actions in a line each."""
+    """Return a line for each action."""
     lines = []
     for action in found.actions:
         match action:
@@ -73,8 +104,8 @@ def told(found: Reconciliation) -> list[str]:
 
 
 @dataclass
-class World:
-    """An engine, a data plane and a catalog that go wrong in every way they may."""
+class Simulation:
+    """An engine, a data plane and a catalog with all possible faults."""
 
     dice: random.Random
     now: float = 1000.0
@@ -87,9 +118,9 @@ class World:
     crashed: set[str] = field(default_factory=set)
     goes_wrong: bool = True
     is_new: bool = True
-    """Whether the control plane has taken no turn yet."""
+    """Whether the control plane has not run a turn yet."""
 
-    # What people do
+    # Actions of users
 
     def deploy(self, name: str) -> None:
         self.numbers[name] = self.numbers.get(name, 0) + 1
@@ -123,10 +154,10 @@ class World:
     def delete(self, name: str) -> None:
         self.deployed.pop(name, None)
 
-    # What happens by itself
+    # Events
 
     def progress(self) -> None:
-        """One replica takes a step of its life."""
+        """Change the state of one replica."""
         alive = [one for one in self.engine.values() if one.state is not ReplicaState.EXITED]
         if not alive:
             return
@@ -170,14 +201,14 @@ class World:
         return self.view
 
     def take_turn(self) -> Reconciliation:
-        """Looks, decides, checks that nothing forbidden is asked for, and carries it out."""
+        """Run a turn, check that its actions are allowed, and execute them."""
         view = self.look()
         found = reconcile(self.deployed.values(), view, self.now)
         assert reconcile(self.deployed.values(), view, self.now) == found, "a turn keeps nothing"
         done = [action for action in found.actions if not self._is_late(action)]
         for action in done:
             self._carry_out(action)
-        self.view = carried_out(view, done)
+        self.view = executed(view, done)
         if self.is_new:
             known = self.view.published
             self.routes = {name: one for name, one in self.routes.items() if name in known}
@@ -185,7 +216,7 @@ class World:
         return found
 
     def _is_late(self, action: object) -> bool:
-        """The data plane may be away: it neither does nor confirms what it is asked for."""
+        """Return whether the data plane is down, so that it does not apply or confirm the action."""
         return (
             self.goes_wrong
             and isinstance(action, PublishRoute | WithdrawRoute)
@@ -248,7 +279,7 @@ class World:
     # The end
 
     def settle(self) -> None:
-        """From now on nothing goes wrong; time passes."""
+        """Stop all faults, and let time pass."""
         self.goes_wrong = False
         for _ in range(400):
             found = self.take_turn()

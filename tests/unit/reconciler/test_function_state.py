@@ -1,4 +1,4 @@
-"""How a function is, as its users see it."""
+"""The state of a function for its users."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_the_state_of_a_function(replicas, line, state, ready, serving):
     assert found.takes_calls == (serving is not None)
 
 
-def test_one_that_is_deleted():
+def test_a_deleted_function_is_deleting_until_its_replicas_exit():
     assert condition(None, seen("1.0.1:X3")) is None
     found = condition(None, seen("1.0.1:d"))
     assert found is not None
@@ -52,14 +52,14 @@ def test_one_that_is_deleted():
     assert not found.takes_calls
 
 
-def test_the_last_crash_of_the_current_revision_is_told():
+def test_the_last_crash_of_the_current_revision_is_reported():
     found = condition(Wanted("f", 2, 1), seen("1.0.1:x9 2.0.1:!x3 2.0.2:!x4 2.0.3:X5"))
     assert found is not None
     assert found.last_crash is not None
     assert found.last_crash.at == 4.0
 
 
-def test_a_failed_start_is_told_before_its_process_has_ended():
+def test_a_failed_start_is_reported_before_its_process_has_exited():
     (failed,) = seen("2.0.1:f")
     why = ReplicaExit(None, 5.0, "no model", "HandlerInitFailed", "Traceback ...")
     found = condition(Wanted("f", 2, 1), [replace(failed, exit=why)])

@@ -1,1 +1,1 @@
-"""Calls without a ready replica, and how many replicas a function has."""
+"""Activation of functions without a ready replica, and automatic scaling."""

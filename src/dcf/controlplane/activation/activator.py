@@ -1,7 +1,8 @@
-"""Calls that meet no replica, held until there is one.
+"""Decide how long Envoy holds calls to functions without a ready replica.
 
-Envoy keeps the calls; here is only who waits for which function, and when the wait is over. Nothing
-must last: when the control plane is killed, Envoy asks again about each call that it still keeps.
+Envoy holds the calls. This module knows which calls wait for which function, and decides when a
+wait ends. It stores nothing: after a restart of the control plane, Envoy asks again about each held
+call.
 """
 
 from __future__ import annotations
@@ -34,19 +35,20 @@ from dcf.reconciler.backoff import RULES, BackoffRules, crash, crashes_of_slot, 
 logger = logging.getLogger("dcf.controlplane")
 
 LONG = 5.0
-"""Seconds. A delay up to this one is waited out before a replica is replaced that had been ready;
-behind a longer one the next call would most likely end the next replica as well."""
+"""Seconds. If a replica that was ready has crashed, calls wait for a restart delay up to this one.
+After a longer delay the function has crashed repeatedly, and the next call would most likely crash
+the next replica as well."""
 
 CATALOG_RETRY = 1.0
-"""Seconds before the catalog is looked at again that could not be read."""
+"""Seconds before the catalog is read again after an error."""
 
 
 class ActivationRefused(Exception):
-    """A call is not to be held, or not any longer.
+    """A call must not be held, or no longer.
 
     Attributes:
-        error: What its caller is told.
-        retry_after: Seconds after which a new try makes sense.
+        error: The error for the caller.
+        retry_after: Seconds after which the caller may retry.
     """
 
     def __init__(self, error: DcfError, retry_after: float = 1.0) -> None:
@@ -56,25 +58,25 @@ class ActivationRefused(Exception):
 
 
 @dataclass(slots=True, eq=False)
-class _Call:
-    """One that waits.
+class _HeldCall:
+    """A call that waits for a replica.
 
     Attributes:
-        since: When it came, in seconds since the epoch.
-        settled: Why it does not go on, or None when it does.
+        since: When it arrived, in seconds since the epoch.
+        settled: The refusal, or None to send the call to a replica.
     """
 
     since: float
     settled: asyncio.Future[ActivationRefused | None]
 
     def settle(self, refused: ActivationRefused | None) -> None:
-        """The first word counts."""
+        """End the wait. Only the first result counts."""
         if not self.settled.done():
             self.settled.set_result(refused)
 
 
 class Activator:
-    """Who waits for which function. On the control plane's event loop."""
+    """Holds calls by function. Not thread-safe: it belongs to the control plane's event loop."""
 
     def __init__(
         self,
@@ -85,22 +87,22 @@ class Activator:
         most: int,
         most_in_all: int,
         patience: float,
-        wanted: Callable[[str], Awaitable[None]],
+        activate: Callable[[str], Awaitable[None]],
         rules: BackoffRules = RULES,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """Nobody waits yet.
+        """Create an activator without held calls.
 
         Args:
             catalog: What is deployed.
-            loop: Brings replicas about, and knows of them.
-            routing: Knows where Envoy sends calls.
-            most: Calls that may wait for one function.
-            most_in_all: Calls that may wait at a time.
-            patience: Seconds that a call waits which has no deadline of its own.
-            wanted: Called with the name of a function that calls wait for and that is to have no
-                replica, though nobody asked for that by hand.
-            rules: The numbers of a turn.
+            loop: The control loop.
+            routing: The routes that Envoy has confirmed.
+            most: Maximum number of held calls of one function.
+            most_in_all: Maximum number of held calls.
+            patience: Seconds that a call without a deadline waits.
+            activate: Starts a first replica of a function that was scaled to zero automatically.
+                Its argument is the function's name.
+            rules: Delays after crashes.
             clock: Seconds since the epoch.
         """
         self._catalog = catalog
@@ -109,35 +111,35 @@ class Activator:
         self._most = most
         self._most_in_all = most_in_all
         self._patience = patience
-        self._wanted = wanted
+        self._activate = activate
         self._rules = rules
         self._clock = clock
-        self._calls: dict[str, set[_Call]] = {}
+        self._calls: dict[str, set[_HeldCall]] = {}
         self._total = 0
         self._more = asyncio.Event()
-        self._isolation = Isolation("letting the held calls go")
+        self._isolation = Isolation("releasing the held calls")
 
     def waiting(self) -> Mapping[str, int]:
-        """The number of calls that wait now, by function; without those that nobody waits for."""
+        """Return the number of held calls, by function. Functions without held calls are absent."""
         return {name: len(calls) for name, calls in self._calls.items()}
 
     async def hold(self, name: str, since: float, deadline: float | None = None) -> None:
-        """Returns once Envoy sends the function's calls to a ready replica.
+        """Wait until Envoy sends the calls of a function to a ready replica.
 
         Args:
             name: The function.
-            since: When the call came, in seconds since the epoch.
-            deadline: Seconds from then on that its caller waits; None when it does not say.
+            since: When the call arrived, in seconds since the epoch.
+            deadline: Seconds from ``since`` that the caller waits; None if the caller sets none.
 
         Raises:
-            Refused: When there is no such function, or it is scaled to 0 by hand; when a start
-                failed meanwhile, or a delay runs after one that failed before; when too many calls
-                wait; when the time is up.
+            ActivationRefused: If the function does not exist or was scaled to 0 by hand, if a
+                start fails meanwhile or a restart delay is running, if too many calls wait, or if
+                the time is up.
         """
         if self._routing.confirmed().get(name):
             return
         self._admit(name)
-        call = _Call(since, asyncio.get_running_loop().create_future())
+        call = _HeldCall(since, asyncio.get_running_loop().create_future())
         self._calls.setdefault(name, set()).add(call)
         self._total += 1
         self._more.set()
@@ -156,7 +158,7 @@ class Activator:
             raise refused
 
     async def run(self) -> None:
-        """Lets calls go, or ends their wait, until it is cancelled."""
+        """Release or refuse held calls until cancelled."""
         while True:
             await self._more.wait()
             self._more.clear()
@@ -165,7 +167,7 @@ class Activator:
             try:
                 while self._calls:
                     with self._isolation.of("all functions"):
-                        await self._look()
+                        await self._settle_all()
                     await asyncio.wait({news, more}, return_when=asyncio.FIRST_COMPLETED)
                     if news.done():
                         news = asyncio.ensure_future(self._loop.news())
@@ -179,12 +181,16 @@ class Activator:
 
     def _admit(self, name: str) -> None:
         if self._total >= self._most_in_all:
-            raise ActivationRefused(Overloaded(f"{self._total} calls wait for replicas already"))
+            raise ActivationRefused(
+                Overloaded(f"{self._total} calls are already waiting for replicas")
+            )
         if len(self._calls.get(name, ())) >= self._most:
-            raise ActivationRefused(Overloaded(f"{self._most} calls wait for {name} already"))
+            raise ActivationRefused(
+                Overloaded(f"{self._most} calls are already waiting for {name}")
+            )
 
-    async def _look(self) -> None:
-        """Settles what can be settled by now."""
+    async def _settle_all(self) -> None:
+        """Settle the calls whose result is known by now."""
         confirmed = self._routing.confirmed()
         for name in [name for name in self._calls if confirmed.get(name)]:
             self._settle(name, None)
@@ -194,11 +200,11 @@ class Activator:
         try:
             records = await asyncio.to_thread(self._records, names)
         except DcfError as error:
-            logger.warning("calls wait longer, the catalog cannot be read: %s", error)
+            logger.warning("held calls wait longer: the catalog cannot be read: %s", error)
             await asyncio.sleep(CATALOG_RETRY)
             self._more.set()
             return
-        fleet = self._loop.fleet.by_function()
+        replicas = self._loop.registry.by_function()
         now = self._clock()
         idle = []
         for name, record in records.items():
@@ -212,23 +218,23 @@ class Activator:
                 elif not record.scaling.replicas:
                     idle.append(name)
                 else:
-                    own = [one.observed() for one in fleet.get(name, ())]
+                    own = [replica.observed() for replica in replicas.get(name, ())]
                     self._settle_failed(record, own, now)
-        await asyncio.gather(*map(self._ask_for, idle))
+        await asyncio.gather(*map(self._start_first, idle))
 
     def _records(self, names: Iterable[str]) -> dict[str, FunctionRecord | DcfError]:
-        found: dict[str, FunctionRecord | DcfError] = {}
+        records: dict[str, FunctionRecord | DcfError] = {}
         for name in names:
             try:
-                found[name] = self._catalog.function(name)
+                records[name] = self._catalog.function(name)
             except (FunctionNotFound, CatalogUnusable) as error:
-                found[name] = error
-        return found
+                records[name] = error
+        return records
 
-    async def _ask_for(self, name: str) -> None:
+    async def _start_first(self, name: str) -> None:
         with self._isolation.of(name):
             try:
-                await self._wanted(name)
+                await self._activate(name)
             except DcfError as error:
                 self._settle(name, ActivationRefused(error))
 
@@ -237,51 +243,53 @@ class Activator:
             call.settle(refused)
 
     def _settle_failed(self, record: FunctionRecord, own: list[Observed], now: float) -> None:
-        """Ends waits for a replica that cannot be started."""
+        """Refuse the calls that wait for a replica that cannot be started."""
         failure = _failure(record, own, now, self._rules)
         if failure is None:
             return
         for call in self._calls.get(record.name, ()):
-            if failure.stands or call.since <= failure.at:
+            if failure.is_delayed or call.since <= failure.at:
                 call.settle(ActivationRefused(failure.error, failure.delay))
 
 
 @dataclass(frozen=True, slots=True)
 class _Failure:
-    """How the last start of a function went wrong.
+    """The last failed start of a function.
 
     Attributes:
-        error: What it came to.
-        at: When, in seconds since the epoch.
-        delay: Seconds until the next one.
-        stands: Whether a delay runs, and nothing is being started.
+        error: The error for callers.
+        at: When it failed, in seconds since the epoch.
+        delay: Seconds until the next start.
+        is_delayed: Whether the restart delay is running and no replica is starting.
     """
 
     error: DcfError
     at: float
     delay: float
-    stands: bool
+    is_delayed: bool
 
 
 def _failure(
     record: FunctionRecord, own: list[Observed], now: float, rules: BackoffRules
 ) -> _Failure | None:
-    """Why waiting is in vain; None when it is not."""
+    """Return the failure because of which calls should not wait; None if they should."""
     number = record.current.number
-    mine = [one for one in own if one.key.revision == number]
-    crashed = [(exit_, one) for one in mine if (exit_ := crash(one))]
+    current = [replica for replica in own if replica.key.revision == number]
+    crashed = [(exit_, replica) for replica in current if (exit_ := crash(replica))]
     if not crashed:
         return None
     last, lost = max(crashed, key=lambda pair: pair[0].at)
-    slots = {one.key.slot for _, one in crashed}
-    delay = min(due(crashes_of_slot(mine, number, slot), now, rules) for slot in slots) - now
+    slots = {replica.key.slot for _, replica in crashed}
+    delay = min(due(crashes_of_slot(current, number, slot), now, rules) for slot in slots) - now
     if lost.ready_at is not None and delay <= LONG:
         return None
-    under_way = any(one.state is ReplicaState.STARTING for one in mine)
-    return _Failure(function_status.start_error(last), last.at, delay, delay > 0 and not under_way)
+    is_starting = any(replica.state is ReplicaState.STARTING for replica in current)
+    return _Failure(
+        function_status.start_error(last), last.at, delay, delay > 0 and not is_starting
+    )
 
 
-def _unsettled(calls: Iterable[_Call]) -> bool:
+def _unsettled(calls: Iterable[_HeldCall]) -> bool:
     return any(not call.settled.done() for call in calls)
 
 

@@ -1,4 +1,4 @@
-"""Watches how much is asked of the functions, and has the catalog want replicas accordingly."""
+"""Scale functions by their load."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ logger = logging.getLogger("dcf.controlplane")
 
 
 @dataclass(slots=True)
-class _Watched:
-    """What is remembered of one function.
+class _LoadHistory:
+    """The recent load of one function.
 
     Attributes:
-        busy_at: When somebody called last.
-        loads: The looks of late.
-        calls: Counted by Envoy at the last look.
-        latency: As it was then.
+        busy_at: Time of the last call.
+        loads: Recent samples.
+        calls: Calls that Envoy had counted at the last sample.
+        latency: Durations that Envoy had counted at the last sample.
     """
 
     busy_at: float
@@ -38,62 +38,64 @@ class _Watched:
 
 
 class Autoscaler:
-    """Decides for every function that may have more or fewer replicas than it has.
+    """Sets the number of replicas of every function that is scaled automatically.
 
-    Nothing here must last: a control plane that was killed watches anew, and takes nobody for idle
-    before it has seen so for long enough.
+    The load is not stored: after a restart of the control plane, no function counts as idle before
+    it has been observed for the whole idle period.
     """
 
     def __init__(
         self,
         catalog: Catalog,
-        counting: TrafficPoller,
+        poller: TrafficPoller,
         *,
         held: Callable[[], Mapping[str, int]],
         wake: Callable[[], None],
         clock: Callable[[], float] = time.monotonic,
         rules: AutoscaleRules = RULES,
     ) -> None:
-        """Has seen nothing yet.
+        """Create an autoscaler without observations.
 
         Args:
-            catalog: Says what is allowed, and takes decisions.
-            counting: Looks at Envoy.
-            held: Tells how many calls wait for a first replica, by function.
-            wake: Called when a decision was taken.
-            clock: Seconds; goes only forward.
-            rules: The numbers to go by.
+            catalog: Contains the limits, and stores decisions.
+            poller: Counts calls.
+            held: Returns the number of held calls, by function.
+            wake: Called after a decision.
+            clock: Monotonic seconds.
+            rules: Parameters of the decision.
         """
         self._catalog = catalog
-        self._counting = counting
+        self._poller = poller
         self._held = held
         self._wake = wake
         self._clock = clock
         self._rules = rules
-        self._watched: dict[str, _Watched] = {}
+        self._watched: dict[str, _LoadHistory] = {}
         self._isolation = Isolation("scaling")
 
     async def run(self) -> None:
-        """Watches until it is cancelled."""
+        """Scale once per period until cancelled."""
         while True:
             await asyncio.sleep(PERIOD)
             try:
-                await self.look()
+                await self.scale_all()
             except StorageError as error:
-                logger.warning("nothing was scaled: %s", error)
+                logger.warning("scaling failed, retrying: %s", error)
             except Exception:
-                logger.exception("nothing was scaled, by a defect of the gateway")
+                logger.exception("scaling failed (a bug in the gateway), retrying")
 
-    async def look(self) -> None:
-        """Looks once, and decides.
+    async def scale_all(self) -> None:
+        """Sample the load of all functions once, and scale them.
 
         Raises:
-            StorageError: When the catalog cannot be read or written.
+            StorageError: If the catalog cannot be read or written.
         """
-        traffic = await self._counting.look()
+        traffic = await self._poller.poll()
         records = await asyncio.to_thread(self._catalog.scalable)
         now, held = self._clock(), self._held()
-        self._watched = {one.name: self._watched.get(one.name) or _Watched(now) for one in records}
+        self._watched = {
+            record.name: self._watched.get(record.name) or _LoadHistory(now) for record in records
+        }
         self._isolation.keep_only(self._watched)
         for record in records:
             if self._isolation.rests(record.name):
@@ -116,44 +118,47 @@ class Autoscaler:
         replicas = decide(
             record.scaling, target_of(record), watched.loads, watched.busy_at, self._rules
         )
-        await self._take(record, replicas, f"{load.under_way + load.held:.3g} calls under way")
+        await self._apply(record, replicas, f"{load.under_way + load.held:.3g} calls in progress")
 
-    async def wanted(self, name: str) -> None:
-        """Somebody waits for a first replica.
+    async def activate(self, name: str) -> None:
+        """Start a first replica of a function, because a call waits for it.
 
         Raises:
-            FunctionNotFound: When there is no such function.
-            StorageError: When the catalog cannot be read or written.
+            FunctionNotFound: If the function does not exist.
+            StorageError: If the catalog cannot be read or written.
         """
         record = await asyncio.to_thread(self._catalog.function, name)
         now = self._clock()
-        watched = self._watched.setdefault(name, _Watched(now))
+        watched = self._watched.setdefault(name, _LoadHistory(now))
         watched.busy_at = now
         if not record.scaling.replicas:
-            await self._take(record, 1, "somebody calls")
+            await self._apply(record, 1, "a call is waiting")
 
-    def _under_way(self, watched: _Watched, traffic: Traffic, now: float) -> float:
-        """Calls under way since the look before; 0 when nobody called at all."""
+    def _under_way(self, watched: _LoadHistory, traffic: Traffic, now: float) -> float:
+        """Return the average number of calls in progress since the previous sample.
+
+        It is 0 only if there was no call at all.
+        """
         calls, latency = watched.calls, watched.latency
         watched.calls, watched.latency = traffic.calls, traffic.latency
         if not watched.loads:
             return float(traffic.in_flight + traffic.waiting)
-        if traffic.calls < calls:  # Envoy was started anew
+        if traffic.calls < calls:  # Envoy was restarted
             calls, latency = 0, Latency()
         period = max(now - watched.loads[-1].at, 0.001)
         ended = worked(latency, traffic.latency, period) / period
-        found = max(float(traffic.in_flight + traffic.waiting), ended)
-        # Calls too short to be seen are calls.
-        return found if found or traffic.calls == calls else 1e-6
+        under_way = max(float(traffic.in_flight + traffic.waiting), ended)
+        # A function with calls is not idle, even if the calls are too short to be measured.
+        return under_way if under_way or traffic.calls == calls else 1e-6
 
-    def _remember(self, watched: _Watched, load: Load) -> None:
+    def _remember(self, watched: _LoadHistory, load: Load) -> None:
         watched.loads.append(load)
         while len(watched.loads) > 1 and load.at - watched.loads[1].at > self._rules.memory:
             watched.loads.popleft()
         if not load.is_idle:
             watched.busy_at = load.at
 
-    async def _take(self, record: FunctionRecord, replicas: int, reason: str) -> None:
+    async def _apply(self, record: FunctionRecord, replicas: int, reason: str) -> None:
         if replicas == record.scaling.replicas:
             return
         try:
@@ -161,5 +166,5 @@ class Autoscaler:
         except FunctionNotFound:
             return  # deleted meanwhile
         if after.replicas != record.scaling.replicas:
-            logger.info("%s: %d replicas, %s", record.name, after.replicas, reason)
+            logger.info("%s: scaled to %d replicas, %s", record.name, after.replicas, reason)
             self._wake()

@@ -1,4 +1,4 @@
-"""How often functions were called: Envoy counts, the catalog keeps."""
+"""Read Envoy's counters of calls, and add them to the catalog."""
 
 from __future__ import annotations
 
@@ -18,81 +18,84 @@ from dcf.model.traffic import Traffic
 logger = logging.getLogger("dcf.controlplane")
 
 PERIOD = 1.0
-"""Seconds between two looks: what is counted and not yet kept is lost when Envoy is killed."""
+"""Seconds between two polls. Calls since the last poll are not counted if Envoy is killed."""
 
 FRESH = 0.1
-"""Seconds within which a look counts as new."""
+"""Seconds for which the result of a poll is reused."""
 
 PATIENCE = 2.0
-"""Seconds that Envoy may take to answer."""
+"""Timeout of a poll in seconds."""
 
 
 class TrafficPoller:
-    """Follows Envoy's counters, which begin at nought whenever it is started."""
+    """Polls Envoy's counters, which are reset when Envoy restarts."""
 
     def __init__(self, catalog: Catalog, admin: Path) -> None:
-        """Has counted nothing yet.
+        """Create a poller that has not polled yet.
 
         Args:
-            catalog: Keeps the counts.
-            admin: Envoy's own socket.
+            catalog: Stores the number of calls of each function.
+            admin: Path of Envoy's administration socket.
         """
         self._catalog = catalog
         self._admin = admin
         self._traffic: Mapping[str, Traffic] = {}
-        self._kept: dict[str, int] | None = None
-        self._looked = 0.0
-        self._turn = asyncio.Lock()
+        self._stored: dict[str, int] | None = None
+        self._polled = 0.0
+        self._lock = asyncio.Lock()
         self._isolation = Isolation("counting the calls")
 
     async def run(self) -> None:
-        """Counts until it is cancelled."""
+        """Poll once per period until cancelled."""
         while True:
             await asyncio.sleep(PERIOD)
             # One invalid number must neither end the counting nor flood the log.
             with self._isolation.of("all functions"):
-                await self.look()
+                await self.poll()
 
     def latest(self) -> Mapping[str, Traffic]:
         """Return what Envoy had counted at the last poll, by function."""
         return self._traffic
 
-    async def look(self) -> Mapping[str, Traffic]:
-        """What Envoy has counted by now, by function; what is new of it the catalog has then.
+    async def poll(self) -> Mapping[str, Traffic]:
+        """Return Envoy's current counters by function, and add new calls to the catalog.
 
-        A disk that is full keeps nobody from looking: what could not be kept is, later.
+        If the disk is full, the counters are returned all the same; the calls are added to the
+        catalog by a later poll.
         """
-        async with self._turn:
-            if time.monotonic() - self._looked > FRESH:
+        async with self._lock:
+            if time.monotonic() - self._polled > FRESH:
                 try:
                     now = await asyncio.to_thread(statistics.fetch, self._admin, PATIENCE)
                 except EnvoyFailed:
-                    return self._traffic  # it is being started again
-                now = {name: _steady(self._traffic.get(name), one) for name, one in now.items()}
+                    return self._traffic  # Envoy is being restarted
+                now = {
+                    name: _steady(self._traffic.get(name), traffic) for name, traffic in now.items()
+                }
                 try:
-                    await self._keep(now)
+                    await self._store(now)
                 except StorageError as error:
-                    logger.warning("calls are counted later: %s", error)
-                self._traffic, self._looked = now, time.monotonic()
+                    logger.warning("the counts of calls are stored later: %s", error)
+                self._traffic, self._polled = now, time.monotonic()
         return self._traffic
 
-    async def _keep(self, now: Mapping[str, Traffic]) -> None:
-        calls = {name: one.calls for name, one in now.items()}
-        if self._kept is None:
-            # An Envoy that was here before this process: what it counted so far was kept by the
-            # process before, all but its last moment.
-            self._kept = calls
+    async def _store(self, now: Mapping[str, Traffic]) -> None:
+        calls = {name: traffic.calls for name, traffic in now.items()}
+        if self._stored is None:
+            # Envoy may be older than this process. The previous control plane has stored these
+            # calls, except those after its last poll.
+            self._stored = calls
             return
-        before = self._kept
+        before = self._stored
         more = {
-            # A counter that has gone back belongs to an Envoy that was started anew.
+            # A smaller count means that Envoy was restarted.
             name: count - before.get(name, 0) if count >= before.get(name, 0) else count
             for name, count in calls.items()
         }
         more = {name: count for name, count in more.items() if count}
         if more:
             await asyncio.to_thread(self._count, more)
-        self._kept = calls
+        self._stored = calls
 
     def _count(self, more: Mapping[str, int]) -> None:
         try:

@@ -1,1 +1,1 @@
-"""A deploy: its request, its place in the queue, its build, its revision."""
+"""Deploys: request, queue, build and revision."""

@@ -1,4 +1,4 @@
-"""A build in a thread, told step by step."""
+"""Run a build in a thread, and yield its progress."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from dcf.protocol.progress import Progress, ProgressKind
 async def build(
     builder: Builder, artifact: Artifact, spec: FunctionSpec
 ) -> AsyncGenerator[Progress, None]:
-    """Makes the environment of an artifact. Closed early, it ends, and leaves nothing half made.
+    """Build the environment of an artifact. Closing the generator cancels the build cleanly.
 
     Args:
-        builder: Makes it.
+        builder: Builds environments.
         artifact: Bundle and lock, in the store.
-        spec: Which Python it asks for.
+        spec: The function, with the Python version that it requires.
 
     Raises:
-        BuildError: When it cannot be made.
-        StorageError: When the disk does not take it.
+        BuildError: If the environment cannot be built.
+        StorageError: If it cannot be written to the disk.
     """
     queue: asyncio.Queue[Progress | None] = asyncio.Queue()
     loop = asyncio.get_running_loop()
-    listener, stop = _Teller(loop, queue), BuildStop()
+    listener, stop = _ThreadListener(loop, queue), BuildStop()
     # A build may wait long, so it gets its own thread and does not occupy the shared pool.
     executor = ThreadPoolExecutor(1, thread_name_prefix="build")
     work = loop.run_in_executor(
@@ -51,12 +51,15 @@ async def build(
 
 def _ended(queue: asyncio.Queue[Progress | None], work: asyncio.Future[object]) -> None:
     if not work.cancelled():
-        work.exception()  # looked at, even where nobody waits for it any more
+        work.exception()  # retrieve it: otherwise asyncio logs it if the client has disconnected
     queue.put_nowait(None)
 
 
-class _Teller:
-    """Hears of a build on the build's thread (``dcf.builder.build_progress.Listener``)."""
+class _ThreadListener:
+    """Passes the progress of a build from its thread to the event loop.
+
+    It implements ``dcf.builder.build_progress.Listener``.
+    """
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, queue: asyncio.Queue[Progress | None]
@@ -64,17 +67,17 @@ class _Teller:
         self._loop = loop
         self._queue = queue
 
-    def _tell(self, progress: Progress) -> None:
+    def _emit(self, progress: Progress) -> None:
         self._loop.call_soon_threadsafe(self._queue.put_nowait, progress)
 
     def started(self, step: str, detail: str) -> None:
-        self._tell(Progress(ProgressKind.STARTED, step=step, detail=detail))
+        self._emit(Progress(ProgressKind.STARTED, step=step, detail=detail))
 
     def finished(self, step: str, detail: str, seconds: float) -> None:
-        self._tell(Progress(ProgressKind.FINISHED, step=step, detail=detail, seconds=seconds))
+        self._emit(Progress(ProgressKind.FINISHED, step=step, detail=detail, seconds=seconds))
 
     def notice(self, text: str) -> None:
-        self._tell(Progress(ProgressKind.NOTICE, detail=text))
+        self._emit(Progress(ProgressKind.NOTICE, detail=text))
 
     def output(self, line: str) -> None:
-        self._tell(Progress(ProgressKind.OUTPUT, detail=line))
+        self._emit(Progress(ProgressKind.OUTPUT, detail=line))

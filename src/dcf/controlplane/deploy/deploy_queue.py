@@ -67,7 +67,7 @@ class DeployQueue:
             for earlier in self._earlier(function, turn)
         )
 
-    async def come(self, function: str, turn: QueuedDeploy) -> None:
+    async def wait(self, function: str, turn: QueuedDeploy) -> None:
         """Wait until a deploy may enter."""
         while not self.is_next(function, turn):
             await self._changed.wait()

@@ -1,4 +1,4 @@
-"""What a client asks for when it deploys."""
+"""The request of a deploy, read from a client's JSON."""
 
 from __future__ import annotations
 
@@ -15,11 +15,10 @@ from dcf.model.spec_json import spec_from_members
 from dcf.model.suggest import nearest
 
 TIMEOUT = 300.0
-"""Seconds that a client waits for ready replicas when it does not say: as long as a constructor may
-take."""
+"""Default seconds to wait for ready replicas: the maximum time of a constructor."""
 
 LONGEST = 86_400.0
-"""Seconds. Who waits longer than a day has mistyped."""
+"""Maximum seconds to wait for ready replicas. More than a day is rejected as a typo."""
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _TEXT = re.compile(r"[^\x00\ud800-\udfff]*")
@@ -27,18 +26,18 @@ _TEXT = re.compile(r"[^\x00\ud800-\udfff]*")
 
 @dataclass(frozen=True, slots=True)
 class DeployRequest:
-    """One deploy.
+    """The request of one deploy.
 
     Attributes:
         spec: The function.
-        artifact: What runs; uploaded before.
-        minimum: Never fewer replicas; None leaves what is.
-        maximum: Never more replicas; None leaves what is.
-        annotations: Free key-value pairs; None leaves what is.
-        canary: Percent of the calls that it is to get beside the current revision; None makes it
-            the current one.
-        wait: Whether the reply ends only when the replicas are ready.
-        timeout: Seconds to wait for that.
+        artifact: Bundle and lock, uploaded before.
+        minimum: Minimum number of replicas; None leaves it unchanged.
+        maximum: Maximum number of replicas; None leaves it unchanged.
+        annotations: Free key-value pairs; None leaves them unchanged.
+        canary: Percentage of the calls for the new revision, beside the current one; None makes it
+            the current revision.
+        wait: Whether the reply ends only once the replicas are ready.
+        timeout: Seconds to wait for ready replicas.
     """
 
     spec: FunctionSpec
@@ -52,19 +51,20 @@ class DeployRequest:
 
     @classmethod
     def from_members(cls, members: object) -> DeployRequest:
-        """Reads what came as JSON from a client.
+        """Read a decoded JSON document.
 
         Raises:
-            SpecInvalid: When a member is unknown, missing or does not fit; it is named.
+            SpecInvalid: If a member is unknown, missing or invalid. The message names it.
         """
         if not isinstance(members, dict):
-            raise SpecInvalid("an object with spec, bundle and lock is wanted")
+            raise SpecInvalid("expected an object with spec, bundle and lock")
         for name in members.keys() - _MEMBERS.keys():
-            meant = "".join(f"; is {one} meant?" for one in nearest(name, _MEMBERS, limit=1))
-            raise SpecInvalid(f"{name[:80]}: there is no such member{meant}")
+            near = nearest(name, _MEMBERS, limit=1)
+            suggestion = f' (did you mean "{near[0]}"?)' if near else ""
+            raise SpecInvalid(f'unknown field "{name[:80]}"{suggestion}')
         for name in ("spec", "bundle", "lock"):
             if name not in members:
-                raise SpecInvalid(f"{name}: it is missing")
+                raise SpecInvalid(f"{name}: missing")
         given = {name: _MEMBERS[name](name, value) for name, value in members.items()}
         ScalingSpec(given.get("minimum"), given.get("maximum")).check()
         return cls(artifact=Artifact(given.pop("bundle"), given.pop("lock")), **given)
@@ -76,33 +76,33 @@ def _spec(_name: str, value: object) -> FunctionSpec:
 
 def _digest(name: str, value: object) -> str:
     if not isinstance(value, str) or not _DIGEST.fullmatch(value):
-        raise SpecInvalid(f"{name}: sha256: and 64 small hexadecimal digits are wanted")
+        raise SpecInvalid(f"{name}: expected sha256: and 64 lowercase hex digits")
     return value
 
 
 def _bound(name: str, value: object) -> int | None:
     if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
-        raise SpecInvalid(f"{name}: a whole number or null is wanted")
+        raise SpecInvalid(f"{name}: expected a whole number or null")
     return value
 
 
 def check_annotations(name: str, value: object) -> Mapping[str, str] | None:
-    """Free key-value pairs, as they may be kept.
+    """Return annotations, if they are valid key-value pairs.
 
     Args:
-        name: The member, for messages.
-        value: What came; None leaves what is.
+        name: Name of the member, for messages.
+        value: The decoded JSON; None leaves the annotations unchanged.
 
     Raises:
-        SpecInvalid: When they are none; the pair is named.
+        SpecInvalid: If they are invalid. The message names the pair.
     """
     if value is None:
         return None
     if not isinstance(value, dict):
-        raise SpecInvalid(f"{name}: an object or null is wanted")
+        raise SpecInvalid(f"{name}: expected an object or null")
     for key, text in value.items():
         if not (key and _TEXT.fullmatch(key) and isinstance(text, str) and _TEXT.fullmatch(text)):
-            raise SpecInvalid(f"{name}.{key[:80]}: texts without a zero character are wanted")
+            raise SpecInvalid(f"{name}.{key[:80]}: expected a text without NUL")
     return value
 
 
@@ -110,13 +110,13 @@ def _percent(name: str, value: object) -> float | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 100:  # noqa: PLR2004  percent
-        raise SpecInvalid(f"{name}: percent above 0 and below 100 are wanted, or null")
+        raise SpecInvalid(f"{name}: expected a percentage above 0 and below 100, or null")
     return float(value)
 
 
 def _flag(name: str, value: object) -> bool:
     if not isinstance(value, bool):
-        raise SpecInvalid(f"{name}: true or false is wanted")
+        raise SpecInvalid(f"{name}: expected true or false")
     return value
 
 
@@ -126,7 +126,7 @@ def _seconds(name: str, value: object) -> float:
         or not isinstance(value, int | float)
         or not 0 < value <= LONGEST  # neither infinity nor NaN is
     ):
-        raise SpecInvalid(f"{name}: seconds are wanted, above 0 and at most {LONGEST:g}")
+        raise SpecInvalid(f"{name}: expected seconds above 0 and at most {LONGEST:g}")
     return float(value)
 
 

@@ -1,4 +1,4 @@
-"""Deploys functions: builds them, enters them into the catalog, waits for their replicas."""
+"""Deploy functions: build them, enter them into the catalog, wait for their replicas."""
 
 from __future__ import annotations
 
@@ -52,21 +52,21 @@ class DeployService:
         routing: RoutePublisher,
         stager: ReplicaFiles,
         builder: Builder,
-        deployed: RetainedArtifacts,
+        retained: RetainedArtifacts,
         engine: Engine,
         settings: ControlSettings,
     ) -> None:
-        """Has none to do yet.
+        """Create the service.
 
         Args:
             catalog: What is deployed.
-            loop: Brings about what the catalog wants.
-            routing: Where calls go.
-            stager: Knows what a replica needs.
-            builder: Makes environments.
-            deployed: Tells the store what must stay.
-            engine: Knows what the replicas may have in all.
-            settings: Bounds.
+            loop: The control loop.
+            routing: The routes that Envoy has confirmed.
+            stager: Checks what a replica needs.
+            builder: Builds environments.
+            retained: The artifacts that must stay in the store.
+            engine: Knows the capacity for replicas.
+            settings: Limits.
         """
         self._engine = engine
         self._catalog = catalog
@@ -74,11 +74,11 @@ class DeployService:
         self._routing = routing
         self._stager = stager
         self._builder = builder
-        self._deployed = deployed
+        self._retained = retained
         self._settings = settings
         self._turns = DeployQueue()
 
-    async def deploy(self, wanted: DeployRequest) -> AsyncGenerator[Progress, None]:
+    async def deploy(self, request: DeployRequest) -> AsyncGenerator[Progress, None]:
         """Build a function, enter it into the catalog, and wait for its replicas.
 
         A deploy whose environment exists does not wait for a build. Other deploys report what they
@@ -87,48 +87,48 @@ class DeployService:
         REVISION, nothing has changed.
 
         Raises:
-            BlobsMissing: When not all was uploaded.
-            BuildError: When the environment cannot be made.
-            Overloaded: When too many deploys are waiting.
-            RolloutInvalid: When a later deploy of the function has entered first.
-            SecretNotFound: When a secret is missing on the gateway's machine.
-            SpecInvalid: When the bounds of the number of replicas do not fit.
-            StartError: When the new revision cannot be started. It stays deployed, and the previous
+            BlobsMissing: If a file was not uploaded.
+            BuildError: If the environment cannot be built.
+            Overloaded: If too many deploys are waiting.
+            RolloutInvalid: If a later deploy of the function has entered first.
+            SecretNotFound: If a secret is missing on the gateway's machine.
+            SpecInvalid: If the minimum and maximum number of replicas are not consistent.
+            StartError: If the new revision cannot be started. It stays deployed, and the previous
                 revision keeps serving.
-            StartTimeout: When it is not ready in time. It stays deployed.
-            StorageError: When the disk does not take it.
+            StartTimeout: If it is not ready in time. It stays deployed.
+            StorageError: If the disk cannot be written.
         """
-        name = wanted.spec.name
-        self._stager.check(wanted.spec)
-        await self._check_gpus(wanted)
+        name = request.spec.name
+        self._stager.check(request.spec)
+        await self._check_gpus(request)
         if self._turns.count >= MOST:
-            raise Overloaded(f"{MOST} deploys are under way", RETRY_AFTER)
-        environment = (wanted.artifact.lock, wanted.spec.python)
+            raise Overloaded(f"{MOST} deploys are already in progress", RETRY_AFTER)
+        environment = (request.artifact.lock, request.spec.python)
         with self._turns.joined(name, environment) as turn:
-            progress = build(self._builder, wanted.artifact, wanted.spec)
+            progress = build(self._builder, request.artifact, request.spec)
             async with contextlib.aclosing(progress):
                 async for step in progress:
                     self._turns.builds(turn, builds=True)
                     yield step
             self._turns.builds(turn, builds=False)
             if not self._turns.is_next(name, turn):
-                waits = f"Waiting for an earlier deploy of {name}"
-                yield Progress(ProgressKind.NOTICE, detail=waits)
-                await self._turns.come(name, turn)
+                detail = f"Waiting for an earlier deploy of {name}"
+                yield Progress(ProgressKind.NOTICE, detail=detail)
+                await self._turns.wait(name, turn)
             if turn.overtaken_by:
                 raise RolloutInvalid(
                     f"revision {turn.overtaken_by} of {name} was deployed while this build ran, and"
                     " keeps serving; deploy again to replace it"
                 )
             before = time.time()
-            revision, is_new = await asyncio.to_thread(self._enter, wanted)
+            revision, is_new = await asyncio.to_thread(self._enter, request)
             self._turns.entered(name, turn, revision.number)
         if not is_new:
             self._loop.reset_backoff(name)
         self._loop.wake()
         yield Progress(ProgressKind.REVISION, number=revision.number, is_new=is_new)
-        if wanted.wait:
-            waiting = self._wait_until_ready(revision, before, wanted.timeout)
+        if request.wait:
+            waiting = self._wait_until_ready(revision, before, request.timeout)
             async with contextlib.aclosing(waiting):
                 async for step in waiting:
                     yield step
@@ -136,33 +136,41 @@ class DeployService:
             record = await asyncio.to_thread(self._catalog.function, name)
             yield self._last(ProgressKind.ACCEPTED, record)
 
-    async def _check_gpus(self, wanted: DeployRequest) -> None:
-        """Looks whether as many replicas as are asked for could ever have their GPUs."""
-        spec = wanted.spec
-        each = max(spec.limits.gpu or 0, spec.requests.gpu or 0)
-        known = (await self._engine.capacity()).gpu
-        if not each or not known:
-            return  # none here: what asks for one at most runs on the CPU
-        wish = ScalingSpec(wanted.minimum, wanted.maximum).over(spec.scaling)
-        replicas = max(wish.maximum or 1, wish.minimum or 1)
-        if replicas * each > known:
-            raise GpuUnavailable(replicas * each, known, known)
+    async def _check_gpus(self, request: DeployRequest) -> None:
+        """Check that the machine has enough GPUs for the maximum number of replicas.
 
-    def _enter(self, wanted: DeployRequest) -> tuple[Revision, bool]:
-        """Takes a deployment into the catalog; tells whether it makes a new revision. Blocks."""
+        Raises:
+            GpuUnavailable: If it has too few.
+        """
+        spec = request.spec
+        each = max(spec.limits.gpu or 0, spec.requests.gpu or 0)
+        capacity = (await self._engine.capacity()).gpu
+        if not each or not capacity:
+            return  # without any GPU, a function that only limits its GPUs runs on the CPU
+        wish = ScalingSpec(request.minimum, request.maximum).over(spec.scaling)
+        replicas = max(wish.maximum or 1, wish.minimum or 1)
+        if replicas * each > capacity:
+            raise GpuUnavailable(replicas * each, capacity, capacity)
+
+    def _enter(self, request: DeployRequest) -> tuple[Revision, bool]:
+        """Enter a deploy into the catalog. This blocks.
+
+        Returns:
+            The revision, and whether it is new.
+        """
         try:
-            before = self._catalog.function(wanted.spec.name).current.number
+            before = self._catalog.function(request.spec.name).current.number
         except FunctionNotFound:
             before = 0
         revision = self._catalog.deploy(
-            wanted.spec,
-            wanted.artifact,
-            wish=ScalingSpec(wanted.minimum, wanted.maximum),
-            annotations=wanted.annotations,
-            canary=wanted.canary,
+            request.spec,
+            request.artifact,
+            wish=ScalingSpec(request.minimum, request.maximum),
+            annotations=request.annotations,
+            canary=request.canary,
             kept=self._settings.revisions,
         )
-        self._deployed.keep_only(self._catalog.artifacts(self._settings.revisions))
+        self._retained.keep_only(self._catalog.artifacts(self._settings.revisions))
         return revision, revision.number != before
 
     async def _wait_until_ready(
@@ -171,12 +179,12 @@ class DeployService:
         name = revision.function
         end = time.monotonic() + patience
         while True:
-            # Asked for before looking: what happens from here on is not missed.
+            # Subscribe before reading the state, so that no change is missed.
             news = asyncio.ensure_future(self._loop.news())
             try:
                 record = await asyncio.to_thread(self._catalog.function, name)
                 if (number := _replaced_by(record, revision)) is not None:
-                    detail = f"revision {revision.number} was replaced by {number} meanwhile"
+                    detail = f"revision {revision.number} was replaced by revision {number}"
                     yield Progress(ProgressKind.NOTICE, detail=detail)
                     yield self._last(ProgressKind.ACCEPTED, record)
                     return
@@ -188,41 +196,42 @@ class DeployService:
                 if left <= 0:
                     raise StartTimeout(
                         f"{name} was not ready within {patience:g} s; revision {revision.number} "
-                        "is deployed and goes on starting"
+                        "is deployed and is still starting"
                     )
                 await asyncio.wait({news}, timeout=left)
             finally:
                 news.cancel()
 
     def _last(self, kind: ProgressKind, record: FunctionRecord) -> Progress:
-        seen = self._loop.fleet.of(record.name)
-        return Progress(kind, function=function_status.of_function(record, seen, detailed=True))
+        replicas = self._loop.registry.of(record.name)
+        status = function_status.of_function(record, replicas, detailed=True)
+        return Progress(kind, function=status)
 
     def _is_ready(self, record: FunctionRecord, revision: Revision) -> bool:
-        """Whether as many replicas as are wanted are ready, and calls reach them."""
+        """Return whether the desired number of replicas is ready and Envoy routes to them."""
         wanted = wanted_of(record)
         replicas = wanted.replicas if revision == record.current else wanted.canaries
         if not replicas:
             return True
         ready = {
-            one.endpoint
-            for one in self._loop.fleet.of(record.name)
-            if one.state is ReplicaState.READY and one.key.revision == revision.number
+            replica.endpoint
+            for replica in self._loop.registry.of(record.name)
+            if replica.state is ReplicaState.READY and replica.key.revision == revision.number
         }
         route = self._routing.confirmed().get(record.name) or Route()
-        return len(ready) >= replicas and all(one in route for one in ready)
+        return len(ready) >= replicas and all(endpoint in route for endpoint in ready)
 
     def _raise_failure(self, record: FunctionRecord, revision: Revision, since: float) -> None:
-        seen = self._loop.fleet.of(record.name)
-        found = function_status.condition_of(record, seen, revision.number)
-        if found is None or found.last_crash is None or found.last_crash.at < since:
+        replicas = self._loop.registry.of(record.name)
+        condition = function_status.condition_of(record, replicas, revision.number)
+        if condition is None or condition.last_crash is None or condition.last_crash.at < since:
             return
-        if found.state not in {FunctionState.READY, FunctionState.DEGRADED}:
-            raise function_status.start_error(found.last_crash)
+        if condition.state not in {FunctionState.READY, FunctionState.DEGRADED}:
+            raise function_status.start_error(condition.last_crash)
 
 
 def _replaced_by(record: FunctionRecord, revision: Revision) -> int | None:
-    """The revision that serves in the place of one that was just deployed; None when it does."""
+    """Return the revision that has replaced a deployed one; None if it was not replaced."""
     canary = record.canary and record.canary.revision.number
     if revision.number in {record.current.number, canary}:
         return None

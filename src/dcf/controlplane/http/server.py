@@ -11,7 +11,7 @@ from pathlib import Path
 import uvicorn
 from starlette.types import ASGIApp
 
-from dcf.errors import AddressInUse
+from dcf.net.listeners import listen_unix
 
 KEEP_ALIVE = 2 * 3600
 """Seconds that an idle connection stays open. Envoy closes its end after an hour, so this server
@@ -44,7 +44,7 @@ class HttpServer:
         Raises:
             AddressInUse: If the socket cannot be created.
         """
-        listener = _listen(self._path)
+        listener = listen_unix(self._path, BACKLOG)
         serving = self._server.serve(sockets=[listener])
         self._serving = asyncio.get_running_loop().create_task(serving)
         await self._server.running.wait()
@@ -55,7 +55,7 @@ class HttpServer:
             return
         self._server.should_exit = True
         await self._serving
-        _remove(self._path)
+        self._path.unlink(missing_ok=True)
 
 
 class _Server(uvicorn.Server):
@@ -86,20 +86,3 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self.running.set()
-
-
-def _listen(path: Path) -> socket.socket:
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        _remove(path)
-        listener.bind(str(path))
-        path.chmod(0o600)
-        listener.listen(BACKLOG)
-    except OSError as error:
-        listener.close()
-        raise AddressInUse(f"cannot listen on {path}: {error}") from error
-    return listener
-
-
-def _remove(path: Path) -> None:
-    path.unlink(missing_ok=True)

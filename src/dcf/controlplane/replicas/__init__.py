@@ -1,1 +1,1 @@
-"""The replicas: started, observed, checked, balanced, stopped."""
+"""Replicas: start, observation, health checks, balancing and stop."""

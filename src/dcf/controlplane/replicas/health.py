@@ -1,4 +1,4 @@
-"""Asks ready replicas whether they still answer.
+"""Health checks of ready replicas.
 
 A watcher detects a handler that hangs and ends it. These checks are for a watcher that cannot do
 so, because code holds the interpreter's lock or the process is stopped. Such a replica gets no
@@ -27,11 +27,11 @@ from dcf.protocol import http
 logger = logging.getLogger("dcf.controlplane")
 
 MISSES = 2
-"""Answers in a row that may be missing before calls go elsewhere: one may be a busy machine."""
+"""Failed checks in a row after which calls go to other replicas. 2: a busy machine may miss one."""
 
 LEAST_SILENCE = 4
-"""Questions that must be without an answer before a replica is ended, however short its calls are:
-a machine may stand still for a moment as well."""
+"""Minimum number of failed checks before a replica is ended, however short its calls are: the
+whole machine may pause for a moment."""
 
 
 class Health:
@@ -39,7 +39,7 @@ class Health:
 
     def __init__(
         self,
-        fleet: ReplicaRegistry,
+        registry: ReplicaRegistry,
         replicas: ReplicaManager,
         *,
         interval: float,
@@ -50,16 +50,16 @@ class Health:
         """Create health checks that have not polled any replica.
 
         Args:
-            fleet: Knows who is ready, and is told who answers.
-            replicas: Ends those that never answer again.
-            interval: Seconds between two questions, and for each answer.
+            registry: The replicas. Their ``answers`` is updated.
+            replicas: Ends replicas that stay silent.
+            interval: Seconds between two checks, and the timeout of each.
             silence: Seconds without an answer after which a stopped process is ended.
             longest_call: Seconds after which a replica's own watcher would end it because of one
                 call. A process that is not stopped is ended after this time. So is a stopped one,
                 if this is less than ``silence``, because its callers do not wait longer.
-            wake: Called when one has stopped or begun to answer.
+            wake: Called when a replica has stopped or begun to answer.
         """
-        self._fleet = fleet
+        self._registry = registry
         self._replicas = replicas
         self._interval = interval
         self._silence = silence
@@ -69,72 +69,76 @@ class Health:
         self._isolation = Isolation("checking the replicas")
 
     async def run(self) -> None:
-        """Asks until it is cancelled."""
+        """Check all ready replicas until cancelled."""
         try:
             while True:
                 await asyncio.sleep(self._interval)
-                self._follow_fleet()
+                self._follow_registry()
         finally:
             for watch in self._watches.values():
                 watch.cancel()
             await asyncio.gather(*self._watches.values(), return_exceptions=True)
 
-    def _follow_fleet(self) -> None:
-        ready = {one.id: one for one in self._fleet.all() if one.state is ReplicaState.READY}
+    def _follow_registry(self) -> None:
+        ready = {
+            record.id: record
+            for record in self._registry.all()
+            if record.state is ReplicaState.READY
+        }
         for replica, watch in list(self._watches.items()):
             if watch.done():
                 del self._watches[replica]
                 with self._isolation.of(replica.partition(".")[0]):
                     watch.result()  # if the replica is still ready, a new task is started for it
-        for replica, one in ready.items():
+        for replica, record in ready.items():
             if replica not in self._watches:
-                self._watches[replica] = asyncio.create_task(self._watch(one))
+                self._watches[replica] = asyncio.create_task(self._watch(record))
 
-    async def _watch(self, one: ReplicaRecord) -> None:
+    async def _watch(self, record: ReplicaRecord) -> None:
         """Poll one replica while it is ready."""
-        heard, missed = time.monotonic(), 0
-        while one.state is ReplicaState.READY:
+        answered, missed = time.monotonic(), 0
+        while record.state is ReplicaState.READY:
             asked = time.monotonic()
-            if await answers_at(one.endpoint, self._interval):
-                heard, missed = asked, 0
+            if await answers_at(record.endpoint, self._interval):
+                answered, missed = asked, 0
             else:
                 missed += 1
             late = time.monotonic() - asked - self._interval
             if late > self._interval:
                 # This process itself was stopped or delayed; the replica is not at fault.
-                heard += late
-            if one.state is ReplicaState.READY:
-                await self._judge(one, time.monotonic() - heard, missed)
+                answered += late
+            if record.state is ReplicaState.READY:
+                await self._judge(record, time.monotonic() - answered, missed)
             await asyncio.sleep(max(0.0, asked + self._interval - time.monotonic()))
 
-    async def _judge(self, one: ReplicaRecord, silence: float, missed: int) -> None:
+    async def _judge(self, record: ReplicaRecord, silence: float, missed: int) -> None:
         answers = missed < MISSES
-        if one.answers != answers:
-            one.answers = answers
-            logger.warning("%s %s", one.id, "answers again" if answers else "does not answer")
+        if record.answers != answers:
+            record.answers = answers
+            logger.warning("%s %s", record.id, "answers again" if answers else "does not answer")
             self._wake()
-        longest = max(LEAST_SILENCE * self._interval, self._longest_call(one.key))
+        longest = max(LEAST_SILENCE * self._interval, self._longest_call(record.key))
         limit = min(self._silence, longest)
         if answers or silence < limit:
             return
-        is_suspended = await self._replicas.is_suspended(one)
+        is_suspended = await self._replicas.is_suspended(record)
         if not is_suspended and silence < longest:
             return
         if is_suspended:
             sentence = f"it did not answer for {limit:g} s, and its process is stopped"
         else:
             sentence = f"it did not answer for {longest:g} s"
-        logger.error("%s is ended: %s", one.id, sentence)
-        self._replicas.end_silent(one, sentence, is_suspended=is_suspended)
+        logger.error("%s is ended: %s", record.id, sentence)
+        self._replicas.end_silent(record, sentence, is_suspended=is_suspended)
         self._wake()
 
 
 async def answers_at(endpoint: str, patience: float) -> bool:
-    """Whether a watcher answers.
+    """Return whether a watcher answers.
 
     Args:
         endpoint: ``unix:PATH`` or ``tcp:HOST:PORT``.
-        patience: Seconds for the answer.
+        patience: Timeout in seconds.
     """
     try:
         address = of_endpoint(endpoint)

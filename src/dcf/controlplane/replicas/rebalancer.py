@@ -24,15 +24,15 @@ single replica, cost nothing."""
 class Rebalancer:
     """Compares the replicas of each function that is called."""
 
-    def __init__(self, fleet: ReplicaRegistry, counting: TrafficPoller) -> None:
+    def __init__(self, registry: ReplicaRegistry, poller: TrafficPoller) -> None:
         """Create a rebalancer.
 
         Args:
-            fleet: Knows the ready replicas.
-            counting: Knows which functions have calls in progress.
+            registry: The replicas.
+            poller: Knows which functions have calls in progress.
         """
-        self._fleet = fleet
-        self._counting = counting
+        self._registry = registry
+        self._poller = poller
 
     async def run(self) -> None:
         """Move calls until cancelled."""
@@ -42,9 +42,9 @@ class Rebalancer:
 
     async def rebalance(self) -> None:
         """Compare all replicas once, and move the calls that can move."""
-        called = {name for name, traffic in self._counting.latest().items() if traffic.in_flight}
+        called = {name for name, traffic in self._poller.latest().items() if traffic.in_flight}
         groups: dict[tuple[str, int], list[ReplicaRecord]] = defaultdict(list)
-        for replica in self._fleet.all():
+        for replica in self._registry.all():
             key = replica.key
             if key.function in called and replica.state is ReplicaState.READY and replica.answers:
                 # Balance within a revision only: the owner sets the share of each revision.
@@ -53,8 +53,8 @@ class Rebalancer:
 
 
 async def _level(replicas: Sequence[ReplicaRecord]) -> None:
-    answers = await asyncio.gather(*(load(one.endpoint) for one in replicas))
-    loads = [(one, answer) for one, answer in zip(replicas, answers, strict=True) if answer]
+    answers = await asyncio.gather(*(load(replica.endpoint) for replica in replicas))
+    loads = [(replica, answer) for replica, answer in zip(replicas, answers, strict=True) if answer]
     surplus = surpluses([answer for _, answer in loads])
     await asyncio.gather(
         *(
@@ -73,13 +73,13 @@ def surpluses(loads: Sequence[ReplicaLoad]) -> list[int]:
     Args:
         loads: The loads of all replicas of one revision.
     """
-    total = sum(one.calls for one in loads)
-    capacity = sum(one.concurrency for one in loads) or 1
-    shares = [-(-total * one.concurrency // capacity) for one in loads]
-    room = sum(max(0, share - one.calls) for one, share in zip(loads, shares, strict=True))
-    found = []
-    for one, share in zip(loads, shares, strict=True):
-        count = min(one.waiting, max(0, one.calls - share), room)
+    total = sum(own.calls for own in loads)
+    capacity = sum(own.concurrency for own in loads) or 1
+    shares = [-(-total * own.concurrency // capacity) for own in loads]
+    room = sum(max(0, share - own.calls) for own, share in zip(loads, shares, strict=True))
+    counts = []
+    for own, share in zip(loads, shares, strict=True):
+        count = min(own.waiting, max(0, own.calls - share), room)
         room -= count
-        found.append(count)
-    return found
+        counts.append(count)
+    return counts

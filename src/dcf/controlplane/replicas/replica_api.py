@@ -24,7 +24,7 @@ class ReplicaLoad:
     """The calls of a replica.
 
     Attributes:
-        concurrency: Calls that its handler takes at a time.
+        concurrency: Calls that its handler accepts at a time.
         running: Calls in the handler.
         waiting: Calls that wait for the handler, whether they can be handed back or not.
     """
@@ -43,7 +43,7 @@ class ReplicaLoad:
         """Read the watcher's JSON.
 
         Raises:
-            ValueError: When a member is missing or is not a number.
+            ValueError: If a member is missing or is not a number.
         """
         try:
             numbers = [members[name] for name in ("concurrency", "running", "waiting")]

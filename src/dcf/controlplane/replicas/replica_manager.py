@@ -1,4 +1,4 @@
-"""Starts, ends and clears away replicas, beside the turns, which wait for nobody."""
+"""Start, stop and clean up replicas in background tasks, so that turns never wait for them."""
 
 from __future__ import annotations
 
@@ -22,10 +22,11 @@ from dcf.reconciler.backoff import RULES
 logger = logging.getLogger("dcf.controlplane")
 
 STAGED_AT_A_TIME = 4
-"""Replicas that are laid out at a time: each is a thread, and may wait for an environment."""
+"""Maximum number of replicas whose files are prepared at the same time. Each needs a thread and may
+wait for an environment."""
 
 RETRY = 0.1
-"""Seconds before a start is tried again that the supervisor did not take."""
+"""Seconds before a start is retried that the supervisor did not accept."""
 
 OVERDUE = 15.0
 """Seconds after a replica's own limit for its start or drain, or after its failure, until the
@@ -34,11 +35,11 @@ limit."""
 
 
 class ReplicaManager:
-    """Does what turns ask for, and says what came of it to the fleet."""
+    """Executes the actions of turns, and records their results in the registry."""
 
     def __init__(
         self,
-        fleet: ReplicaRegistry,
+        registry: ReplicaRegistry,
         engine: Engine,
         stager: ReplicaFiles,
         *,
@@ -46,17 +47,17 @@ class ReplicaManager:
         clock: Callable[[], float],
         wake: Callable[[], None],
     ) -> None:
-        """Does nothing yet.
+        """Create a manager without tasks.
 
         Args:
-            fleet: Hears what came of it.
+            registry: Records the results.
             engine: Where replicas run.
-            stager: Lays them out.
-            start_timeout: Seconds that a replica's constructor may take.
+            stager: Prepares the files of replicas.
+            start_timeout: Maximum seconds for the constructor of a handler.
             clock: Seconds since the epoch.
-            wake: Called when something came of it.
+            wake: Called after each result.
         """
-        self._fleet = fleet
+        self._registry = registry
         self._engine = engine
         self._stager = stager
         self._start_timeout = start_timeout
@@ -69,50 +70,50 @@ class ReplicaManager:
         self._clock = clock
         self._wake = wake
         self._staging = asyncio.Semaphore(STAGED_AT_A_TIME)
-        self._errands: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
 
     def start(self, key: ReplicaKey, revision: Revision) -> None:
-        """Starts a replica of a revision."""
-        # The engine wants ids that there never were before.
+        """Start a replica of a revision."""
+        # The engine requires ids that were never used before.
         replica = ReplicaId(f"{key.id}-{secrets.token_hex(4)}")
-        self._fleet.starting(key, replica)
-        self._errand(self._start(replica, revision))
+        self._registry.starting(key, replica)
+        self._run(self._start(replica, revision))
 
-    def stop(self, one: ReplicaRecord, grace: float) -> None:
-        """Ends a replica.
+    def stop(self, record: ReplicaRecord, grace: float) -> None:
+        """Stop a replica.
 
         Args:
-            one: Which.
-            grace: Seconds for the calls that it has.
+            record: The replica.
+            grace: Seconds for its calls in progress.
         """
-        self._fleet.draining(one.id)
-        if not one.told:
-            reason = ReplicaExit(None, self._clock(), "no longer wanted", asked=True)
-            self._fleet.never_began(one.id, reason)
-        self._errand(self._stop(one.id, grace))
+        self._registry.draining(record.id)
+        if not record.in_engine:
+            reason = ReplicaExit(None, self._clock(), "no longer needed", asked=True)
+            self._registry.never_began(record.id, reason)
+        self._run(self._stop(record.id, grace))
 
-    async def is_suspended(self, one: ReplicaRecord) -> bool:
+    async def is_suspended(self, record: ReplicaRecord) -> bool:
         """Return whether a replica's process is stopped, as by SIGSTOP."""
         with contextlib.suppress(SupervisorError):
-            return await self._engine.is_suspended(one.id)
+            return await self._engine.is_suspended(record.id)
         return False
 
-    def end_silent(self, one: ReplicaRecord, reason: str, *, is_suspended: bool) -> None:
+    def end_silent(self, record: ReplicaRecord, reason: str, *, is_suspended: bool) -> None:
         """End a replica that no longer answers, at once. This counts as a crash.
 
         Args:
-            one: The replica.
+            record: The replica.
             reason: The reason, for people.
             is_suspended: Whether its process is stopped. Any other process first logs its stacks.
         """
-        self._fleet.draining(one.id)
-        one.exit = ReplicaExit(None, self._clock(), reason)
-        self._errand(self._end_silent(one.id, has_stacks=not is_suspended))
+        self._registry.draining(record.id)
+        record.exit = ReplicaExit(None, self._clock(), reason)
+        self._run(self._end_silent(record.id, has_stacks=not is_suspended))
 
-    def forget(self, one: ReplicaRecord) -> None:
-        """Clears away after a replica that has ended."""
-        self._fleet.forget(one.id)
-        self._errand(self._clear(one.id))
+    def forget(self, record: ReplicaRecord) -> None:
+        """Forget a replica that has exited, and remove its files."""
+        self._registry.forget(record.id)
+        self._run(self._clear(record.id))
 
     def end_overdue(self, now: float) -> float | None:
         """End replicas that stay in a state for too long; return when to check again.
@@ -124,53 +125,55 @@ class ReplicaManager:
         # Do not use the wall clock, which jumps when the machine wakes up.
         moment = time.monotonic()
         watched = {}
-        for one in self._fleet.all():
-            limit = self._limits.get(one.state)
-            if limit is None or not one.told:
+        for record in self._registry.all():
+            limit = self._limits.get(record.state)
+            if limit is None or not record.in_engine:
                 continue
-            state, since = self._watched.get(one.id, (None, 0.0))
-            lasted = moment - since if state is one.state else 0.0
+            state, since = self._watched.get(record.id, (None, 0.0))
+            lasted = moment - since if state is record.state else 0.0
             is_overdue = lasted >= limit
-            watched[one.id] = one.state, moment if is_overdue else moment - lasted
+            watched[record.id] = record.state, moment if is_overdue else moment - lasted
             waits.append(now + (limit if is_overdue else limit - lasted))
             if is_overdue:
-                self._end_overdue(one, limit, now)
+                self._end_overdue(record, limit, now)
         self._watched = watched
         return min(waits, default=None)
 
-    def _end_overdue(self, one: ReplicaRecord, limit: float, now: float) -> None:
-        sentence = f"it was {one.state} for {limit:g} s and is ended"
-        if one.state is ReplicaState.STARTING:
+    def _end_overdue(self, record: ReplicaRecord, limit: float, now: float) -> None:
+        sentence = f"it was ended after {limit:g} s in state {record.state}"
+        if record.state is ReplicaState.STARTING:
             sentence = f"the handler was not ready within {self._start_timeout:g} s"
-            self._fleet.failed(one.id, ReplicaExit(None, now, sentence, StartTimeout.__name__))
-        logger.error("%s: %s", one.id, sentence)
-        self._errand(self._stop(one.id, 0))
+            self._registry.failed(
+                record.id, ReplicaExit(None, now, sentence, StartTimeout.__name__)
+            )
+        logger.error("%s: %s", record.id, sentence)
+        self._run(self._stop(record.id, 0))
 
     async def close(self) -> None:
-        """Leaves what is under way undone; the engine's replicas stay as they are."""
-        for errand in self._errands:
-            errand.cancel()
-        await asyncio.gather(*self._errands, return_exceptions=True)
+        """Cancel the tasks in progress. Running replicas stay as they are."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _start(self, replica: ReplicaId, revision: Revision) -> None:
         try:
             async with self._staging:
                 spec = await asyncio.to_thread(self._stager.stage, replica, revision)
-            one = self._fleet.get(replica)
-            if one is None or one.state is not ReplicaState.STARTING:
+            record = self._registry.get(replica)
+            if record is None or record.state is not ReplicaState.STARTING:
                 await asyncio.to_thread(self._stager.clear, replica)
                 return
             await self._engine.start(spec)
         except SupervisorError as error:
-            # Not the function's fault: it is tried again as if it had not been.
-            logger.warning("%s was not started: %s", replica, error)
+            # The function is not at fault, so this is not a crash: the next turn starts a replica.
+            logger.warning("%s could not be started, retrying: %s", replica, error)
             await asyncio.sleep(RETRY)
-            self._fleet.forget(replica)
+            self._registry.forget(replica)
         except DcfError as error:
             self._never_began(replica, error, str(error))
         except Exception as error:
-            logger.exception("%s was not started", replica)
-            self._never_began(replica, error, f"a defect of the gateway: {error!r}")
+            logger.exception("%s could not be started", replica)
+            self._never_began(replica, error, f"a bug in the gateway: {error!r}")
         finally:
             self._stager.hand_over(replica)
             self._wake()
@@ -178,7 +181,7 @@ class ReplicaManager:
     def _never_began(self, replica: ReplicaId, error: Exception, sentence: str) -> None:
         kind = type(error).__name__
         traceback = getattr(error, "traceback", "")
-        self._fleet.never_began(
+        self._registry.never_began(
             replica, ReplicaExit(None, self._clock(), sentence, kind, traceback)
         )
 
@@ -186,7 +189,7 @@ class ReplicaManager:
         try:
             await self._engine.stop(replica, grace)
         except SupervisorError as error:
-            logger.warning("%s was not stopped: %s", replica, error)
+            logger.warning("%s could not be stopped: %s", replica, error)
         finally:
             self._wake()
 
@@ -197,16 +200,16 @@ class ReplicaManager:
         await self._stop(replica, 0)
 
     async def _clear(self, replica: ReplicaId) -> None:
-        with contextlib.suppress(SupervisorError):  # it has forgotten everything itself then
+        with contextlib.suppress(SupervisorError):  # a new supervisor does not know the replica
             await self._engine.stop(replica, 0)
         await asyncio.to_thread(self._stager.clear, replica)
 
-    def _errand(self, work: Coroutine[Any, Any, None]) -> None:
-        errand = asyncio.get_running_loop().create_task(work)
-        self._errands.add(errand)
-        errand.add_done_callback(self._done)
+    def _run(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
 
-    def _done(self, errand: asyncio.Task[None]) -> None:
-        self._errands.discard(errand)
-        if not errand.cancelled() and (error := errand.exception()) is not None:
-            logger.error("something was left undone", exc_info=error)
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("an action on a replica failed (a bug in the gateway)", exc_info=error)

@@ -1,4 +1,4 @@
-"""The replicas as they are seen: what the engine tells, and what is known before it can tell."""
+"""The state of all replicas: observations of the engine, and starts that it does not know yet."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from dcf.model.observed import Observed, ReplicaKey
 from dcf.model.replica import Observation, ReplicaExit, ReplicaId, ReplicaState, follows
 
 REMEMBERED = 5
-"""Ended replicas of a function whose logs can still be asked for by the function's name."""
+"""Number of ended replicas of a function whose logs are still part of the function's log."""
 
 
 @dataclass(slots=True)
 class ReplicaRecord:
-    """One replica.
+    """A replica as it was last observed.
 
     Attributes:
-        key: Its place.
-        id: Its name.
+        key: Function, revision, slot and attempt.
+        id: Its id in the engine.
         state: Its state.
-        since: When it was first seen in that state, in seconds since the epoch.
-        endpoint: Where it takes calls; "" before it is ready.
-        ready_at: When it was first seen ready, in seconds since the epoch; None before.
-        exit: Why it failed or ended.
-        limits: What holds it to each limit, for people.
-        answers: Whether it answered when it was asked of late.
-        told: Whether the engine knows it. One that is still being laid out it does not know yet,
-            and one whose laying out failed it never will.
+        since: When this state was first observed, in seconds since the epoch.
+        endpoint: Where it accepts calls; "" before it is ready.
+        ready_at: When it was first observed to be ready, in seconds since the epoch; None before.
+        exit: Why it failed or exited.
+        limits: How each of its limits is enforced, for people.
+        answers: Whether it passes its health checks.
+        in_engine: Whether the engine knows it. It does not while the files are being prepared, and
+            never if that fails.
     """
 
     key: ReplicaKey
@@ -40,132 +40,136 @@ class ReplicaRecord:
     exit: ReplicaExit | None = None
     limits: tuple[str, ...] = ()
     answers: bool = True
-    told: bool = False
+    in_engine: bool = False
 
     def observed(self) -> Observed:
-        """The replica as a turn looks at it."""
+        """Return the replica in the form that a turn reads."""
         return Observed(self.key, self.state, self.endpoint, self.ready_at, self.exit, self.answers)
 
 
 class ReplicaRegistry:
-    """Every replica that is known, by id.
+    """All known replicas, by id.
 
     Attributes:
-        is_known: Whether the engine has told of all that it has. Before, living replicas would be
-            taken for missing ones.
+        is_known: Whether the engine has reported all its replicas. Until then, a running replica
+            could seem to be missing.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
-        """An empty one.
+        """Create an empty registry.
 
         Args:
             clock: Seconds since the epoch.
         """
         self.is_known = False
         self._clock = clock
-        self._seen: dict[ReplicaId, ReplicaRecord] = {}
+        self._records: dict[ReplicaId, ReplicaRecord] = {}
         self._ended: dict[str, deque[ReplicaId]] = defaultdict(lambda: deque(maxlen=REMEMBERED))
 
     def begin(self, known: Iterable[Observation]) -> None:
-        """Takes the engine's first word: all replicas that it has. Others it has no more."""
+        """Replace all replicas of the engine by its complete list, which begins an observation."""
         known = tuple(known)
-        ids = {one.id for one in known}
-        self._seen = {id_: one for id_, one in self._seen.items() if not one.told or id_ in ids}
-        for one in known:
-            self.take(one, anew=True)
+        ids = {observation.id for observation in known}
+        self._records = {
+            id_: record
+            for id_, record in self._records.items()
+            if not record.in_engine or id_ in ids
+        }
+        for observation in known:
+            self.update(observation, anew=True)
         self.is_known = True
 
-    def take(self, observation: Observation, *, anew: bool = False) -> None:
-        """Takes one word of the engine's.
+    def update(self, observation: Observation, *, anew: bool = False) -> None:
+        """Apply an observation of one replica.
 
         Args:
-            observation: What it tells.
-            anew: Whether it counts even where the state it tells cannot follow the one known.
+            observation: The observation.
+            anew: Whether to accept it even if its state cannot follow the known state.
         """
-        one = self._seen.get(observation.id)
-        if one is None:
+        record = self._records.get(observation.id)
+        if record is None:
             try:
                 key = ReplicaKey.from_id(observation.id)
             except ValueError:
-                return  # a replica, but none of ours
-            one = ReplicaRecord(key, observation.id, ReplicaState.STARTING, self._clock())
-            self._seen[observation.id] = one
-        one.told = True
-        self._to(one, observation, anew=anew)
+                return  # a replica that this gateway did not start
+            record = ReplicaRecord(key, observation.id, ReplicaState.STARTING, self._clock())
+            self._records[observation.id] = record
+        record.in_engine = True
+        self._transition(record, observation, anew=anew)
 
-    def _to(self, one: ReplicaRecord, observation: Observation, *, anew: bool) -> None:
+    def _transition(self, record: ReplicaRecord, observation: Observation, *, anew: bool) -> None:
         state = observation.state
-        if state is not one.state:
-            if not anew and not follows(one.state, state):
+        if state is not record.state:
+            if not anew and not follows(record.state, state):
                 return
-            one.state, one.since = state, self._clock()
-        one.endpoint = observation.endpoint or one.endpoint
-        one.limits = observation.limits
-        if one.exit is None or (observation.exit is not None and not observation.exit.asked):
-            # Why it failed says more than that it was asked to end then.
-            one.exit = observation.exit
-        if state is ReplicaState.READY and one.ready_at is None:
-            one.ready_at = one.since
+            record.state, record.since = state, self._clock()
+        record.endpoint = observation.endpoint or record.endpoint
+        record.limits = observation.limits
+        if record.exit is None or (observation.exit is not None and not observation.exit.asked):
+            # Keep the reason of a failure: a later stop on request explains less.
+            record.exit = observation.exit
+        if state is ReplicaState.READY and record.ready_at is None:
+            record.ready_at = record.since
 
     def starting(self, key: ReplicaKey, replica: ReplicaId) -> None:
-        """A replica is being laid out; the engine will be asked for it."""
-        self._seen[replica] = ReplicaRecord(key, replica, ReplicaState.STARTING, self._clock())
+        """Record that a replica's files are being prepared."""
+        self._records[replica] = ReplicaRecord(key, replica, ReplicaState.STARTING, self._clock())
 
     def draining(self, replica: ReplicaId) -> None:
-        """The engine is being asked to end it."""
-        one = self._seen.get(replica)
-        if one is not None and follows(one.state, ReplicaState.DRAINING):
-            one.state, one.since = ReplicaState.DRAINING, self._clock()
+        """Record that the engine was asked to stop a replica."""
+        record = self._records.get(replica)
+        if record is not None and follows(record.state, ReplicaState.DRAINING):
+            record.state, record.since = ReplicaState.DRAINING, self._clock()
 
     def failed(self, replica: ReplicaId, reason: ReplicaExit) -> None:
-        """It is held to have failed, whatever the engine may still think."""
-        one = self._seen.get(replica)
-        if one is not None and follows(one.state, ReplicaState.FAILED):
-            one.state, one.since, one.exit = ReplicaState.FAILED, self._clock(), reason
+        """Record that a replica has failed, whatever the engine reports."""
+        record = self._records.get(replica)
+        if record is not None and follows(record.state, ReplicaState.FAILED):
+            record.state, record.since, record.exit = ReplicaState.FAILED, self._clock(), reason
 
     def never_began(self, replica: ReplicaId, reason: ReplicaExit) -> None:
-        """It could not even be handed to the engine."""
-        one = self._seen.get(replica)
-        if one is not None:
-            one.state, one.since, one.exit = ReplicaState.EXITED, self._clock(), reason
+        """Record that a replica could not be started at all."""
+        record = self._records.get(replica)
+        if record is not None:
+            record.state, record.since, record.exit = ReplicaState.EXITED, self._clock(), reason
 
     def forget(self, replica: ReplicaId) -> None:
-        """It matters no more."""
-        one = self._seen.pop(replica, None)
-        if one is not None and one.told:
-            self._ended[one.key.function].append(replica)
+        """Remove a replica. Its log stays available for a while."""
+        record = self._records.pop(replica, None)
+        if record is not None and record.in_engine:
+            self._ended[record.key.function].append(replica)
 
     def forget_function(self, name: str) -> None:
-        """Its past matters no more."""
+        """Forget the ended replicas of a function."""
         self._ended.pop(name, None)
 
     def find(self, key: ReplicaKey) -> ReplicaRecord | None:
-        """The replica in a place."""
-        return next((one for one in self._seen.values() if one.key == key), None)
+        """Return the replica with a key."""
+        return next((record for record in self._records.values() if record.key == key), None)
 
     def get(self, replica: ReplicaId) -> ReplicaRecord | None:
-        """A replica by its id."""
-        return self._seen.get(replica)
+        """Return the replica with an id."""
+        return self._records.get(replica)
 
     def of(self, function: str) -> list[ReplicaRecord]:
-        """A function's replicas, in the order of their starts."""
-        return [one for one in self._seen.values() if one.key.function == function]
+        """Return the replicas of a function, in the order of their starts."""
+        return [record for record in self._records.values() if record.key.function == function]
 
     def functions(self) -> set[str]:
-        """Names of all functions that have replicas."""
-        return {one.key.function for one in self._seen.values()}
+        """Return the names of all functions that have replicas."""
+        return {record.key.function for record in self._records.values()}
 
     def by_function(self) -> dict[str, list[ReplicaRecord]]:
-        """All of them."""
-        found: dict[str, list[ReplicaRecord]] = defaultdict(list)
-        for one in self._seen.values():
-            found[one.key.function].append(one)
-        return found
+        """Return all replicas, by function."""
+        records: dict[str, list[ReplicaRecord]] = defaultdict(list)
+        for record in self._records.values():
+            records[record.key.function].append(record)
+        return records
 
     def ended(self, function: str) -> tuple[ReplicaId, ...]:
-        """Ids of replicas that are forgotten, oldest first."""
+        """Return the ids of recently ended replicas of a function, oldest first."""
         return tuple(self._ended.get(function, ()))
 
     def all(self) -> list[ReplicaRecord]:
-        """Every one."""
-        return list(self._seen.values())
+        """Return all replicas."""
+        return list(self._records.values())

@@ -37,20 +37,20 @@ class Revocations:
     Confirmations are not stored: a new process sends the list to all replicas again.
     """
 
-    def __init__(self, tokens: Tokens, fleet: ReplicaRegistry) -> None:
+    def __init__(self, tokens: Tokens, registry: ReplicaRegistry) -> None:
         """Create this without any confirmation.
 
         Args:
             tokens: Knows which keys are revoked.
-            fleet: Knows which replicas are ready.
+            registry: Knows which replicas are ready.
         """
         self._tokens = tokens
-        self._fleet = fleet
+        self._registry = registry
         self._news = asyncio.Event()
         self._count = 0
         self._body = b"[]"
-        self._told: dict[ReplicaId, int] = {}
-        self._telling: set[ReplicaId] = set()
+        self._confirmed: dict[ReplicaId, int] = {}
+        self._sending: set[ReplicaId] = set()
 
     def wake(self) -> None:
         """Check at once, because a key was revoked."""
@@ -65,8 +65,8 @@ class Revocations:
                     await self._read()
                 for name, endpoint in self._behind().items():
                     # One replica that does not answer must not delay the others.
-                    self._telling.add(name)
-                    tasks.create_task(self._tell(name, endpoint))
+                    self._sending.add(name)
+                    tasks.create_task(self._send(name, endpoint))
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(PAUSE):
                         await self._news.wait()
@@ -86,33 +86,35 @@ class Revocations:
         A key stays revoked for good, so the number of revoked keys identifies a list.
         """
         ready = {
-            one.id: one.endpoint for one in self._fleet.all() if one.state is ReplicaState.READY
+            replica.id: replica.endpoint
+            for replica in self._registry.all()
+            if replica.state is ReplicaState.READY
         }
-        self._told = {name: count for name, count in self._told.items() if name in ready}
+        self._confirmed = {name: count for name, count in self._confirmed.items() if name in ready}
         return {
             name: endpoint
             for name, endpoint in ready.items()
-            if self._told.get(name, 0) != self._count and name not in self._telling
+            if self._confirmed.get(name, 0) != self._count and name not in self._sending
         }
 
-    async def _tell(self, name: ReplicaId, endpoint: str) -> None:
+    async def _send(self, name: ReplicaId, endpoint: str) -> None:
         count = self._count
         try:
-            if await tell(endpoint, self._body):
-                self._told[name] = count
+            if await send(endpoint, self._body):
+                self._confirmed[name] = count
             else:
-                logger.warning("%s has not confirmed which keys are revoked", name)
+                logger.warning("%s has not confirmed the list of revoked keys, retrying", name)
         finally:
-            self._telling.discard(name)
+            self._sending.discard(name)
 
 
-async def tell(endpoint: str, body: bytes, patience: float = PATIENCE) -> bool:
+async def send(endpoint: str, body: bytes, patience: float = PATIENCE) -> bool:
     """Send the list to one replica; return whether it confirmed.
 
     Args:
         endpoint: ``unix:PATH`` or ``tcp:HOST:PORT``.
         body: The ids of all revoked keys, as JSON.
-        patience: Seconds for the answer.
+        patience: Timeout in seconds.
     """
     sent = Fetch(http.REVOKED, "POST", body, http.JSON)
     try:

@@ -23,6 +23,7 @@ from dcf.engines.local.memory_watchdog import MemoryWatchdog
 from dcf.engines.local.observation import Track, read_note, to_note
 from dcf.errors import ProcessNotStarted, ProcessUnknown, ReplicaExited, ReplicaUnknown
 from dcf.function.secrets import SECRETS_DIR
+from dcf.model.endpoint import unix_path
 from dcf.model.function import Resources
 from dcf.model.log import LogLine
 from dcf.model.replica import Observation, ReplicaId
@@ -126,7 +127,7 @@ class LocalEngine:
             cwd=str(spec.source),
             lifeline=True,
             reports=True,
-            sockets=(listen.removeprefix("unix:"),) if listen.startswith("unix:") else (),
+            sockets=(socket,) if (socket := unix_path(listen)) else (),
             stage=STAGE,
             log=self._log,
             note=to_note(confinement, listen),

@@ -13,6 +13,7 @@ from typing import Protocol
 import pynvml
 
 from dcf.errors import GpuUnavailable
+from dcf.files.atomic import open_private
 from dcf.model.function import Resources
 
 
@@ -175,7 +176,7 @@ def lock_file(guards: Path, uuid: str) -> Path:
 
 
 def _lock(path: Path, held: contextlib.ExitStack) -> bool:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = open_private(path)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -9,12 +9,13 @@ import contextlib
 import logging
 import socket
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import uvicorn
 
 from dcf.errors import AddressInUse
+from dcf.model.endpoint import Endpoint
+from dcf.net import listeners
 
 KEEP_ALIVE = 120
 """Seconds that an idle connection stays open. Longer than a proxy keeps its own end idle, so that
@@ -36,34 +37,9 @@ def listen(address: str) -> socket.socket:
             handed_down = socket.socket(fileno=int(rest))
             handed_down.set_inheritable(False)
             return handed_down
-        if kind == "unix":
-            return _listen_unix(Path(rest))
-        host, _, port = rest.rpartition(":")
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        return socket.create_server((host.strip("[]"), int(port)), family=family, backlog=BACKLOG)
+        return listeners.listen(Endpoint.parse(address), BACKLOG)
     except (OSError, ValueError, OverflowError) as error:
         raise AddressInUse(f"cannot listen on {address}: {error}") from error
-
-
-def _listen_unix(path: Path) -> socket.socket:
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        listener.bind(str(path))
-        path.chmod(0o600)
-        listener.listen(BACKLOG)
-    except OSError:
-        listener.close()
-        raise
-    return listener
-
-
-def endpoint(listener: socket.socket) -> str:
-    """Where ``listener`` is reached, in the form of ``WatcherSettings.listen``."""
-    name = listener.getsockname()
-    if listener.family == socket.AF_UNIX:
-        return f"unix:{name}"
-    host = f"[{name[0]}]" if ":" in name[0] else name[0]
-    return f"tcp:{host}:{name[1]}"
 
 
 class BrokenStream(Exception):

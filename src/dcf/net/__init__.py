@@ -1,0 +1,1 @@
+"""Listening sockets, and the watch on the parent process."""

@@ -238,7 +238,7 @@ def test_a_request_is_one_line_of_json_in_the_log(
         ("/pb.Gateway/List/", "(did you mean /pb.Gateway/List?)"),
         ("/pb.Gateway//List", "(did you mean /pb.Gateway/List?)"),
         ("/pb.Gateway/%4Cist", "unknown method /pb.Gateway/%4Cist"),
-        ("/pb.Gateway/Invoke", "Invoke is available at the gateway's public address"),
+        ("/pb.Gateway/Invoke", "Invoke is only available at the gateway's public address"),
     ],
 )
 def test_an_unknown_method_gets_a_suggestion(stub: Stub, method: str, told: str) -> None:

@@ -146,7 +146,7 @@ def test_environment_and_secrets_reach_the_handler(dcf, function, tmp_path):
         ("import ctypes\ndef Handler(req): ctypes.string_at(0)", ExitCode.LOST, "SIGSEGV"),
         ("import os\nos._exit(7)", ExitCode.START, "ended before it was ready: exit code 7"),
         ("from dcf import Reply\ndef Handler(req): return Reply('no', status=400)",
-         ExitCode.CALL, "answered with status 400"),
+         ExitCode.CALL, "returned status 400"),
     ],
 )  # fmt: skip
 def test_a_handler_that_fails(dcf, function, source, code, says):
@@ -225,7 +225,7 @@ def test_no_function_of_that_name(dcf, function):
     folder = function()
     done = dcf("function", "run", "mina", cwd=folder)
     assert done.returncode == ExitCode.PROJECT
-    assert b"Is mine meant?" in done.stderr
+    assert b"Did you mean mine?" in done.stderr
 
 
 def test_a_package_that_does_not_exist(dcf, function):
@@ -303,7 +303,7 @@ def test_build_tells_what_it_did_and_does_nothing_twice(dcf, function):
     assert before["function"] == "mine"
     assert b"build_options" in first.stderr
     assert b"constraints" in first.stderr
-    assert b"nothing has changed" in second.stderr
+    assert b"unchanged" in second.stderr
 
 
 def test_verbose_shows_the_tools_own_output(dcf, function):

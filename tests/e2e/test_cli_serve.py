@@ -146,7 +146,7 @@ def test_a_change_during_the_start_is_not_missed(serving, tmp_path):
 def test_after_a_broken_change_the_version_before_goes_on(serving):
     server, handler = serving("def Handler(req): return b'good'", "--reload")
     handler.write_text("def Handler(req: return b'bad'")
-    server.wait_for("The version before goes on.")
+    server.wait_for("The previous version keeps serving.")
     assert any("SyntaxError" in line for line in server.lines)
     assert server.call() == b"good"
     handler.write_text("def Handler(req): return b'better'")

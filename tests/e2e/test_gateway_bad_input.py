@@ -59,7 +59,7 @@ def test_an_unknown_function_is_told_with_the_nearest_names(house: GatewayProces
     assert (status, json.loads(reply)["near"]) == (404, ["echo"])
     done = house.dcf("function", "call", "ecko")
     assert done.returncode == 3
-    assert b"Is echo meant?" in done.stderr
+    assert b"Did you mean echo?" in done.stderr
 
 
 @pytest.mark.parametrize("path", ["/function/..%2fsystem%2finfo", "/function/%00", "/function/"])

@@ -182,7 +182,7 @@ def test_while_a_broken_revision_fails_the_one_before_goes_on(house: GatewayProc
     done = deploy(house, folder)
 
     assert done.returncode == 8
-    assert b"Revision 1 goes on taking the calls" in done.stderr
+    assert b"Revision 1 keeps serving" in done.stderr
     assert house.call("solid") == (200, b"version 1")
     found = house.client.function("solid")
     assert (found.revision, found.serving, found.takes_calls) == (2, 1, True)

@@ -129,7 +129,7 @@ def test_no_call_fails_while_revisions_come_and_go(house: GatewayProcess) -> Non
 
         folder = write(house, "busy", 3)
         said = command(house, "deploy", f"{folder}/", "--canary", "50%")
-        assert "revision 3 takes 50 % of the calls, revision 2 the others" in said
+        assert "revision 3 takes 50 % of the calls, revision 2 takes the rest" in said
         shared = calls.next(400)
         assert set(shared) == {"2", "3"}
         assert 100 < shared["3"] < 300, "half of 400, give or take ten standard deviations"
@@ -166,7 +166,7 @@ def test_a_revision_that_cannot_start_never_takes_a_call(house: GatewayProcess) 
         assert set(calls.next(100)) == {"1"}
         said = command(house, "promote", "steady", code=8)
         assert "the model is missing" in said
-        assert "Revision 1 goes on taking the calls." in said
+        assert "Revision 1 keeps serving." in said
         assert set(calls.next(100)) == {"1"}
         command(house, "rollback", "steady")
         assert set(calls.next(100)) == {"1"}
@@ -221,6 +221,6 @@ def test_the_numbers_of_replicas_are_the_authors_until_somebody_asks_for_others(
     house.until(lambda: len(house.replicas("sized")) == 1)
     found = info(house, "sized")
     assert (found["by_hand"], found["target"]) == (True, 5.0)
-    assert "by itself again, from 2 to 3" in command(house, "scale", "sized", "--auto")
+    assert "autoscaling from 2 to 3" in command(house, "scale", "sized", "--auto")
     house.until_ready("sized", 2)
     assert info(house, "sized")["by_hand"] is False

@@ -29,7 +29,7 @@ class Booted:
     state: Path
 
     def kill(self) -> None:
-        """As ``kill -9``."""
+        """Kill it like ``kill -9``."""
         self.process.kill()
         self.process.wait()
 
@@ -56,7 +56,7 @@ def launch(state: Path, log: Path | None = None) -> subprocess.Popen[bytes]:
 
 @contextlib.asynccontextmanager
 async def booted(state: Path, *, log: Path | None = None) -> AsyncGenerator[Booted, None]:
-    """A supervisor that answers; it is shut down at the end, if it still runs, and ends well."""
+    """Run a supervisor that answers; after the block, shut it down unless it has ended."""
     process = launch(state, log)
     client = SupervisorClient(socket_of(state))
     try:
@@ -77,7 +77,7 @@ async def booted(state: Path, *, log: Path | None = None) -> AsyncGenerator[Boot
 
 
 def python(name: str, source: str, **options) -> ProcessSpec:
-    """A process that runs ``source``."""
+    """Return the spec of a process that runs ``source``."""
     return ProcessSpec(name, (sys.executable, "-c", source), dict(os.environ), "/", **options)
 
 
@@ -86,18 +86,18 @@ def sleeper(name: str, **options) -> ProcessSpec:
 
 
 async def status(client: SupervisorClient, name: str) -> ProcessStatus:
-    (found,) = [one for one in await client.list() if one.name == name]
-    return found
+    (process,) = [process for process in await client.list() if process.name == name]
+    return process
 
 
 async def until(holds: Callable[[], Awaitable[bool]], patience: float = 10) -> None:
     async with asyncio.timeout(patience):
-        while not await holds():  # noqa: ASYNC110  what is waited for is in another process
+        while not await holds():  # noqa: ASYNC110  the condition depends on another process
             await asyncio.sleep(0.01)
 
 
 async def gone(pid: int, patience: float = 10) -> None:
-    """Waits until there is no such process; one that is only to be reaped is none."""
+    """Wait until a process has ended; it need not be reaped."""
 
     async def holds() -> bool:
         return not alive(pid)
@@ -114,7 +114,7 @@ def alive(pid: int) -> bool:
 
 
 class Watch:
-    """Collects events for as long as the context is open."""
+    """Collects events during the block."""
 
     def __init__(self, client: SupervisorClient) -> None:
         self._client = client
@@ -142,7 +142,7 @@ class Watch:
 
 
 def interrupt(process: subprocess.Popen[bytes], number: int = signal.SIGTERM) -> int:
-    """Sends a signal; returns the exit code."""
+    """Send a signal; return the exit code."""
     process.send_signal(number)
     return process.wait(10)
 

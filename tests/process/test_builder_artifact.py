@@ -1,4 +1,4 @@
-"""Environments of functions that were built elsewhere, by the real uv, from packages in a folder."""
+"""Environments of uploaded artifacts, made by the real uv from packages in a folder."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Bench:
         self.builder = make_builder(self.there.root, self.there_env, self.heard)
 
     def make_package(self, name: str) -> None:
-        """The same package on both sides: a lock has its hash."""
+        """Make equal packages on both sides, because a lock has their hash."""
         wheel = make_wheel(self.wheels, name)
         (self.there_wheels / wheel.name).write_bytes(wheel.read_bytes())
 
@@ -66,15 +66,15 @@ class Bench:
         return make_builder(self.here.root, self.env, Heard()).lock(folder, SPEC).artifact
 
     def send(self, artifact: Artifact, lock: str | None = None) -> Artifact:
-        """Uploads an artifact, perhaps with another lock."""
+        """Upload an artifact; ``lock`` replaces its lock."""
         uploads = Uploads(self.there, most_bytes=1 << 30, most_files=1000)
         text = self.here.lock(artifact.lock) if lock is None else lock
-        told = uploads.announce(self.here.bundle(artifact.bundle).files, text)
-        for one in told.missing:
-            with uploads.receiving(one.digest, one.offset) as part:
-                part.write(self.here.blobs.path(one.digest).read_bytes())
+        announced = uploads.announce(self.here.bundle(artifact.bundle).files, text)
+        for blob in announced.missing:
+            with uploads.receiving(blob.digest, blob.offset) as part:
+                part.write(self.here.blobs.path(blob.digest).read_bytes())
                 assert part.finish()
-        return Artifact(told.bundle, told.lock)
+        return Artifact(announced.bundle, announced.lock)
 
     def deploy(self, folder: Path, spec: FunctionSpec = SPEC) -> Environment:
         return self.builder.build_artifact(self.send(self.pack(folder)), spec)
@@ -90,7 +90,7 @@ def bench(tmp_path: Path) -> Bench:
     return Bench(tmp_path)
 
 
-def test_what_was_uploaded_becomes_an_environment_that_stays(bench: Bench) -> None:
+def test_an_uploaded_artifact_becomes_an_environment_that_is_kept(bench: Bench) -> None:
     bench.make_package("green")
     folder = make_folder(bench.place / "f", "green\n")
     artifact = bench.send(bench.pack(folder))
@@ -108,14 +108,14 @@ def test_what_was_uploaded_becomes_an_environment_that_stays(bench: Bench) -> No
     assert names(bench.there.scratch) == []
 
 
-def test_an_environment_that_its_author_built_in_the_same_store_is_shared(bench: Bench) -> None:
+def test_an_environment_built_in_the_same_store_is_shared(bench: Bench) -> None:
     folder = make_folder(bench.place / "f", "--no-binary never\n")
     built = make_builder(bench.there.root, bench.there_env, Heard()).build(folder, SPEC)
     assert bench.builder.build_artifact(built.artifact, SPEC) == built.environment
     assert bench.heard.steps == []
 
 
-def test_what_requirements_refer_to_is_taken_from_the_bundle(bench: Bench) -> None:
+def test_files_that_requirements_refer_to_come_from_the_bundle(bench: Bench) -> None:
     """Included files, packages in the folder, and folders of wheels."""
     folder = make_folder(
         bench.place / "f", "-r more/base.txt\n./slow\n--find-links ./vendored\nblue\n"
@@ -138,16 +138,17 @@ def test_a_folder_without_requirements_is_built_too(bench: Bench) -> None:
 def test_an_included_file_that_is_not_in_the_bundle_is_named(bench: Bench) -> None:
     (bench.place / "base.txt").write_text("uvicorn\n")
     folder = make_folder(bench.place / "f", "-r ../base.txt\n")
-    with pytest.raises(RequirementsInvalid, match=r"requirements.txt, line 1: ../base.txt is not"):
+    message = r"requirements\.txt, line 1: expected a file in the function's folder, got \.\./base"
+    with pytest.raises(RequirementsInvalid, match=message):
         bench.deploy(folder)
 
 
-def test_packages_come_from_where_the_gateway_finds_them(bench: Bench) -> None:
+def test_packages_come_from_the_gateways_index(bench: Bench) -> None:
     make_wheel(bench.wheels, "green")
     folder = make_folder(bench.place / "f", "green\n")
     with pytest.raises(PackageNotFound, match="green"):
         bench.deploy(folder)
-    # One of that name and version with another content is not taken.
+    # A package of the same name and version with another content is rejected.
     make_wheel(bench.there_wheels, "green", files={"green.py": "version = 'bad'\n"})
     with pytest.raises(InstallFailed):
         bench.deploy(folder)
@@ -155,7 +156,7 @@ def test_packages_come_from_where_the_gateway_finds_them(bench: Bench) -> None:
     assert RetainedArtifacts(bench.there).entries() == ()
 
 
-def test_what_has_not_been_uploaded_is_counted(bench: Bench) -> None:
+def test_missing_uploads_are_counted(bench: Bench) -> None:
     folder = make_folder(bench.place / "f", "")
     artifact = bench.pack(folder)
     with pytest.raises(BlobsMissing, match=r"f has not been uploaded"):
@@ -164,7 +165,7 @@ def test_what_has_not_been_uploaded_is_counted(bench: Bench) -> None:
     uploads.announce(bench.here.bundle(artifact.bundle).files, bench.here.lock(artifact.lock))
     with pytest.raises(BlobsMissing, match=r"^3 of the 3 blobs of f have not been uploaded"):
         bench.builder.build_artifact(artifact, SPEC)
-    with pytest.raises(BlobsMissing, match="is no digest"):
+    with pytest.raises(BlobsMissing, match="expected a digest"):
         bench.builder.build_artifact(Artifact("sha256:../../x", artifact.lock), SPEC)
 
 
@@ -176,38 +177,39 @@ def test_what_has_not_been_uploaded_is_counted(bench: Bench) -> None:
         lambda lock: "",
     ],
 )
-def test_a_lock_that_was_not_made_for_it_is_refused(bench: Bench, change) -> None:
+def test_a_lock_of_other_requirements_is_rejected(bench: Bench, change) -> None:
     folder = make_folder(bench.place / "f", "")
     packed = bench.pack(folder)
     artifact = bench.send(packed, change(bench.here.lock(packed.lock)))
-    with pytest.raises(RequirementsInvalid, match=r"requirements\.lock was not made for this"):
+    with pytest.raises(RequirementsInvalid, match=r"requirements\.lock: expected a lock of this"):
         bench.builder.build_artifact(artifact, SPEC)
 
 
-def test_a_lock_of_a_dcf_whose_watcher_needs_something_else_is_refused(
+def test_a_lock_for_a_watcher_with_other_requirements_is_rejected(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     artifact = bench.send(bench.pack(make_folder(bench.place / "f", "")))
     other = replace(RuntimeWheel.installed(), requirements=("uvicorn>=99",))
     monkeypatch.setattr(RuntimeWheel, "installed", lambda: other)
-    with pytest.raises(RequirementsInvalid, match="build it again with DCF"):
+    with pytest.raises(RequirementsInvalid, match="build again with DCF"):
         bench.builder.build_artifact(artifact, SPEC)
 
 
-def test_a_lock_for_a_later_python_asks_for_that(
+def test_a_lock_for_a_later_python_requires_it(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     artifact = bench.send(bench.pack(make_folder(bench.place / "f", "")))
     own = own_interpreter()
     older = replace(own, version="3.10.1")
     monkeypatch.setattr(rebuild, "own_interpreter", lambda: older)
-    # The one that the lock holds for is here.
+    # The version that the lock requires is installed.
     assert bench.builder.build_artifact(artifact, SPEC).python.exists()
     monkeypatch.setattr(rebuild, "find_interpreter", lambda *_, **__: older)
     builder = make_builder(bench.there.root, bench.there_env, Heard())
-    wanted = replace(SPEC, python="3.10")
-    with pytest.raises(InterpreterNotFound, match=r"the lock holds from Python 3\.\d+ on"):
-        builder.build_artifact(artifact, wanted)
+    spec = replace(SPEC, python="3.10")
+    message = r"expected Python 3\.\d+ or later, which the lock requires, got 3\.10\.1"
+    with pytest.raises(InterpreterNotFound, match=message):
+        builder.build_artifact(artifact, spec)
 
 
 def make_slow(bench: Bench) -> Artifact:
@@ -221,7 +223,7 @@ def make_slow(bench: Bench) -> Artifact:
 
 
 class Build(threading.Thread):
-    """A build on a thread of its own, as a gateway runs it."""
+    """A build on its own thread, as a gateway runs it."""
 
     def __init__(self, bench: Bench, artifact: Artifact, stop: BuildStop | None = None) -> None:
         super().__init__()
@@ -239,21 +241,21 @@ class Build(threading.Thread):
             self.result = error
 
 
-def test_of_two_deploys_of_one_artifact_one_makes_the_environment(bench: Bench) -> None:
+def test_two_deploys_of_an_artifact_make_its_environment_once(bench: Bench) -> None:
     artifact = make_slow(bench)
-    one = Build(bench, artifact)
+    first = Build(bench, artifact)
     wait_until((bench.place / "building").exists)
-    two = Build(bench, artifact)
-    wait_until(lambda: two.heard.notices != [])
+    second = Build(bench, artifact)
+    wait_until(lambda: second.heard.notices != [])
     (bench.place / "go").touch()
-    one.join()
-    two.join()
-    assert one.result == two.result
-    assert two.heard.steps == []
-    assert two.heard.notices == ["Waiting for another build of the same environment"]
+    first.join()
+    second.join()
+    assert first.result == second.result
+    assert second.heard.steps == []
+    assert second.heard.notices == ["Waiting for another build of the same environment"]
 
 
-def test_a_build_is_stopped_from_another_thread(bench: Bench) -> None:
+def test_a_build_is_cancelled_from_another_thread(bench: Bench) -> None:
     artifact = make_slow(bench)
     stop = BuildStop()
     build = Build(bench, artifact, stop)
@@ -268,7 +270,7 @@ def test_a_build_is_stopped_from_another_thread(bench: Bench) -> None:
     assert run(again, "import slow; print(slow.x)") == "1"
 
 
-def test_a_build_that_was_stopped_before_it_began_starts_nothing(bench: Bench) -> None:
+def test_a_build_that_was_cancelled_before_it_began_starts_nothing(bench: Bench) -> None:
     artifact = bench.send(bench.pack(make_folder(bench.place / "f", "")))
     stop = BuildStop()
     stop.set()
@@ -285,5 +287,5 @@ def test_after_one_line_has_changed_one_blob_is_missing(bench: Bench) -> None:
     packed = bench.pack(folder)
     files = bench.here.bundle(packed.bundle).files
     uploads = Uploads(bench.there, most_bytes=1 << 30, most_files=1000)
-    (wanted,) = uploads.announce(files, bench.here.lock(packed.lock)).missing
-    assert wanted.digest == digest_of((folder / "src" / "handler.py").read_bytes())
+    (missing,) = uploads.announce(files, bench.here.lock(packed.lock)).missing
+    assert missing.digest == digest_of((folder / "src" / "handler.py").read_bytes())

@@ -1,4 +1,4 @@
-"""Whole builds by the real uv, from packages in a folder."""
+"""Complete builds by the real uv, from packages in a folder."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def build_wheel(folder, settings=None, metadata=None):
         raise RuntimeError("it does not compile")
     return _wheel(folder, text)
 """
-"""A build backend in the package itself, so that nothing has to be fetched."""
+"""A build backend in the package itself, so that nothing has to be downloaded."""
 
 PROJECT = """\
 [build-system]
@@ -63,7 +63,7 @@ version = "1.0"
 
 
 class Bench:
-    """One user with one store and one folder of packages."""
+    """A user with a store and a folder of packages."""
 
     def __init__(self, place: Path) -> None:
         self.place = place
@@ -107,10 +107,10 @@ def test_the_environment_has_the_packages_and_the_guest_rooms_and_no_more(bench:
     make_wheel(bench.wheels, "mine", "1.0")
     built = bench.build(make_folder(bench.place / "f", "mine\n"))
     assert run(built, "import mine, uvicorn, dcf.model.artifact; print(mine.version)") == "1.0"
-    found = run(
+    specs = run(
         built, "import importlib.util as u; print(u.find_spec('dcf.builder'), u.find_spec('pip'))"
     )
-    assert found == "None None"
+    assert specs == "None None"
     assert run(built, "import sys; print(sys.version)").split()[0] == own_interpreter().version
     compiled = built.environment.root.glob("lib/*/site-packages/__pycache__/mine.*.pyc")
     assert list(compiled)
@@ -119,7 +119,9 @@ def test_the_environment_has_the_packages_and_the_guest_rooms_and_no_more(bench:
     assert names(bench.store.scratch) == []
 
 
-def test_nothing_changed_starts_nothing(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_change_no_program_is_started(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = make_folder(bench.place / "f")
     first = bench.build(folder)
     monkeypatch.setattr(subprocess, "Popen", None)
@@ -145,13 +147,13 @@ def test_a_changed_line_keeps_the_environment(bench: Bench) -> None:
 
 def test_equal_pins_share_an_environment(bench: Bench) -> None:
     make_wheel(bench.wheels, "mine", "1.0")
-    one = bench.build(make_folder(bench.place / "f", "mine\n"))
-    two = bench.build(make_folder(bench.place / "g", "mine==1.0  # exactly\n"))
-    assert one.artifact.lock != two.artifact.lock
-    assert one.environment == two.environment
+    first = bench.build(make_folder(bench.place / "f", "mine\n"))
+    second = bench.build(make_folder(bench.place / "g", "mine==1.0  # exactly\n"))
+    assert first.artifact.lock != second.artifact.lock
+    assert first.environment == second.environment
 
 
-def test_a_local_package_is_installed_as_it_is_now(bench: Bench) -> None:
+def test_a_local_package_is_installed_again_after_a_change(bench: Bench) -> None:
     folder = make_folder(bench.place / "f", "-e ./pkg\n")
     make_local_package(folder / "pkg", "value = 1\n")
     first = bench.build(folder)
@@ -171,15 +173,16 @@ def test_a_local_wheel_is_installed(bench: Bench) -> None:
     assert run(bench.build(folder), "import mine; print(mine.version)") == "1.0"
 
 
-def test_a_local_package_that_is_left_out_of_the_bundle_is_told(bench: Bench) -> None:
+def test_a_local_package_that_is_excluded_from_the_bundle_is_reported(bench: Bench) -> None:
     folder = make_folder(bench.place / "f", "./pkg\n")
     make_local_package(folder / "pkg", "value = 1\n")
     (folder / ".dcfignore").write_text("pkg\n")
-    with pytest.raises(RequirementsInvalid, match="line 1: pkg is left out of the bundle"):
+    message = "line 1: expected a package in the bundle, got pkg, which is excluded"
+    with pytest.raises(RequirementsInvalid, match=message):
         bench.build(folder)
 
 
-def test_a_package_that_does_not_build_is_told_and_leaves_nothing(bench: Bench) -> None:
+def test_a_package_that_does_not_build_is_reported_and_leaves_nothing(bench: Bench) -> None:
     folder = make_folder(bench.place / "f", "./pkg\n")
     make_local_package(folder / "pkg", "broken")
     with pytest.raises(InstallFailed, match="it does not compile") as caught:
@@ -191,7 +194,7 @@ def test_a_package_that_does_not_build_is_told_and_leaves_nothing(bench: Bench) 
     assert run(bench.build(folder), "import mine; print(mine.value)") == "1"
 
 
-def test_a_changed_package_behind_a_lock_is_refused(bench: Bench) -> None:
+def test_a_package_that_does_not_match_the_lock_is_rejected(bench: Bench) -> None:
     make_wheel(bench.wheels, "mine", "1.0")
     folder = make_folder(bench.place / "f", "mine\n")
     bench.build(folder)
@@ -202,7 +205,7 @@ def test_a_changed_package_behind_a_lock_is_refused(bench: Bench) -> None:
         bench.build(folder)
 
 
-def test_an_environment_without_its_interpreter_is_made_again(bench: Bench) -> None:
+def test_an_environment_without_its_interpreter_is_rebuilt(bench: Bench) -> None:
     folder = make_folder(bench.place / "f")
     built = bench.build(folder)
     built.environment.python.unlink()
@@ -212,7 +215,7 @@ def test_an_environment_without_its_interpreter_is_made_again(bench: Bench) -> N
     assert run(again, "print(1)") == "1"
 
 
-def test_an_environment_without_its_marker_is_made_again(bench: Bench) -> None:
+def test_an_environment_without_its_marker_is_rebuilt(bench: Bench) -> None:
     folder = make_folder(bench.place / "f")
     built = bench.build(folder)
     bench.store.marker_path(built.environment.key).unlink()
@@ -221,21 +224,21 @@ def test_an_environment_without_its_marker_is_made_again(bench: Bench) -> None:
     assert not (built.environment.root / "junk").exists()
 
 
-def test_nocache_makes_the_environment_again_unless_it_is_in_use(bench: Bench) -> None:
+def test_nocache_rebuilds_the_environment_unless_it_is_in_use(bench: Bench) -> None:
     folder = make_folder(bench.place / "f")
     built = bench.build(folder)
     junk = built.environment.root / "junk"
     junk.touch()
     with bench.store.hold(built.environment.key):
         assert bench.build(folder, nocache=True).notices == (
-            "the environment is in use; it was not made again",
+            "the environment is in use and was not rebuilt",
         )
         assert junk.exists()
     bench.build(folder, nocache=True)
     assert not junk.exists()
 
 
-def test_the_callers_own_environment_does_not_leak_in(bench: Bench) -> None:
+def test_the_callers_environment_does_not_leak_into_the_build(bench: Bench) -> None:
     bench.env |= {
         "VIRTUAL_ENV": sys.prefix,
         "PYTHONPATH": "/nowhere",
@@ -247,22 +250,22 @@ def test_the_callers_own_environment_does_not_leak_in(bench: Bench) -> None:
     assert run(bench.build(make_folder(bench.place / "f")), "print(1)") == "1"
 
 
-def test_a_python_that_is_not_here_is_told_with_those_that_are(bench: Bench) -> None:
+def test_a_missing_python_is_reported_with_the_installed_ones(bench: Bench) -> None:
     folder = make_folder(bench.place / "f")
-    with pytest.raises(InterpreterNotFound, match=r"Python 3\.77 is not on this machine") as caught:
+    with pytest.raises(InterpreterNotFound, match=r"expected Python 3\.77, got neither") as caught:
         bench.build(folder, python="3.77", offline=True)
     assert own_interpreter().version in str(caught.value)
 
 
-def test_our_own_python_asked_for_by_name_is_our_own(bench: Bench) -> None:
+def test_the_version_of_the_running_python_selects_it(bench: Bench) -> None:
     folder = make_folder(bench.place / "f")
     first = bench.build(folder)
     major, minor = own_interpreter().minor
     assert bench.build(folder, python=f"{major}.{minor}").environment == first.environment
 
 
-def test_what_is_no_folder_is_told(bench: Bench) -> None:
-    with pytest.raises(BundleInvalid, match="is not a folder"):
+def test_a_path_that_is_not_a_folder_is_rejected(bench: Bench) -> None:
+    with pytest.raises(BundleInvalid, match=r"expected a folder at .*, got"):
         bench.build(bench.place / "nowhere")
 
 
@@ -282,7 +285,7 @@ def test_a_failed_build_does_not_read_the_model_again(bench: Bench) -> None:
 
 @contextmanager
 def index(wheels: Path, place: Path) -> Iterator[str]:
-    """A package index on this machine, as long as the block lasts."""
+    """Serve a package index on this machine during the block."""
     for wheel in wheels.iterdir():
         page = place / "simple" / wheel.name.split("-")[0]
         page.mkdir(parents=True, exist_ok=True)
@@ -307,7 +310,7 @@ def index(wheels: Path, place: Path) -> Iterator[str]:
             thread.join()
 
 
-def test_what_is_in_the_cache_builds_without_a_network(bench: Bench) -> None:
+def test_cached_packages_build_without_a_network(bench: Bench) -> None:
     make_wheel(bench.wheels, "mine", "1.0")
     for name in ("PIP_NO_INDEX", "PIP_FIND_LINKS"):
         del bench.env[name]
@@ -316,23 +319,23 @@ def test_what_is_in_the_cache_builds_without_a_network(bench: Bench) -> None:
         bench.env["PIP_INDEX_URL"] = url
         bench.build(folder)
     assert url not in (folder / "requirements.lock").read_text()
-    # Another store: the lock is here, the packages are in uv's cache.
+    # Another store: the lock is in the folder, the packages are in uv's cache.
     bench.store = Store(bench.place / "second")
     begin = time.monotonic()
     assert bench.build(folder).notices == ()
     assert time.monotonic() - begin < 10
-    # No lock either.
+    # Without a lock.
     other = make_folder(bench.place / "g", "mine\n")
     built = bench.build(other)
     assert built.notices == ("the package index did not answer; the lock was made from the cache",)
     assert run(built, "import mine; print(mine.version)") == "1.0"
-    # And when it is known that there is no network, it is not tried.
+    # With offline=True the network is not tried.
     bench.store = Store(bench.place / "third")
     assert bench.build(make_folder(bench.place / "h", "mine\n"), offline=True).notices == ()
 
 
 @pytest.mark.network
-def test_packages_come_from_where_this_machine_is_set_up_to_take_them(tmp_path: Path) -> None:
+def test_packages_come_from_the_index_of_this_machines_settings(tmp_path: Path) -> None:
     folder = make_folder(tmp_path / "f", "six\nidna\n")
     built = make_builder(tmp_path / "store", os.environ, Heard()).build(folder, FunctionSpec("f"))
     assert run(built, "import six, idna, uvicorn, httptools, dcf.model.names; print(1)") == "1"

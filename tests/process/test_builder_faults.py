@@ -1,4 +1,4 @@
-"""Builds that are killed, interrupted, doubled, or find no place to write."""
+"""Builds that are killed, interrupted or concurrent, or that find a full disk."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ except DcfError as error:
 
 
 class Bench:
-    """A function whose package builds until it is told to go on."""
+    """A function with a package whose build waits until the test lets it finish."""
 
     def __init__(self, place: Path) -> None:
         self.place = place
@@ -69,7 +69,7 @@ class Bench:
         )
 
     def build(self, *before: str) -> list[dict[str, str]]:
-        return told(self.start(*before))
+        return events_of(self.start(*before))
 
     def go(self) -> None:
         (self.place / "go").touch()
@@ -79,11 +79,11 @@ class Bench:
 
     @property
     def backend(self) -> int:
-        """The process that builds the package."""
+        """Id of the process that builds the package."""
         return int((self.place / "building").read_text())
 
     def check(self, key: str) -> None:
-        """The environment works and nothing else is left."""
+        """Check that the environment works and that nothing else is left."""
         python = self.store.environments / key / "bin" / "python"
         subprocess.run([python, "-c", "import slow, uvicorn, dcf.errors"], check=True)
         assert names(self.store.environments) == [key, f"{key}.json"]
@@ -97,20 +97,20 @@ def is_alive(pid: int) -> bool:
     return True
 
 
-def told(process: subprocess.Popen[str]) -> list[dict[str, str]]:
-    """What it tells from now on until its end."""
+def events_of(process: subprocess.Popen[str]) -> list[dict[str, str]]:
+    """Return the events from now on until the process ends."""
     assert process.stdout is not None
     with process.stdout:
-        found = [json.loads(line) for line in process.stdout]
+        events = [json.loads(line) for line in process.stdout]
     process.wait(60)
-    return found
+    return events
 
 
 def wait_for_notice(process: subprocess.Popen[str]) -> None:
-    """Waits until a build tells that it waits for another."""
+    """Wait until a build reports that it waits for another one."""
     assert process.stdout is not None
-    wanted = {"notice": "Waiting for another build of the same environment"}
-    assert wanted in map(json.loads, process.stdout)
+    notice = {"notice": "Waiting for another build of the same environment"}
+    assert notice in map(json.loads, process.stdout)
 
 
 @pytest.fixture
@@ -118,11 +118,11 @@ def bench(tmp_path: Path) -> Bench:
     return Bench(tmp_path)
 
 
-def test_after_a_kill_of_all_the_next_build_begins_again(bench: Bench) -> None:
+def test_after_a_kill_of_all_processes_the_next_build_starts_over(bench: Bench) -> None:
     process = bench.start()
     wait_until(bench.is_building)
     os.killpg(process.pid, signal.SIGKILL)
-    told(process)
+    events_of(process)
     (key,) = names(bench.store.environments)
     assert bench.store.marker(key) is None
     bench.go()
@@ -130,13 +130,13 @@ def test_after_a_kill_of_all_the_next_build_begins_again(bench: Bench) -> None:
     bench.check(key)
 
 
-def test_after_a_kill_of_the_build_alone_its_uv_ends_and_the_next_begins_again(
+def test_after_a_kill_of_the_build_alone_uv_ends_and_the_next_build_starts_over(
     bench: Bench,
 ) -> None:
     process = bench.start()
     wait_until(bench.is_building)
     process.kill()
-    told(process)
+    events_of(process)
     (key,) = names(bench.store.environments)
     assert bench.store.marker(key) is None
     wait_until(lambda: not is_alive(bench.backend))
@@ -146,7 +146,7 @@ def test_after_a_kill_of_the_build_alone_its_uv_ends_and_the_next_begins_again(
 
 
 @pytest.mark.parametrize("moment", [0.0, 0.05, 0.1, 0.2, 0.3, 0.4])
-def test_a_kill_at_any_moment_leaves_nothing_that_is_taken_for_whole(
+def test_a_kill_at_any_time_leaves_no_environment_that_counts_as_complete(
     bench: Bench, moment: float
 ) -> None:
     bench.go()
@@ -154,7 +154,7 @@ def test_a_kill_at_any_moment_leaves_nothing_that_is_taken_for_whole(
     wait_until(lambda: any(bench.store.blobs.all()) or process.poll() is not None)
     time.sleep(moment)
     os.killpg(process.pid, signal.SIGKILL)
-    told(process)
+    events_of(process)
     last = bench.build()[-1]
     bench.check(last["built"])
     for blob in bench.store.blobs.all():
@@ -163,13 +163,13 @@ def test_a_kill_at_any_moment_leaves_nothing_that_is_taken_for_whole(
         assert bench.store.blobs.has(digest, blob.stat().st_size)
 
 
-def test_of_two_builds_one_works_and_the_other_waits(bench: Bench) -> None:
-    one = bench.start()
+def test_the_second_of_two_builds_waits_for_the_first(bench: Bench) -> None:
+    earlier = bench.start()
     wait_until(bench.is_building)
-    two = bench.start()
-    wait_for_notice(two)
+    later = bench.start()
+    wait_for_notice(later)
     bench.go()
-    first, second = told(one), told(two)
+    first, second = events_of(earlier), events_of(later)
     assert {"step": "environment"} in first
     assert {"step": "environment"} not in second
     assert first[-1] == second[-1]
@@ -182,19 +182,19 @@ def test_an_interrupt_ends_uv_and_leaves_nothing(bench: Bench) -> None:
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does
     process.wait(20)
     assert process.returncode not in {0, None}
-    told(process)
+    events_of(process)
     assert names(bench.store.environments) == []
     assert names(bench.store.scratch) == []
 
 
 @needs_mounts
-def test_a_folder_that_is_read_only_keeps_its_lock_in_the_store(bench: Bench) -> None:
+def test_the_lock_of_a_read_only_folder_is_kept_in_the_store(bench: Bench) -> None:
     bench.go()
     read_only = mounted(
         f"mount --bind {bench.folder} {bench.folder} && mount -o remount,bind,ro {bench.folder}"
     )
     events = bench.build(*read_only)
-    notice = f"{bench.folder} is not writable; requirements.lock is kept in the store alone"
+    notice = f"{bench.folder} is not writable; requirements.lock is kept only in the store"
     assert {"notice": notice} in events
     key = events[-1]["built"]
     bench.check(key)
@@ -206,13 +206,13 @@ def test_a_folder_that_is_read_only_keeps_its_lock_in_the_store(bench: Bench) ->
 
 @needs_mounts
 @pytest.mark.parametrize("size", ["36k", "40k", "64k", "120k", "200k", "400k"])
-def test_a_full_disk_is_told_and_leaves_nothing(bench: Bench, size: str) -> None:
+def test_a_full_disk_is_reported_and_leaves_nothing(bench: Bench, size: str) -> None:
     bench.go()
     (bench.folder / "model").write_bytes(os.urandom(60_000))
     (bench.folder / "note").write_bytes(os.urandom(3_000))
     listing = bench.place / "listing"
     root = bench.store.root
-    # After the build, a look at what is left on the small disk; with more room, another build.
+    # After the build, list what is left on the small disk; then build again with more space.
     small = f"mount -t tmpfs -o size={size} none {root}"
     after = f'"$@"; find {root} -type f > {listing}; mount -o remount,size=99m {root}; exec "$@"'
     events = bench.build("unshare", "-Urm", "sh", "-c", f"{small} && {after}", "sh")
@@ -226,7 +226,7 @@ def test_a_full_disk_is_told_and_leaves_nothing(bench: Bench, size: str) -> None
 
 
 @needs_mounts
-def test_a_full_cache_is_told(bench: Bench) -> None:
+def test_a_full_cache_is_reported(bench: Bench) -> None:
     bench.go()
     place = bench.place / "small"
     place.mkdir()

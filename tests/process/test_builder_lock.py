@@ -1,4 +1,4 @@
-"""Locks by the real uv, from packages in a folder."""
+"""Locks made by the real uv from packages in a folder."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from unit.builder.kit import (
 
 
 class Bench:
-    """One user with one store and one folder of packages."""
+    """A user with a store and a folder of packages."""
 
     def __init__(self, place: Path) -> None:
         self.place = place
@@ -88,7 +88,7 @@ def test_without_requirements_the_watchers_own_are_locked(bench: Bench) -> None:
     assert pins(folder) == WATCHER
 
 
-def test_a_lock_is_made_again_only_when_requirements_change(bench: Bench) -> None:
+def test_a_lock_is_regenerated_only_when_requirements_change(bench: Bench) -> None:
     make_wheel(bench.wheels, "mine", "1.0")
     folder = make_folder(bench.place / "f", "mine\n")
     bench.build(folder)
@@ -100,11 +100,11 @@ def test_a_lock_is_made_again_only_when_requirements_change(bench: Bench) -> Non
     assert (folder / "requirements.lock").read_text() == made
     (folder / "requirements.txt").write_text("mine\nother\n")
     bench.build(folder)
-    # Nothing moves unasked: mine 2.0 is there, and 1.0 still fits.
+    # Pins do not change without need: mine 2.0 is available, and 1.0 still fits.
     assert pins(folder) == [*WATCHER[:1], "mine==1.0", "other==1.0", *WATCHER[1:]]
 
 
-def test_pins_move_when_they_must_and_when_the_lock_is_deleted(bench: Bench) -> None:
+def test_pins_change_only_if_they_must_or_if_the_lock_is_deleted(bench: Bench) -> None:
     make_wheel(bench.wheels, "mine", "1.0")
     folder = make_folder(bench.place / "f", "mine\n")
     bench.build(folder)
@@ -118,7 +118,7 @@ def test_pins_move_when_they_must_and_when_the_lock_is_deleted(bench: Bench) -> 
     assert "mine==1.0" in pins(folder)
 
 
-def test_a_lock_with_a_merge_in_it_is_no_obstacle(bench: Bench) -> None:
+def test_a_lock_with_a_merge_conflict_is_regenerated(bench: Bench) -> None:
     make_wheel(bench.wheels, "mine", "1.0")
     folder = make_folder(bench.place / "f", "mine\n")
     bench.build(folder)
@@ -133,7 +133,7 @@ def test_a_lock_with_a_merge_in_it_is_no_obstacle(bench: Bench) -> None:
     assert "<<<" not in lock.read_text()
 
 
-def test_a_deleted_lock_is_made_anew_with_the_newest(bench: Bench) -> None:
+def test_a_deleted_lock_is_regenerated_with_the_newest_versions(bench: Bench) -> None:
     make_wheel(bench.wheels, "mine", "1.0")
     folder = make_folder(bench.place / "f", "mine\n")
     first = bench.build(folder)
@@ -154,7 +154,7 @@ def test_nocache_keeps_the_pins(bench: Bench) -> None:
     assert [step for step, _ in bench.heard.steps] == ["bundle", "environment"]
 
 
-def test_a_lock_for_a_later_python_is_made_again(
+def test_a_lock_for_a_later_python_is_regenerated(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = make_folder(bench.place / "f")
@@ -167,7 +167,7 @@ def test_a_lock_for_a_later_python_is_made_again(
     lock = folder / "requirements.lock"
     assert f"python>={major}.{minor + 1} " in lock.read_text()
     notice = (
-        f"requirements.lock holds from Python {major}.{minor + 1} on; it is made again for "
+        f"requirements.lock requires Python {major}.{minor + 1} or later; it is regenerated for "
         f"{major}.{minor}"
     )
     assert bench.build(folder).notices == (notice,)
@@ -179,28 +179,29 @@ def test_a_conflict_with_the_watcher_names_both(bench: Bench) -> None:
     folder = make_folder(bench.place / "f", "uvicorn==0.20\n")
     with pytest.raises(VersionConflict) as caught:
         bench.build(folder)
-    assert "requirements.txt asks for uvicorn==0.20" in str(caught.value)
+    assert "requirements.txt requires uvicorn==0.20" in str(caught.value)
     assert "the watcher (dcf-runtime) needs uvicorn>=0.30" in str(caught.value)
     assert caught.value.output
     assert not (folder / "requirements.lock").exists()
 
 
 def test_a_missing_package_is_named(bench: Bench) -> None:
-    with pytest.raises(PackageNotFound, match="no index has a package named nowhere-to-be-found"):
+    message = "expected an index with a package named nowhere-to-be-found, got none"
+    with pytest.raises(PackageNotFound, match=message):
         bench.build(make_folder(bench.place / "f", "nowhere-to-be-found\n"))
     make_wheel(bench.wheels, "mine", "1.0")
-    with pytest.raises(PackageNotFound, match="no index has mine==2"):
+    with pytest.raises(PackageNotFound, match="expected an index with mine==2, got none"):
         bench.build(make_folder(bench.place / "g", "mine==2\n"))
 
 
-def test_a_typing_error_has_its_line(bench: Bench) -> None:
+def test_a_misspelled_line_is_reported_with_its_number(bench: Bench) -> None:
     with pytest.raises(
         RequirementsInvalid, match=r"^requirements\.txt, line 2: no such comparison"
     ):
         bench.build(make_folder(bench.place / "f", "# first\nmine=3\n"))
 
 
-def test_settings_of_projects_around_are_not_taken(bench: Bench) -> None:
+def test_settings_of_surrounding_projects_are_ignored(bench: Bench) -> None:
     (bench.place / "uv.toml").write_text("nonsense = [\n")
     (bench.place / "pyproject.toml").write_text("[tool.uv]\nnonsense = 1\n")
     folder = make_folder(bench.place / "f")
@@ -209,7 +210,7 @@ def test_settings_of_projects_around_are_not_taken(bench: Bench) -> None:
     assert pins(folder) == WATCHER
 
 
-def test_the_users_uv_settings_are_taken(bench: Bench) -> None:
+def test_the_users_uv_settings_apply(bench: Bench) -> None:
     make_wheel(bench.place / "more", "mine", "1.0")
     config = bench.place / "home" / ".config" / "uv"
     config.mkdir(parents=True)
@@ -229,10 +230,11 @@ def test_links_in_requirements_are_followed_and_stay_out_of_the_lock(bench: Benc
     assert list(built.environment.root.glob("lib/*/site-packages/mine.py"))
 
 
-def test_an_index_that_does_not_answer_is_told_soon(bench: Bench) -> None:
+def test_an_index_that_does_not_answer_is_reported_soon(bench: Bench) -> None:
     del bench.env["PIP_NO_INDEX"]
     bench.env["UV_DEFAULT_INDEX"] = "http://me:secret@127.0.0.1:9/simple"
-    with pytest.raises(IndexUnreachable, match=r"127.0.0.1:9.* did not answer") as caught:
+    message = r"expected an answer from the package index at .*127\.0\.0\.1:9.*, got none: "
+    with pytest.raises(IndexUnreachable, match=message) as caught:
         bench.build(make_folder(bench.place / "f", "six\n"))
     assert "secret" not in str(caught.value) + caught.value.output + "".join(bench.heard.lines)
     assert names(bench.place / "store" / "tmp") == []
@@ -240,11 +242,11 @@ def test_an_index_that_does_not_answer_is_told_soon(bench: Bench) -> None:
 
 def test_without_network_and_cache_the_missing_package_is_named(bench: Bench) -> None:
     del bench.env["PIP_NO_INDEX"]
-    with pytest.raises(IndexUnreachable, match="six is not in the cache"):
+    with pytest.raises(IndexUnreachable, match="expected six in the cache, got nothing"):
         bench.build(make_folder(bench.place / "f", "six\n"), offline=True)
 
 
-def test_of_equal_versions_the_main_index_is_locked(bench: Bench) -> None:
+def test_of_equal_versions_that_of_the_main_index_is_locked(bench: Bench) -> None:
     wheels = {}
     for name in ("main", "extra"):
         for package in ("mine", "httptools", "uvicorn", "uvloop", "websockets"):
@@ -263,7 +265,7 @@ def test_of_equal_versions_the_main_index_is_locked(bench: Bench) -> None:
     assert wheels["extra"] not in text
 
 
-def test_a_failed_lock_leaves_the_old_one(bench: Bench) -> None:
+def test_a_failed_resolution_keeps_the_old_lock(bench: Bench) -> None:
     folder = make_folder(bench.place / "f")
     bench.build(folder)
     before = (folder / "requirements.lock").read_text()

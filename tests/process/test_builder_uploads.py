@@ -1,4 +1,4 @@
-"""Uploads whose receiver is killed, doubled, or finds no place to write."""
+"""Uploads whose receiver is killed, runs twice, or finds a full disk."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ DIGEST = digest_of(CONTENT)
 
 
 class Bench:
-    """A store in which one blob is expected."""
+    """A store that expects a blob."""
 
     def __init__(self, place: Path) -> None:
         self.place = place
@@ -57,10 +57,10 @@ class Bench:
         self.announce()
 
     def announce(self) -> int:
-        """Bytes that are here."""
+        """Announce the blob; return how many of its bytes have arrived."""
         uploads = Uploads(self.store, most_bytes=1 << 30, most_files=100)
-        told = uploads.announce([BundleFile("model", DIGEST, len(CONTENT))], "# lock\n")
-        return told.missing[0].offset if told.missing else len(CONTENT)
+        missing = uploads.announce([BundleFile("model", DIGEST, len(CONTENT))], "# lock\n").missing
+        return missing[0].offset if missing else len(CONTENT)
 
     def start(self, *before: str, offset: int = 0, paced: bool = False) -> subprocess.Popen[str]:
         source = self.place / ("paced" if paced else "content")
@@ -74,15 +74,15 @@ class Bench:
         )
 
 
-def told(process: subprocess.Popen[str]) -> list[dict[str, object]]:
+def events_of(process: subprocess.Popen[str]) -> list[dict[str, object]]:
     output, _ = process.communicate(timeout=60)
     return [json.loads(line) for line in output.splitlines()]
 
 
 def next_of(process: subprocess.Popen[str]) -> dict[str, object]:
     assert process.stdout is not None
-    found: dict[str, object] = json.loads(process.stdout.readline())
-    return found
+    event: dict[str, object] = json.loads(process.stdout.readline())
+    return event
 
 
 @pytest.fixture
@@ -90,49 +90,49 @@ def bench(tmp_path: Path) -> Bench:
     return Bench(tmp_path)
 
 
-def test_after_a_kill_sending_goes_on_where_it_ended(bench: Bench) -> None:
+def test_after_a_kill_an_upload_resumes_where_it_ended(bench: Bench) -> None:
     process = bench.start(paced=True)
     assert next_of(process) == {"offset": 10_000}
     process.kill()
-    told(process)
+    events_of(process)
     assert bench.announce() == 10_000
-    assert told(bench.start(offset=10_000))[-1] == {"complete": True}
+    assert events_of(bench.start(offset=10_000))[-1] == {"complete": True}
     assert bench.store.blobs.path(DIGEST).read_bytes() == CONTENT
     assert not part_path(bench.store, DIGEST).exists()
 
 
-def test_after_a_kill_behind_the_last_byte_nothing_is_sent_again(bench: Bench) -> None:
+def test_after_a_kill_behind_the_last_byte_nothing_is_sent_twice(bench: Bench) -> None:
     part_path(bench.store, DIGEST).write_bytes(CONTENT)
     assert bench.announce() == len(CONTENT)
-    assert told(bench.start(offset=len(CONTENT))) == [{"complete": True}]
+    assert events_of(bench.start(offset=len(CONTENT))) == [{"complete": True}]
     assert bench.store.blobs.has(DIGEST, len(CONTENT))
 
 
-def test_of_two_processes_that_receive_one_blob_the_second_is_refused(bench: Bench) -> None:
+def test_the_second_process_that_receives_a_blob_is_rejected(bench: Bench) -> None:
     first = bench.start(paced=True)
     next_of(first)
-    (refused,) = told(bench.start(offset=10_000))
+    (refused,) = events_of(bench.start(offset=10_000))
     assert refused["error"] == "UploadInvalid"
-    assert "somebody else is sending" in str(refused["message"])
+    assert "another client is sending" in str(refused["message"])
     uploads = Uploads(bench.store, most_bytes=1 << 30, most_files=100)
     with pytest.raises(UploadInvalid), uploads.receiving(DIGEST, 10_000):
         pass
     first.kill()
-    told(first)
-    assert told(bench.start(offset=10_000))[-1] == {"complete": True}
+    events_of(first)
+    assert events_of(bench.start(offset=10_000))[-1] == {"complete": True}
 
 
 @needs_mounts
-def test_a_full_disk_is_told_and_what_found_place_is_of_use(bench: Bench) -> None:
+def test_a_full_disk_is_reported_and_the_written_bytes_are_kept(bench: Bench) -> None:
     small = bench.place / "small"
     kept = bench.place / "kept"
     root = bench.store.root
     shutil.copytree(root, small)
     script = f"mount -t tmpfs -o size=96k none {root} && cp -r {small}/. {root}"
     after = ("sh", "-c", f'"$@"; cp {root}/uploads/*.part {kept}', "sh")
-    *_, last = told(bench.start(*mounted(script), *after))
+    *_, last = events_of(bench.start(*mounted(script), *after))
     assert last["error"] == "DiskFull"
     assert str(root) in str(last["message"])
-    here = kept.read_bytes()
-    assert 0 < len(here) == last["offset"]
-    assert CONTENT.startswith(here)
+    arrived = kept.read_bytes()
+    assert 0 < len(arrived) == last["offset"]
+    assert CONTENT.startswith(arrived)

@@ -32,7 +32,7 @@ EACH = """
             if word == "deep":
                 raise LookupError("한" * 9000)
             if word == "bad":
-                raise dcf.BadRequest("a number is wanted")
+                raise dcf.BadRequest("expected a number")
             if word == "text":
                 return "한국"
             if word == "object":
@@ -83,7 +83,7 @@ def replicas(folder, tmp_path_factory, _shared):
         environment = {"LARGE": str(LARGEST + 1)}
         yield {
             "each": start(EACH, function="each", environment=environment.items()),
-            # The ping is what tells one that is not read from at the moment.
+            # The ping detects a client that disconnects while the handler does not read.
             "whole": start(WHOLE, function="whole", concurrency=20, queue=1, ping=0.5),
         }
 
@@ -104,8 +104,8 @@ def stub(plane) -> Iterator[Stub]:
         yield stub
 
 
-def said(replica, text: str) -> int:
-    """How often it has printed that."""
+def count_in_log(replica, text: str) -> int:
+    """Return how often a replica has printed a text."""
     count: int = replica.log.count(text)
     return count
 
@@ -113,7 +113,7 @@ def said(replica, text: str) -> int:
 def until(condition) -> None:
     end = time.monotonic() + PATIENCE
     while not condition():
-        assert time.monotonic() < end, "it did not come to pass"
+        assert time.monotonic() < end, "it did not happen"
         time.sleep(0.01)
 
 
@@ -149,7 +149,7 @@ def test_replies_of_every_type(stub):
         assert talk.rest() == ["한국".encode(), b'{"a": 1}', b'{"dcf": "end"}']
 
 
-def test_one_message_and_many_replies(stub):
+def test_one_message_has_many_replies(stub):
     with stub.talk() as talk:
         talk.send("whole", b"many")
         talk.end()
@@ -165,9 +165,10 @@ def test_several_functions_in_one_call(stub):
             talk.send("whole", b"w%d" % number)
         talk.end()
         replies = talk.rest()
-    assert [one for one in replies if one.startswith(b"e")] == [b"e%d" % n for n in range(200)]
-    others = [one for one in replies if not one.startswith(b"e")]
-    assert others == [*(b"w%d" % n for n in range(200)), b"200 messages"]
+    each = [reply for reply in replies if reply.startswith(b"e")]
+    whole = [reply for reply in replies if not reply.startswith(b"e")]
+    assert each == [b"e%d" % n for n in range(200)]
+    assert whole == [*(b"w%d" % n for n in range(200)), b"200 messages"]
 
 
 def test_a_call_without_a_message(stub):
@@ -194,7 +195,7 @@ def test_a_function_that_ends_first_leaves_the_others(stub):
         assert talk.rest() == [b"b"]
 
 
-def test_what_the_handler_sees_of_the_call(stub):
+def test_the_handler_receives_headers_of_the_call(stub):
     traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
     metadata = [
         ("x-request-id", "my-own"),
@@ -212,7 +213,7 @@ def test_what_the_handler_sees_of_the_call(stub):
 # Errors
 
 
-def test_an_error_of_one_message_stands_in_the_place_of_its_reply(stub):
+def test_an_error_of_one_message_takes_the_place_of_its_reply(stub):
     with stub.talk(metadata=[("x-request-id", "an-id")]) as talk:
         talk.send("each", b"a", b"bad", b"b")
         talk.end()
@@ -220,10 +221,10 @@ def test_an_error_of_one_message_stands_in_the_place_of_its_reply(stub):
     assert (first, last) == (b"a", b"b")
     members = json.loads(problem)
     assert (members["error"], members["request_id"]) == ("BadRequest", "an-id")
-    assert "a number is wanted" in members["detail"]
+    assert "expected a number" in members["detail"]
 
 
-def test_a_handler_that_raises(stub, plane):
+def test_a_handler_that_raises_ends_the_stream_with_its_error(stub, plane):
     with stub.talk() as talk:
         talk.send("each", b"a", b"raise")
         assert talk.receive() == b"a"
@@ -233,7 +234,7 @@ def test_a_handler_that_raises(stub, plane):
     assert "src/handler.py" in message
 
 
-def test_a_generator_that_raises(stub, replicas):
+def test_a_generator_that_raises_ends_the_stream_with_its_error(stub, replicas):
     with stub.talk() as talk:
         talk.send("whole", b"a", b"raise")
         assert talk.receive() == b"a"
@@ -253,23 +254,23 @@ def test_a_long_message_loses_its_middle_and_fits_a_header(stub):
 
 
 def test_an_error_of_one_function_ends_the_whole_call(stub, replicas):
-    ended = said(replicas["whole"], "ended after")
+    ended = count_in_log(replicas["whole"], "ended after")
     with stub.talk() as talk:
         talk.send("whole", b"a")
         talk.receive()
         talk.send("each", b"raise")
         assert talk.failure()[0] is Code.INTERNAL
-    until(lambda: said(replicas["whole"], "ended after") > ended)
+    until(lambda: count_in_log(replicas["whole"], "ended after") > ended)
 
 
-def test_where_nobody_answers(stub, plane, folder):
+def test_a_function_without_a_listening_replica_is_unavailable(stub, plane, folder):
     plane.set("gone", f"unix:{folder}/gone.sock")
     with stub.talk() as talk:
         talk.send("gone", b"x")
         assert talk.failure() == (Code.UNAVAILABLE, "no connection to gone")
 
 
-def test_a_replica_that_ends_during_the_stream(stub, plane, tmp_path, folder):
+def test_a_replica_that_ends_during_the_stream_is_reported(stub, plane, tmp_path, folder):
     with launching(tmp_path, folder / "more") as start:
         (folder / "more").mkdir()
         plane.set("brittle", start(EACH, function="brittle").endpoint)
@@ -281,7 +282,7 @@ def test_a_replica_that_ends_during_the_stream(stub, plane, tmp_path, folder):
     assert (code, message) == (Code.UNAVAILABLE, "the connection was closed during the stream")
 
 
-def test_more_streams_than_a_function_takes(stub, plane, tmp_path, folder):
+def test_more_streams_than_a_function_accepts_are_rejected(stub, plane, tmp_path, folder):
     (folder / "few").mkdir()
     with launching(tmp_path, folder / "few") as start:
         few = start(WHOLE, function="few", concurrency=1, queue=0)
@@ -293,7 +294,7 @@ def test_more_streams_than_a_function_takes(stub, plane, tmp_path, folder):
             assert second.failure()[0] is Code.RESOURCE_EXHAUSTED
 
 
-def test_a_function_that_is_none(short_dir):
+def test_an_unknown_function_is_rejected_with_suggestions(short_dir):
     async def answer(reader, writer):
         await reader.readuntil(b"\r\n\r\n")
         body = to_problem(FunctionNotFound("there is no function eech", ("each", "reach")))
@@ -316,11 +317,11 @@ def test_a_function_that_is_none(short_dir):
 @pytest.mark.parametrize(
     "name", ["", "a/b", "a?b", "..", "../x", "한", "a b", "x" * 200, "a\r\nb: c"]
 )
-def test_what_is_no_name(stub, name):
+def test_an_invalid_name_is_rejected(stub, name):
     with stub.talk() as talk:
         talk.send(name, b"x")
-        expected = (Code.INVALID_ARGUMENT, "Service: expected a function's name")
-        assert talk.failure() == expected
+        message = f"Service: expected a function's name, got {name!r:.100}"
+        assert talk.failure() == (Code.INVALID_ARGUMENT, message)
 
 
 def raw(stub: Stub, *data: bytes, **more):
@@ -329,13 +330,13 @@ def raw(stub: Stub, *data: bytes, **more):
 
 
 @pytest.mark.parametrize("data", [b"\x0a", b"\x0a\x7feach", b"\x08\x01", b"\xff" * 100])
-def test_what_is_malformed(stub, data):
+def test_a_malformed_message_is_rejected(stub, data):
     code, message = failure(lambda: list(raw(stub, data)))
     assert code is Code.INVALID_ARGUMENT
     assert "malformed" in message
 
 
-def test_what_is_compressed(stub):
+def test_a_compressed_message_is_rejected(stub):
     request = messages()["InvokeServiceRequest"](Service="each", Input=b" " * 1000)
     compressed = {"compression": grpc.Compression.Gzip}
     code, message = failure(lambda: list(raw(stub, request.SerializeToString(), **compressed)))
@@ -343,7 +344,7 @@ def test_what_is_compressed(stub):
     assert "compressed" in message
 
 
-def test_messages_over_the_limit(stub):
+def test_messages_over_the_limit_are_rejected(stub):
     for name, data in (
         ("each", b"x" * (LARGEST + 1)),
         ("each", b"x" * 2 * LARGEST),
@@ -356,24 +357,24 @@ def test_messages_over_the_limit(stub):
         assert str(LARGEST) in message
 
 
-# Whoever goes away, and whoever is slow
+# Clients that disconnect, and slow clients and handlers
 
 
-def test_a_client_that_goes_away_ends_the_handlers(stub, replicas):
-    ended = said(replicas["whole"], "ended after 1\n")
+def test_a_client_that_disconnects_ends_the_handlers(stub, replicas):
+    ended = count_in_log(replicas["whole"], "ended after 1\n")
     with stub.talk() as talk:
         talk.send("whole", b"a")
         talk.receive()
         talk.call.cancel()
-        until(lambda: said(replicas["whole"], "ended after 1\n") > ended)
+        until(lambda: count_in_log(replicas["whole"], "ended after 1\n") > ended)
 
 
-def test_a_deadline_that_passes(stub, replicas):
-    ended = said(replicas["whole"], "ended after")
+def test_a_passed_deadline_ends_the_handlers(stub, replicas):
+    ended = count_in_log(replicas["whole"], "ended after")
     with stub.talk(timeout=0.5) as talk:
         talk.send("whole", b"a", b"wait")
         assert talk.failure()[0] is Code.DEADLINE_EXCEEDED
-    until(lambda: said(replicas["whole"], "ended after") > ended)
+    until(lambda: count_in_log(replicas["whole"], "ended after") > ended)
 
 
 def sent_by(replica) -> int:
@@ -383,8 +384,8 @@ def sent_by(replica) -> int:
     )
 
 
-def test_a_client_that_does_not_read_has_the_handler_wait(plane, replicas):
-    # A channel of its own: its window is what is full then, and does not grow with the speed.
+def test_a_client_that_does_not_read_pauses_the_handler(plane, replicas):
+    # Its own channel has a fixed window, which fills up.
     fixed: dict[str, Any] = {"grpc.http2.bdp_probe": 0}
     with connected(plane.port, **fixed) as stub, stub.talk() as talk:
         talk.send("whole", b"flood")
@@ -397,16 +398,16 @@ def test_a_client_that_does_not_read_has_the_handler_wait(plane, replicas):
         until(lambda: sent_by(replicas["whole"]) > count)
 
 
-def settled(look, seconds: float = 0.3) -> bool:
-    before: int = look()
+def settled(measure, seconds: float = 0.3) -> bool:
+    before: int = measure()
     time.sleep(seconds)
-    after: int = look()
+    after: int = measure()
     return before == after
 
 
-def test_a_handler_that_does_not_read_has_the_client_wait_and_hears_that_it_left(plane, replicas):
+def test_a_handler_that_does_not_read_pauses_the_client_and_notices_its_disconnect(plane, replicas):
     taken = 0
-    ended = said(replicas["whole"], "ended after")
+    ended = count_in_log(replicas["whole"], "ended after")
 
     def feed():
         nonlocal taken
@@ -422,17 +423,17 @@ def test_a_handler_that_does_not_read_has_the_client_wait_and_hears_that_it_left
         until(lambda: taken > 5 and settled(lambda: taken))
         assert taken < 300, "30 MB"
         call.cancel()
-        until(lambda: said(replicas["whole"], "ended after") > ended)
+        until(lambda: count_in_log(replicas["whole"], "ended after") > ended)
 
 
 def test_many_streams_at_a_time(stub, replicas):
     replies: dict[int, list[bytes]] = {}
 
     def talk(number: int) -> None:
-        with stub.talk() as one:
-            one.send("each", *(b"%d-%d" % (number, part) for part in range(20)))
-            one.end()
-            replies[number] = one.rest()
+        with stub.talk() as stream:
+            stream.send("each", *(b"%d-%d" % (number, part) for part in range(20)))
+            stream.end()
+            replies[number] = stream.rest()
 
     threads = [threading.Thread(target=talk, args=(number,)) for number in range(30)]
     for thread in threads:

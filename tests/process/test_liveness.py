@@ -1,4 +1,4 @@
-"""When a process counts as standing still."""
+"""When a process counts as hung."""
 
 import asyncio
 import contextlib
@@ -15,7 +15,7 @@ RULE = LivenessRule(interval=0.05, silence=0.25, start=0.5)
 
 
 class Asked:
-    """Answers as the test says: a list of words, the last one for ever."""
+    """Gives the answers of a test in their order, and then repeats the last one."""
 
     def __init__(self, *answers: str) -> None:
         self._answers = list(answers)
@@ -38,32 +38,32 @@ def judged(ask: Asked, rule: LivenessRule = RULE, clock=time.monotonic) -> str:
     return asyncio.run(main())
 
 
-def test_silence_ends_a_run_after_so_many_questions():
+def test_unanswered_probes_end_a_run():
     ask = Asked("yes", "yes", "silent")
     assert judged(ask) == "it did not answer for 0.25 s"
     assert ask.count == 2 + 5
 
 
-def test_who_refuses_connections_is_as_silent():
+def test_refused_connections_count_as_unanswered():
     ask = Asked("yes", "refused")
     assert "did not answer" in judged(ask)
     assert ask.count == 1 + 5
 
 
-def test_one_answer_in_between_begins_the_count_anew():
+def test_an_answer_resets_the_count():
     ask = Asked("yes", *["silent"] * 4, "yes", *["silent"] * 4, "yes", "silent")
     judged(ask)
     assert ask.count == 11 + 5
 
 
-def test_a_run_has_its_time_to_start():
+def test_a_run_has_a_longer_limit_before_its_first_answer():
     ask = Asked("refused")
     assert judged(ask) == "it has not begun to answer for 0.5 s"
     assert ask.count == 10
 
 
-def test_an_asker_that_stood_still_itself_blames_nobody():
-    """Each question took an hour by the clock: the machine slept, or the asker was stopped."""
+def test_a_prober_that_was_stopped_itself_reports_no_hung_process():
+    """Each probe takes an hour by the clock: the machine was suspended, or the prober stopped."""
     now = [0.0]
 
     def clock() -> float:
@@ -78,7 +78,7 @@ def test_an_asker_that_stood_still_itself_blames_nobody():
     asyncio.run(main())
 
 
-def test_an_answer_is_a_byte_or_an_end(short_dir):
+def test_a_process_answers_while_its_context_is_open(short_dir):
     async def main() -> None:
         path = short_dir / "s.alive"
         worked = 0
@@ -97,7 +97,7 @@ def test_an_answer_is_a_byte_or_an_end(short_dir):
     asyncio.run(main())
 
 
-def test_a_stopped_process_takes_connections_and_does_not_answer(short_dir):
+def test_a_stopped_process_accepts_connections_but_does_not_answer(short_dir):
     path = short_dir / "s.sock"
     with socket.socket(socket.AF_UNIX) as mute:
         mute.bind(str(path))

@@ -21,18 +21,18 @@ child.wait()
 def test_it_becomes_the_program():
     command = bound([sys.executable, "-c", "import os, sys; print(os.getpid()); sys.exit(7)"])
     with subprocess.Popen(command, stdout=subprocess.PIPE) as child:
-        said, _ = child.communicate()
-    assert (int(said), child.returncode) == (child.pid, 7)
+        output, _ = child.communicate()
+    assert (int(output), child.returncode) == (child.pid, 7)
 
 
-def test_a_program_that_is_not_there():
+def test_a_missing_program_is_reported():
     done = subprocess.run(bound(["/no/program"]), capture_output=True, text=True, check=False)
     assert done.returncode == 127
     assert done.stderr == "/no/program cannot be started: No such file or directory\n"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has it")
-def test_it_is_gone_once_its_parent_is_killed():
+def test_it_ends_when_its_parent_is_killed():
     command = [sys.executable, "-c", PARENT, *bound(["sleep", "60"])]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as parent:
         assert parent.stdout
@@ -45,7 +45,7 @@ def test_it_is_gone_once_its_parent_is_killed():
 def until(condition) -> None:
     end = time.monotonic() + 10
     while not condition():
-        assert time.monotonic() < end, "it did not come to pass"
+        assert time.monotonic() < end, "it did not happen"
         time.sleep(0.01)
 
 

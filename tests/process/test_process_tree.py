@@ -95,9 +95,9 @@ class Family:
 
 @pytest.fixture
 def family(tmp_path: Path) -> Iterator[Family]:
-    found = Family(tmp_path / "pids")
-    yield found
-    left = [pid for pid in found.pids if is_alive(pid)]
+    family = Family(tmp_path / "pids")
+    yield family
+    left = [pid for pid in family.pids if is_alive(pid)]
     for pid in left:
         os.kill(pid, signal.SIGKILL)
     assert left == []
@@ -113,7 +113,7 @@ def tree_of(command: list[str], **env: str) -> ProcessTree:
     )
 
 
-def test_what_a_program_leaves_ends_with_it(family: Family) -> None:
+def test_processes_that_a_program_leaves_behind_end_with_it(family: Family) -> None:
     with tree_of(family.command("ends")) as tree:
         assert list(tree.lines()) == ["started"]
         assert family.is_gone()
@@ -121,14 +121,14 @@ def test_what_a_program_leaves_ends_with_it(family: Family) -> None:
     assert tree.returncode == 0
 
 
-def test_all_ends_with_the_block(family: Family) -> None:
+def test_all_processes_end_with_the_block(family: Family) -> None:
     with tree_of(family.command("stays")) as tree:
         assert next(tree.lines()) == "started"
         assert not family.is_gone()
     assert family.is_gone()
 
 
-def test_all_ends_when_another_thread_asks_for_it(family: Family) -> None:
+def test_all_processes_end_when_another_thread_ends_the_tree(family: Family) -> None:
     with tree_of(family.command("stays")) as tree:
         lines = tree.lines()
         assert next(lines) == "started"
@@ -138,7 +138,7 @@ def test_all_ends_when_another_thread_asks_for_it(family: Family) -> None:
         assert family.is_gone()
 
 
-def test_the_wait_for_a_line_is_bounded(family: Family) -> None:
+def test_the_wait_for_a_line_has_a_timeout(family: Family) -> None:
     with tree_of(family.command("stays")) as tree:
         lines = tree.lines(time.monotonic() + 1.5)
         assert next(lines) == "started"
@@ -160,7 +160,7 @@ def interrupt(process: subprocess.Popen[str]) -> None:
 
 
 @pytest.mark.parametrize("kill", [group, alone, interrupt])
-def test_all_ends_with_the_process_that_started_it(
+def test_all_processes_end_with_the_process_that_started_them(
     family: Family, kill: Callable[[subprocess.Popen[str]], None]
 ) -> None:
     process = subprocess.Popen(
@@ -179,7 +179,7 @@ def test_all_ends_with_the_process_that_started_it(
     wait_until(family.is_gone)
 
 
-def test_what_a_killed_guard_leaves_is_found_by_its_mark(tmp_path: Path) -> None:
+def test_processes_of_a_killed_guard_are_found_by_their_mark(tmp_path: Path) -> None:
     script = f"""
 import os, subprocess, sys
 from pathlib import Path
@@ -217,13 +217,13 @@ os.kill(os.getpid(), signal.SIGUSR1)
             pass_fds=[held.fileno()],
         ) as tree:
             (line,) = tree.lines()
-        # Those, the one that is inherited, and that of the listing itself.
+        # 0 to 2, the inherited descriptor, and that of the listing itself.
         assert len(line.split()) == 5
         assert f"'{held.fileno()}'" in line
     assert tree.returncode == 128 + signal.SIGUSR1
 
 
-def test_a_program_that_cannot_be_started_is_told() -> None:
+def test_a_program_that_cannot_be_started_is_reported() -> None:
     with tree_of(["/no/such/program"]) as tree:
         assert list(tree.lines()) == [
             "/no/such/program cannot be started: No such file or directory"
@@ -231,7 +231,7 @@ def test_a_program_that_cannot_be_started_is_told() -> None:
     assert tree.returncode == 127
 
 
-def test_the_mark_is_each_trees_own() -> None:
+def test_each_tree_has_its_own_mark() -> None:
     marks = []
     for _ in range(2):
         with tree_of(["sh", "-c", f'echo "${MARK}" >&2']) as tree:

@@ -1,4 +1,4 @@
-"""The supervisor with real processes: start, observe, logs, stop, start again."""
+"""The supervisor with real processes: start, observe, logs, stop, restart."""
 
 import asyncio
 import contextlib
@@ -37,7 +37,7 @@ async def texts(stream) -> list[str]:
         return [line.text async for line in stream]
 
 
-def test_a_life_from_start_to_stop(short_dir):
+def test_a_process_from_its_start_to_its_stop(short_dir):
     async def main():
         async with booted(short_dir) as up:
             source = "import sys; print('one', flush=True); print('two', file=sys.stderr); input()"
@@ -46,10 +46,10 @@ def test_a_life_from_start_to_stop(short_dir):
             assert (first.state, first.pid) == (ProcessState.RUNNING, again.pid)
             assert os.getsid(first.pid) == os.getpgid(first.pid) == first.pid
 
-            async def said() -> bool:
+            async def has_reported() -> bool:
                 return (await status(up.client, "a")).reports == ("one",)
 
-            await until(said)
+            await until(has_reported)
             assert await texts(up.client.logs("a")) == ["two"]
             exit_ = await up.client.stop("a", 5)
             assert exit_ is not None
@@ -62,7 +62,7 @@ def test_a_life_from_start_to_stop(short_dir):
     asyncio.run(main())
 
 
-def test_everything_is_observed(short_dir):
+def test_all_events_are_observed(short_dir):
     async def main():
         async with booted(short_dir) as up, Watch(up.client) as watch:
             assert watch.first == ()
@@ -77,19 +77,19 @@ def test_everything_is_observed(short_dir):
                 ProcessEventKind.REPORTED,
                 ProcessEventKind.EXITED,
             ]
-            # What ended is told to who comes later, and its name is taken, until it is stopped.
-            found = await status(up.client, "a")
-            assert (found.state, found.exit) == (ProcessState.EXITED, ended.exit)
+            # Until it is stopped, later observers see its end, and its name is taken.
+            exited = await status(up.client, "a")
+            assert (exited.state, exited.exit) == (ProcessState.EXITED, ended.exit)
             async with Watch(up.client) as late:
-                assert late.first == (found,)
-            assert await up.client.start(sleeper("a")) == found
+                assert late.first == (exited,)
+            assert await up.client.start(sleeper("a")) == exited
             assert await up.client.stop("a", 5) == ended.exit
             await watch.until(ProcessEventKind.FORGOTTEN, "a")
 
     asyncio.run(main())
 
 
-def test_a_deaf_process_is_killed_with_its_group(short_dir):
+def test_a_process_that_ignores_sigterm_is_killed_with_its_group(short_dir):
     source = (
         "import signal, subprocess, time\n"
         "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
@@ -106,13 +106,13 @@ def test_a_deaf_process_is_killed_with_its_group(short_dir):
                 up.client.stop("deaf", 60), up.client.stop("deaf", 0.3), up.client.stop("deaf", 60)
             )
             assert 0.25 < took() < 3
-            assert [one.code for one in exits if one] == [-9, -9, -9]
+            assert [exit_.code for exit_ in exits if exit_] == [-9, -9, -9]
             await gone(child)
 
     asyncio.run(main())
 
 
-def test_what_a_dead_process_leaves_behind_is_ended(short_dir):
+def test_children_of_a_process_that_has_ended_are_killed(short_dir):
     source = "import subprocess; print(subprocess.Popen(['sleep', '600']).pid)"
 
     async def main():
@@ -127,7 +127,7 @@ def test_what_a_dead_process_leaves_behind_is_ended(short_dir):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process's variables")
 @pytest.mark.parametrize("ends_by_itself", [True, False])
-def test_what_moved_to_a_session_of_its_own_ends_with_the_run(short_dir, ends_by_itself):
+def test_a_child_in_its_own_session_ends_with_the_run(short_dir, ends_by_itself):
     child = "subprocess.Popen(['sleep', '600'], start_new_session=True).pid"
     waits = "" if ends_by_itself else "; input()"
     source = f"import subprocess; print({child}, flush=True){waits}"
@@ -147,7 +147,7 @@ def test_what_moved_to_a_session_of_its_own_ends_with_the_run(short_dir, ends_by
     asyncio.run(main())
 
 
-def test_a_killed_process_is_back_at_once_and_a_crash_loop_is_given_up(short_dir):
+def test_a_killed_process_is_restarted_at_once_and_a_crash_loop_is_not(short_dir):
     async def main():
         async with booted(short_dir) as up, Watch(up.client) as watch:
             good = RestartPolicy(first=0.05, settled=0.2)
@@ -168,15 +168,15 @@ def test_a_killed_process_is_back_at_once_and_a_crash_loop_is_given_up(short_dir
             await watch.until(ProcessEventKind.GAVE_UP, "bad")
             delays = [e.delay for e in watch.events if (e.name, e.kind) == ("bad", "restarting")]
             assert delays == [0.02, 0.04, 0.08]
-            found = await status(up.client, "bad")
-            assert found.exit is not None
-            assert (found.state, found.runs, found.exit.report) == ("crash loop", 4, "why")
+            crashed = await status(up.client, "bad")
+            assert crashed.exit is not None
+            assert (crashed.state, crashed.runs, crashed.exit.report) == ("crash loop", 4, "why")
             assert alive(started.pid)
 
     asyncio.run(main())
 
 
-def test_stopping_while_the_next_start_is_awaited(short_dir):
+def test_a_process_is_stopped_while_it_waits_for_its_restart(short_dir):
     async def main():
         async with booted(short_dir) as up, Watch(up.client) as watch:
             policy = RestartPolicy(first=0.3)
@@ -190,7 +190,7 @@ def test_stopping_while_the_next_start_is_awaited(short_dir):
     asyncio.run(main())
 
 
-def test_a_program_that_vanishes_between_two_runs(short_dir):
+def test_a_program_that_is_removed_between_two_runs_is_reported(short_dir):
     program = short_dir / "program"
     program.write_text("#!/bin/sh\nsleep 0.1\n")
     program.chmod(0o700)
@@ -202,15 +202,15 @@ def test_a_program_that_vanishes_between_two_runs(short_dir):
             await up.client.start(spec)
             program.unlink()
             await watch.until(ProcessEventKind.GAVE_UP, "a")
-            found = await status(up.client, "a")
-            assert found.exit is not None
-            assert found.exit.code == 127
-            assert "No such file" in found.exit.reason
+            process = await status(up.client, "a")
+            assert process.exit is not None
+            assert process.exit.code == 127
+            assert "No such file" in process.exit.reason
 
     asyncio.run(main())
 
 
-def test_what_cannot_be_started(short_dir):
+def test_a_program_that_cannot_be_started_is_reported(short_dir):
     async def main():
         async with booted(short_dir) as up:
             descriptors = up.descriptors
@@ -235,7 +235,7 @@ def test_what_cannot_be_started(short_dir):
     asyncio.run(main())
 
 
-def test_fifty_at_once_and_nothing_leaks(short_dir):
+def test_fifty_processes_at_once_leak_nothing(short_dir):
     async def main():
         async with booted(short_dir) as up:
             await up.client.list()
@@ -245,12 +245,12 @@ def test_fifty_at_once_and_nothing_leaks(short_dir):
                 for n in range(50)
             ]
             started = await asyncio.gather(*(up.client.start(spec) for spec in specs))
-            assert len({one.pid for one in started}) == 50
-            for one in started[:10]:
-                os.kill(one.pid, signal.SIGKILL)
+            assert len({process.pid for process in started}) == 50
+            for process in started[:10]:
+                os.kill(process.pid, signal.SIGKILL)
             await asyncio.gather(*(up.client.stop(spec.name, 5) for spec in specs))
             assert await up.client.list() == ()
-            assert not any(alive(one.pid) for one in started)
+            assert not any(alive(process.pid) for process in started)
 
             async def settled() -> bool:
                 return up.descriptors <= before
@@ -262,7 +262,7 @@ def test_fifty_at_once_and_nothing_leaks(short_dir):
     asyncio.run(main())
 
 
-def test_logs_are_rotated_followed_and_bounded(short_dir):
+def test_logs_are_rotated_followed_and_limited(short_dir):
     source = (
         "import sys, time\n"
         "for n in range(2000): print(f'line {n:5}', flush=n % 100 == 0)\n"
@@ -286,8 +286,8 @@ def test_logs_are_rotated_followed_and_bounded(short_dir):
             assert await texts(up.client.logs("a", tail=0)) == []
             assert await texts(up.client.logs("a", since=4e9)) == []
             files = sorted((short_dir / "logs" / "a").iterdir())
-            assert [one.name for one in files] == ["1.log", "2.log", "current.log"]
-            assert all(one.stat().st_size <= 16_000 for one in files)
+            assert [file.name for file in files] == ["1.log", "2.log", "current.log"]
+            assert all(file.stat().st_size <= 16_000 for file in files)
             assert stat.S_IMODE(files[0].stat().st_mode) == 0o600
             await up.client.stop("a", 5)
             followed = await following
@@ -297,7 +297,7 @@ def test_logs_are_rotated_followed_and_bounded(short_dir):
     asyncio.run(main())
 
 
-def test_a_flood_without_a_line_break_stays_bounded(short_dir):
+def test_a_flood_without_line_breaks_uses_limited_memory(short_dir):
     source = (
         "import os\n"
         "for _ in range(40): os.write(2, b'x' * 1_000_000)\n"
@@ -312,19 +312,19 @@ def test_a_flood_without_a_line_break_stays_bounded(short_dir):
             spec = python("a", source, lifeline=True, reports=True, log=bound)
             await up.client.start(spec)
 
-            async def said() -> bool:
+            async def has_reported() -> bool:
                 return (await status(up.client, "a")).reports[-1:] == ("last",)
 
-            await until(said)
+            await until(has_reported)
             files = (short_dir / "logs" / "a").iterdir()
-            assert sum(one.stat().st_size for one in files) <= 400_000
+            assert sum(file.stat().st_size for file in files) <= 400_000
             assert up.memory - before < 32 * 1024 * 1024
 
     asyncio.run(main())
 
 
-def test_a_slow_observer_is_dropped_and_told_so(short_dir):
-    # At a pace that the quick one keeps up with on a busy machine.
+def test_a_slow_observer_is_dropped_with_an_error(short_dir):
+    # At a rate that the quick observer keeps up with on a busy machine.
     source = (
         "import os, time\nfor _ in range(300): os.write(1, b'z' * 100_000 + b'\\n'); time.sleep(0.01)"
         "\ninput()"

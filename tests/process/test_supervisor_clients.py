@@ -1,4 +1,4 @@
-"""The supervisor and those who talk to it: garbage, kills, secrets, signals, sockets."""
+"""The supervisor and its clients: garbage, kills, secrets, signals, sockets."""
 
 import asyncio
 import json
@@ -41,7 +41,7 @@ async def _say(path: Path, data: bytes, *, wait: bool = True) -> bytes:
     return reply
 
 
-def test_garbage_half_lines_and_vanished_clients_disturb_nobody(short_dir):
+def test_garbage_partial_lines_and_disconnected_clients_disturb_no_other_client(short_dir):
     path = socket_of(short_dir)
 
     async def main():
@@ -68,7 +68,7 @@ def test_garbage_half_lines_and_vanished_clients_disturb_nobody(short_dir):
             await asyncio.gather(*(_say(path, b'{"do": "li', wait=False) for _ in range(20)))
             await asyncio.gather(*(_say(path, b'{"do": "observe"}\n') for _ in range(20)))
             await asyncio.gather(*(_say(path, b'{"do": "list"}\n', wait=False) for _ in range(20)))
-            # Its client is gone before it is done, and it is done nevertheless.
+            # Its client disconnects before the end, but the request is carried out.
             await _say(path, b'{"do": "stop", "name": "a", "grace": 5}\n', wait=False)
             await watch.until(ProcessEventKind.FORGOTTEN, "a")
             assert not alive(running.pid)
@@ -81,7 +81,7 @@ def test_garbage_half_lines_and_vanished_clients_disturb_nobody(short_dir):
     asyncio.run(main())
 
 
-def test_a_client_that_is_killed_in_the_middle_of_a_request(short_dir):
+def test_a_client_that_is_killed_during_a_request_disturbs_no_other_client(short_dir):
     async def main():
         async with booted(short_dir) as up, Watch(up.client) as watch:
             await up.client.start(
@@ -139,7 +139,7 @@ def test_secrets_stay_out_of_files_and_the_process_list(short_dir):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_a_signal_ends_all_in_the_order_of_stages(short_dir, number):
+def test_a_signal_ends_all_processes_in_the_order_of_stages(short_dir, number):
     last_words = (
         "import signal, sys, time, pathlib\n"
         "def end(*_):\n"
@@ -176,7 +176,7 @@ def test_a_signal_ends_all_in_the_order_of_stages(short_dir, number):
     assert not socket_of(short_dir / "state").exists()
 
 
-def test_a_second_signal_ends_all_at_once(short_dir):
+def test_a_second_signal_kills_all_processes_at_once(short_dir):
     deaf = (
         "import signal, time\nsignal.signal(15, signal.SIG_IGN)\nprint(flush=True)\ntime.sleep(600)"
     )
@@ -213,10 +213,10 @@ def test_the_socket_is_private(short_dir):
     asyncio.run(main())
 
 
-def test_where_no_supervisor_can_be(short_dir):
+def test_a_supervisor_reports_a_folder_that_it_cannot_use(short_dir):
     deep = short_dir / ("x" * 120)
     done = subprocess.run(command(deep), capture_output=True, text=True, check=False)
-    assert (done.returncode, "no supervisor at" in done.stderr) == (73, True)
+    assert (done.returncode, "cannot listen on" in done.stderr) == (73, True)
     (short_dir / "file").write_text("")
     assert (
         subprocess.run(command(short_dir / "file"), capture_output=True, check=False).returncode
@@ -224,14 +224,25 @@ def test_where_no_supervisor_can_be(short_dir):
     )
 
 
-def test_nobody_there_or_somebody_else(short_dir):
+@pytest.mark.parametrize("seconds", ["soon", "-1", "nan", "inf"])
+def test_a_grace_that_is_not_a_time_is_rejected_without_a_traceback(short_dir, seconds):
+    arguments = command(short_dir / "state", f"--grace={seconds}")
+    done = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert f"argument --grace: expected seconds, 0 or more, got '{seconds}'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_missing_and_a_silent_supervisor_are_unreachable(short_dir):
     async def main():
-        with pytest.raises(SupervisorUnreachable, match="nobody listens"):
+        message = r"expected a supervisor at .*/none\.sock, got no connection"
+        with pytest.raises(SupervisorUnreachable, match=message):
             await SupervisorClient(short_dir / "none.sock").list()
         listener = socket.socket(socket.AF_UNIX)
         listener.bind(str(short_dir / "other.sock"))
         listener.listen()
-        with pytest.raises(SupervisorUnreachable, match="no answer within"):
+        message = r"expected an answer at .*/other\.sock within 0\.1 s, got none"
+        with pytest.raises(SupervisorUnreachable, match=message):
             await SupervisorClient(short_dir / "other.sock", timeout=0.1).list()
         listener.close()
 

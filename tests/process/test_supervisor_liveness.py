@@ -1,4 +1,4 @@
-"""Processes that exist and do nothing, and those that say too much."""
+"""Processes that hang, and processes that write too many reports."""
 
 import asyncio
 import json
@@ -35,7 +35,7 @@ def answering(path, name="a", hang="pass", rule=RULE):
     return python(name, source, restart=AGAIN, sockets=(str(path),), probe=probe)
 
 
-def test_a_stopped_process_is_ended_with_the_reason_and_started_again(short_dir):
+def test_a_stopped_process_is_killed_with_the_reason_and_restarted(short_dir):
     async def main():
         async with booted(short_dir) as up, Watch(up.client) as watch:
             first = await up.client.start(answering(short_dir / "a.sock"))
@@ -68,7 +68,7 @@ def test_a_process_that_never_answers_has_its_time_to_start(short_dir):
     asyncio.run(main())
 
 
-def test_a_supervisor_that_was_stopped_itself_ends_nothing(short_dir):
+def test_a_supervisor_that_was_stopped_itself_kills_no_process(short_dir):
     async def main():
         async with booted(short_dir) as up:
             started = [
@@ -79,31 +79,31 @@ def test_a_supervisor_that_was_stopped_itself_ends_nothing(short_dir):
             await asyncio.sleep(2)
             up.process.send_signal(signal.SIGCONT)
             await asyncio.sleep(1)
-            for one in started:
-                assert (await status(up.client, one.name)).pid == one.pid
+            for process in started:
+                assert (await status(up.client, process.name)).pid == process.pid
 
     asyncio.run(main())
 
 
 @pytest.mark.parametrize("line", ["b'\\n' * 65536", "b'x\\n' * 32768", "b'y' * 1_000_000"])
-def test_a_flood_of_reports_does_not_keep_the_supervisor_from_the_others(short_dir, line):
+def test_a_flood_of_reports_does_not_delay_other_processes(short_dir, line):
     source = f"import os\nos.write(1, b'first\\n')\nwhile True: os.write(1, {line})"
 
     async def main():
         async with booted(short_dir) as up:
             await up.client.start(python("loud", source, reports=True, lifeline=True))
 
-            async def said() -> bool:
+            async def has_reported() -> bool:
                 return len((await status(up.client, "loud")).reports) > 4
 
-            await until(said)
+            await until(has_reported)
             before = up.memory
             for number in range(20):
                 async with asyncio.timeout(2):
                     await up.client.start(sleeper(f"p{number}"))
                     await up.client.stop(f"p{number}", 0)
-            found = await status(up.client, "loud")
-            assert found.reports[0] == "first", "what came first is not pushed out"
+            loud = await status(up.client, "loud")
+            assert loud.reports[0] == "first", "the first report is kept"
             assert up.memory - before < 32 * 1024 * 1024
             await up.client.stop("loud", 0)
 
@@ -124,7 +124,7 @@ def test_a_flood_of_reports_does_not_keep_the_supervisor_from_the_others(short_d
         b"\xff\xfe",
     ],
 )
-def test_a_record_that_cannot_be_read_keeps_no_supervisor_from_starting(short_dir, record):
+def test_a_damaged_record_does_not_keep_the_supervisor_from_starting(short_dir, record):
     (short_dir / "processes.json").write_bytes(record)
 
     async def main():

@@ -1,4 +1,4 @@
-"""What descends from a run ends with it, whatever it has changed, and lives as long."""
+"""The descendants of a run end with it, however they have detached, and not before it."""
 
 from __future__ import annotations
 
@@ -66,22 +66,22 @@ def spec(name: str, file: Path, source: str) -> ProcessSpec:
     return ProcessSpec(name, (sys.executable, "-I", "-S", "-c", source), env, "/", lifeline=True)
 
 
-async def told(file: Path) -> int:
-    await until(partial(_is_told, file))
+async def pid_in(file: Path) -> int:
+    await until(partial(_has_pid, file))
     return int(file.read_text())  # noqa: ASYNC240  a few bytes that are there
 
 
-async def _is_told(file: Path) -> bool:
+async def _has_pid(file: Path) -> bool:
     return await asyncio.to_thread(lambda: file.exists() and file.read_text().endswith("\n"))
 
 
 @pytest.mark.parametrize("source", ALL.values(), ids=ALL)
 @pytest.mark.parametrize("end", ["asked", "killed", "supervisor killed"])
-def test_nothing_that_descends_from_a_run_outlives_it(short_dir, tmp_path, source, end):
+def test_no_descendant_of_a_run_outlives_it(short_dir, tmp_path, source, end):
     async def main():
         async with booted(short_dir / "s") as up, Watch(up.client) as watch:
             process = await up.client.start(spec("a", tmp_path / "pid", source))
-            pid = await told(tmp_path / "pid")
+            pid = await pid_in(tmp_path / "pid")
             assert alive(pid)
             if end == "asked":
                 await up.client.stop("a", 0.1)
@@ -107,7 +107,7 @@ def test_an_orphan_lives_as_long_as_its_run_while_others_end(short_dir, tmp_path
         async with booted(short_dir / "s") as up, Watch(up.client) as watch:
             await up.client.start(spec("a", tmp_path / "a", FORKS["a program of a fork of a fork"]))
             await up.client.start(spec("b", tmp_path / "b", FORKS["a fork of a fork"]))
-            first, second = await told(tmp_path / "a"), await told(tmp_path / "b")
+            first, second = await pid_in(tmp_path / "a"), await pid_in(tmp_path / "b")
             await up.client.stop("b", 0.1)
             await watch.until(ProcessEventKind.FORGOTTEN, "b")
             await gone(second)
@@ -132,12 +132,12 @@ time.sleep(600)
     async def main():
         async with booted(short_dir / "s") as up:
             process = await up.client.start(spec("a", tmp_path / "a", source))
-            await told(tmp_path / "a")
+            await pid_in(tmp_path / "a")
             children = Path(f"/proc/{up.process.pid}/task/{up.process.pid}/children")
 
             async def is_alone() -> bool:
-                found = await asyncio.to_thread(children.read_text)
-                return found.split() == [str(process.pid)]
+                text = await asyncio.to_thread(children.read_text)
+                return text.split() == [str(process.pid)]
 
             await until(is_alone)
 

@@ -1,4 +1,4 @@
-"""kill -9 of a supervisor: nothing it started is left, nothing runs twice, nobody else is hurt."""
+"""kill -9 of a supervisor: its processes end, none runs twice, and no other process is harmed."""
 
 import asyncio
 import json
@@ -24,7 +24,7 @@ from process.supervised import (
 )
 
 
-def test_what_has_a_lifeline_ends_with_the_supervisor(short_dir):
+def test_a_process_with_a_lifeline_ends_with_the_supervisor(short_dir):
     async def main():
         async with booted(short_dir) as up:
             reading = python("a", "input()", lifeline=True)
@@ -35,7 +35,7 @@ def test_what_has_a_lifeline_ends_with_the_supervisor(short_dir):
     asyncio.run(main())
 
 
-def test_the_next_supervisor_ends_what_lives(short_dir):
+def test_the_next_supervisor_kills_the_processes_that_still_run(short_dir):
     wanderer = (
         "import subprocess, time\n"
         "print(subprocess.Popen(['sleep', '600'], start_new_session=True).pid, flush=True)\n"
@@ -46,21 +46,21 @@ def test_the_next_supervisor_ends_what_lives(short_dir):
         async with booted(short_dir) as up, Watch(up.client) as watch:
             pids = [(await up.client.start(sleeper(f"p{n}"))).pid for n in range(5)]
             await up.client.start(python("wanderer", wanderer, reports=True))
-            # It left its group, and its parent cannot be asked any more.
+            # It has left its group, and its parent has ended.
             pids.append(int((await watch.until(ProcessEventKind.REPORTED, "wanderer")).report))
             up.kill()
         assert all(alive(pid) for pid in pids)
         async with booted(short_dir) as up:
             assert not any(alive(pid) for pid in pids)
             assert await up.client.list() == ()
-            # The names are free, and their logs go on.
+            # The names are free, and their logs continue.
             assert (await up.client.start(sleeper("p0"))).runs == 1
 
     asyncio.run(main())
 
 
-def test_killed_at_any_instant_nothing_is_left(short_dir):
-    """Killed between the start of a process and the note of it, or between any other two steps."""
+def test_a_kill_at_any_time_leaves_no_process(short_dir):
+    """Kill it between the start of a process and its record, or between any other two steps."""
 
     async def busy(up: Booted) -> None:
         for number in range(1000):
@@ -74,13 +74,13 @@ def test_killed_at_any_instant_nothing_is_left(short_dir):
                 up.kill()
                 await asyncio.gather(work, return_exceptions=True)
         async with booted(short_dir):
-            # The leak check of every test looks for what may be left.
+            # The leak check of every test finds processes that are left.
             pass
 
     asyncio.run(main())
 
 
-def test_a_process_id_that_is_used_again_is_nobodys(short_dir):
+def test_a_process_whose_id_was_reused_is_not_killed(short_dir):
     stranger = subprocess.Popen(["sleep", "600"], start_new_session=True)
     mine = subprocess.Popen(["sleep", "600"], start_new_session=True)
     known, recorded = identify(stranger.pid), identify(mine.pid)
@@ -105,7 +105,7 @@ def test_a_process_id_that_is_used_again_is_nobodys(short_dir):
     stranger.wait()
 
 
-def test_a_record_that_is_torn_is_begun_anew(short_dir):
+def test_a_torn_record_is_replaced(short_dir):
     (short_dir / "processes.json").write_bytes(b'{"mark": "x", "proc')
 
     async def main():
@@ -113,11 +113,11 @@ def test_a_record_that_is_torn_is_begun_anew(short_dir):
             await up.client.start(sleeper("a"))
 
     asyncio.run(main())
-    assert "begun anew" in (short_dir / "log").read_text()
+    assert "starting with an empty record" in (short_dir / "log").read_text()
     assert json.loads((short_dir / "processes.json").read_text())["processes"] == {}
 
 
-def test_a_second_supervisor_refuses_and_the_first_goes_on(short_dir):
+def test_a_second_supervisor_refuses_and_the_first_keeps_running(short_dir):
     async def main():
         async with booted(short_dir) as up:
             pid = (await up.client.start(sleeper("a"))).pid
@@ -125,16 +125,16 @@ def test_a_second_supervisor_refuses_and_the_first_goes_on(short_dir):
                 second = await asyncio.create_subprocess_exec(
                     *command(short_dir), stderr=subprocess.PIPE
                 )
-                _, said = await second.communicate()
+                _, output = await second.communicate()
                 assert second.returncode == 75
-                assert b"another supervisor has" in said
+                assert b"another supervisor uses" in output
             (running,) = await up.client.list()
             assert (running.pid, alive(pid)) == (pid, True)
 
     asyncio.run(main())
 
 
-def test_of_two_started_at_once_one_serves(short_dir):
+def test_of_two_supervisors_started_at_once_one_runs(short_dir):
     both = [launch(short_dir, short_dir / "log") for _ in range(2)]
 
     async def main():
@@ -142,7 +142,7 @@ def test_of_two_started_at_once_one_serves(short_dir):
         assert loser.returncode == 75
 
     asyncio.run(main())
-    (winner,) = [one for one in both if one.poll() is None]
+    (winner,) = [process for process in both if process.poll() is None]
     winner.terminate()
     assert winner.wait(10) in {0, -15}
 
@@ -150,11 +150,11 @@ def test_of_two_started_at_once_one_serves(short_dir):
 def _ended(processes: list[subprocess.Popen[bytes]]):
     took = timed()
     while took() < 10:
-        yield from (one for one in processes if one.poll() is not None)
+        yield from (process for process in processes if process.poll() is not None)
 
 
-def test_the_variables_of_the_environment_are_the_childs_own(short_dir):
-    """What the supervisor itself was started with does not reach its processes."""
+def test_a_process_has_only_the_variables_of_its_spec(short_dir):
+    """The supervisor's own environment does not reach its processes."""
 
     async def main():
         async with booted(short_dir) as up, Watch(up.client) as watch:
@@ -162,14 +162,14 @@ def test_the_variables_of_the_environment_are_the_childs_own(short_dir):
             env = {"ONLY": "this", "TEST_RUN_MARK": os.environ["TEST_RUN_MARK"]}
             spec = ProcessSpec("a", (sys.executable, "-I", "-c", source), env, "/", reports=True)
             await up.client.start(spec)
-            told = (await watch.until(ProcessEventKind.REPORTED, "a")).report
-            names = set(json.loads(told.replace("'", '"'))) - {"LC_CTYPE", "PWD"}
+            report = (await watch.until(ProcessEventKind.REPORTED, "a")).report
+            names = set(json.loads(report.replace("'", '"'))) - {"LC_CTYPE", "PWD"}
             assert names == {"ONLY", "TEST_RUN_MARK", "DCF_SUPERVISOR", "DCF_RUN"}
 
     asyncio.run(main())
 
 
-def test_it_ends_in_order_when_its_folder_was_removed_under_it(short_dir):
+def test_it_shuts_down_in_order_after_its_folder_was_removed(short_dir):
     async def main():
         async with booted(short_dir / "state") as up:
             process = await up.client.start(sleeper("a"))

@@ -32,7 +32,7 @@ MARKERS = st.sampled_from(
 def test_frames_are_known_or_refused(text) -> None:
     framing, refusal = attempt(click.BadParameter, lambda: framing_of(text))
     if framing is None:
-        assert "is not lines, jpg or raw:N" in str(refusal)
+        assert "expected lines, jpg or raw:N" in str(refusal)
         return
     assert text in {"lines", "jpg"} or int(text.removeprefix("raw:")) > 0
     assert text.isascii()
@@ -79,7 +79,7 @@ def test_what_is_no_picture_is_refused_however_it_comes(data, places) -> None:
 def test_headers_are_read_or_refused(given_) -> None:
     found, refusal = attempt(click.BadParameter, lambda: headers_of(given_))
     if found is None:
-        assert "is not 'NAME: VALUE'" in str(refusal)
+        assert "expected 'NAME: VALUE'" in str(refusal)
         return
     for name, value in found.items():
         assert name.isascii()

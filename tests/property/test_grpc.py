@@ -229,7 +229,7 @@ class Heard:
         self.ended += "half"
         self.client.finish(0, "")
 
-    def gone(self) -> None:
+    def disconnected(self) -> None:
         self.ended += "gone"
 
 
@@ -246,8 +246,8 @@ def carried(pieces: list[bytes]) -> tuple[list[tuple[dict[str, str], bytes, str]
         if not transport.aborted:
             connection.data_received(piece)
     connection.connection_lost(None)
-    heard = [(one.metadata, one.body, one.ended) for one in calls]
-    return heard, transport.aborted, transport.data.count(b"grpc-status: 0")
+    events = [(call.metadata, call.body, call.ended) for call in calls]
+    return events, transport.aborted, transport.data.count(b"grpc-status: 0")
 
 
 HEADER_LINES = st.lists(
@@ -269,10 +269,10 @@ CALLS = st.builds(
 @given(st.lists(CALLS, max_size=3).map(b"".join), PLACES)
 def test_calls_on_a_connection_are_the_same_however_their_bytes_are_split(data, places):
     async def check() -> None:
-        found = carried([data])
-        assert carried(split(data, places)) == found
-        assert found[1:] == (False, len(found[0]))
-        assert {ended for _, _, ended in found[0]} <= {"half"}
+        whole = carried([data])
+        assert carried(split(data, places)) == whole
+        assert whole[1:] == (False, len(whole[0]))
+        assert {ended for _, _, ended in whole[0]} <= {"half"}
 
     asyncio.run(check())
 
@@ -292,10 +292,10 @@ def test_calls_on_a_connection_are_the_same_however_their_bytes_are_split(data, 
     ),
     PLACES,
 )
-def test_bytes_that_are_no_http_end_a_connection_and_nothing_else(data, places):
+def test_invalid_http_ends_a_connection_and_nothing_else(data, places):
     async def check() -> None:
         calls, aborted, _ = carried(split(data, places))
-        assert all(ended for _, _, ended in calls), "each call hears of its end"
+        assert all(ended for _, _, ended in calls), "each call ends"
         assert aborted == carried([data])[1]
 
     asyncio.run(check())
@@ -305,7 +305,7 @@ def test_bytes_that_are_no_http_end_a_connection_and_nothing_else(data, places):
 
 
 class Slow:
-    """A stream that writes down what it is sent, and lets others work meanwhile."""
+    """A stream that records what it is sent, and yields to other tasks meanwhile."""
 
     def __init__(self) -> None:
         self.sent: list[bytes] = []
@@ -339,7 +339,7 @@ class Called:
 
     async def reply(self, items: object) -> None: ...
 
-    def eased(self) -> None: ...
+    def unblocked(self) -> None: ...
 
     def ended(self, link: Link) -> None:
         self.heard.append("ended")
@@ -352,7 +352,7 @@ class Called:
     st.lists(st.lists(st.binary(max_size=9) | st.just(bytes(BACKLOG)), max_size=4), max_size=4),
     st.integers(0, 3),
 )
-def test_a_link_sends_all_in_order_and_knows_how_much_waits(batches, early):
+def test_a_link_sends_all_messages_in_order_and_counts_the_queued_bytes(batches, early):
     stream = Slow()
 
     async def check() -> None:

@@ -1,4 +1,4 @@
-"""Ignore files mean what they mean for git, whatever is in them."""
+"""Ignore files have the same meaning as for git, for any content."""
 
 import os
 import shutil
@@ -69,7 +69,7 @@ def ignored_by_git(repository: Path, content: bytes, paths: list[str]) -> set[st
 @example(b"\xff\n[\x80-\xff]\n?", ["\udcff", "é", "\udc80", "a"])
 @example(b"a  \nb\\ \n/\n//\nc\0d", ["a", "a  ", "b ", "c", "cd"])
 @given(CONTENTS, st.lists(PATHS, min_size=1, max_size=8, unique=True))
-def test_a_line_means_what_it_means_for_git(repository, content, paths) -> None:
+def test_a_line_has_the_same_meaning_as_for_git(repository, content, paths) -> None:
     rules = IgnoreRules(lines_of(content))
     ours = {path for path in paths if rules._matches(path, is_folder=False)}
     assert ours == ignored_by_git(repository, content, paths)
@@ -92,14 +92,14 @@ def test_many_stars_cost_no_more_than_their_number(pattern) -> None:
 
 
 @pytest.mark.parametrize("name", [".dcfignore", ".dockerignore", ".gitignore"])
-def test_an_ignore_file_of_another_kind_is_told_or_is_none(tmp_path, name) -> None:
+def test_an_ignore_file_that_is_not_a_file_is_rejected_or_counts_as_missing(tmp_path, name) -> None:
     place, other = tmp_path / name, tmp_path / "data"
     other.write_bytes(b"x")
     place.mkdir()
     assert [file.path for file in find_files(tmp_path)] == ["data"]
     place.rmdir()
     os.mkfifo(place)
-    with pytest.raises(BundleInvalid, match="must be a file"):
+    with pytest.raises(BundleInvalid, match="expected a file or a link to a file, got a pipe"):
         IgnoreRules.of(tmp_path)
     place.unlink()
     place.symlink_to(name)
@@ -107,7 +107,7 @@ def test_an_ignore_file_of_another_kind_is_told_or_is_none(tmp_path, name) -> No
         IgnoreRules.of(tmp_path)
     place.unlink()
     place.write_bytes(b"a\n" * 2**21 + b"b")
-    with pytest.raises(BundleInvalid, match="is larger than"):
+    with pytest.raises(BundleInvalid, match="expected an ignore file of at most 4194304 bytes"):
         IgnoreRules.of(tmp_path)
     place.write_bytes(b"\xff\xfe\n" + "données".encode("latin-1") + b"\ndata\n")
     assert IgnoreRules.of(tmp_path).leaves_out_file("data")

@@ -1,4 +1,4 @@
-"""requirements.txt and pip's settings are read, or refused with the line, whatever is in them."""
+"""Any requirements.txt and any pip setting is read, or rejected with its line."""
 
 from pathlib import Path
 
@@ -44,24 +44,24 @@ def folder(tmp_path_factory) -> Path:
 @example([b"-r base.txt", b"-r requirements.txt"])
 @example([b"file:\0"])
 @given(st.lists(CONTENTS, min_size=1, max_size=3))
-def test_requirements_are_read_or_refused_with_their_line(folder, contents) -> None:
+def test_requirements_are_read_or_rejected_with_their_line(folder, contents) -> None:
     for name in NAMES:
         (folder / name).unlink(missing_ok=True)
     for name, content in zip(NAMES, contents, strict=False):
         (folder / name).write_bytes(content)
-    found, refusal = attempt(RequirementsInvalid, lambda: read_requirements(folder))
-    if found is None:
+    requirements, refusal = attempt(RequirementsInvalid, lambda: read_requirements(folder))
+    if requirements is None:
         assert str(refusal)
         return
-    assert found.exists
-    assert not any("\n" in line for line in found.lines)
-    for path, _ in found.local:
+    assert requirements.exists
+    assert not any("\n" in line for line in requirements.lines)
+    for path, _ in requirements.local:
         assert not path.startswith("/")
         assert path.split("/")[0] != ".."
 
 
 @given(TEXTS)
-def test_a_logical_line_is_never_empty_and_has_its_place(text) -> None:
+def test_a_logical_line_is_never_empty_and_has_its_number(text) -> None:
     count = len(text.splitlines())
     last = 0
     try:
@@ -87,7 +87,7 @@ def test_a_lock_that_somebody_has_edited_is_read(text) -> None:
 
 @pytest.mark.parametrize("files", [30, 2000])
 def test_includes_are_bounded(tmp_path, files) -> None:
-    """Each file names the next one, twice where that makes more lines than can be read."""
+    """Each file includes the next one. With 30 files it does so twice: a billion lines."""
     names = ["requirements.txt", *(f"{number}.txt" for number in range(files))]
     for name, following in zip(names, [*names[1:], ""], strict=True):
         line = f"-r {following}\n" if following else "numpy\n"
@@ -122,9 +122,9 @@ VARIABLES = st.dictionaries(
 def test_pips_settings_become_variables_that_a_process_can_have(folder, content, env) -> None:
     file = folder / "pip.conf"
     file.write_bytes(content)
-    found = pip_settings(env, [file])
-    assert isinstance(found.no_index, bool)
-    for name, value in found.variables.items():
+    settings = pip_settings(env, [file])
+    assert isinstance(settings.no_index, bool)
+    for name, value in settings.variables.items():
         assert name.isascii()
         assert value
         assert "\0" not in value

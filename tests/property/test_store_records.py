@@ -1,4 +1,4 @@
-"""A record of the store is read, or counts as missing, however the file was damaged."""
+"""A record of the store is read, or counts as missing if it is damaged in any way."""
 
 import json
 from dataclasses import asdict
@@ -35,9 +35,11 @@ def some(names: tuple[str, ...]) -> st.SearchStrategy[dict[str, object]]:
 RECORDS = (
     st.sampled_from([FIELDS[:7], ("bundle", "lock"), ("bundle", "lock", "environment")])
     .flatmap(some)
-    .map(lambda found: json.dumps(found).encode())
-    | some(("size", "created", "interpreter", "lock")).map(lambda found: json.dumps(found).encode())
-    | VALUES.map(lambda found: json.dumps(found).encode())
+    .map(lambda members: json.dumps(members).encode())
+    | some(("size", "created", "interpreter", "lock")).map(
+        lambda members: json.dumps(members).encode()
+    )
+    | VALUES.map(lambda members: json.dumps(members).encode())
     | st.binary(max_size=30)
 )
 DEEP = b"[" * 100_000
@@ -53,7 +55,7 @@ def store(tmp_path_factory) -> Store:
 @example(DEEP)
 @example(json.dumps({"bundle": 5, "lock": 6, "environment": 7}).encode())
 @given(RECORDS)
-def test_a_damaged_record_is_a_missing_one(store, content) -> None:
+def test_a_damaged_record_counts_as_missing(store, content) -> None:
     key = "0" * 32
     places = {
         store.folders / "a.json",
@@ -86,16 +88,16 @@ def test_a_damaged_record_is_a_missing_one(store, content) -> None:
         st.sampled_from(["", DIGEST]),
         TEXTS,
         st.floats(0, 2**40),
-        st.dictionaries(TEXTS, st.tuples(*[NUMBERS] * 6).map(lambda found: [*found, DIGEST])),
+        st.dictionaries(TEXTS, st.tuples(*[NUMBERS] * 6).map(lambda numbers: [*numbers, DIGEST])),
     )
 )
-def test_a_record_comes_back_as_it_was(store, record) -> None:
+def test_a_record_is_read_back(store, record) -> None:
     record.save(store)
     assert asdict(FolderRecord.load(store, Path(record.folder), record.function)) == asdict(record)
 
 
 @given(st.lists(st.builds(BundleFile, TEXTS, st.just(DIGEST), NUMBERS, st.booleans()), max_size=4))
-def test_a_bundle_comes_back_as_it_was(store, files) -> None:
+def test_a_bundle_is_read_back(store, files) -> None:
     bundle = Bundle(tuple(files))
     assert store.bundle(store.put_bundle(bundle)) == bundle
     assert is_digest(Artifact(digest_of(bundle.to_json()), DIGEST).digest)

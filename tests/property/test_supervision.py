@@ -1,4 +1,4 @@
-"""What the supervisor reads: lines, requests, replies, its record, logs."""
+"""The supervisor's parsers: lines, requests, replies, its record, logs."""
 
 from __future__ import annotations
 
@@ -40,19 +40,19 @@ OUTPUT = st.lists(
 
 
 def lines_of(pieces: list[bytes], limit: int) -> list[bytes]:
-    lines, found = LineSplitter(limit), list[bytes]()
+    splitter, lines = LineSplitter(limit), list[bytes]()
     for piece in pieces:
-        found += lines.feed(piece)
-        assert sum(map(len, lines._parts)) <= limit
-    return [*found, lines.rest()]
+        lines += splitter.feed(piece)
+        assert sum(map(len, splitter._parts)) <= limit
+    return [*lines, splitter.rest()]
 
 
 @given(OUTPUT, PLACES, st.integers(1, 20))
-def test_lines_are_the_same_however_they_come(data, places, limit):
-    found = lines_of([data], limit)
-    assert lines_of(split(data, places), limit) == found
-    assert max(map(len, found)) <= limit
-    assert b"".join(found) == data.replace(b"\n", b"")
+def test_lines_are_the_same_however_the_bytes_are_split(data, places, limit):
+    lines = lines_of([data], limit)
+    assert lines_of(split(data, places), limit) == lines
+    assert max(map(len, lines)) <= limit
+    assert b"".join(lines) == data.replace(b"\n", b"")
 
 
 # Requests and replies
@@ -118,7 +118,7 @@ WRITTEN = (
 
 
 @given(WRITTEN)
-def test_a_line_is_a_request_or_refused(line):
+def test_a_line_is_a_request_or_rejected(line):
     try:
         request = read_request(line)
     except RequestInvalid:
@@ -135,10 +135,10 @@ def test_a_line_is_a_request_or_refused(line):
 )
 def test_a_reply_is_an_item_or_its_end_or_an_error(line):
     try:
-        found = read_reply(line)
+        item = read_reply(line)
     except SupervisorError:
         return
-    assert found is None or isinstance(found, dict)
+    assert item is None or isinstance(item, dict)
 
 
 @given(st.dictionaries(TEXTS, FINITE, max_size=3))
@@ -214,7 +214,7 @@ RECORDS = members(
 
 
 @given(st.binary(max_size=40) | DEEP | RECORDS | JSON.map(lambda value: json.dumps(value).encode()))
-def test_a_record_that_cannot_be_read_is_begun_anew(data):
+def test_a_damaged_record_counts_as_empty(data):
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "record"
         path.write_bytes(data)
@@ -243,18 +243,18 @@ STORED = st.lists(
     st.integers(0, 12),
     st.floats(0, 2 * LAST_TIME) | st.floats(1e9, 1e9 + 9),
 )
-def test_a_log_is_read_whatever_is_in_its_files(contents, tail, since):
+def test_a_log_is_read_with_any_content(contents, tail, since):
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for age, data in enumerate(contents):
             file_of(folder, age).write_bytes(data)
         with LogReader(folder) as backlog:
-            found = [line for lines in backlog.read() for line in lines]
+            every = [line for lines in backlog.read() for line in lines]
             last = [line for lines in backlog.read(tail=tail) for line in lines]
             later = [line for lines in backlog.read(since=since) for line in lines]
     whole = [line for data in reversed(contents) for line in data.split(b"\n")[:-1]]
-    assert len(found) == len(whole)
-    assert last == (found[-tail:] if tail else [])
-    assert all(one in found for one in later)
+    assert len(every) == len(whole)
+    assert last == (every[-tail:] if tail else [])
+    assert all(line in every for line in later)
     begin = stamp(since) if since else b""
     assert len(later) == sum(line[: len(begin)] >= begin for line in whole)

@@ -7,7 +7,7 @@ import pytest
 
 from dcf import errors
 from dcf.cli.exit_codes import ExitCode, exit_code
-from dcf.cli.hints import advice
+from dcf.cli.hints import hint
 from dcf.protocol.status_codes import STATUS, status_of
 
 ALL = [
@@ -47,9 +47,9 @@ def test_the_status_table_names_known_errors_only():
     assert set(STATUS) <= set(ALL)
 
 
-def test_near_names_become_advice():
-    assert advice(errors.FunctionNotFound("no helo", near=["hello"])) == "Is hello meant?"
-    assert advice(errors.FunctionNotFound("no helo")) == ""
+def test_near_names_become_hint():
+    assert hint(errors.FunctionNotFound("no helo", near=["hello"])) == "Did you mean hello?"
+    assert hint(errors.FunctionNotFound("no helo")) == ""
 
 
 def test_a_config_error_tells_every_place(tmp_path):

@@ -1,1 +1,1 @@
-"""The process that makes WebSockets of gRPC's streams: ``Invokes`` of ``pb.Gateway``."""
+"""The process that connects gRPC streams (``Invokes`` of ``pb.Gateway``) to WebSockets."""

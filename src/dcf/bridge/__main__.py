@@ -1,7 +1,7 @@
 """``python -m dcf.bridge``: the composition root of the bridge's process.
 
-The supervisor of a gateway starts it. It keeps nothing: killed at any instant, it is started again,
-and only the streams that it had are lost.
+The supervisor of a gateway starts it. It stores nothing: after a kill at any time the supervisor
+restarts it, and only the open streams are lost.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ from dcf.telemetry import logging_setup
 logger = logging.getLogger("dcf.bridge")
 
 BACKLOG = 1024
-"""Connections that may wait to be accepted."""
+"""Maximum number of connections that wait to be accepted."""
 FLUSH = 1.0
-"""Seconds that the last statuses may take to be sent."""
+"""Seconds to send the last statuses."""
 
 
 def main() -> int:
-    """Runs the bridge until SIGTERM, or until the supervisor is gone.
+    """Run the bridge until SIGTERM, or until the supervisor ends.
 
     Returns:
-        0 when it was asked to end, 1 when it could not begin.
+        0 after a shutdown, 1 if the bridge could not start.
     """
     try:
         settings = BridgeSettings.from_mapping(os.environ)
@@ -48,48 +48,50 @@ def main() -> int:
         faulthandler.enable()
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(Bridge(settings).run(_listening(Path(settings.listen))))
-    except DcfError as error:
-        logger.critical("the bridge cannot go on: %s", error)
+    except (DcfError, OSError) as error:
+        logger.critical("the bridge ends: %s", error)
         return 1
     return 0
 
 
 class Bridge:
-    """All connections, from the first to the last."""
+    """All connections of the bridge."""
 
     def __init__(self, settings: BridgeSettings) -> None:
-        """Nothing runs yet.
+        """Create a bridge, without starting it.
 
         Args:
-            settings: How to behave.
+            settings: The bridge's settings.
         """
         self._settings = settings
         self._gateway = address.parse(f"unix:{settings.gateway}")
         self._connections: set[EnvoyConnection] = set()
 
     async def run(self, listener: socket.socket) -> None:
-        """Serves until it is asked to end; streams under way have their time then.
+        """Serve until a shutdown is requested, then give open streams time to finish.
 
         Args:
-            listener: Where Envoy connects.
+            listener: The socket that Envoy connects to.
         """
         loop = asyncio.get_running_loop()
         server = await loop.create_unix_server(
             lambda: EnvoyConnection(self._begin, self._connections, self._settings.idle),
             sock=listener,
         )
-        logger.info("passing streams on to %s", self._gateway.url)
-        async with _hearing() as heard:
+        logger.info("forwarding streams to %s", self._gateway.url)
+        async with _shutdown_signals() as shutdown:
             async with answering(alive_socket(Path(self._settings.listen)), _works):
-                await heard.asked.wait()
+                await shutdown.requested.wait()
             server.close()
             self._close_idle()
-            ends = [asyncio.create_task(end) for end in (self._drained(), heard.orphaned.wait())]
+            waits = [
+                asyncio.create_task(wait) for wait in (self._drained(), shutdown.orphaned.wait())
+            ]
             await asyncio.wait(
-                ends, timeout=self._settings.drain, return_when=asyncio.FIRST_COMPLETED
+                waits, timeout=self._settings.drain, return_when=asyncio.FIRST_COMPLETED
             )
-            for end in ends:
-                end.cancel()
+            for wait in waits:
+                wait.cancel()
             await self._end()
 
     def _begin(self, client: Caller, metadata: Mapping[str, str]) -> GrpcCall:
@@ -97,7 +99,8 @@ class Bridge:
         return GrpcCall(client, metadata, self._gateway, settings.max_message, settings.idle)
 
     def _calls(self) -> list[GrpcCall]:
-        return [one.call for one in self._connections if one.call is not None]
+        calls = (connection.call for connection in self._connections)
+        return [call for call in calls if call is not None]
 
     def _close_idle(self) -> None:
         for connection in list(self._connections):
@@ -110,7 +113,7 @@ class Bridge:
 
     async def _end(self) -> None:
         for call in self._calls():
-            call.failed(NotReady("the gateway ends"))
+            call.failed(NotReady("the gateway is shutting down"))
         for connection in list(self._connections):
             connection.close()
         with contextlib.suppress(TimeoutError):
@@ -124,10 +127,10 @@ async def _works() -> None:
 
 
 def _listening(path: Path) -> socket.socket:
-    """A socket, in place of what a killed bridge left there.
+    """Create the socket. It replaces the socket of a killed bridge.
 
     Raises:
-        AddressInUse: When it cannot be made.
+        AddressInUse: If it cannot be created.
     """
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
@@ -142,35 +145,35 @@ def _listening(path: Path) -> socket.socket:
 
 
 @dataclass(frozen=True, slots=True)
-class _Heard:
-    """What this process was told.
+class _Shutdown:
+    """The events that shut the bridge down.
 
     Attributes:
-        asked: To end.
-        orphaned: That the supervisor is gone.
+        requested: Set when the bridge must end.
+        orphaned: Set when the supervisor has ended.
     """
 
-    asked: asyncio.Event = field(default_factory=asyncio.Event)
+    requested: asyncio.Event = field(default_factory=asyncio.Event)
     orphaned: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 @contextlib.asynccontextmanager
-async def _hearing() -> AsyncIterator[_Heard]:
-    """Hears SIGTERM, SIGINT, and the end of standard input: the supervisor is gone then."""
-    heard = _Heard()
+async def _shutdown_signals() -> AsyncIterator[_Shutdown]:
+    """Watch for SIGTERM, SIGINT, and the end of standard input, which the supervisor holds open."""
+    shutdown = _Shutdown()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, heard.asked.set)
+        loop.add_signal_handler(number, shutdown.requested.set)
 
     def read() -> None:
         if not os.read(0, 1024):
             loop.remove_reader(0)
-            heard.asked.set()
-            heard.orphaned.set()
+            shutdown.requested.set()
+            shutdown.orphaned.set()
 
     loop.add_reader(0, read)
     try:
-        yield heard
+        yield shutdown
     finally:
         loop.remove_reader(0)
 

@@ -1,8 +1,8 @@
-"""A connection of Envoy's: gRPC as HTTP/1.1, one call after another.
+"""A connection from Envoy: gRPC calls as HTTP/1.1, one after another.
 
-Envoy speaks HTTP/2 with the clients. Here the same headers, bytes and trailers come and go in
-chunks, both ways at once, so that what came together is read together, and nothing here needs to
-know of streams and windows.
+Envoy speaks HTTP/2 with the clients. This connection carries the same headers, bytes and trailers
+in chunks, in both directions at once. So data that arrives together is read together, and this
+module needs no HTTP/2 streams and windows.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from dcf.bridge.grpc_call import Caller, GrpcCall
 from dcf.rpc.grpc_framing import percent_encoded
 
 Begin = Callable[[Caller, Mapping[str, str]], GrpcCall]
-"""Makes a call of who called and its metadata."""
+"""Begins a call of a client, with its metadata."""
 
-LOOK = 0.25
-"""Seconds between two looks whether a client that is not read from is gone; reading would tell."""
+POLL = 0.25
+"""Seconds between two checks whether a paused client has disconnected. Only reading shows that."""
 
 UNSENT = 256 * 1024
-"""Bytes that may wait for the client; with more, no function is read from."""
+"""Maximum bytes queued for the client. Above it no function is read."""
 
 _HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/grpc\r\ngrpc-accept-encoding: identity\r\n"
 _BODY = b"transfer-encoding: chunked\r\n\r\n"
@@ -32,18 +32,18 @@ _NO_BODY = b"content-length: 0\r\n\r\n"
 
 
 class EnvoyConnection(asyncio.Protocol):
-    """One connection, on one event loop.
+    """A connection, on one event loop.
 
     Attributes:
-        lost: It is no more.
+        lost: Set when the connection is closed.
     """
 
     def __init__(self, begin: Begin, connections: set[EnvoyConnection], idle: float) -> None:
-        """A connection to come.
+        """Create the protocol of a new connection.
 
         Args:
             begin: Begins calls.
-            connections: Has this one in it for as long as it lasts.
+            connections: Contains this connection while it is open.
             idle: Seconds until the client must have read the end of a finished call.
         """
         self.lost = asyncio.Event()
@@ -57,103 +57,103 @@ class EnvoyConnection(asyncio.Protocol):
         self._is_complete = True
         self._has_begun_reply = False
         self._is_answered = True
-        self._looking: asyncio.TimerHandle | None = None
+        self._poll: asyncio.TimerHandle | None = None
         self._idle = idle
-        self._room = asyncio.Event()
-        self._room.set()
+        self._is_writable = asyncio.Event()
+        self._is_writable.set()
 
     @property
     def call(self) -> GrpcCall | None:
-        """The one under way."""
+        """The call in progress."""
         return self._call
 
     def close(self) -> None:
-        """Ends the connection once all is sent that is to be sent."""
+        """Close the connection after everything is sent."""
         if self._transport is not None:
             self._transport.close()
 
-    # asyncio's calls
+    # Called by asyncio
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begins."""
+        """Open the connection."""
         self._transport = cast("asyncio.Transport", transport)
         self._transport.set_write_buffer_limits(high=UNSENT)
         self._connections.add(self)
 
     def data_received(self, data: bytes) -> None:
-        """Takes what came."""
+        """Parse data."""
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError:
-            # Envoy would have to be broken.
+            # Envoy never sends invalid HTTP.
             if self._transport is not None:
                 self._transport.abort()
             return
-        self._hand_over()
+        self._flush_parts()
 
     def connection_lost(self, _reason: Exception | None) -> None:
-        """The client went away, or there is no call."""
+        """End the call in progress: its client has disconnected."""
         self._connections.discard(self)
         self._transport = None
         self.lost.set()
-        self._room.set()
+        self._is_writable.set()
         if self._call is not None:
-            self._call.gone()
+            self._call.disconnected()
 
     def pause_writing(self) -> None:
-        """Has functions wait."""
-        self._room.clear()
+        """Pause the functions."""
+        self._is_writable.clear()
 
     def resume_writing(self) -> None:
-        """Has functions go on."""
-        self._room.set()
+        """Resume the functions."""
+        self._is_writable.set()
 
-    # The parser's calls
+    # Called by the parser
 
     def on_message_begin(self) -> None:
-        """A call begins."""
+        """Prepare for the headers of a call."""
         self._metadata = {}
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """One of its headers."""
+        """Store a header."""
         self._metadata[name.decode("latin-1").lower()] = value.decode("latin-1")
 
     def on_headers_complete(self) -> None:
-        """Its messages may come."""
+        """Begin the call."""
         self._is_complete = self._has_begun_reply = self._is_answered = False
         self._call = self._begin(self, self._metadata)
 
     def on_body(self, body: bytes) -> None:
-        """Some of them."""
+        """Store a part of the body."""
         self._parts.append(body)
 
     def on_message_complete(self) -> None:
-        """No more come."""
-        self._hand_over()
+        """End the client's messages."""
+        self._flush_parts()
         self._is_complete = True
         if self._call is not None and not self._is_answered:
             self._call.half_closed()
         self._settle()
 
-    # The call's
+    # Called by the call
 
     def send(self, frames: bytes) -> None:
-        """Sends messages."""
+        """Send messages."""
         if self._transport is not None:
             head = b"" if self._has_begun_reply else _HEAD + _BODY
             self._has_begun_reply = True
             self._transport.write(b"%b%x\r\n%b\r\n" % (head, len(frames), frames))
 
-    async def room(self) -> None:
-        """Waits until the client takes more."""
-        if not self._room.is_set():
-            await self._room.wait()
+    async def drain(self) -> None:
+        """Wait until the client accepts more."""
+        if not self._is_writable.is_set():
+            await self._is_writable.wait()
 
     def finish(self, number: int, message: str) -> None:
-        """Sends the status.
+        """Send the status.
 
-        If the client has more to send, Envoy closes the connection; what still comes is read, as a
-        connection that is closed with unread bytes may lose what was sent last.
+        If the client has not sent all its messages, Envoy closes the connection. Until then further
+        data is read: a connection that is closed with unread bytes may lose the last bytes sent.
         """
         if self._transport is not None:
             status = b"grpc-status: %d\r\n" % number
@@ -164,31 +164,31 @@ class EnvoyConnection(asyncio.Protocol):
             else:
                 self._transport.write(_HEAD + status + _NO_BODY)
             if self._transport.get_write_buffer_size():
-                asyncio.get_running_loop().call_later(self._idle, self._give_up)
-        self.go_on()
+                asyncio.get_running_loop().call_later(self._idle, self._abort_if_unread)
+        self.resume()
         self._is_answered = True
         self._settle()
 
-    def hold(self) -> None:
-        """Reads no more for now."""
+    def pause(self) -> None:
+        """Stop reading."""
         if self._transport is not None:
             self._transport.pause_reading()
-            self._look_later()
+            self._poll_later()
 
-    def go_on(self) -> None:
-        """Reads again."""
-        if self._looking is not None:
-            self._looking.cancel()
-            self._looking = None
+    def resume(self) -> None:
+        """Read again."""
+        if self._poll is not None:
+            self._poll.cancel()
+            self._poll = None
         if self._transport is not None:
             self._transport.resume_reading()
 
-    # Its own
+    # Internal
 
-    def _look_later(self) -> None:
-        self._looking = asyncio.get_running_loop().call_later(LOOK, self._look)
+    def _poll_later(self) -> None:
+        self._poll = asyncio.get_running_loop().call_later(POLL, self._abort_if_disconnected)
 
-    def _look(self) -> None:
+    def _abort_if_disconnected(self) -> None:
         if self._transport is None:
             return
         poll = select.poll()
@@ -196,13 +196,13 @@ class EnvoyConnection(asyncio.Protocol):
         if poll.poll(0):
             self._transport.abort()
         else:
-            self._look_later()
+            self._poll_later()
 
-    def _give_up(self) -> None:
-        """End the connection if its client has not read the end of its call.
+    def _abort_if_unread(self) -> None:
+        """Abort the connection if its client has not read the end of its call.
 
-        The connection has no other call: Envoy sends the next one only after it has read all of
-        this one.
+        The connection has no other call: Envoy sends the next call only after it has read the
+        previous one completely.
         """
         if self._transport is not None and self._transport.get_write_buffer_size():
             self._transport.abort()
@@ -211,7 +211,7 @@ class EnvoyConnection(asyncio.Protocol):
         if self._is_complete and self._is_answered:
             self._call = None
 
-    def _hand_over(self) -> None:
+    def _flush_parts(self) -> None:
         if self._parts:
             parts, self._parts = self._parts, []
             if self._call is not None:

@@ -1,4 +1,4 @@
-"""One call of ``Invokes``: messages to as many functions as it names, and their replies."""
+"""A call of ``Invokes``: its messages to one or more functions, and their replies."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ logger = logging.getLogger("dcf.bridge")
 
 PATH = "/pb.Gateway/Invokes"
 FUNCTIONS = 64
-"""That one call may name: each is a connection."""
+"""Maximum number of functions in a call. Each needs a connection."""
 
 TIMEOUT = "grpc-timeout"
 PASSED_ON = (
@@ -36,33 +36,33 @@ whole call, and a function's deadline limits one reply."""
 
 OK = 0
 CANCELLED = 1
-"""Statuses that no error has."""
+"""Statuses that do not come from an error."""
 
 _NAME = re.compile(rb"(?!\.+$)[A-Za-z0-9_.-]{1,100}")
-"""What may yet be a name with a slip of the keyboard is asked for, and told which are like it."""
+"""Names to ask the gateway for. They include misspelled names, for which it suggests others."""
 
 
 class Caller(Protocol):
-    """Who has called."""
+    """The client of a call."""
 
     def send(self, frames: bytes) -> None:
-        """Sends messages."""
+        """Send messages."""
 
-    async def room(self) -> None:
-        """Waits until it takes more."""
+    async def drain(self) -> None:
+        """Wait until more may be sent."""
 
     def finish(self, number: int, message: str) -> None:
-        """Sends the status."""
+        """Send the status."""
 
-    def hold(self) -> None:
-        """Reads no more from it for now."""
+    def pause(self) -> None:
+        """Stop reading from the client."""
 
-    def go_on(self) -> None:
-        """Reads from it again."""
+    def resume(self) -> None:
+        """Read from the client again."""
 
 
 class GrpcCall:
-    """From its headers to its status. On one event loop."""
+    """A call from its headers to its status, on one event loop."""
 
     def __init__(
         self,
@@ -72,13 +72,13 @@ class GrpcCall:
         most: int,
         idle: float,
     ) -> None:
-        """A call without a message.
+        """Create a call that has received its headers.
 
         Args:
-            client: Who called.
-            metadata: Of the call.
-            address: Where functions are called.
-            most: Bytes that a message may have.
+            client: The client.
+            metadata: The call's metadata.
+            address: Address at which functions are called.
+            most: Maximum bytes of a message.
             idle: Seconds until the call must name a function. After that the function's replica
                 ends idle streams.
         """
@@ -89,83 +89,83 @@ class GrpcCall:
         self._frames = FrameReader(most)
         self._begun = time.monotonic()
         self._request_id = metadata.get(http.REQUEST_ID, "")
-        passed_on = [(name, metadata[name]) for name in PASSED_ON if name in metadata]
-        self._headers = (("host", address.authority), *passed_on)
+        forwarded = [(name, metadata[name]) for name in PASSED_ON if name in metadata]
+        self._headers = (("host", address.authority), *forwarded)
         self._links: dict[bytes, Link] = {}
         self._open: set[Link] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._has_ended = False
-        self._is_held = False
+        self._is_paused = False
         self._received = self._sent = 0
         self._alarm: asyncio.TimerHandle | None = None
-        silent = DeadlineExceeded(f"the stream named no function for {idle:g} s")
+        silent = DeadlineExceeded(f"expected a function's name within {idle:g} s, got no message")
         loop = asyncio.get_running_loop()
         self._idle = loop.call_later(idle, self.failed, silent)
         seconds = read_timeout(metadata.get(TIMEOUT, ""))
         if seconds is not None:
-            late = DeadlineExceeded(f"the call took longer than its {seconds:g} s")
+            late = DeadlineExceeded(f"the call exceeded its deadline of {seconds:g} s")
             self._alarm = loop.call_later(seconds, self.failed, late)
 
-    # What the client does
+    # Events of the client
 
     def received(self, data: bytes) -> None:
-        """Takes what the client sent."""
+        """Accept data that the client has sent."""
         if self.done.is_set():
             return
         try:
             for message in self._frames.feed(data):
-                self._pass_on(*read_request(message))
+                self._forward(*read_request(message))
         except DcfError as error:
             self.failed(error)
             return
-        if not self._is_held and any(link.is_full for link in self._open):
-            self._is_held = True
-            self._client.hold()
+        if not self._is_paused and any(link.is_full for link in self._open):
+            self._is_paused = True
+            self._client.pause()
 
     def half_closed(self) -> None:
-        """The client sends no more."""
+        """Handle the end of the client's messages."""
         if self._frames.is_amid:
-            self.failed(BadRequest("the last message is cut off"))
+            self.failed(BadRequest("expected complete messages, got a part of the last one"))
             return
         self._has_ended = True
         for link in self._open:
             link.end()
         self._finish_if_all_ended()
 
-    def gone(self) -> None:
-        """The client wants no more, or is no more."""
-        self._end(CANCELLED, "", told=False)
+    def disconnected(self) -> None:
+        """Handle a client that has cancelled the call or disconnected."""
+        self._end(CANCELLED, "", is_connected=False)
 
-    # What the functions do
+    # Events of the functions
 
     async def reply(self, items: Sequence[Item]) -> None:
-        """Passes replies on; returns when there is room for more."""
+        """Forward replies; return when the client accepts more."""
         if self.done.is_set():
             return
         outputs = [self._output(item) for item in items]
         self._sent += len(outputs)
         self._client.send(b"".join(map(framed_output, outputs)))
-        await self._client.room()
+        await self._client.drain()
 
-    def eased(self) -> None:
-        """There is room for messages to one of them again."""
-        if self._is_held and not any(link.is_full for link in self._open):
-            self._is_held = False
-            self._client.go_on()
+    def unblocked(self) -> None:
+        """Read from the client again if no function's queue is full any more."""
+        if self._is_paused and not any(link.is_full for link in self._open):
+            self._is_paused = False
+            self._client.resume()
 
     def ended(self, link: Link) -> None:
-        """One has sent all that it has to say; what is still sent to it, nobody reads."""
+        """Handle the end of a function's replies. Further messages to it are dropped."""
         self._open.discard(link)
-        self.eased()
+        self.unblocked()
         self._finish_if_all_ended()
 
     def failed(self, error: DcfError) -> None:
-        """The call ends with an error."""
+        """End the call with an error."""
         self._end(status_of(type(error)).grpc, message_of(error))
 
-    # Its own
+    # Internal
 
-    def _pass_on(self, service: bytes, message: bytes) -> None:
+    def _forward(self, service: bytes, message: bytes) -> None:
         link = self._links.get(service)
         if link is None:
             link = self._links[service] = self._link(service)
@@ -177,23 +177,24 @@ class GrpcCall:
 
     def _link(self, service: bytes) -> Link:
         if not _NAME.fullmatch(service):
-            raise BadRequest("Service: expected a function's name")
+            name = service.decode(errors="replace")
+            raise BadRequest(f"Service: expected a function's name, got {name!r:.100}")
         if len(self._links) == FUNCTIONS:
-            raise BadRequest(f"one call names no more than {FUNCTIONS} functions")
+            raise BadRequest(f"expected at most {FUNCTIONS} functions in a call, got more")
         self._idle.cancel()
         link = Link(self, service.decode(), self._most)
         self._open.add(link)
         task = asyncio.create_task(link.run(self._address, self._headers))
         self._tasks.add(task)
-        task.add_done_callback(self._ran)
+        task.add_done_callback(self._link_ended)
         return link
 
-    def _ran(self, task: asyncio.Task[None]) -> None:
+    def _link_ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (defect := task.exception()) is not None:
-            logger.error("request %s: a defect", self._request_id, exc_info=defect)
-            told = f"internal error; for details, see request {self._request_id} in the log"
-            self.failed(DcfError(told))
+            logger.error("request %s: internal error", self._request_id, exc_info=defect)
+            message = f"internal error; see the gateway's log of request {self._request_id}"
+            self.failed(DcfError(message))
 
     def _output(self, item: Item) -> bytes:
         if isinstance(item, MessageFailure):
@@ -204,7 +205,7 @@ class GrpcCall:
         if not self._open and (self._has_ended or self._links):
             self._end(OK, "")
 
-    def _end(self, number: int, message: str, *, told: bool = True) -> None:
+    def _end(self, number: int, message: str, *, is_connected: bool = True) -> None:
         if self.done.is_set():
             return
         self.done.set()
@@ -214,7 +215,7 @@ class GrpcCall:
         if number != OK:
             for task in self._tasks:
                 task.cancel()
-        if told:
+        if is_connected:
             self._client.finish(number, message)
         members = {
             "method": "gRPC",

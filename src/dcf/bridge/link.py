@@ -1,4 +1,4 @@
-"""One function in a call: the WebSocket to it."""
+"""The WebSocket to a function of a call."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from dcf.errors import DcfError
 from dcf.protocol import http
 
 BACKLOG = 256 * 1024
-"""Bytes of messages for one function that may wait; with more, the client is not read from."""
+"""Maximum bytes of messages queued for a function. Above it the client is not read."""
 
 ROUND_MESSAGE = 64
-"""Bytes that a message counts for beside its own."""
+"""Bytes that a message counts for in addition to its content."""
 
 Headers = Sequence[tuple[str, str]]
 
@@ -25,31 +25,31 @@ class Owner(Protocol):
     """The call that a link is part of."""
 
     async def reply(self, items: Sequence[Item]) -> None:
-        """Passes replies on; returns when there is room for more."""
+        """Forward replies; return when the client accepts more."""
 
-    def eased(self) -> None:
-        """There is room for messages again."""
+    def unblocked(self) -> None:
+        """Handle a queue of messages that has become shorter."""
 
     def ended(self, link: Link) -> None:
-        """The function has sent all that it has to say."""
+        """Handle the end of the function's replies."""
 
     def failed(self, error: DcfError) -> None:
-        """There is no stream, or none any more."""
+        """Handle a stream that could not be opened, or broke."""
 
 
 class Link:
-    """The WebSocket to one function, from its opening to its end.
+    """The WebSocket to a function, from its opening to its end.
 
-    What is put here before it is open waits.
+    Messages that are put before it is open are queued.
     """
 
     def __init__(self, owner: Owner, name: str, most: int) -> None:
-        """Nothing is connected yet.
+        """Create a link, without connecting.
 
         Args:
-            owner: Is told what comes.
-            name: The function's.
-            most: Bytes that a reply may have.
+            owner: Receives replies and events.
+            name: The function's name.
+            most: Maximum bytes of a reply.
         """
         self.name = name
         self._owner = owner
@@ -57,36 +57,36 @@ class Link:
         self._waiting: list[bytes] = []
         self._size = 0
         self._has_ended = False
-        self._news = asyncio.Event()
+        self._changed = asyncio.Event()
 
     @property
     def is_full(self) -> bool:
-        """Whether more waits to be sent than should."""
+        """Whether more than ``BACKLOG`` bytes are queued."""
         return self._size > BACKLOG
 
     def put(self, message: bytes) -> None:
-        """Sends a message, as soon as there is room."""
+        """Queue a message."""
         self._waiting.append(message)
         self._size += len(message) + ROUND_MESSAGE
-        self._news.set()
+        self._changed.set()
 
     def end(self) -> None:
-        """No message comes any more."""
+        """End the messages to the function after those in the queue."""
         self._has_ended = True
-        self._news.set()
+        self._changed.set()
 
     async def run(self, address: Address, headers: Headers) -> None:
-        """Connects, and passes messages on both ways until the function has ended.
+        """Connect, and forward messages in both directions until the function has ended.
 
         Args:
-            address: Where the gateway is called without a key.
-            headers: What the function sees of the call.
+            address: The gateway's address for calls without a key.
+            headers: The headers that the function receives.
         """
         try:
             target = f"{http.FUNCTION_PREFIX}{self.name}"
             stream = await StreamConnection.open(address, target, headers, most=self._most)
             try:
-                await self._pass_on(stream)
+                await self._forward(stream)
                 self._owner.ended(self)
                 await stream.close()
             finally:
@@ -94,7 +94,7 @@ class Link:
         except DcfError as error:
             self._owner.failed(error)
 
-    async def _pass_on(self, stream: StreamConnection) -> None:
+    async def _forward(self, stream: StreamConnection) -> None:
         sending = asyncio.create_task(self._send(stream))
         try:
             while items := await stream.receive():
@@ -109,10 +109,10 @@ class Link:
                 if self._has_ended:
                     stream.end()
                     return
-                self._news.clear()
-                await self._news.wait()
+                self._changed.clear()
+                await self._changed.wait()
             batch, self._waiting = self._waiting, []
             size = self._size
             await stream.send(batch)
             self._size -= size
-            self._owner.eased()
+            self._owner.unblocked()

@@ -1,5 +1,5 @@
-"""From a function's folder to something that runs: lock, environment, bundle.
+"""Builds functions: lock, environment, bundle, and the package for a deploy.
 
-Here: the content-addressed store and all that fills and frees it. Not here: config.yaml, and
-starting what was built.
+This room owns the content-addressed store and everything that fills and frees it. It does not read
+config.yaml and does not start replicas.
 """

@@ -1,8 +1,8 @@
-"""Files named by their content.
+"""Stores files under the digest of their content.
 
-A blob is written once and read-only from then on. Its time stamp is a constant: one that has
-another was touched, perhaps through a hard link in a replica's tree, and is trusted only after its
-content was hashed again.
+A blob is written once and then read-only, with a constant time stamp. A blob with another time
+stamp was modified, perhaps through a hard link in a replica's tree. It is hashed again before it is
+used.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from typing import BinaryIO
 from dcf.files.storage import no_space, writing
 
 STAMP_NS = 315_532_800 * 1_000_000_000
-"""1980-01-01, the oldest time that zip files can hold too."""
+"""1980-01-01, which is also the earliest time that zip files can hold."""
 
 CHUNK = 1 << 20
-"""Bytes read at a time: enough that the calls cost nothing beside the hashing."""
+"""Bytes read at a time: so large that the calls cost nothing compared with the hashing."""
 
 
 class Blobs:
@@ -31,7 +31,7 @@ class Blobs:
         self._scratch = scratch
 
     def path(self, digest: str) -> Path:
-        """Where the blob is, or would be."""
+        """Return the path of a blob, which may not exist."""
         return Path(self._place(digest))
 
     def _place(self, digest: str) -> str:
@@ -39,38 +39,38 @@ class Blobs:
         return f"{self._root}/{digits[:2]}/{digits}"
 
     def has(self, digest: str, size: int) -> bool:
-        """Whether the blob is here and whole. One that is not whole is removed.
+        """Return whether a blob exists and is intact. A damaged blob is removed.
 
-        The size may be a stranger's: one that is wrong finds nothing, and removes nothing.
+        The size may come from a client: a wrong size returns False, and removes nothing.
         """
         try:
-            # A Path costs more than the call, and there may be 100,000 files to look for.
-            found = os.stat(self._place(digest))  # noqa: PTH116  see above
+            # A Path costs more than the call, and there may be 100,000 files to look up.
+            status = os.stat(self._place(digest))  # noqa: PTH116  see above
         except FileNotFoundError:
             return False
-        if found.st_size == size and found.st_mtime_ns == STAMP_NS:
+        if status.st_size == size and status.st_mtime_ns == STAMP_NS:
             return True
         path = self.path(digest)
         if digest_of_file(path) != digest:
             path.unlink(missing_ok=True)
             return False
         self._seal(path)
-        return found.st_size == size
+        return status.st_size == size
 
     def add(self, chunks: Iterable[bytes]) -> tuple[str, int]:
-        """Stores a content.
+        """Store a content.
 
         Returns:
-            Its digest and its size in bytes.
+            The content's digest and its size in bytes.
 
         Raises:
-            StorageError: When it cannot be written; nothing is left of it then.
+            StorageError: If the content cannot be written. A partial file is removed.
         """
         with writing(self._root):
             descriptor, name = tempfile.mkstemp(dir=self._scratch)
         temporary = Path(name)
         try:
-            # Closing a file tries again to write what is still buffered.
+            # Closing the file also writes buffered data, and so can fail for lack of space.
             with no_space(self._root), os.fdopen(descriptor, "wb") as file:
                 digest, size = self._copy(chunks, file)
             if not self.has(digest, size):
@@ -80,13 +80,13 @@ class Blobs:
         return digest, size
 
     def adopt(self, file: Path, digest: str) -> None:
-        """Makes a file the blob of a digest, which the caller knows to be that of its content.
+        """Make a file the blob of a digest. The caller has checked that the content has it.
 
-        From then on it outlives this process, killed or not. A power failure may undo it: nothing
-        is forced to the disk, because what is lost can be made or sent again.
+        The blob outlives this process, even if it is killed. A power failure may undo it: nothing
+        is synced to the disk, because a lost blob can be built or sent again.
 
         Raises:
-            StorageError: When that fails.
+            StorageError: If the file cannot be moved into the store.
         """
         with writing(self._root):
             self.path(digest).parent.mkdir(parents=True, exist_ok=True)
@@ -111,11 +111,11 @@ class Blobs:
             os.utime(path, ns=(STAMP_NS, STAMP_NS))
 
     def all(self) -> Iterable[Path]:
-        """Every blob's file."""
+        """Return the file of every blob."""
         return self._root.glob("??/*")
 
 
 def digest_of_file(path: Path) -> str:
-    """The digest of a file's content."""
+    """Return the digest of a file's content."""
     with path.open("rb") as file:
         return "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""What a build tells while it works. Whoever listens decides how that is shown."""
+"""Reports a build's progress. The listener decides how to show it."""
 
 from __future__ import annotations
 
@@ -9,84 +9,84 @@ from typing import Protocol
 
 
 class Listener(Protocol):
-    """Hears of a build's progress, on the thread that builds."""
+    """Receives a build's progress, on the thread that builds."""
 
     def started(self, step: str, detail: str) -> None:
-        """A step begins; ``detail`` is for people: "installing 14 packages"."""
+        """Handle the start of a step; ``detail`` is for people: "installing 14 packages"."""
 
     def finished(self, step: str, detail: str, seconds: float) -> None:
-        """The step that began last is done."""
+        """Handle the end of the step that started last."""
 
     def notice(self, text: str) -> None:
-        """Something that the author should know and that stops nothing."""
+        """Handle a message for the author that does not stop the build."""
 
     def output(self, line: str) -> None:
-        """One line of a tool at work, without secrets and without its line end."""
+        """Handle a line of a tool's output, without secrets and without its line end."""
 
 
 class Silent:
-    """Listens to nothing."""
+    """Ignores all progress."""
 
     def started(self, step: str, detail: str) -> None:
-        """Does nothing."""
+        """Do nothing."""
 
     def finished(self, step: str, detail: str, seconds: float) -> None:
-        """Does nothing."""
+        """Do nothing."""
 
     def notice(self, text: str) -> None:
-        """Does nothing."""
+        """Do nothing."""
 
     def output(self, line: str) -> None:
-        """Does nothing."""
+        """Do nothing."""
 
 
 SILENT = Silent()
 
 
 class Noted:
-    """Passes all on, and keeps the notices for the build's result."""
+    """Forwards progress to a listener, and collects the notices for the build's result."""
 
     def __init__(self, listener: Listener) -> None:
         self._listener = listener
         self.notices: list[str] = []
 
     def started(self, step: str, detail: str) -> None:
-        """Passes it on."""
+        """Forward it."""
         self._listener.started(step, detail)
 
     def finished(self, step: str, detail: str, seconds: float) -> None:
-        """Passes it on."""
+        """Forward it."""
         self._listener.finished(step, detail, seconds)
 
     def notice(self, text: str) -> None:
-        """Passes it on and keeps it."""
+        """Forward and collect it."""
         self.notices.append(text)
         self._listener.notice(text)
 
     def output(self, line: str) -> None:
-        """Passes it on."""
+        """Forward it."""
         self._listener.output(line)
 
 
 class Held(Silent):
-    """Keeps a tool's output back until it is known whether it is worth hearing."""
+    """Buffers a tool's output, for a run whose failure the author need not see."""
 
     def __init__(self) -> None:
         self._lines: list[str] = []
 
     def output(self, line: str) -> None:
-        """Keeps it."""
+        """Buffer it."""
         self._lines.append(line)
 
     def release(self, listener: Listener) -> None:
-        """Passes on what was kept."""
+        """Forward the buffered lines."""
         for line in self._lines:
             listener.output(line)
 
 
 @contextmanager
 def step(listener: Listener, name: str, detail: str) -> Iterator[None]:
-    """Tells of a step and how long it took. One that fails is not told as finished."""
+    """Report a step and how long it took. A step that fails is not reported as finished."""
     listener.started(name, detail)
     begin = time.monotonic()
     yield
@@ -94,7 +94,7 @@ def step(listener: Listener, name: str, detail: str) -> Iterator[None]:
 
 
 def size_text(size: int) -> str:
-    """Bytes for people: ``17.3 MiB``."""
+    """Format bytes for people: ``17.3 MiB``."""
     amount = float(size)
     for unit in ("B", "KiB", "MiB", "GiB"):
         if amount < 1024 or unit == "GiB":  # noqa: PLR2004  the step between binary units
@@ -104,5 +104,5 @@ def size_text(size: int) -> str:
 
 
 def count_text(count: int, noun: str) -> str:
-    """A count and its noun: ``1 file``, ``2 files``."""
+    """Format a count with its noun: ``1 file``, ``2 files``."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

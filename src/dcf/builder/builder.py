@@ -1,10 +1,10 @@
-"""A build: lock, bundle, environment, each only as far as something changed."""
+"""Builds a function: lock, bundle, environment. A step runs only if its inputs changed."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,7 @@ from dcf.builder.folders import FolderRecord
 from dcf.builder.interpreters import find_interpreter
 from dcf.builder.lock import Locker
 from dcf.builder.module_names import name_notices
-from dcf.builder.prune import enforce_bound
+from dcf.builder.prune import enforce_limit
 from dcf.builder.rebuild import Rebuilder
 from dcf.builder.requirements import read_requirements
 from dcf.builder.runtime_wheel import RuntimeWheel
@@ -32,14 +32,14 @@ from dcf.settings import StoreSettings
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """What a build yields.
+    """The result of a build.
 
     Attributes:
-        artifact: The function, by digests of what the store holds.
-        bundle: Its files.
-        environment: Where it runs.
-        fresh: Whether everything was there already.
-        notices: What the author should know.
+        artifact: Digests of bundle and lock in the store.
+        bundle: The function's files.
+        environment: The environment that the function runs in.
+        fresh: Whether everything was up to date already.
+        notices: Messages for the author.
     """
 
     artifact: Artifact
@@ -51,14 +51,14 @@ class Built:
 
 @dataclass(frozen=True, slots=True)
 class Locked:
-    """A function's files and its lock: what any machine can make the function from.
+    """A function's files and its lock. Any machine can build the function from them.
 
     Attributes:
-        artifact: The function, by digests of what the store holds.
-        bundle: Its files.
+        artifact: Digests of bundle and lock in the store.
+        bundle: The function's files.
         lock: The lock's text.
-        fresh: Whether both were there already.
-        notices: What the author should know.
+        fresh: Whether both were up to date already.
+        notices: Messages for the author.
     """
 
     artifact: Artifact
@@ -68,14 +68,29 @@ class Locked:
     notices: tuple[str, ...]
 
 
+@dataclass(slots=True)
+class _Update:
+    """A folder whose bundle and lock are up to date. ``is_changed`` is final after the block."""
+
+    record: FolderRecord
+    recipe: Recipe
+    uv: Uv
+    listener: Noted
+    is_changed: bool = False
+
+    @property
+    def artifact(self) -> Artifact:
+        return Artifact(self.record.bundle, self.record.lock)
+
+
 class Builder:
     """Builds functions into one store.
 
     Args:
-        store: Where everything goes.
-        uv: Resolves, installs and fetches.
-        listener: Hears of progress.
-        settings: The store's bound.
+        store: Receives everything that is built.
+        uv: Resolves and installs packages, and downloads interpreters.
+        listener: Receives progress.
+        settings: The store's size limit.
         slots: Limits how many builds of artifacts run at a time; None sets no limit.
     """
 
@@ -102,41 +117,32 @@ class Builder:
         nocache: bool = False,
         offline: bool = False,
     ) -> Built:
-        """Builds a function.
+        """Build a function.
 
         Args:
             folder: The function's folder.
-            spec: Its name and the Python that it asks for.
+            spec: The function's name and its Python version.
             private: Files to exclude from the bundle, besides the function's environment files.
-            nocache: Whether to read every file and make the environment again, changed or not. The
-                lock's pins stay: to have them made anew, delete requirements.lock.
-            offline: Whether only what is on this machine may be used.
+            nocache: Whether to read every file and rebuild the environment even if nothing changed.
+                The lock's pins stay; to renew them, delete requirements.lock.
+            offline: Whether to use only what is cached on this machine.
 
         Raises:
-            BuildError: One of the classes below it.
-            StorageError: When the store or the lock cannot be written; :class:`DiskFull` among
-                them. What was finished before stays and is found by the next build.
+            BuildError: One of its subclasses.
+            StorageError: If the store or the lock cannot be written; :class:`DiskFull` if the disk
+                is full. Finished steps stay, and the next build reuses them.
         """
-        listener = Noted(self._listener)
-        with self._recorded(folder, spec, listener) as record:
-            before = (record.bundle, record.lock, record.environment)
-            uv = self._uv.limited()
-            recipe = self._recipe(
-                spec, record, listener, uv, private, nocache=nocache, offline=offline
-            )
-            environments = Environments(self._store, uv, listener)
-            environment, made = environments.ensure(recipe, anew=nocache, offline=offline)
-            record.environment = environment.key
-        after = (record.bundle, record.lock, record.environment)
-        fresh = before == after and not made
-        if not fresh:
-            self._enforce_bound(record, listener)
+        with self._updated(folder, spec, private, nocache=nocache, offline=offline) as update:
+            environments = Environments(self._store, update.uv, update.listener)
+            environment, made = environments.ensure(update.recipe, rebuild=nocache, offline=offline)
+            update.record.environment = environment.key
+            update.is_changed = made
         return Built(
-            Artifact(record.bundle, record.lock),
-            recipe.bundle,
+            update.artifact,
+            update.recipe.bundle,
             environment,
-            fresh,
-            tuple(listener.notices),
+            not update.is_changed,
+            tuple(update.listener.notices),
         )
 
     def lock(
@@ -148,26 +154,18 @@ class Builder:
         nocache: bool = False,
         offline: bool = False,
     ) -> Locked:
-        """Brings bundle and lock up to date, and makes no environment: another machine may do that.
+        """Update bundle and lock without making an environment: another machine may do that.
 
-        Arguments and errors as for :meth:`build`.
+        Arguments and errors are those of :meth:`build`.
         """
-        listener = Noted(self._listener)
-        with self._recorded(folder, spec, listener) as record:
-            before = (record.bundle, record.lock)
-            uv = self._uv.limited()
-            recipe = self._recipe(
-                spec, record, listener, uv, private, nocache=nocache, offline=offline
-            )
-        fresh = before == (record.bundle, record.lock)
-        if not fresh:
-            self._enforce_bound(record, listener)
+        with self._updated(folder, spec, private, nocache=nocache, offline=offline) as update:
+            pass
         return Locked(
-            Artifact(record.bundle, record.lock),
-            recipe.bundle,
-            recipe.lock.text,
-            fresh,
-            tuple(listener.notices),
+            update.artifact,
+            update.recipe.bundle,
+            update.recipe.lock.text,
+            not update.is_changed,
+            tuple(update.listener.notices),
         )
 
     def build_artifact(
@@ -179,56 +177,73 @@ class Builder:
         stop: BuildStop | None = None,
         offline: bool = False,
     ) -> Environment:
-        """Makes the environment of a function that was built elsewhere.
+        """Make the environment of a function that was bundled and locked elsewhere.
 
-        From then on the store keeps artifact and environment until
-        :meth:`dcf.builder.retained.Deployed.keep_only` forgets them. May be called on several
-        threads at a time.
+        The store keeps artifact and environment until
+        :meth:`dcf.builder.retained.RetainedArtifacts.keep_only` drops them. Thread-safe.
 
         Args:
             artifact: Bundle and lock, which the store has.
-            spec: The function's name and the Python that it asks for.
-            listener: Hears of progress on this thread; None takes the builder's own.
-            stop: Ends the build from another thread.
-            offline: Whether only what is on this machine may be used.
+            spec: The function's name and its Python version.
+            listener: Receives progress, on this thread; None takes the builder's own listener.
+            stop: Cancels the build from another thread.
+            offline: Whether to use only what is cached on this machine.
 
         Raises:
-            BlobsMissing: When the store does not have all of the artifact.
-            BuildError: One of the classes below it; itself when ``stop`` ended it.
-            StorageError: When it cannot be written. Nothing is left of it then.
+            BlobsMissing: If the store does not have the whole artifact.
+            BuildError: One of its subclasses; BuildError itself if ``stop`` cancelled the build.
+            StorageError: If the environment cannot be written. A partial environment is removed.
         """
         listener = listener or self._listener
         environment, made = self._rebuilder.rebuild(
             artifact, spec, listener, stop or BuildStop(), offline=offline
         )
         if made:
-            self._enforce_bound(None, listener)
+            self._enforce_limit(None, listener)
         return environment
 
     @contextmanager
-    def _recorded(
-        self, folder: Path, spec: FunctionSpec, listener: Listener
-    ) -> Iterator[FolderRecord]:
-        """The record of a folder, saved once the block went well; nothing is pruned meanwhile."""
+    def _updated(
+        self,
+        folder: Path,
+        spec: FunctionSpec,
+        private: Iterable[Path],
+        *,
+        nocache: bool,
+        offline: bool,
+    ) -> Iterator[_Update]:
+        """Update bundle and lock of a folder.
+
+        Nothing is pruned during the block. After it the folder's record is saved, and the store is
+        kept within its limit.
+        """
         folder = folder.absolute()
         if not folder.is_dir():
-            raise BundleInvalid(f"{folder} is not a folder")
+            got = "a file" if folder.exists() else "nothing"
+            raise BundleInvalid(f"expected a folder at {folder}, got {got}")
+        store, listener, uv = self._store, Noted(self._listener), self._uv.limited()
         wait = partial(listener.notice, WAITING_FOR_PRUNING)
-        with (
-            no_space(self._store.root),
-            self._store.guard(GUARD_OF_STORE, shared=True, on_wait=wait),
-        ):
-            record = FolderRecord.load(self._store, folder, spec.name)
-            yield record
+        with no_space(store.root), store.guard(GUARD_OF_STORE, shared=True, on_wait=wait):
+            record = FolderRecord.load(store, folder, spec.name)
+            before = (record.bundle, record.lock, record.environment)
+            excluded = [*private, *(folder / name for name in spec.environment_file)]
+            bundle = self._read(record, listener, excluded, nocache=nocache)
+            recipe = self._recipe(bundle, spec, record, listener, uv, offline=offline)
+            update = _Update(record, recipe, uv, listener)
+            yield update
             record.used = time.time()
-            record.save(self._store)
+            record.save(store)
+        if before != (record.bundle, record.lock, record.environment):
+            update.is_changed = True
+        if update.is_changed:
+            self._enforce_limit(record, listener)
 
     def _read(
         self, record: FolderRecord, listener: Listener, private: Iterable[Path], *, nocache: bool
     ) -> Bundle:
-        """Brings the bundle up to date.
+        """Update the bundle.
 
-        What was read is noted at once: a build that fails later need not read a model again.
+        The record is saved at once, so that a build that fails later does not read a model again.
         """
         known = {} if nocache else record.files
         folder = Path(record.folder)
@@ -241,19 +256,16 @@ class Builder:
 
     def _recipe(
         self,
+        bundle: Bundle,
         spec: FunctionSpec,
         record: FolderRecord,
         listener: Listener,
         uv: Uv,
-        private: Iterable[Path],
         *,
-        nocache: bool,
         offline: bool,
     ) -> Recipe:
-        """Brings bundle and lock up to date."""
+        """Update the lock."""
         folder = Path(record.folder)
-        private = [*private, *(folder / name for name in spec.environment_file)]
-        bundle = self._read(record, listener, private, nocache=nocache)
         for text in name_notices(bundle, spec.handler.dir, spec.handler.file):
             listener.notice(text)
         runtime = RuntimeWheel.installed()
@@ -261,36 +273,31 @@ class Builder:
         interpreter = find_interpreter(
             spec.python, uv, listener, minimum=runtime.minimum, offline=offline
         )
-        lock, made = Locker(self._store, uv, listener, runtime).lock(
-            folder,
-            requirements,
-            bundle,
-            interpreter,
-            previous=self._known_lock(record),
-            offline=offline,
+        previous = None
+        if record.lock:
+            with suppress(StorageError):
+                previous = self._store.lock(record.lock)
+        locker = Locker(self._store, uv, listener, runtime)
+        lock, made = locker.lock(
+            folder, requirements, bundle, interpreter, previous=previous, offline=offline
         )
         record.lock = self._store.put_lock(lock.text)
         if made:
             record.save(self._store)
         return Recipe(lock, bundle, requirements, interpreter, runtime)
 
-    def _known_lock(self, record: FolderRecord) -> str | None:
-        if not record.lock:
-            return None
-        try:
-            return self._store.lock(record.lock)
-        except StorageError:
-            return None
-
-    def _enforce_bound(self, record: FolderRecord | None, listener: Listener) -> None:
+    def _enforce_limit(self, record: FolderRecord | None, listener: Listener) -> None:
         limit = self._settings.limit
-        pruned = enforce_bound(self._store, limit, record)
-        if pruned is not None and pruned.freed:
+        pruned = enforce_limit(self._store, limit, record)
+        if pruned is None:
+            return
+        if pruned.freed:
             listener.notice(
-                f"{size_text(pruned.freed)} that nothing used of late left the store, which may "
-                f"take {size_text(limit)}"
+                f"removed {size_text(pruned.freed)} that were not used recently: the store "
+                f"exceeded its limit of {size_text(limit)}"
             )
-        if pruned is not None and pruned.kept > limit:
+        if pruned.kept > limit:
             listener.notice(
-                f"the store takes {size_text(pruned.kept)} of the {size_text(limit)} that it may"
+                f"the store takes {size_text(pruned.kept)}, all of it in use; its limit is "
+                f"{size_text(limit)} (DCF_STORE_LIMIT)"
             )

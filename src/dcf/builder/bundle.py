@@ -1,8 +1,8 @@
-"""From a folder's files to a bundle.
+"""Makes a bundle of a folder's files.
 
-Links are followed: what they lead to becomes part of the bundle, wherever it lies, because models
-often live elsewhere. A file that was read before is not read again as long as its size, its times
-and its inode are the same.
+Links are followed: their targets become part of the bundle even outside the folder, because models
+often live elsewhere. A file is not read again as long as its size, its times and its inode are the
+same.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from dcf.errors import BundleInvalid
 from dcf.model.artifact import Bundle, BundleFile
 
 TRIES = 3
-"""How often a folder is read while somebody writes into it: an editor's save is over at once."""
+"""Attempts to read a folder whose files change meanwhile. An editor's save is over at once."""
 
 RACY_NS = 100_000_000
-"""A file changed less than this before it was read may change again without a new time stamp, so
-what is known of it is not trusted the next time (git: Documentation/technical/racy-git.txt). Time
-stamps move with the kernel's clock, every 10 ms at the slowest."""
+"""A file that changed less than this before it was read may change again without a new time stamp.
+The next build reads it again (git: Documentation/technical/racy-git.txt). Time stamps move with the
+kernel's clock, every 10 ms at the slowest."""
 
 COARSE_NS = 10_000_000
-"""A time stamp that is a multiple of this comes from a file system with a coarse clock, or nearly
-never from another."""
+"""A time stamp that is a multiple of this almost always comes from a file system with a coarse
+clock."""
 
 COARSE_RACY_NS = 2_000_000_000
-"""The same as ``RACY_NS`` where the clock is coarse: FAT's moves every two seconds."""
+"""``RACY_NS`` for file systems with a coarse clock: FAT's moves every two seconds."""
 
 FileStats = dict[str, list[int | str]]
-"""What is known of each file; :class:`dcf.builder.folders.FolderRecord` says what the items are."""
+"""The recorded stats of each file; :class:`dcf.builder.folders.FolderRecord` lists the items."""
 
 
 class _Changed(Exception):
@@ -52,9 +52,9 @@ class Found:
     """A file in the folder.
 
     Attributes:
-        path: Relative, with ``/``.
-        place: Where it can be opened.
-        stat: What is at the end of its links.
+        path: Relative to the folder, with ``/``.
+        place: The path to open.
+        stat: The status of the target if the file is a link.
     """
 
     path: str
@@ -64,11 +64,11 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A folder as it was read.
+    """The result of reading a folder.
 
     Attributes:
-        bundle: Its files.
-        stats: What to pass the next time.
+        bundle: The folder's files.
+        stats: The stats to pass to the next reading.
         read: How many files had to be read.
     """
 
@@ -84,18 +84,18 @@ def read_folder(
     listener: Listener,
     private: Iterable[Path] = (),
 ) -> Reading:
-    """Stores the folder's files as blobs.
+    """Store a folder's files as blobs.
 
     Args:
         folder: An existing folder.
-        blobs: Where to put them.
+        blobs: Receives the files' contents.
         known: The stats of an earlier reading; empty to read everything.
-        listener: Hears how much is read.
+        listener: Receives progress.
         private: Files to exclude, as in :func:`find_files`.
 
     Raises:
-        BundleInvalid: When a file cannot be part of a bundle.
-        StorageError: When a blob cannot be written.
+        BundleInvalid: If a file cannot be part of a bundle.
+        StorageError: If a blob cannot be written.
     """
     changed, private = "", tuple(private)
     for _ in range(TRIES):
@@ -103,18 +103,21 @@ def read_folder(
             return _read_once(list(find_files(folder, private)), blobs, known, listener)
         except _Changed as error:
             changed = error.path
-    raise BundleInvalid(f"{changed} changes while it is read")
+    raise BundleInvalid(
+        f"expected files that do not change while they are read, got changes of {changed} in "
+        f"{TRIES} attempts; stop the program that writes it, or exclude it in .dcfignore"
+    )
 
 
 def _read_once(
-    found: Sequence[Found],
+    files: Sequence[Found],
     blobs: Blobs,
     known: Mapping[str, list[int | str]],
     listener: Listener,
 ) -> Reading:
     stats: FileStats = {}
     unread: list[Found] = []
-    for file in found:
+    for file in files:
         entry = known.get(file.path)
         if entry is not None and _is_current(entry, file.stat, blobs):
             stats[file.path] = list(entry)
@@ -126,58 +129,60 @@ def _read_once(
             for file in unread:
                 listener.output(f"{file.path}, {size_text(file.stat.st_size)}")
                 stats[file.path] = _store(file, blobs)
-    files = [
+    bundled = [
         BundleFile(
             file.path,
             digest=str(stats[file.path][-1]),
             size=file.stat.st_size,
             executable=bool(file.stat.st_mode & stat.S_IXUSR),
         )
-        for file in found
+        for file in files
     ]
-    return Reading(Bundle(tuple(sorted(files))), stats, len(unread))
+    return Reading(Bundle(tuple(sorted(bundled))), stats, len(unread))
 
 
 def find_files(folder: Path, private: Iterable[Path] = ()) -> Iterator[Found]:
-    """The files of a folder that belong into its bundle, in no order.
+    """Yield the files of a folder that belong to its bundle, in no order.
 
     Args:
         folder: An existing folder.
-        private: Files to exclude, whatever path or link leads to them; they need not exist.
+        private: Files to exclude under any path or link; they need not exist.
 
     Raises:
-        BundleInvalid: When something there cannot be part of a bundle.
+        BundleInvalid: If something in the folder cannot be part of a bundle.
     """
     rules = IgnoreRules.of(folder)
-    left_out = {identity for path in private if (identity := _inode(path)) is not None}
-    for found in _walk(folder, "", rules, above=()):
-        if (found.stat.st_dev, found.stat.st_ino) not in left_out:
-            yield found
+    excluded = {inode for path in private if (inode := _inode(path)) is not None}
+    for file in _walk(folder, "", rules, parents=()):
+        if (file.stat.st_dev, file.stat.st_ino) not in excluded:
+            yield file
 
 
 def _inode(path: Path) -> tuple[int, int] | None:
     try:
         status = path.stat()
     except OSError:
-        return None  # missing or unreadable; the error is raised where the file is read
+        return None  # missing or unreadable; the code that reads the file raises the error
     return status.st_dev, status.st_ino
 
 
 def _walk(
-    place: Path, path: str, rules: IgnoreRules, above: tuple[tuple[int, int], ...]
+    place: Path, path: str, rules: IgnoreRules, parents: tuple[tuple[int, int], ...]
 ) -> Iterator[Found]:
     shown = path or "."
     try:
-        here = place.stat()
+        status = place.stat()
         with os.scandir(place) as scan:
             entries = list(scan)
     except FileNotFoundError:
         raise _Changed(shown) from None
     except OSError as error:
-        raise BundleInvalid(f"{shown} cannot be read: {error.strerror}") from error
-    itself = (here.st_dev, here.st_ino)
-    if itself in above:
-        raise BundleInvalid(f"{shown} is a link that leads back to a folder around it")
+        raise _unreadable(shown, error) from error
+    inode = (status.st_dev, status.st_ino)
+    if inode in parents:
+        raise BundleInvalid(
+            f"{shown}: expected a folder, got a link to a folder that contains it; {_EXCLUDE}"
+        )
     if path and any(entry.name == ENVIRONMENT_MARK for entry in entries):
         return
     for entry in entries:
@@ -187,9 +192,20 @@ def _walk(
         status = _status(entry, below)
         if stat.S_ISDIR(status.st_mode):
             if not rules.leaves_out_folder(below):
-                yield from _walk(Path(entry.path), below, rules, (*above, itself))
+                yield from _walk(Path(entry.path), below, rules, (*parents, inode))
         elif not rules.leaves_out_file(below):
-            yield Found(_checked(below, status), Path(entry.path), status)
+            _check_file(below, status)
+            yield Found(below, Path(entry.path), status)
+
+
+_EXCLUDE = "remove it, or exclude it in .dcfignore"
+
+
+def _unreadable(path: str, error: OSError) -> BundleInvalid:
+    return BundleInvalid(
+        f"{path} cannot be read: {error.strerror}; change its permissions, or exclude it in "
+        ".dcfignore"
+    )
 
 
 def _status(entry: os.DirEntry[str], path: str) -> os.stat_result:
@@ -199,20 +215,21 @@ def _status(entry: os.DirEntry[str], path: str) -> os.stat_result:
         if not entry.is_symlink():
             raise _Changed(path) from None
         target = Path(entry.path).readlink()
-        raise BundleInvalid(f"{path} is a link to {target}, which does not exist") from None
+        raise BundleInvalid(
+            f"{path}: expected a file, got a link to {target}, which does not exist; {_EXCLUDE}"
+        ) from None
     except OSError as error:
-        raise BundleInvalid(f"{path} cannot be read: {error.strerror}") from error
+        raise _unreadable(path, error) from error
 
 
-def _checked(path: str, status: os.stat_result) -> str:
+def _check_file(path: str, status: os.stat_result) -> None:
     if not stat.S_ISREG(status.st_mode):
         kind = "a socket" if stat.S_ISSOCK(status.st_mode) else "a pipe or a device"
-        raise BundleInvalid(f"{path} is {kind}, not a file")
+        raise BundleInvalid(f"{path}: expected a file, got {kind}; {_EXCLUDE}")
     try:
         path.encode()
     except UnicodeEncodeError:
-        raise BundleInvalid(f"{path!r} has a name that is not UTF-8") from None
-    return path
+        raise BundleInvalid(f"expected a name in UTF-8, got {path!r}; rename the file") from None
 
 
 def _is_current(entry: list[int | str], status: os.stat_result, blobs: Blobs) -> bool:
@@ -243,7 +260,7 @@ def _store(file: Found, blobs: Blobs) -> list[int | str]:
 
 
 def _chunks(file: Found) -> Iterator[bytes]:
-    """The file's content, if it is the file that was found from beginning to end."""
+    """Yield the file's content; raise ``_Changed`` if the file changed since it was found."""
     try:
         with file.place.open("rb", buffering=0) as opened:
             if _identity(os.fstat(opened.fileno())) != _identity(file.stat):
@@ -255,4 +272,4 @@ def _chunks(file: Found) -> Iterator[bytes]:
     except FileNotFoundError:
         raise _Changed(file.path) from None
     except OSError as error:
-        raise BundleInvalid(f"{file.path} cannot be read: {error.strerror}") from error
+        raise _unreadable(file.path, error) from error

@@ -1,4 +1,4 @@
-"""From a bundle back to a folder."""
+"""Lays out a bundle as a folder."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ from dcf.files.storage import writing
 from dcf.model.artifact import BundleFile
 
 COPY_LIMIT = 4 * 1024**2
-"""Bytes. A file up to this size is the replica's own copy; a larger one, most likely a model, is
-shared with the store, read-only."""
+"""Maximum bytes of a file that is copied. A larger file, most likely a model, is shared with the
+store, read-only."""
 
 
 def checkout(store: Store, digest: str, destination: Path) -> None:
-    """Makes the folder that a bundle describes.
+    """Make the folder that a bundle describes.
 
     Args:
         store: Holds the bundle and its blobs.
-        digest: The bundle's.
-        destination: Must not exist; its parent must. It appears whole or not at all.
+        digest: The bundle's digest.
+        destination: The new folder, in an existing one. It appears complete or not at all.
 
     Raises:
-        BundleInvalid: When a path in the bundle leads out of the folder.
-        StorageError: When something is missing in the store, or cannot be written.
+        BundleInvalid: If a path in the bundle leads out of the folder.
+        StorageError: If the store lacks something, or a file cannot be written.
     """
     with store.guard(GUARD_OF_STORE, shared=True):
         lay_out(store, store.bundle(digest).files, destination)
 
 
 def lay_out(store: Store, files: Iterable[BundleFile], destination: Path) -> None:
-    """Makes a folder of some files of a bundle. Arguments and errors as for :func:`checkout`."""
+    """Make a folder of some of a bundle's files. Arguments and errors as for :func:`checkout`."""
     if os.path.lexists(destination):
-        raise StorageError(f"{destination} exists already")
+        raise StorageError(f"{destination} already exists")
     with writing(destination):
         scratch = Path(tempfile.mkdtemp(prefix=".dcf-", dir=destination.parent))
         try:
@@ -51,22 +51,24 @@ def lay_out(store: Store, files: Iterable[BundleFile], destination: Path) -> Non
 
 
 def checked_path(path: str) -> str:
-    """A bundle's path, if it stays in the folder.
+    """Return a path of a bundle if it stays in the folder.
 
     Raises:
-        BundleInvalid: When it does not.
+        BundleInvalid: If it does not.
     """
     parts = path.split("/")
     if not path or "\0" in path or any(part in {"", ".", ".."} for part in parts):
-        raise BundleInvalid(f"{path!r} is no path within a folder")
+        raise BundleInvalid(f"expected a path within a folder, got {path!r}")
     return path
 
 
 def lay(store: Store, file: BundleFile, folder: Path) -> None:
-    """Puts one file of a bundle where it belongs in a folder. Errors as for :func:`checkout`."""
+    """Put a file of a bundle into a folder. The errors are those of :func:`checkout`."""
     place = folder / checked_path(file.path)
     if not store.blobs.has(file.digest, file.size):
-        raise StorageError(f"the content of {file.path} is not in the store")
+        raise StorageError(
+            f"expected the content of {file.path} in the store, got nothing; build or deploy again"
+        )
     blob = store.blobs.path(file.digest)
     place.parent.mkdir(parents=True, exist_ok=True)
     if file.size > COPY_LIMIT and not file.executable and _link(blob, place):
@@ -76,7 +78,7 @@ def lay(store: Store, file: BundleFile, folder: Path) -> None:
 
 
 def _link(blob: Path, place: Path) -> bool:
-    """Whether a hard link could be made; not between file systems, for one."""
+    """Make a hard link and return True; return False if that is impossible between these places."""
     try:
         place.hardlink_to(blob)
     except OSError as error:

@@ -1,7 +1,8 @@
-"""From a lock to an environment that runs.
+"""Makes environments from locks.
 
-An environment is made where it stays, because scripts and ``pyvenv.cfg`` hold its path. Until its
-marker is written it is nothing: whoever finds it without removes it and begins again.
+An environment is made in its final place, because scripts and ``pyvenv.cfg`` hold its path. Its
+marker is written last. A build that finds an environment without a marker removes it and starts
+over.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ from dcf.files.storage import writing
 from dcf.model.artifact import Bundle, canonical_json, digest_of
 
 KEY_DIGITS = 32
-"""Hexadecimal digits of a key: 128 bits are unique enough, and the path of the interpreter must
-fit the first line of a script, which some kernels cut at 127 bytes."""
+"""Hexadecimal digits of a key. 128 bits are unique enough, and the interpreter's path must fit into
+the first line of a script, which some kernels cut at 127 bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +37,8 @@ class Environment:
     """An interpreter with its packages.
 
     Attributes:
-        key: Its name in the store.
-        root: Its folder.
+        key: The environment's name in the store.
+        root: The environment's folder.
     """
 
     key: str
@@ -45,19 +46,19 @@ class Environment:
 
     @property
     def python(self) -> Path:
-        """The interpreter to start."""
+        """Path of the interpreter to start."""
         return self.root / "bin" / "python"
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """All that an environment is made of.
+    """Everything that determines an environment.
 
     Attributes:
-        lock: What to install.
+        lock: The packages to install.
         bundle: Holds the packages that the lock names by path.
-        requirements: Tells where to find packages and whether to build them.
-        interpreter: The Python.
+        requirements: Options: where to find packages, and whether to build them.
+        interpreter: The Python of the environment.
         runtime: The watcher.
     """
 
@@ -69,7 +70,7 @@ class Recipe:
 
     @property
     def key(self) -> str:
-        """The environment's name: equal recipes share one."""
+        """The environment's name. Equal recipes share an environment."""
         parts = [
             self.lock.pins,
             self.requirements.build_options,
@@ -84,10 +85,10 @@ class Environments:
     """Makes environments in a store.
 
     Args:
-        store: Where they are kept.
-        uv: Installs.
-        listener: Hears of it.
-        slots: Limits how many are made at a time; None sets no limit.
+        store: Holds the environments.
+        uv: Installs packages.
+        listener: Receives progress.
+        slots: Limits how many environments are made at a time; None sets no limit.
     """
 
     def __init__(
@@ -99,37 +100,37 @@ class Environments:
         self._slots = slots or Slots(0)
 
     def ensure(
-        self, recipe: Recipe, *, anew: bool = False, offline: bool = False
+        self, recipe: Recipe, *, rebuild: bool = False, offline: bool = False
     ) -> tuple[Environment, bool]:
-        """The environment of a recipe, and whether it had to be made.
+        """Return the environment of a recipe, and whether it had to be made.
 
         Args:
-            recipe: What it is made of.
-            anew: Whether to make it again though it is whole.
-            offline: Whether only the cache may be used.
+            recipe: What the environment is made of.
+            rebuild: Whether to rebuild an environment that is complete.
+            offline: Whether to use only the cache.
 
         Raises:
-            BuildError: One of its classes that speak of packages and indexes.
-            StorageError: When it cannot be written. Nothing is left of it then.
+            BuildError: One of its subclasses for packages and indexes.
+            StorageError: If the environment cannot be written. A partial environment is removed.
         """
         environment = Environment(recipe.key, self._store.environments / recipe.key)
-        if not anew and self.is_whole(environment):
+        if not rebuild and self.is_whole(environment):
             return environment, False
         name, stop = make_guard(environment.key), self._uv.stop
         with (
             self._store.guard(name, on_wait=self._wait, pause=stop.pause) as guard,
-            ExitStack() as alone,
+            ExitStack() as held,
         ):
             if self.is_whole(environment):
-                if not anew:
+                if not rebuild:
                     return environment, False
                 try:
-                    alone.enter_context(self._store.guard(use_guard(environment.key), wait=False))
+                    held.enter_context(self._store.guard(use_guard(environment.key), wait=False))
                 except BlockingIOError:
-                    self._listener.notice("the environment is in use; it was not made again")
+                    self._listener.notice("the environment is in use and was not rebuilt")
                     return environment, False
             # Take a slot only now, so that builds waiting for this environment occupy no slots.
-            alone.enter_context(self._slots.taken(self._listener, stop))
+            held.enter_context(self._slots.taken(self._listener, stop))
             try:
                 self._remove(environment)
                 self._make(environment, recipe, guard, offline=offline)
@@ -139,7 +140,7 @@ class Environments:
         return environment, True
 
     def is_whole(self, environment: Environment) -> bool:
-        """Whether it can be used. The interpreter behind it may have been uninstalled."""
+        """Return whether an environment is complete and its interpreter is still installed."""
         return self._store.marker(environment.key) is not None and environment.python.exists()
 
     def _wait(self) -> None:
@@ -162,11 +163,13 @@ class Environments:
             lay_out(
                 self._store, [file for file in recipe.bundle.files if file.path in local], sources
             )
-            listed = scratch / "packages.txt"
+            package_list = scratch / "packages.txt"
             wheel = recipe.runtime.write_wheel(scratch)
             options = [*recipe.requirements.indexes, *recipe.requirements.build_options]
-            with writing(listed):
-                listed.write_text("\n".join([*options, *recipe.lock.pins, wheel.as_uri()]) + "\n")
+            with writing(package_list):
+                package_list.write_text(
+                    "\n".join([*options, *recipe.lock.pins, wheel.as_uri()]) + "\n"
+                )
             self._uv.run(
                 ["venv", "--python", recipe.interpreter.path, str(environment.root)],
                 self._listener,
@@ -174,7 +177,7 @@ class Environments:
             )
             arguments = [
                 *("pip", "install", "--python", str(environment.python), "--no-deps"),
-                *("--compile-bytecode", "-r", str(listed)),
+                *("--compile-bytecode", "-r", str(package_list)),
                 *self._uv.index_arguments,
                 *recipe.requirements.flags,
             ]
@@ -188,20 +191,20 @@ class Environments:
             self._store.mark(environment.key, marker)
 
     def _install(self, arguments: list[str], sources: Path, guard: int, *, offline: bool) -> None:
-        """Installs from the cache if it has everything: the lock says what, no index is needed.
+        """Install from the cache; use the network only if the cache lacks something.
 
-        uv holds the guard as well: if this process is killed, nobody touches the environment until
-        uv has ended too.
+        uv inherits the guard: if this process is killed, no other build touches the environment
+        until uv has ended too.
         """
         try:
             held = Held()
             self._uv.run(arguments, held, folder=sources, offline=True, inherited=[guard])
             held.release(self._listener)
         except BuildError as error:
-            # A build that ran and failed would fail again; anything else may be for want of a
-            # network.
-            built = isinstance(error, InstallFailed) and "exit status" in error.output
-            if offline or built or isinstance(error, BuildTimeout):
+            # A package's build that failed would fail again. Any other error may come from the
+            # missing network.
+            is_build_failure = isinstance(error, InstallFailed) and "exit status" in error.output
+            if offline or is_build_failure or isinstance(error, BuildTimeout):
                 raise
             self._uv.run(arguments, self._listener, folder=sources, inherited=[guard])
 

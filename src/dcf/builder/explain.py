@@ -1,7 +1,7 @@
-"""What uv's last lines mean.
+"""Turns uv's last lines into an error.
 
-uv ends with 1 or 2 and a text for people; what happened can only be read from that text. The
-wording is that of uv 0.5.3 to 0.13.9. What is not recognised is told in uv's own words.
+uv exits with 1 or 2 and a text for people, so the cause can only be read from that text. The
+patterns fit the wording of uv 0.5.3 to 0.13.9. An unknown text is passed on in uv's own words.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from dcf.errors import (
 from dcf.files.storage import full
 
 TAIL = 60
-"""Lines of the output that an error carries: a traceback of a failed build fits."""
+"""Lines of output that an error carries: enough for the traceback of a failed build."""
 
 _WATCHER = f"the watcher ({RUNTIME_NAME})"
 
@@ -50,39 +50,39 @@ _REWRITES = (
     (rf"you require {RUNTIME_NAME} and ", "you require "),
     (rf" and {RUNTIME_NAME}(?=,)", ""),
     (r"Because ([^.]*? needs [^,]*), we can conclude that \1\. And because ", r"Because \1 and "),
-    (r"you require", "requirements.txt asks for"),
+    (r"you require", "requirements.txt requires"),
     (r"we can conclude that ", ""),
-    (r"your requirements are unsatisfiable", "no versions fit them all"),
+    (r"your requirements are unsatisfiable", "no versions satisfy all of them"),
 )
-"""The project that stands for the watcher in a resolution is told of in the watcher's name, once;
-the rest makes uv's proof a sentence."""
+"""In a resolution a project stands for the watcher. The first patterns replace it by the watcher's
+name; the last ones make uv's proof a sentence."""
 
 
 def explain(lines: Sequence[str], folder: Path) -> DcfError:
-    """The error that uv's output tells of.
+    """Return the error that uv's output describes.
 
     Args:
         lines: The output, without secrets.
-        folder: Where uv ran, to which the files that it names are relative.
+        folder: uv's working directory. The file names in the output are relative to it.
     """
     output = "\n".join(lines[-TAIL:])
-    told = _error_lines(lines)
-    text = " ".join(told)
+    error_lines = _error_lines(lines)
+    text = " ".join(error_lines)
     if _NO_SPACE.search(text):
-        return full(_full_place(told))
+        return full(_full_place(error_lines))
     if "No solution found" in text:
         return _unsolved(text, output)
     if _PARSING.search(text):
-        return RequirementsInvalid(_located(told, folder), output)
+        return RequirementsInvalid(_located(error_lines, folder), output)
     if _UNREACHABLE.search(text):
-        return IndexUnreachable(_unreachable(told), output)
+        return IndexUnreachable(_unreachable(error_lines), output)
     if _INSTALLING.search(text):
-        return InstallFailed(_failed(told), output)
-    return BuildError(text or "uv failed and said nothing", output)
+        return InstallFailed(_failed(error_lines), output)
+    return BuildError(text or "expected uv to succeed, got a failure without output", output)
 
 
 def _error_lines(lines: Sequence[str]) -> list[str]:
-    """The lines from the error on, without uv's drawing."""
+    """Return the lines from the error on, without uv's box-drawing characters."""
     begin = next((number for number, line in enumerate(lines) if _BEGIN.match(line)), 0)
     return [line for line in (_GLYPHS.sub("", raw).rstrip() for raw in lines[begin:]) if line]
 
@@ -93,59 +93,72 @@ def _unsolved(text: str, output: str) -> BuildError:
     hint = " ".join(hints)
     if "not found in the cache" in proof or "network was disabled" in hint:
         missing = re.search(r"(\S+) was not found in the cache", proof)
-        name = missing.group(1) if missing else "what is needed"
-        return IndexUnreachable(f"{name} is not in the cache, and no index could be asked", output)
-    said = f" ({hint})" if hint else ""
+        name = missing.group(1) if missing else "all packages"
+        return IndexUnreachable(_not_cached(name), output)
+    suffix = f" ({hint})" if hint else ""
     unknown = re.search(
         r"(\S+) was not found in the (?:package registry|provided package locations)", proof
     )
     if unknown:
-        return PackageNotFound(f"no index has a package named {unknown.group(1)}{said}", output)
+        name = unknown.group(1)
+        return PackageNotFound(
+            f"expected an index with a package named {name}, got none{suffix}", output
+        )
     missing = re.match(r"Because there is no version of (\S+) and you require (\S+?),", proof)
     if missing and missing.group(1) == missing.group(2):
-        return PackageNotFound(f"no index has {missing.group(1)}{said}", output)
+        name = missing.group(1)
+        return PackageNotFound(f"expected an index with {name}, got none{suffix}", output)
     for pattern, replacement in _REWRITES:
         proof = re.sub(pattern, replacement, proof)
-    return VersionConflict(f"The requirements exclude one another: {proof}", output)
+    return VersionConflict(
+        f"expected requirements that some versions satisfy, got a conflict: {proof}", output
+    )
 
 
-def _full_place(told: list[str]) -> str:
+def _not_cached(subject: str) -> str:
+    return f"expected {subject} in the cache, got nothing; no index could be reached"
+
+
+def _full_place(error_lines: list[str]) -> str:
     """Return the path in the line that reports the full disk, or in the nearest line before it."""
-    last = next(number for number, line in enumerate(told) if _NO_SPACE.search(line))
-    for line in reversed(told[: last + 1]):
+    last = next(number for number, line in enumerate(error_lines) if _NO_SPACE.search(line))
+    for line in reversed(error_lines[: last + 1]):
         if place := re.search(r"[`'\"](/[^`'\"]+)[`'\"]", line):
             return place.group(1)
     return "the environment, uv's cache (UV_CACHE_DIR) or the temporary folder (TMPDIR)"
 
 
-def _located(told: list[str], folder: Path) -> str:
-    """A parse error with its line: uv counts characters."""
-    found = re.search(r"in `([^`]+)` at position (\d+)", told[0])
-    if found is None:
-        return ": ".join(told[:2])
-    name, position = found.group(1), int(found.group(2))
+def _located(error_lines: list[str], folder: Path) -> str:
+    """Return a parse error with its line number: uv reports a position in characters."""
+    match = re.search(r"in `([^`]+)` at position (\d+)", error_lines[0])
+    if match is None:
+        return ": ".join(error_lines[:2])
+    name, position = match.group(1), int(match.group(2))
     try:
         line = (folder / name).read_bytes()[:position].count(b"\n") + 1
     except OSError:
-        return ": ".join(told[:2])
-    return f"{name}, line {line}: {' '.join(told[1:3])}"
+        return ": ".join(error_lines[:2])
+    return f"{name}, line {line}: {' '.join(error_lines[1:3])}"
 
 
-def _unreachable(told: list[str]) -> str:
-    text = " ".join(told)
+def _unreachable(error_lines: list[str]) -> str:
+    text = " ".join(error_lines)
     if "connectivity is disabled" in text:
-        return f"{told[0]}: it is not in the cache, and no index could be asked"
+        return f"{error_lines[0]}: {_not_cached('it')}"
     url = re.search(r"https?://[^\s`)]+", text)
-    where = f" at {url.group()}" if url else ""
-    return f"the package index{where} did not answer: {told[-1]}"
+    index = f"the package index at {url.group()}" if url else "the package index"
+    return f"expected an answer from {index}, got none: {error_lines[-1]}"
 
 
-def _failed(told: list[str]) -> str:
-    """The headline, its causes, and the line of the build's own output that says most."""
-    quoted = next((n for n, line in enumerate(told) if re.match(r"\[std(err|out)\]", line)), None)
+def _failed(error_lines: list[str]) -> str:
+    """Return the headline, its causes, and the most telling line of the package's build."""
+    quoted = next(
+        (number for number, line in enumerate(error_lines) if re.match(r"\[std(err|out)\]", line)),
+        None,
+    )
     if quoted is None:
-        return ": ".join(line.rstrip(":") for line in told)
-    block = [line for line in told[quoted + 1 :] if not line.startswith("hint:")]
+        return ": ".join(line.rstrip(":") for line in error_lines)
+    block = [line for line in error_lines[quoted + 1 :] if not line.startswith("hint:")]
     errors = [line for line in block if re.search(r"\b\w*([Ee]rror|Exception)\b: ", line)]
     last = (errors or block or [""])[-1]
-    return ": ".join([*told[:quoted], last])
+    return ": ".join([*error_lines[:quoted], last])

@@ -1,7 +1,7 @@
-"""Locks among processes, on files.
+"""File locks that processes use to exclude each other.
 
-``flock`` is released by the kernel when the last process that has the open file ends, however it
-ends: nothing to clean up after a kill, and a child that inherits the descriptor holds the lock on.
+The kernel releases an ``flock`` when the last process that has the file open ends, for any reason.
+So a kill leaves nothing to clean up, and a child that inherits the descriptor keeps the lock.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from dcf.files.storage import writing
 
-LOOK = 0.1
+POLL = 0.1
 """Seconds between two attempts to take a lock, if the wait can be cancelled."""
 
 
@@ -27,19 +27,19 @@ def locked(
     on_wait: Callable[[], None] | None = None,
     pause: Callable[[float], None] | None = None,
 ) -> Iterator[int]:
-    """Holds the lock named by ``path``; gives its descriptor, which a child may inherit.
+    """Hold a lock during the block; yield its descriptor, which a child may inherit.
 
     Args:
-        path: Made when it is not there.
-        shared: Whether others may share it.
-        wait: Whether to wait for it.
-        on_wait: Called once before waiting.
-        pause: Waits for some seconds; an error that it raises ends the wait. None waits without
-            a way to cancel.
+        path: The lock file. It is created if it is missing.
+        shared: Whether other processes may hold the lock shared too.
+        wait: Whether to wait for the lock.
+        on_wait: Called once before the wait.
+        pause: Sleeps for some seconds; an error that it raises ends the wait. With None the wait
+            cannot be cancelled.
 
     Raises:
-        StorageError: When the file cannot be made.
-        BlockingIOError: When ``wait`` is false and somebody else has it.
+        StorageError: If the file cannot be created.
+        BlockingIOError: If ``wait`` is false and another process has the lock.
     """
     kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
     while True:
@@ -77,13 +77,13 @@ def _lock(
         if pause is None:
             fcntl.flock(descriptor, kind)
             return
-        pause(LOOK)
+        pause(POLL)
 
 
 def _names(path: Path, descriptor: int) -> bool:
-    """Whether ``path`` still is the open file: pruning removes lock files that nobody has."""
+    """Return whether ``path`` is still the open file: pruning removes unlocked lock files."""
     try:
-        found = path.stat()
+        status = path.stat()
     except FileNotFoundError:
         return False
-    return os.path.samestat(found, os.fstat(descriptor))
+    return os.path.samestat(status, os.fstat(descriptor))

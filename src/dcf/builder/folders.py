@@ -1,4 +1,4 @@
-"""What the store knows of each function's folder."""
+"""Records the last build of each function's folder."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from dcf.protocol.json_text import read_json
 
 @dataclass(slots=True)
 class FolderRecord:
-    """What is known of one function's folder.
+    """The last build of a function's folder.
 
     Attributes:
-        folder: Its path.
+        folder: The folder's path.
         function: The function's name.
         bundle: Digest of the last bundle; "" before the first build.
         lock: Digest of the last lock; "" before the first build.
         environment: Key of the last environment; "" before the first build.
-        used: Seconds since the epoch of the last build.
-        files: By path: size, mtime, ctime, device, inode, when it was read, digest; all times in
+        used: Time of the last build, in seconds since the epoch.
+        files: By path: size, mtime, ctime, device, inode, time of reading, digest. All times are in
             nanoseconds since the epoch.
     """
 
@@ -37,7 +37,7 @@ class FolderRecord:
 
     @classmethod
     def load(cls, store: Store, folder: Path, function: str) -> Self:
-        """Reads a folder's record; an empty one when there is none or it cannot be read."""
+        """Read a folder's record; return an empty record if it is missing or damaged."""
         empty = cls(str(folder), function, "", "", "", 0.0, {})
         return cls.read(record_path(store, empty)) or empty
 
@@ -64,7 +64,7 @@ class FolderRecord:
         )
 
     def save(self, store: Store) -> None:
-        """Replaces the record on disk."""
+        """Write the record to the store."""
         store.write(record_path(store, self), json.dumps(asdict(self)).encode())
 
 
@@ -81,6 +81,6 @@ def _is_entry(entry: object) -> bool:
 
 
 def record_path(store: Store, record: FolderRecord) -> Path:
-    """Where a folder's record is, or would be."""
+    """Return the path of a folder's record, which may not exist."""
     name = digest_of(f"{record.folder}\0{record.function}".encode(errors="surrogateescape"))
     return store.folders / f"{digits(name)[:32]}.json"

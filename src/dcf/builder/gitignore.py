@@ -139,8 +139,12 @@ class Patterns:
         name = path.rpartition(b"/")[2]
         last: Pattern | None = None
         for equal in (self._names.get(name, ()), self._paths.get(path, ())):
-            found = (one for one in reversed(equal) if is_folder or not one.folders_only)
-            pattern = next(found, None)
+            candidates = (
+                candidate
+                for candidate in reversed(equal)
+                if is_folder or not candidate.folders_only
+            )
+            pattern = next(candidates, None)
             if pattern is not None and (last is None or pattern.index > last.index):
                 last = pattern
         for pattern in reversed(self._others):
@@ -183,19 +187,19 @@ def _translated(pattern: bytes) -> bytes | None:
     flat = _Segments(rb"[^/]*")
     place = 0
     while place < len(pattern):
-        found = _GLOBSTAR.match(pattern, place)
-        if found and (place == 0 or pattern[place - 1 : place] == b"/"):
+        match = _GLOBSTAR.match(pattern, place)
+        if match and (place == 0 or pattern[place - 1 : place] == b"/"):
             deep.add(flat.end())
             flat = _Segments(rb"[^/]*")
-            place = found.end()
-            if place == len(pattern) and not found[1]:
+            place = match.end()
+            if place == len(pattern) and not match[1]:
                 return deep.end() + rb".*"
-            if found[1] == rb"\/":
+            if match[1] == rb"\/":
                 deep.add(rb"[^/]*/")
             deep.star()
-        elif found := _STARS.match(pattern, place):
+        elif match := _STARS.match(pattern, place):
             flat.star()
-            place = found.end()
+            place = match.end()
         else:
             item = _item(pattern, place)
             if item is None:

@@ -1,14 +1,14 @@
-"""Which files of a folder are left out of its bundle.
+"""Decides which files of a folder to exclude from its bundle.
 
-The first of these files that exists has the say: ``.dcfignore``, ``.dockerignore``, ``.gitignore``.
+The first of these files that exists applies: ``.dcfignore``, ``.dockerignore``, ``.gitignore``.
 
-- ``.dcfignore`` and ``.gitignore`` mean what git means: a pattern without a slash matches at any
-  depth, and nothing below an ignored folder can be taken back.
-- ``.dockerignore`` means what Docker means: every pattern is anchored at the folder, the last one
-  that matches decides, and ``!`` takes back even below an ignored folder.
+- ``.dcfignore`` and ``.gitignore`` follow git's rules: a pattern without a slash matches at any
+  depth, and ``!`` cannot include anything below an ignored folder.
+- ``.dockerignore`` follows Docker's rules: every pattern is anchored at the folder, the last
+  pattern that matches decides, and ``!`` also includes files below an ignored folder.
 
-No line can stop a build (:mod:`dcf.builder.gitignore`). Version control, caches, virtual
-environments and the lock are always left out.
+No line is an error (:mod:`dcf.builder.gitignore`). Version control, caches, virtual environments
+and the lock are always excluded.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from dcf.builder.gitignore import Pattern, Patterns, lines_of
 from dcf.errors import BundleInvalid
 
 IGNORE_FILES = (".dcfignore", ".dockerignore", ".gitignore")
-"""In the order in which they are asked."""
+"""Ignore files in order of precedence."""
 
 LOCK_NAME = "requirements.lock"
-"""The lock: it travels as the other half of an artifact, so it is not in the bundle."""
+"""The lock. It is not in the bundle, because it is the other half of an artifact."""
 
 ALWAYS = (".git", "__pycache__", "*.pyc", ".venv", ".dcf*", "*.egg-info")
-"""Names left out at any depth. ``*.egg-info`` is what building a package leaves beside it."""
+"""Names that are excluded at any depth. Building a package leaves ``*.egg-info`` next to it."""
 
 ENVIRONMENT_MARK = "pyvenv.cfg"
-"""A folder with this file is a virtual environment, whatever its name."""
+"""A folder that contains this file is a virtual environment."""
 
 
 SIZE_LIMIT = 4 * 1024**2
@@ -50,10 +50,10 @@ class IgnoreRules:
 
     @classmethod
     def of(cls, folder: Path) -> IgnoreRules:
-        """Reads a folder's rules.
+        """Read a folder's rules.
 
         Raises:
-            BundleInvalid: When its ignore file cannot be read.
+            BundleInvalid: If the ignore file cannot be read.
         """
         for name in IGNORE_FILES:
             content = _content(folder / name)
@@ -62,15 +62,15 @@ class IgnoreRules:
         return cls([])
 
     def leaves_out_file(self, path: str) -> bool:
-        """Whether a file is left out.
+        """Return whether to exclude a file.
 
         Args:
-            path: Relative to the folder, with ``/``.
+            path: The file's path relative to the folder, with ``/``.
         """
         return path == LOCK_NAME or _is_always_out(path) or self._matches(path, is_folder=False)
 
     def leaves_out_folder(self, path: str) -> bool:
-        """Whether nothing in a folder can be part of the bundle."""
+        """Return whether to exclude everything in a folder."""
         if _is_always_out(path):
             return True
         may_hold = self._docker and self._patterns.take_back
@@ -87,24 +87,24 @@ class IgnoreRules:
     def _is_ignored_folder(self, path: bytes) -> bool:
         known = self._known.get(path)
         if known is None:
-            above = path.rpartition(b"/")[0]
-            known = self._is_ignored_folder(above) or self._decides(path, is_folder=True)
+            parent = path.rpartition(b"/")[0]
+            known = self._is_ignored_folder(parent) or self._decides(path, is_folder=True)
             self._known[path] = known
         return known
 
     def _decides(self, path: bytes, *, is_folder: bool) -> bool:
-        """Return whether the last pattern that matches a path leaves it out."""
+        """Return whether the last pattern that matches a path excludes it."""
         pattern = self._patterns.last_match(path, is_folder=is_folder)
         return pattern is not None and not pattern.takes_back
 
     def _matches_as_docker(self, path: bytes, *, is_folder: bool) -> bool:
-        """Return whether the last pattern that matches a path or its folders leaves it out."""
+        """Return whether the last pattern that matches a path or its folders excludes it."""
         parts = path.split(b"/")
-        above = (b"/".join(parts[:count]) for count in range(1, len(parts)))
-        found = [self._patterns.last_match(folder, is_folder=True) for folder in above]
-        found.append(self._patterns.last_match(path, is_folder=is_folder))
+        parents = (b"/".join(parts[:count]) for count in range(1, len(parts)))
+        matches = [self._patterns.last_match(folder, is_folder=True) for folder in parents]
+        matches.append(self._patterns.last_match(path, is_folder=is_folder))
         last: Pattern | None = max(
-            (pattern for pattern in found if pattern is not None),
+            (pattern for pattern in matches if pattern is not None),
             key=lambda pattern: pattern.index,
             default=None,
         )
@@ -117,14 +117,18 @@ def _content(path: Path) -> bytes | None:
         # If the file is a pipe, the build must not wait for a writer.
         with open(path, "rb", opener=_without_waiting) as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise BundleInvalid(f"{path} must be a file or a link to one")
+                raise BundleInvalid(
+                    f"{path}: expected a file or a link to a file, got a pipe, a socket or a device"
+                )
             content = file.read(SIZE_LIMIT + 1)
     except (FileNotFoundError, IsADirectoryError):
         return None
     except OSError as error:
         raise BundleInvalid(f"{path} cannot be read: {error.strerror}") from error
     if len(content) > SIZE_LIMIT:
-        raise BundleInvalid(f"{path} is larger than {SIZE_LIMIT} bytes; is it an ignore file?")
+        raise BundleInvalid(
+            f"{path}: expected an ignore file of at most {SIZE_LIMIT} bytes, got a larger file"
+        )
     return content
 
 
@@ -138,7 +142,7 @@ def _is_always_out(path: str) -> bool:
 
 
 def _anchored(line: bytes) -> bytes:
-    """A line of Docker's as a line of git's."""
+    """Translate a line of .dockerignore into git's syntax."""
     pattern = line.strip()
     if pattern.startswith(b"#"):
         return b""

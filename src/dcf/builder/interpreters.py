@@ -1,4 +1,4 @@
-"""Which Python a function gets."""
+"""Finds the Python interpreter of a function."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ print(json.dumps([os.path.realpath(base), sys.implementation.name, platform.pyth
 
 @dataclass(frozen=True, slots=True)
 class Interpreter:
-    """A Python on this machine.
+    """A Python interpreter on this machine.
 
     Attributes:
-        path: The real file, behind every link.
-        implementation: ``cpython``, for one.
-        version: ``3.12.1``.
-        build: The version with compiler and date, which tells two builds of one version apart.
-        platform: As ``sysconfig`` names it.
+        path: The interpreter's file, with all links resolved.
+        implementation: For example ``cpython``.
+        version: For example ``3.12.1``.
+        build: ``sys.version``: with compiler and date it distinguishes two builds of a version.
+        platform: The platform as ``sysconfig`` names it.
         machine: The processor's architecture.
     """
 
@@ -53,7 +53,7 @@ class Interpreter:
 
 @cache
 def own_interpreter() -> Interpreter:
-    """The Python that runs this process, behind its virtual environment."""
+    """Return the interpreter that runs this process, outside its virtual environment."""
     base = getattr(sys, "_base_executable", None) or sys.executable
     return Interpreter(
         os.path.realpath(base),
@@ -73,17 +73,18 @@ def find_interpreter(
     minimum: tuple[int, int],
     offline: bool = False,
 ) -> Interpreter:
-    """The interpreter that a function asks for.
+    """Return the interpreter of a function.
 
     Args:
-        wanted: As in config.yaml, ``3.12`` for one; None takes the one that runs this process.
-        uv: Finds it, and fetches it when it is not here.
-        listener: Hears of a download.
-        minimum: The lowest version that the watcher runs on.
-        offline: Whether nothing may be fetched.
+        wanted: The version in config.yaml, for example ``3.12``; None selects the interpreter that
+            runs this process.
+        uv: Finds the interpreter, and downloads it if it is not installed.
+        listener: Receives progress of a download.
+        minimum: The lowest version that the watcher supports.
+        offline: Whether downloads are forbidden.
 
     Raises:
-        InterpreterNotFound: When it is not here and cannot be fetched, or is too old.
+        InterpreterNotFound: If it is neither installed nor can be downloaded, or is too old.
     """
     own = own_interpreter()
     if wanted is None or (own.implementation == "cpython" and _is_version(own.version, wanted)):
@@ -94,13 +95,17 @@ def find_interpreter(
         place = _find(wanted, uv)
     if place is None:
         raise _not_found(wanted, uv)
-    found = _probe(place, uv)
-    if found.minor < minimum:
-        lowest = ".".join(map(str, minimum))
+    interpreter = _probe(place, uv)
+    if interpreter.minor < minimum:
         raise InterpreterNotFound(
-            f"Python {wanted} is asked for; the watcher needs Python {lowest} or later"
+            f"expected Python {dotted(minimum)} or later, which the watcher needs, got {wanted}"
         )
-    return found
+    return interpreter
+
+
+def dotted(version: tuple[int, int]) -> str:
+    """Return a (major, minor) version as text, for example ``3.12``."""
+    return f"{version[0]}.{version[1]}"
 
 
 def _is_version(version: str, wanted: str) -> bool:
@@ -127,26 +132,29 @@ def _fetch(wanted: str, uv: Uv, listener: Listener) -> None:
 
 
 def _probe(place: str, uv: Uv) -> Interpreter:
-    code, told = uv.run_program([place, "-I", "-S", "-c", _PROBE])
+    code, output = uv.run_program([place, "-I", "-S", "-c", _PROBE])
     try:
-        return Interpreter(*json.loads(told))
+        return Interpreter(*json.loads(output))
     except (ValueError, TypeError) as error:
-        raise InterpreterNotFound(f"{place} does not run: exit code {code}") from error
+        raise InterpreterNotFound(
+            f"{place}: expected a working Python interpreter, got exit code {code}"
+        ) from error
 
 
 def _not_found(wanted: str, uv: Uv, output: str = "") -> InterpreterNotFound:
     own = own_interpreter()
-    here = {own.version: own.path}
+    installed = {own.version: own.path}
     try:
-        listed = uv.run(["python", "list", "--only-installed"], SILENT, offline=True)
+        listing = uv.run(["python", "list", "--only-installed"], SILENT, offline=True)
     except BuildError:
-        listed = ""
-    for line in listed.splitlines():
-        found = re.match(r"cpython-(\d+\.\d+\.\d+)\S*\s+(.+?)(?: -> .*)?$", line)
-        if found:
-            here.setdefault(found.group(1), str(Path(found.group(2))))
-    shown = ", ".join(f"{version} ({path})" for version, path in sorted(here.items()))
+        listing = ""
+    for line in listing.splitlines():
+        match = re.match(r"cpython-(\d+\.\d+\.\d+)\S*\s+(.+?)(?: -> .*)?$", line)
+        if match:
+            installed.setdefault(match.group(1), str(Path(match.group(2))))
+    versions = ", ".join(f"{version} ({path})" for version, path in sorted(installed.items()))
     return InterpreterNotFound(
-        f"Python {wanted} is not on this machine and could not be fetched; here are: {shown}",
+        f"expected Python {wanted}, got neither an installed one nor a download; installed:"
+        f" {versions}",
         output,
     )

@@ -1,8 +1,8 @@
-"""From requirements.txt to requirements.lock.
+"""Makes requirements.lock from requirements.txt.
 
-A lock holds for every platform and for every Python from a lower bound on. Its second line tells
-what it was made from; as long as that is the same, uv is not even started. When it is made again,
-what it pins stays where the new requirements allow it.
+A lock is valid on every platform and from a minimum Python version on. Its second line records what
+it was made from; while that is unchanged, uv is not started. A new lock keeps the old pins where
+the new requirements allow them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from dcf.builder.build_progress import SILENT, Listener, count_text, step
 from dcf.builder.ignore import LOCK_NAME
-from dcf.builder.interpreters import Interpreter
+from dcf.builder.interpreters import Interpreter, dotted
 from dcf.builder.requirements import (
     REQUIREMENTS_NAME,
     Requirements,
@@ -28,7 +28,7 @@ from dcf.builder.store import Store
 from dcf.builder.uv import Uv
 from dcf.errors import DcfError, IndexUnreachable, RequirementsInvalid
 from dcf.files.storage import READ_ONLY, writing
-from dcf.model.artifact import Bundle, canonical_json, digest_of
+from dcf.model.artifact import Bundle, BundleFile, canonical_json, digest_of
 from dcf.version import __version__
 
 TITLE = f"# Made by dcf from {REQUIREMENTS_NAME}, and made again when that changes."
@@ -36,18 +36,18 @@ TITLE = f"# Made by dcf from {REQUIREMENTS_NAME}, and made again when that chang
 _MARK = re.compile(r"^# dcf-lock 1 python>=(\d+)\.(\d+) (sha256:[0-9a-f]{64})$", re.MULTILINE)
 
 _METADATA = ("pyproject.toml", "setup.py", "setup.cfg")
-"""Where a local package tells what it needs."""
+"""Files in which a local package declares its requirements."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lock:
-    """A lock's text and what is in it."""
+    """A lock's text, and its parts."""
 
     text: str
 
     @property
     def pins(self) -> list[str]:
-        """Its lines without comments: what decides on an environment."""
+        """The lines without comments. They determine the environment."""
         return [
             line.rstrip()
             for line in self.text.splitlines()
@@ -61,28 +61,34 @@ class Lock:
 
     @property
     def local(self) -> list[str]:
-        """The paths of the packages that lie in the bundle."""
+        """The paths of the packages in the bundle."""
         paths = (local_path(line) for line in self.packages)
         return [os.path.normpath(path) for path in paths if path is not None]
 
 
+def files_below(bundle: Bundle, path: str) -> Iterator[BundleFile]:
+    """Yield the files of a bundle at or below a path; ``.`` is the whole bundle."""
+    prefix = "" if path == "." else f"{path}/"
+    for file in bundle.files:
+        if file.path == path or file.path.startswith(prefix):
+            yield file
+
+
 def local_files(bundle: Bundle, paths: Iterable[str]) -> Iterator[list[object]]:
-    """The bundle's files at or below some paths, as path, digest and mode."""
+    """Yield the files of a bundle at or below some paths, as path, digest and mode."""
     for path in sorted(paths):
-        prefix = "" if path == "." else f"{path}/"
-        for file in bundle.files:
-            if file.path == path or file.path.startswith(prefix):
-                yield [file.path, file.digest, file.executable]
+        for file in files_below(bundle, path):
+            yield [file.path, file.digest, file.executable]
 
 
 class Locker:
     """Keeps a folder's lock up to date.
 
     Args:
-        store: Work in progress lies there.
-        uv: Resolves.
-        listener: Hears of it.
-        runtime: What the lock must cover besides.
+        store: Holds temporary files.
+        uv: Resolves requirements.
+        listener: Receives progress.
+        runtime: The watcher, whose requirements the lock must cover too.
     """
 
     def __init__(self, store: Store, uv: Uv, listener: Listener, runtime: RuntimeWheel) -> None:
@@ -101,83 +107,87 @@ class Locker:
         previous: str | None = None,
         offline: bool = False,
     ) -> tuple[Lock, bool]:
-        """The lock of a folder, and whether it had to be made.
+        """Return the lock of a folder, and whether it had to be made.
 
         Args:
             folder: The function's folder.
-            requirements: What its requirements.txt says.
-            bundle: Its files.
-            interpreter: Whose version is the lower bound of a new lock.
+            requirements: The content of the folder's requirements.txt.
+            bundle: The function's files.
+            interpreter: Its version is the minimum version of a new lock.
             previous: The lock that the store has for this folder.
-            offline: Whether only the cache may be used.
+            offline: Whether to use only the cache.
 
         Raises:
-            BuildError: One of its classes that speak of requirements, packages and indexes.
-            StorageError: When the lock cannot be written.
+            BuildError: One of its subclasses for requirements, packages and indexes.
+            StorageError: If the lock cannot be written.
         """
         inputs = self._inputs(requirements, bundle)
         own = _read(folder / LOCK_NAME)
         if own is None and os.access(folder, os.W_OK):
-            # It was deleted, not merely impossible to keep: the author wants a new one.
+            # The folder is writable, so the author deleted the lock to get a new one.
             previous = None
-        found = dict.fromkeys([own, previous])
-        known = [text for text in found if text is not None]
-        for text in known:
-            bound = _bound(text)
-            if bound is None or _mark(text) != _fingerprint(inputs, bound):
+        candidates = [text for text in dict.fromkeys([own, previous]) if text is not None]
+        for text in candidates:
+            minimum = _minimum(text)
+            if minimum is None or _mark(text) != _fingerprint(inputs, minimum):
                 continue
-            if bound <= interpreter.minor:
+            if minimum <= interpreter.minor:
                 check_lock(text, LOCK_NAME)
                 return Lock(text), False
             self._listener.notice(
-                f"{LOCK_NAME} holds from Python {_dotted(bound)} on; it is made again for "
-                f"{_dotted(interpreter.minor)}"
+                f"{LOCK_NAME} requires Python {dotted(minimum)} or later; it is regenerated for "
+                f"{dotted(interpreter.minor)}"
             )
         for place in requirements.editable:
             self._listener.notice(
-                f"{place}: an editable package is installed as it is now; build again after a "
-                "change"
+                f"{place}: the editable package is installed as a copy; build again after you "
+                "change it"
             )
-        body = self._resolve(folder, requirements, interpreter, known[0] if known else "", offline)
-        bound = interpreter.minor
-        fingerprint = _fingerprint(inputs, bound)
-        made = f"{TITLE}\n# dcf-lock 1 python>={_dotted(bound)} {fingerprint}\n{body}"
-        self._keep(folder, made)
-        return Lock(made), True
+        old = candidates[0] if candidates else ""
+        body = self._resolve(folder, requirements, interpreter, old, offline)
+        minimum = interpreter.minor
+        fingerprint = _fingerprint(inputs, minimum)
+        text = f"{TITLE}\n# dcf-lock 1 python>={dotted(minimum)} {fingerprint}\n{body}"
+        self._keep(folder, text)
+        return Lock(text), True
 
     def check(self, lock: Lock, requirements: Requirements, bundle: Bundle) -> tuple[int, int]:
-        """Checks that a lock which was made elsewhere covers all that is needed here.
+        """Check that a lock made elsewhere covers the function and this version's watcher.
 
         Args:
             lock: The lock.
-            requirements: What the bundle's requirements.txt says.
-            bundle: The files.
+            requirements: The content of the bundle's requirements.txt.
+            bundle: The function's files.
 
         Returns:
-            The lowest Python that it holds for, as (major, minor).
+            The lock's minimum Python version, as (major, minor).
 
         Raises:
-            RequirementsInvalid: When it does not.
+            RequirementsInvalid: If the lock does not cover them.
         """
         check_lock(lock.text, LOCK_NAME)
-        bound = _bound(lock.text)
+        minimum = _minimum(lock.text)
         inputs = self._inputs(requirements, bundle)
-        if bound is None or _mark(lock.text) != _fingerprint(inputs, bound):
+        if minimum is None or _mark(lock.text) != _fingerprint(inputs, minimum):
             raise RequirementsInvalid(
-                f"{LOCK_NAME} was not made for this {REQUIREMENTS_NAME} and the watcher of DCF "
-                f"{__version__}; build it again with DCF {__version__}"
+                f"{LOCK_NAME}: expected a lock of this {REQUIREMENTS_NAME} and of the watcher of "
+                f"DCF {__version__}, got a lock made from others; build again with DCF "
+                f"{__version__}"
             )
-        return bound
+        return minimum
 
     def _inputs(self, requirements: Requirements, bundle: Bundle) -> list[object]:
-        """What a lock depends on, but for the interpreter."""
+        """Return everything that a lock depends on, except the interpreter."""
         metadata: list[list[object]] = []
         for path, place in requirements.local:
             files = list(local_files(bundle, [path]))
             if not files:
-                raise RequirementsInvalid(f"{place}: {path} is left out of the bundle")
-            told = {path, *(os.path.normpath(f"{path}/{name}") for name in _METADATA)}
-            metadata += [file for file in files if file[0] in told]
+                raise RequirementsInvalid(
+                    f"{place}: expected a package in the bundle, got {path}, which is excluded;"
+                    " include it in the ignore file"
+                )
+            names = {path, *(os.path.normpath(f"{path}/{name}") for name in _METADATA)}
+            metadata += [file for file in files if file[0] in names]
         return [requirements.lines, self._runtime.requirements, metadata]
 
     def _resolve(
@@ -199,7 +209,7 @@ class Locker:
             arguments = [
                 *("pip", "compile", "--universal", "--generate-hashes", "--no-header"),
                 *("--no-emit-package", RUNTIME_NAME),
-                *("--python", interpreter.path, "--python-version", _dotted(interpreter.minor)),
+                *("--python", interpreter.path, "--python-version", dotted(interpreter.minor)),
                 *self._uv.index_arguments,
                 *requirements.flags,
                 *("--output-file", str(output)),
@@ -228,7 +238,7 @@ class Locker:
             raise
 
     def _keep(self, folder: Path, text: str) -> None:
-        """Writes the lock beside the requirements, if that is allowed."""
+        """Write the lock into the function's folder, unless the folder is read-only."""
         path = folder / LOCK_NAME
         with writing(path):
             try:
@@ -237,7 +247,7 @@ class Locker:
                 if error.errno not in READ_ONLY:
                     raise
                 self._listener.notice(
-                    f"{folder} is not writable; {LOCK_NAME} is kept in the store alone"
+                    f"{folder} is not writable; {LOCK_NAME} is kept only in the store"
                 )
                 return
             try:
@@ -257,33 +267,29 @@ def _read(path: Path) -> str | None:
         return None
 
 
-def _bound(text: str) -> tuple[int, int] | None:
-    found = _MARK.search(text)
-    return (int(found.group(1)), int(found.group(2))) if found else None
+def _minimum(text: str) -> tuple[int, int] | None:
+    match = _MARK.search(text)
+    return (int(match.group(1)), int(match.group(2))) if match else None
 
 
 def _mark(text: str) -> str:
-    found = _MARK.search(text)
-    return found.group(3) if found else ""
+    match = _MARK.search(text)
+    return match.group(3) if match else ""
 
 
-def _fingerprint(inputs: list[object], bound: tuple[int, int]) -> str:
-    return digest_of(canonical_json([inputs, bound]))
-
-
-def _dotted(version: tuple[int, int]) -> str:
-    return f"{version[0]}.{version[1]}"
+def _fingerprint(inputs: list[object], minimum: tuple[int, int]) -> str:
+    return digest_of(canonical_json([inputs, minimum]))
 
 
 def _preferences(text: str) -> str:
-    """The versions that a lock pins, whatever else somebody's merge left in it."""
+    """Return the versions that a lock pins. Other lines, such as a merge conflict, are dropped."""
     return "".join(f"{line}\n" for line in Lock(text).packages if re.match(r"[\w.-]+==\S", line))
 
 
 def _tidy(text: str) -> str:
-    """The lock that uv wrote, without index addresses, and with editable packages as plain ones.
+    """Return uv's lock without index addresses, and with editable packages as ordinary ones.
 
-    The user's uv.toml may ask for addresses in the output.
+    The user's uv.toml may make uv write addresses into its output.
     """
     lines = text.partition("\n# The following packages were excluded from the output")[0]
     kept = [

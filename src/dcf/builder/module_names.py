@@ -29,6 +29,6 @@ def name_notices(bundle: Bundle, handler_dir: str, handler_file: str) -> Iterato
         if path.parent == folder and path.stem in _TAKEN:
             owner = "DCF" if path.stem == "dcf" else "Python"
             yield (
-                f"{path} has the name of a module of {owner}. `import {path.stem}` may give either"
-                " one. Rename it."
+                f"{path} has the name of a module of {owner}. `import {path.stem}` may import"
+                " either of them. Rename the file."
             )

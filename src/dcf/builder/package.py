@@ -1,4 +1,4 @@
-"""A function as it travels: its spec, its files and its lock."""
+"""Packages a function for a deploy: spec, files and lock."""
 
 from __future__ import annotations
 
@@ -23,13 +23,14 @@ class Package:
     """A function that can be deployed (a ``Deployable`` of ``dcf.client``).
 
     Attributes:
-        spec: The function; the variables of its environment files are in it, and secrets are names.
-        artifact: Digests of its files and its lock.
-        bundle: Its files.
+        spec: The function's spec. It contains the variables of its environment files; secrets are
+            only named.
+        artifact: Digests of bundle and lock.
+        bundle: The function's files.
         lock: The lock's text.
-        fresh: Whether nothing has changed since it was built last.
-        notices: What the author should know.
-        store: What has the contents of the files.
+        fresh: Whether nothing has changed since the last build.
+        notices: Messages for the author.
+        store: Holds the contents of the files.
     """
 
     spec: FunctionSpec
@@ -41,13 +42,13 @@ class Package:
     store: Store = field(repr=False)
 
     def open(self, digest: str) -> BinaryIO:
-        """The content of one of its files.
+        """Open the content of a file of the function.
 
         Args:
-            digest: Of the content.
+            digest: The content's digest.
 
         Raises:
-            StorageError: When the store no longer has it.
+            StorageError: If the store no longer has it.
         """
         try:
             return self.store.blobs.path(digest).open("rb")
@@ -65,22 +66,23 @@ def package(
     nocache: bool = False,
     offline: bool = False,
 ) -> Package:
-    """Brings bundle and lock of a function up to date, so that what is wrong with them is told
-    before anything is sent.
+    """Update bundle and lock of a function, and package them.
+
+    So errors in the function are reported before anything is sent.
 
     Args:
         located: The function.
         builder: Builds into ``store``.
-        store: Keeps the contents.
+        store: Holds the contents.
         secrets: The folder with the secrets. They are not sent.
-        nocache: Whether to read every file again, changed or not.
-        offline: Whether only what is on this machine may be used.
+        nocache: Whether to read every file again, even if it did not change.
+        offline: Whether to use only what is cached on this machine.
 
     Raises:
-        SecretNotFound: When an environment file is missing.
-        ConfigError: When an environment file cannot be used.
-        BuildError: When the lock or the bundle cannot be made.
-        StorageError: When the disk does not take it.
+        SecretNotFound: If an environment file is missing.
+        ConfigError: If an environment file is invalid.
+        BuildError: If the lock or the bundle cannot be made.
+        StorageError: If the lock or the bundle cannot be written.
     """
     environment = read_environment(located.spec, located.folder)
     locked = builder.lock(
@@ -108,7 +110,7 @@ def build(
     nocache: bool = False,
     offline: bool = False,
 ) -> Package:
-    """Builds a function for a client's ``deploy``.
+    """Build a function for a client's ``deploy``.
 
     ::
 
@@ -117,14 +119,14 @@ def build(
     Args:
         name: A function of config.yaml or a folder, as on the command line; None takes the only
             function of ./config.yaml.
-        config: The config.yaml that has the function.
-        nocache: Whether to read every file again, changed or not.
-        offline: Whether only what is on this machine may be used.
+        config: The config.yaml that defines the function.
+        nocache: Whether to read every file again, even if it did not change.
+        offline: Whether to use only what is cached on this machine.
 
     Raises:
-        ProjectError: When there is no such function, or its config.yaml does not hold.
-        BuildError: When the lock or the bundle cannot be made.
-        StorageError: When the disk does not take it.
+        ProjectError: If the function does not exist, or its config.yaml is invalid.
+        BuildError: If the lock or the bundle cannot be made.
+        StorageError: If the lock or the bundle cannot be written.
     """
     argument = None if name is None else str(name)
     located = locate(argument, None if config is None else Path(config), Path.cwd())

@@ -1,8 +1,8 @@
-"""The user's pip settings in uv's words.
+"""Translates the user's pip settings for uv.
 
-uv reads neither pip.conf nor ``PIP_*``. Where a machine is set up for pip, packages are to be found
-all the same. Only what tells where packages come from is taken, and only where the user has not
-told uv already.
+uv reads neither pip.conf nor ``PIP_*``, but a build must find packages on a machine that is set up
+for pip. Only settings of where packages come from are translated. uv's own settings take
+precedence.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 _SECTIONS = ("global", "install")
-"""Sections of pip.conf that speak of installing, the stronger last."""
+"""Sections of pip.conf that apply to installing, in rising precedence."""
 
 _DEFAULT_INDEX = ("UV_DEFAULT_INDEX", "UV_INDEX_URL")
 _TRUE = frozenset({"1", "true", "yes", "on", "y", "t"})
@@ -24,11 +24,11 @@ _TRUE = frozenset({"1", "true", "yes", "on", "y", "t"})
 
 @dataclass(frozen=True, slots=True)
 class PipSettings:
-    """What to tell uv.
+    """pip's settings as uv's.
 
     Attributes:
         variables: Environment variables to add.
-        no_index: Whether no index may be asked, only ``find-links``.
+        no_index: Whether only ``find-links`` may be used, and no index.
     """
 
     variables: Mapping[str, str] = field(default_factory=dict)
@@ -36,38 +36,38 @@ class PipSettings:
 
 
 def pip_settings(env: Mapping[str, str], files: Iterable[Path] | None = None) -> PipSettings:
-    """Reads the user's pip settings.
+    """Read the user's pip settings.
 
     Args:
-        env: The environment; ``UV_*`` variables in it win over pip's settings.
-        files: pip's configuration files, the weakest first; None takes pip's own list.
+        env: The environment; its ``UV_*`` variables override pip's settings.
+        files: pip's configuration files, in rising precedence; None takes pip's own list.
     """
-    found: dict[str, str] = {}
+    options: dict[str, str] = {}
     for path in pip_files(env) if files is None else files:
-        found.update(_options(path))
-    found.update(
+        options.update(_options(path))
+    options.update(
         (name.removeprefix("PIP_").lower().replace("_", "-"), value)
         for name, value in env.items()
         if name.startswith("PIP_") and value
     )
     variables: dict[str, str] = {}
-    for option, taken, variable, translate in _TRANSLATIONS:
-        value = translate(found.get(option, ""))
-        if value and not any(env.get(name) for name in taken):
+    for option, overrides, variable, translate in _TRANSLATIONS:
+        value = translate(options.get(option, ""))
+        if value and not any(env.get(name) for name in overrides):
             variables[variable] = value
     if "UV_INDEX" in variables:
-        # pip takes the best version from all indexes; uv would stop at the first that has any. Of
-        # equal versions uv locks the files of the first index alone, so that is the main one where
-        # it is named: an extra one may have the files of one platform only.
-        main = _first(env, *_DEFAULT_INDEX) or found.get("index-url", "").strip()
+        # pip takes the best version of all indexes; uv would stop at the first index that has the
+        # package. Of equal versions uv locks only the files of the first index. So the main index
+        # comes first if it is named: an extra index may have the files of a single platform.
+        main = _first(env, *_DEFAULT_INDEX) or options.get("index-url", "").strip()
         variables["UV_INDEX"] = f"{main} {variables['UV_INDEX']}".strip()
         if not env.get("UV_INDEX_STRATEGY"):
             variables["UV_INDEX_STRATEGY"] = "unsafe-best-match"
-    return PipSettings(variables, found.get("no-index", "").lower() in _TRUE)
+    return PipSettings(variables, options.get("no-index", "").lower() in _TRUE)
 
 
 def pip_files(env: Mapping[str, str], platform: str = sys.platform) -> list[Path]:
-    """The files that pip reads, the weakest first (pip: "Configuration", "Location")."""
+    """Return the files that pip reads, in rising precedence (pip: "Configuration", "Location")."""
     named = env.get("PIP_CONFIG_FILE")
     if named == "/dev/null":
         return []
@@ -84,7 +84,7 @@ def pip_files(env: Mapping[str, str], platform: str = sys.platform) -> list[Path
 
 
 def _options(path: Path) -> dict[str, str]:
-    """A file's options. One that pip could not read either says nothing."""
+    """Return the options of a file; none if pip could not read it either."""
     parser = configparser.RawConfigParser()
     try:
         parser.read_string(path.read_text(encoding="utf-8"))
@@ -100,7 +100,7 @@ def _options(path: Path) -> dict[str, str]:
 
 
 def _first(env: Mapping[str, str], *names: str) -> str:
-    """The first of some variables that is set."""
+    """Return the value of the first variable that is set."""
     return next((env[name] for name in names if env.get(name)), "")
 
 
@@ -113,7 +113,7 @@ def _spaced(value: str) -> str:
 
 
 def _links(value: str) -> str:
-    """Separated by commas; folders that are not there left out: pip warns of them, uv fails."""
+    """Return the links separated by commas. Missing folders are dropped: pip warns, uv fails."""
     links = [re.sub(r"^~(?=/)", str(Path.home()), link) for link in value.split()]
     return ",".join(link for link in links if "://" in link or os.path.exists(link))  # noqa: PTH110  returns False for impossible paths
 
@@ -125,5 +125,5 @@ _TRANSLATIONS: tuple[tuple[str, tuple[str, ...], str, Callable[[str], str]], ...
     ("trusted-host", ("UV_INSECURE_HOST",), "UV_INSECURE_HOST", _spaced),
     ("cert", ("SSL_CERT_FILE",), "SSL_CERT_FILE", _same),
 )
-"""pip's option, the variables by which the user has told uv already, uv's variable, and how the
-value is written there."""
+"""pip's option, the variables of uv that override it, the variable of uv to set, and how to
+translate the value."""

@@ -1,8 +1,8 @@
-"""Frees what nothing uses.
+"""Removes unused items from the store.
 
-What is used follows from the folders that were built and still have their config.yaml, from what a
-gateway needs (:class:`dcf.builder.retained.RetainedArtifacts`), from what is being uploaded
-(:class:`dcf.builder.uploads.Uploads`), and from what somebody holds
+In use is what these need: folders that were built and still have their config.yaml, gateways
+(:class:`dcf.builder.retained.RetainedArtifacts`), uploads in progress
+(:class:`dcf.builder.uploads.Uploads`), and processes that hold an item
 (:meth:`dcf.builder.store.Store.hold`).
 """
 
@@ -23,19 +23,19 @@ from dcf.errors import StorageError
 from dcf.files.storage import writing
 
 CONFIG_NAME = "config.yaml"
-"""What makes a folder a function's."""
+"""The file that makes a folder a function's folder."""
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """Something in the store.
+    """An item in the store.
 
     Attributes:
-        kind: "environment", "bundle", "lock", "blob", "folder" (what is known of a function's
-            folder), "upload" (that nobody went on with) or "leftover" (of a killed build).
-        name: Its name in the store; of a folder, its path.
+        kind: "environment", "bundle", "lock", "blob", "folder" (the record of a function's folder),
+            "upload" (an abandoned one) or "leftover" (of a killed build).
+        name: The item's name in the store; for a folder its path.
         size: Bytes.
-        paths: Its files and folders, in the order in which they must go.
+        paths: The item's files and folders, in the order in which to remove them.
     """
 
     kind: str
@@ -46,11 +46,11 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
-    """What was freed, or would be.
+    """The result of pruning, or of a dry run.
 
     Attributes:
-        items: One by one.
-        kept: Bytes that the store still takes.
+        items: The removed items.
+        kept: Bytes that remain in the store.
     """
 
     items: tuple[Item, ...]
@@ -58,7 +58,7 @@ class Pruned:
 
     @property
     def freed(self) -> int:
-        """Bytes."""
+        """Bytes of the removed items."""
         return sum(item.size for item in self.items)
 
 
@@ -69,33 +69,33 @@ def prune(
     limit: int | None = None,
     on_wait: Callable[[], None] | None = None,
 ) -> Pruned:
-    """Frees what nothing uses, once no build is at work.
+    """Remove unused items as soon as no build runs.
 
     Args:
         store: The store.
-        dry_run: Whether to only tell what would go.
-        limit: Bytes; as long as the store takes more, what was used least recently goes as well.
-            None leaves all that is used.
-        on_wait: Called once if a build is at work.
+        dry_run: Whether to only list what a prune would remove.
+        limit: Maximum bytes of the store. Above it the least recently used items are removed too.
+            None keeps everything in use.
+        on_wait: Called once if a build runs.
 
     Raises:
-        StorageError: When something cannot be removed.
+        StorageError: If an item cannot be removed.
     """
     with store.guard(GUARD_OF_STORE, on_wait=on_wait):
         return _Pruning(store).run(limit, dry_run=dry_run)
 
 
-def enforce_bound(store: Store, limit: int, built: FolderRecord | None) -> Pruned | None:
-    """Keeps the store within its bound after a build.
+def enforce_limit(store: Store, limit: int, built: FolderRecord | None) -> Pruned | None:
+    """Keep the store within its limit after a build.
 
     Args:
         store: The store.
-        limit: Bytes.
-        built: The folder that was just built, which stays; None where none was.
+        limit: Maximum bytes of the store.
+        built: The record of the folder that was just built, which stays; None for an artifact.
 
     Returns:
-        What was freed; None when nothing had to be, or when another build is at work, which will
-        do it.
+        The removed items; None if the store is within its limit, or if another build runs. That
+        build enforces the limit when it ends.
     """
     try:
         with store.guard(GUARD_OF_STORE, wait=False):
@@ -109,7 +109,7 @@ def enforce_bound(store: Store, limit: int, built: FolderRecord | None) -> Prune
 
 
 class _Pruning:
-    """One look at the store, taken while nobody builds."""
+    """A snapshot of the store, taken while no build runs."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -141,7 +141,7 @@ class _Pruning:
 
     @property
     def total(self) -> int:
-        """Bytes that the store takes, without what is small."""
+        """Bytes of environments, bundles, locks and blobs."""
         return sum(item.size for kind in self._items.values() for item in kind.values())
 
     def run(self, limit: int | None, *, dry_run: bool, keep: Path | None = None) -> Pruned:
@@ -162,7 +162,7 @@ class _Pruning:
         return Pruned(tuple(items), self.total - freed)
 
     def _used(self, roots: Sequence[FolderRecord]) -> dict[str, set[str]]:
-        """Names of what is used, by kind."""
+        """Return the names of the items in use, by kind."""
         used = {
             "environment": {record.environment for record in roots},
             "bundle": {digits(record.bundle) for record in roots},
@@ -175,14 +175,15 @@ class _Pruning:
             used[kind] |= {name for name in others if self._store.is_held(name)}
         used["blob"] = set()
         for name in used["bundle"] & self._items["bundle"].keys():
-            with suppress(StorageError):  # damaged: it is removed, and the next build writes it
+            # If it is damaged, it is removed, and the next build writes it again.
+            with suppress(StorageError):
                 used["blob"] |= {
                     digits(file.digest) for file in self._store.bundle(f"sha256:{name}").files
                 }
         return used
 
     def _needed(self, roots: Sequence[FolderRecord]) -> int:
-        """Bytes that some roots need."""
+        """Return the bytes that some roots need."""
         used = self._used(roots)
         return sum(
             item.size
@@ -205,13 +206,13 @@ class _Pruning:
                 self._gone.append(_folder_item(path, record))
 
     def _remove(self, item: Item) -> bool:
-        """Whether it could be removed: what somebody took up meanwhile stays."""
-        with ExitStack() as alone:
+        """Remove an item; return False if a process holds it by now."""
+        with ExitStack() as guards:
             try:
                 if item.kind in {"environment", "bundle"}:
-                    alone.enter_context(self._store.guard(use_guard(item.name), wait=False))
+                    guards.enter_context(self._store.guard(use_guard(item.name), wait=False))
                 if item.kind == "environment":
-                    alone.enter_context(self._store.guard(make_guard(item.name), wait=False))
+                    guards.enter_context(self._store.guard(make_guard(item.name), wait=False))
             except BlockingIOError:
                 return False
             for path in item.paths:
@@ -219,7 +220,7 @@ class _Pruning:
         return True
 
     def _remove_guards(self) -> None:
-        """Removes lock files of what is no longer there and that nobody has."""
+        """Remove the lock files of removed items, except those that a process holds."""
         for path in self._store.guards.glob("*-*.lock"):
             name = path.stem.partition("-")[2]
             places = (
@@ -234,7 +235,7 @@ class _Pruning:
 
 
 def _environments(store: Store) -> Iterator[Item]:
-    """Environments, those included that a killed build left without a marker."""
+    """Yield all environments, including those that a killed build left without a marker."""
     for name in sorted({path.stem for path in store.environments.iterdir()}):
         root = store.environments / name
         marker = store.marker(name)

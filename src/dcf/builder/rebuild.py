@@ -1,8 +1,8 @@
-"""The environment of a function that was built elsewhere, from bundle and lock alone.
+"""Makes the environment of a function from a bundle and a lock that were made elsewhere.
 
-It is made for this machine: by its interpreter, and with its settings of where packages are found.
-What requirements.txt itself says of indexes is the function's and holds here as well; the lock's
-hashes decide what is taken, wherever it is found.
+The environment is made for this machine: with its interpreter and its package index settings.
+Indexes in requirements.txt belong to the function and apply here too. Every package must match the
+lock's hashes, whatever index it comes from.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from pathlib import Path
 from dcf.builder.build_progress import Listener, count_text
 from dcf.builder.checkout import lay
 from dcf.builder.environment import Environment, Environments, Recipe
-from dcf.builder.interpreters import Interpreter, find_interpreter, own_interpreter
-from dcf.builder.lock import Lock, Locker
+from dcf.builder.interpreters import Interpreter, dotted, find_interpreter, own_interpreter
+from dcf.builder.lock import Lock, Locker, files_below
 from dcf.builder.requirements import read_requirements
 from dcf.builder.retained import RetainedArtifacts
 from dcf.builder.runtime_wheel import RuntimeWheel
@@ -29,14 +29,14 @@ from dcf.model.function import FunctionSpec
 
 
 class Rebuilder:
-    """Makes environments of artifacts in one store.
+    """Makes the environments of artifacts in one store.
 
-    It caches what does not change while the process runs: the watcher's files, as they were at the
-    first build, and the interpreters that it found.
+    It caches the watcher's files, as they were at the first build, and the interpreters that it
+    found.
 
     Args:
-        store: Holds the artifacts and gets the environments.
-        uv: Installs and fetches.
+        store: Holds the artifacts and receives the environments.
+        uv: Installs packages and downloads interpreters.
         slots: Limits how many builds run at a time.
     """
 
@@ -55,9 +55,9 @@ class Rebuilder:
         *,
         offline: bool = False,
     ) -> tuple[Environment, bool]:
-        """The environment of an artifact, and whether it had to be made.
+        """Return the environment of an artifact, and whether it had to be made.
 
-        Arguments and errors as for :meth:`dcf.builder.builder.Builder.build_artifact`.
+        Arguments and errors are those of :meth:`dcf.builder.builder.Builder.build_artifact`.
         """
         store, uv = self._store, self._uv.stopped_by(stop)
         wait = partial(listener.notice, WAITING_FOR_PRUNING)
@@ -88,7 +88,9 @@ class Rebuilder:
         except StorageError as error:
             raise BlobsMissing(f"{spec.name} has not been uploaded: {error}") from error
         sizes = {file.digest: file.size for file in bundle.files}
-        missing = [one for one, size in sizes.items() if not self._store.blobs.has(one, size)]
+        missing = [
+            digest for digest, size in sizes.items() if not self._store.blobs.has(digest, size)
+        ]
         if missing:
             raise BlobsMissing(
                 f"{len(missing)} of the {count_text(len(sizes), 'blob')} of {spec.name} have not "
@@ -97,51 +99,51 @@ class Rebuilder:
         return bundle, lock
 
     def _fetch(self, bundle: Bundle, folder: Path, place: Path) -> None:
-        """Lays out what the bundle has at or below a place in the folder."""
-        path = os.path.relpath(place, folder)
-        prefix = "" if path == "." else f"{path}/"
-        for file in bundle.files:
-            wanted = file.path == path or file.path.startswith(prefix)
-            if wanted and not (folder / file.path).exists():
+        """Lay out the bundle's files at or below a place in the folder."""
+        for file in files_below(bundle, os.path.relpath(place, folder)):
+            if not (folder / file.path).exists():
                 lay(self._store, file, folder)
 
     def _interpreter(
         self,
-        asked: str | None,
+        requested: str | None,
         lowest: tuple[int, int],
         uv: Uv,
         listener: Listener,
         *,
         offline: bool,
     ) -> Interpreter:
-        """The Python to use: where none is asked for, one that the lock holds for."""
-        dotted = f"{lowest[0]}.{lowest[1]}"
-        wanted = dotted if asked is None and own_interpreter().minor < lowest else asked
-        found = self._known(wanted)
-        if found is None:
-            find = partial(find_interpreter, wanted, uv, listener, minimum=self._runtime.minimum)
+        """Return the requested interpreter; without a request, one that the lock supports."""
+        version = requested
+        if version is None and own_interpreter().minor < lowest:
+            version = dotted(lowest)
+        interpreter = self._cached(version)
+        if interpreter is None:
+            find = partial(find_interpreter, version, uv, listener, minimum=self._runtime.minimum)
             try:
-                found = find(offline=True)
+                interpreter = find(offline=True)
             except InterpreterNotFound:
                 if offline:
                     raise
                 with self._slots.taken(listener, uv.stop):
-                    found = find(offline=False)
-            if wanted is not None:
-                self._interpreters[wanted] = found, Path(found.path).stat().st_mtime_ns
-        if found.minor < lowest:
+                    interpreter = find(offline=False)
+            if version is not None:
+                modified = Path(interpreter.path).stat().st_mtime_ns
+                self._interpreters[version] = interpreter, modified
+        if interpreter.minor < lowest:
             raise InterpreterNotFound(
-                f"Python {found.version} is asked for; the lock holds from Python {dotted} on: "
-                "build again"
+                f"expected Python {dotted(lowest)} or later, which the lock requires, got "
+                f"{interpreter.version}; build again"
             )
-        return found
+        return interpreter
 
-    def _known(self, wanted: str | None) -> Interpreter | None:
-        """One that was found before, unless it was replaced since."""
-        if wanted not in self._interpreters:
+    def _cached(self, version: str | None) -> Interpreter | None:
+        """Return an interpreter that was found before, unless its file was replaced since."""
+        if version not in self._interpreters:
             return None
-        found, changed = self._interpreters[wanted]
+        interpreter, modified = self._interpreters[version]
         try:
-            return found if Path(found.path).stat().st_mtime_ns == changed else None
+            is_same = Path(interpreter.path).stat().st_mtime_ns == modified
         except FileNotFoundError:
             return None
+        return interpreter if is_same else None

@@ -88,8 +88,8 @@ def logical_lines(text: str) -> Iterator[tuple[int, str]]:
     joined, first = "", 0
     for number, raw in enumerate(text.replace("\r\n", "\n").split("\n"), start=1):
         first = first if joined else number
-        if found := _FORBIDDEN.search(raw):
-            code = f"U+{ord(found.group()):04X}"
+        if forbidden := _FORBIDDEN.search(raw):
+            code = f"U+{ord(forbidden.group()):04X}"
             raise LineInvalid(number, f"expected text, got the control character {code}; delete it")
         line = raw.rstrip()
         if line.endswith("\\"):
@@ -136,11 +136,11 @@ def read_option(line: str) -> Option | None:
     """
     if not line.startswith("-"):
         return None
-    found = _LONG.fullmatch(line) or _SHORT.fullmatch(line)
-    kind = _OPTIONS.get(found.group(1)) if found else None
-    if found is None or kind is None:
+    match = _LONG.fullmatch(line) or _SHORT.fullmatch(line)
+    kind = _OPTIONS.get(match.group(1)) if match else None
+    if match is None or kind is None:
         raise LineInvalid(0, _unknown(line))
-    flag, value = found.group(1), found.group(2).strip()
+    flag, value = match.group(1), match.group(2).strip()
     _check_value(kind, flag, value)
     return Option(kind, value)
 

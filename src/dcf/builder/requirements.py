@@ -1,7 +1,8 @@
-"""What a requirements.txt says beyond the packages: includes, indexes, local paths.
+"""Reads a requirements.txt: includes, indexes, local paths.
 
-uv reads the file itself. Here it is read for what uv does not do: to know when a lock is out of
-date, to keep index addresses out of it, and to see that local paths lie in the function's folder.
+uv reads the file itself. This module reads it for what uv does not do: to detect that a lock is out
+of date, to keep index addresses out of the lock, and to check that local paths are in the
+function's folder.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from dcf.errors import RequirementsInvalid
 REQUIREMENTS_NAME = "requirements.txt"
 
 OWN_NAMES = frozenset({"dcframework", "dcf-runtime"})
-"""The framework itself: the build brings it, in the one version that fits."""
+"""The framework itself. The build installs it, in the matching version."""
 
 NESTED = 20
 """Maximum depth of nested includes."""
@@ -44,7 +45,7 @@ _NAMED = re.compile(r"[A-Za-z0-9][-A-Za-z0-9._]*\s*(?:\[[^]]*\])?\s*@\s*")
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A line in a file, for messages."""
+    """The position of a line, for messages."""
 
     file: str
     line: int
@@ -55,17 +56,17 @@ class Place:
 
 @dataclass(slots=True)
 class Requirements:
-    """What was found.
+    """The content of a requirements.txt.
 
     Attributes:
-        exists: Whether there is a requirements.txt at all.
-        lines: Every line that means something, in order, those of included files too.
-        indexes: Lines that tell where to find packages; paths in them are absolute.
-        build_options: Lines that tell whether packages may be built.
-        flags: Options that uv must have on its command line.
-        local: Local paths, relative to the folder, with the place that names each.
-        editable: Where an editable install was asked for.
-        requirements: How many packages are named.
+        exists: Whether the folder has a requirements.txt.
+        lines: All lines with content, in order, including those of included files.
+        indexes: Lines that set where to find packages; their paths are absolute.
+        build_options: Lines that set whether packages may be built.
+        flags: Options for uv's command line.
+        local: Local paths, relative to the folder, with the lines that name them.
+        editable: Lines that request an editable install.
+        requirements: Number of requirements.
     """
 
     exists: bool = False
@@ -79,28 +80,29 @@ class Requirements:
 
 
 def read_requirements(folder: Path, fetch: Callable[[Path], None] = lambda _: None) -> Requirements:
-    """Reads the requirements.txt of a folder; one that is missing is empty.
+    """Read the requirements.txt of a folder. A missing file counts as empty.
 
     Args:
         folder: The function's folder.
-        fetch: Called with each path that is about to be looked for, so that it can be put there.
+        fetch: Called with each path before it is read, so that the caller can create it.
 
     Raises:
-        RequirementsInvalid: With the line, when a file cannot be read, a local path lies outside
-            the folder, or the framework itself is asked for.
+        RequirementsInvalid: If a file cannot be read, a line is invalid, a local path is outside
+            the folder, or the framework itself is required. The error names the line.
     """
     fetch(folder / REQUIREMENTS_NAME)
-    found = Requirements(exists=(folder / REQUIREMENTS_NAME).exists())
-    if found.exists:
-        _Reader(folder, found, fetch).read(folder / REQUIREMENTS_NAME, REQUIREMENTS_NAME, seen=())
-    return found
+    content = Requirements(exists=(folder / REQUIREMENTS_NAME).exists())
+    if content.exists:
+        reader = _Reader(folder, content, fetch)
+        reader.read(folder / REQUIREMENTS_NAME, REQUIREMENTS_NAME, seen=())
+    return content
 
 
 def local_path(requirement: str) -> str | None:
-    """The path that a requirement names; None for one from an index or another machine.
+    """Return the local path that a requirement names; None if it comes from an index or a URL.
 
     Args:
-        requirement: A line without its comment; ``-e`` is not part of it.
+        requirement: A line without its comment and without ``-e``.
     """
     text = _NAMED.sub("", requirement, count=1) if _NAMED.match(requirement) else requirement
     named = text is not requirement
@@ -116,7 +118,7 @@ def local_path(requirement: str) -> str | None:
 
 
 def check_lock(text: str, name: str) -> None:
-    """Check that every line of a lock is a requirement, because uv reads the file as it is.
+    """Check that every line of a lock is a requirement: uv reads the file itself.
 
     Args:
         text: The lock.
@@ -143,16 +145,16 @@ def _placed(place: Place) -> Iterator[None]:
 
 
 class _Reader:
-    def __init__(self, folder: Path, found: Requirements, fetch: Callable[[Path], None]) -> None:
+    def __init__(self, folder: Path, content: Requirements, fetch: Callable[[Path], None]) -> None:
         self._folder = folder
-        self._found = found
+        self._content = content
         self._fetch = fetch
 
     def read(
         self, path: Path, name: str, seen: tuple[Path, ...], *, constraints: bool = False
     ) -> None:
         for number, line in _lines(path, name):
-            self._found.lines.append(line)
+            self._content.lines.append(line)
             place = Place(name, number)
             with _placed(place):
                 option = read_option(line)
@@ -173,7 +175,7 @@ class _Reader:
         *,
         constraints: bool,
     ) -> None:
-        found, value = self._found, option.value
+        content, value = self._content, option.value
         match option.kind:
             case LineKind.INCLUDE | LineKind.CONSTRAINTS:
                 within = constraints or option.kind is LineKind.CONSTRAINTS
@@ -181,18 +183,18 @@ class _Reader:
             case LineKind.EDITABLE:
                 with _placed(place):
                     check_requirement(value)
-                found.editable.append(place)
+                content.editable.append(place)
                 self._requirement(value, place)
             case LineKind.FIND_LINKS:
-                found.indexes.append(f"--find-links {self._absolute(path.parent, value, place)}")
+                content.indexes.append(f"--find-links {self._absolute(path.parent, value, place)}")
             case LineKind.INDEX | LineKind.NO_INDEX:
-                found.indexes.append(line)
+                content.indexes.append(line)
             case LineKind.BUILD:
-                found.build_options.append(line)
+                content.build_options.append(line)
             case LineKind.PRERELEASE:
-                found.flags += ["--prerelease", "allow"]
+                content.flags += ["--prerelease", "allow"]
             case LineKind.TRUSTED_HOST:
-                found.flags += ["--allow-insecure-host", value]
+                content.flags += ["--allow-insecure-host", value]
 
     def _include(
         self, path: Path, value: str, place: Place, seen: tuple[Path, ...], *, constraints: bool
@@ -201,52 +203,64 @@ class _Reader:
         relative = os.path.relpath(path.parent / value, self._folder)
         if "://" in value or relative == ".." or relative.startswith("../"):
             raise RequirementsInvalid(
-                f"{place}: {value} is not a file in the function's folder; copy it there"
+                f"{place}: expected a file in the function's folder, got {value}; copy it there"
             )
         if len(seen) > NESTED:
-            raise RequirementsInvalid(f"{place}: includes are nested deeper than {NESTED} files")
-        if len(self._found.lines) > LINES:
-            raise RequirementsInvalid(f"{place}: more than {LINES} lines with all that is included")
+            raise RequirementsInvalid(f"{place}: expected at most {NESTED} nested files, got more")
+        if len(self._content.lines) > LINES:
+            raise RequirementsInvalid(
+                f"{place}: expected at most {LINES} lines in all included files, got more"
+            )
         self._fetch(path.parent / value)
         included = Path(os.path.realpath(path.parent / value))
-        if included in {one.resolve() for one in seen}:
-            raise RequirementsInvalid(f"{place}: {value} includes itself")
+        if included in {file.resolve() for file in seen}:
+            raise RequirementsInvalid(
+                f"{place}: expected another file, got {value}, which includes itself"
+            )
         if not included.is_file():
-            raise RequirementsInvalid(f"{place}: {value} is not there")
+            raise RequirementsInvalid(
+                f"{place}: expected an existing file, got {value}; create it, or fix the path"
+            )
         self.read(path.parent / value, value, seen, constraints=constraints)
 
     def _requirement(self, requirement: str, place: Place) -> None:
-        self._found.requirements += 1
+        self._content.requirements += 1
         local = local_path(requirement)
         if local is not None:
-            self._found.local.append((self._within(local, place), place))
+            self._content.local.append((self._within(local, place), place))
             return
         match = re.match(r"[A-Za-z0-9][-A-Za-z0-9._]*", requirement)
         name = re.sub(r"[-_.]+", "-", match.group()).lower() if match else ""
         if name in OWN_NAMES:
             raise RequirementsInvalid(
-                f"{place}: {name} is part of every environment already, in the version that fits; "
-                "take the line out"
+                f"{place}: expected a package other than {name}, which every environment has in "
+                f"the matching version, got {requirement!r}; delete the line"
             )
 
     def _within(self, path: str, place: Place) -> str:
-        """The path relative to the folder, if it can mean the same on another machine."""
+        """Return the path relative to the folder, if it has the same meaning on every machine."""
         _check_path(path, place)
         if "${" in path or path.startswith("~"):
             raise RequirementsInvalid(
-                f"{place}: {path} depends on this machine; write a path relative to the folder"
+                f"{place}: expected a path relative to the folder, got {path}, which depends on"
+                " this machine"
             )
-        # Without a look at links: what a link leads to is part of the bundle, at the link's path.
+        # Links are not resolved: the bundle has a link's target at the path of the link.
         relative = os.path.relpath(self._folder / path, self._folder)
         if relative == ".." or relative.startswith("../"):
-            raise RequirementsInvalid(f"{place}: {path} lies outside the function's folder")
+            raise RequirementsInvalid(
+                f"{place}: expected a path in the function's folder, got {path}; copy the package"
+                " there"
+            )
         if Path(path).is_absolute():
             raise RequirementsInvalid(
-                f"{place}: {path} exists on this machine only; write ./{relative}"
+                f"{place}: expected a path relative to the folder, got {path}; write ./{relative}"
             )
         self._fetch(self._folder / path)
         if not (self._folder / path).exists():
-            raise RequirementsInvalid(f"{place}: {path} is not there")
+            raise RequirementsInvalid(
+                f"{place}: expected an existing file or folder, got {path}; fix the path"
+            )
         return relative
 
     def _absolute(self, folder: Path, value: str, place: Place) -> str:
@@ -261,7 +275,7 @@ def _check_path(path: str, place: Place) -> None:
     """Check that the operating system accepts a path."""
     data = os.fsencode(path)
     if b"\0" in data or len(data) > PATH_LIMIT or any(len(part) > 255 for part in data.split(b"/")):  # noqa: PLR2004  limit of file systems
-        raise RequirementsInvalid(f"{place}: {path[:80]!r} cannot be a path")
+        raise RequirementsInvalid(f"{place}: expected a path, got {path[:80]!r}")
 
 
 def _lines(path: Path, name: str) -> list[tuple[int, str]]:
@@ -276,7 +290,7 @@ def _text(path: Path, name: str) -> str:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise RequirementsInvalid(
-            f"{name} is not UTF-8 (byte {error.start}); save it as UTF-8"
+            f"{name}: expected UTF-8, got another encoding at byte {error.start}; save it as UTF-8"
         ) from None
     except OSError as error:
         raise RequirementsInvalid(f"{name} cannot be read: {error.strerror}") from error

@@ -1,7 +1,7 @@
-"""What a gateway needs of the store, so that neither pruning nor the store's bound takes it.
+"""Records what a gateway needs of the store. Neither pruning nor the store's limit removes that.
 
-Each entry is a file of its own: it is there or it is not, whoever is killed, and two processes that
-write need not know of each other.
+Each entry is a separate file. So a kill never leaves half an entry, and two processes can write
+without coordination.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from dcf.model.artifact import Artifact, is_digest
 from dcf.protocol.json_text import read_json
 
 SETTLING = 60.0
-"""Seconds between the end of a build and the note elsewhere that its artifact is in use, at most;
-it takes some milliseconds."""
+"""Maximum seconds from the end of a build until the catalog records that its artifact is in use.
+That takes some milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +28,8 @@ class RetainedEntry:
     """One artifact in one environment.
 
     Attributes:
-        artifact: What is laid out and run.
-        environment: Key of what it runs in.
+        artifact: Bundle and lock.
+        environment: Key of the environment.
     """
 
     artifact: Artifact
@@ -39,8 +39,8 @@ class RetainedEntry:
 class RetainedArtifacts:
     """The entries of a store.
 
-    An artifact has a further entry when it was built again for another environment, after an
-    upgrade of DCF for one: replicas may still run in the one before.
+    An artifact has another entry if it was built again for another environment, for example after
+    an upgrade of DCF: replicas may still run in the previous environment.
 
     Args:
         store: The store.
@@ -50,14 +50,14 @@ class RetainedArtifacts:
         self._store = store
 
     def add(self, artifact: Artifact, environment: str) -> None:
-        """Keeps an artifact and its environment from now on; both must be there.
+        """Keep an artifact and its environment. Both must be in the store.
 
         Args:
-            artifact: What is to run.
-            environment: Key of what it is to run in.
+            artifact: Bundle and lock.
+            environment: Key of the environment.
 
         Raises:
-            StorageError: When the environment, the bundle or the lock is not in the store, or the
+            StorageError: If the environment, the bundle or the lock is not in the store, or the
                 entry cannot be written.
         """
         store = self._store
@@ -70,15 +70,15 @@ class RetainedArtifacts:
             store.write(self._path(artifact, environment), json.dumps(members).encode())
 
     def keep_only(self, artifacts: AbstractSet[Artifact]) -> None:
-        """Forgets every entry of another artifact. What it kept goes when the store is pruned.
+        """Drop the entries of all other artifacts. The next prune then frees what they kept.
 
-        One that was added just now stays: whoever deploys it may not have noted it elsewhere yet.
+        An entry that was just added stays: the catalog may not have its revision yet.
 
         Args:
-            artifacts: What may still be started or runs.
+            artifacts: Artifacts that run or may still be started.
 
         Raises:
-            StorageError: When an entry cannot be removed.
+            StorageError: If an entry cannot be removed.
         """
         kept = {digits(artifact.digest) for artifact in artifacts}
         for path in self._paths():
@@ -87,9 +87,9 @@ class RetainedArtifacts:
                     path.unlink(missing_ok=True)
 
     def entries(self) -> tuple[RetainedEntry, ...]:
-        """Every entry. A file that is none is passed over."""
-        found = (_read(path) for path in self._paths())
-        return tuple(entry for entry in found if entry is not None)
+        """Return every entry. A damaged file is skipped."""
+        entries = (_read(path) for path in self._paths())
+        return tuple(entry for entry in entries if entry is not None)
 
     def _path(self, artifact: Artifact, environment: str) -> Path:
         return self._store.deployed / f"{digits(artifact.digest)}-{environment}.json"
@@ -101,7 +101,7 @@ class RetainedArtifacts:
 def _age(path: Path) -> float:
     try:
         return time.time() - path.stat().st_mtime
-    except FileNotFoundError:  # another has removed it
+    except FileNotFoundError:  # another process has removed it
         return 0.0
 
 

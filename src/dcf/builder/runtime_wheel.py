@@ -1,7 +1,7 @@
-"""The guest rooms as a wheel: what of this package goes into a function's environment.
+"""Packs the guest rooms, the part of DCF that a function's environment needs, into a wheel.
 
-It is made from the installed files, so that a function is always served by the watcher of the DCF
-that built it, and it is the same to the byte wherever it is made.
+The wheel is made from the installed files. So the watcher that serves a function has the version of
+the DCF that built it. The wheel has the same bytes on every machine.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ GUEST_ROOMS = (
     "function",
     "watcher",
 )
-"""What also lives in a function's environment: the floors below the line in the design."""
+"""The files and rooms that a function's environment also has (see ARCHITECTURE.md, Floors)."""
 
 _TIME = (1980, 1, 1, 0, 0, 0)
 _EXTRA = re.compile(r"""\s*(?:\band\s+)?extra\s*==\s*['"]runtime['"]\s*""")
@@ -45,12 +45,12 @@ _EXTRA = re.compile(r"""\s*(?:\band\s+)?extra\s*==\s*['"]runtime['"]\s*""")
 
 @dataclass(frozen=True)
 class RuntimeWheel:
-    """What the watcher is made of.
+    """The watcher's files and requirements.
 
     Attributes:
         files: Path in the wheel and content, sorted.
-        requirements: What it needs besides, as PEP 508 lines.
-        requires_python: A version specifier.
+        requirements: The packages that the watcher needs, as PEP 508 lines.
+        requires_python: The version specifier of the supported Pythons.
     """
 
     files: tuple[tuple[str, bytes], ...]
@@ -59,7 +59,7 @@ class RuntimeWheel:
 
     @classmethod
     def installed(cls, package: Path = Path(__file__).parent.parent) -> RuntimeWheel:
-        """Takes the files and the metadata of the DCF that runs."""
+        """Read the files and the metadata of the running DCF."""
         needs = requires(DISTRIBUTION) or []
         return cls(
             files=tuple(sorted(_files(package))),
@@ -69,7 +69,7 @@ class RuntimeWheel:
 
     @cached_property
     def digest(self) -> str:
-        """Digest of all that makes the wheel what it is."""
+        """Digest of everything that determines the wheel."""
         files = [[path, digest_of(content)] for path, content in self.files]
         return digest_of(
             canonical_json([__version__, files, self.requirements, self.requires_python])
@@ -77,12 +77,12 @@ class RuntimeWheel:
 
     @property
     def minimum(self) -> tuple[int, int]:
-        """The lowest Python that it runs on, as (major, minor)."""
-        found = re.search(r">=\s*(\d+)\.(\d+)", self.requires_python)
-        return (int(found.group(1)), int(found.group(2))) if found else (3, 0)
+        """The lowest supported Python version, as (major, minor)."""
+        match = re.search(r">=\s*(\d+)\.(\d+)", self.requires_python)
+        return (int(match.group(1)), int(match.group(2))) if match else (3, 0)
 
     def write_project(self, place: Path) -> None:
-        """Writes a project that needs what the watcher needs, for a resolver to read."""
+        """Write a project with the watcher's requirements, for the resolver."""
         lines = "".join(f"  {_toml(line)},\n" for line in self.requirements)
         with writing(place):
             place.mkdir()
@@ -93,7 +93,7 @@ class RuntimeWheel:
             )
 
     def write_wheel(self, place: Path) -> Path:
-        """Writes the wheel into a folder and returns its path."""
+        """Write the wheel into a folder and return the wheel's path."""
         stem = f"dcf_runtime-{__version__}"
         about = f"{stem}.dist-info"
         needs = "".join(f"Requires-Dist: {line}\n" for line in self.requirements)
@@ -122,11 +122,11 @@ class RuntimeWheel:
 
 
 def runtime_requirement(line: str) -> str | None:
-    """A line of the metadata without the extra that it belongs to; None for another's line.
+    """Return a requirement of the ``runtime`` extra without its marker; None for any other line.
 
     Build backends write the extra's marker in different ways: alone, after ``and``, with the rest
-    in brackets, and with either quotes. Here they become one, so that locks do not change with the
-    tool that installed DCF.
+    in brackets, and with either quotes. The result is the same for all, so that locks do not depend
+    on the tool that installed DCF.
     """
     requirement, _, marker = line.partition(";")
     if not _EXTRA.search(marker):
@@ -152,6 +152,6 @@ def _hash(content: bytes) -> str:
 
 
 def _toml(text: str) -> str:
-    """A TOML string; requirements have both kinds of quotes."""
+    """Return a TOML string. Requirements contain both kinds of quotes."""
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dcf.builder.build_progress import Listener
 from dcf.builder.uv import BuildStop
 
-LOOK = 0.2
+POLL = 0.2
 """Seconds between two checks whether a waiting build was cancelled."""
 
 
@@ -48,18 +48,18 @@ class Slots:
                 self._changed.notify_all()
 
     def _wait(self, ticket: object, listener: Listener, stop: BuildStop) -> None:
-        told = 0
+        reported = 0
         while True:
             with self._changed:
                 # The running builds are at the head of the queue.
                 position = self._queue.index(ticket) + 1 - self._count
                 if position <= 0 or not self._count:
                     return
-                if position == told:
-                    self._changed.wait(LOOK)
+                if position == reported:
+                    self._changed.wait(POLL)
             stop.check()
-            if position != told:
-                told = position
+            if position != reported:
+                reported = position
                 listener.notice(
                     f"Waiting for other builds: position {position} in the queue"
                     f" ({self._count} at a time)"

@@ -1,21 +1,21 @@
-"""The place that holds all that builds make.
+"""Stores everything that builds make.
 
 ::
 
-    blobs/sha256/ab/<digits>   the files' contents
+    blobs/sha256/ab/<digits>   contents of files
     bundles/<digits>.json      lists of files
     locks/<digits>.txt         locks
     environments/<key>/        interpreters with their packages
-    environments/<key>.json    the marker: that environment is whole; written last
-    folders/<id>.json          what is known of each function's folder
-    uploads/<digits>.json      bundles that are being uploaded
-    uploads/<digits>.part      blobs of which the rest is still to come
-    deployed/<digits>-<key>.json   what a gateway needs
+    environments/<key>.json    markers of complete environments; written last
+    folders/<id>.json          records of functions' folders
+    uploads/<digits>.json      notes of announced bundles
+    uploads/<digits>.part      blobs that have arrived in part
+    deployed/<digits>-<key>.json   artifacts and environments that a gateway needs
     guards/                    lock files
-    tmp/                       work in progress
+    tmp/                       temporary files
 
-What has a digest for a name never changes. Everything else is replaced as a whole, never written
-in place, so that a process may be killed at any instant.
+A file that is named by its digest never changes. All other files are replaced atomically, so a
+process may be killed at any time.
 """
 
 from __future__ import annotations
@@ -39,7 +39,11 @@ from dcf.protocol.json_text import read_json
 from dcf.settings import Locations
 
 GUARD_OF_STORE = "store"
-"""Builds share it; pruning has it alone, so that it never removes what a build just found."""
+"""Builds hold it shared and pruning holds it exclusively, so that pruning never removes what a
+running build uses."""
+
+DIGEST_FORM = "a digest (sha256: and 64 lowercase hex digits)"
+"""The form of a digest, for messages."""
 
 WAITING_FOR_PRUNING = "Waiting for a prune of the store"
 """Notice of a build that waits for a prune."""
@@ -47,13 +51,13 @@ WAITING_FOR_PRUNING = "Waiting for a prune of the store"
 
 @dataclass(frozen=True, slots=True)
 class Marker:
-    """What is known of an environment that is whole.
+    """The marker of a complete environment.
 
     Attributes:
-        size: Bytes of its files, those that uv's cache shares included.
+        size: Bytes of the environment's files, including those that it shares with uv's cache.
         created: Seconds since the epoch.
         interpreter: The interpreter's path.
-        lock: Digest of the lock that it was first made for.
+        lock: Digest of the lock that the environment was first made for.
     """
 
     size: int
@@ -79,10 +83,10 @@ def keep_private(places: Locations) -> None:
 
 
 class Store:
-    """A store on disk; made when it is not there.
+    """A store on disk. It is created if it is missing.
 
     Args:
-        root: Its folder.
+        root: The store's folder.
     """
 
     def __init__(self, root: Path) -> None:
@@ -119,10 +123,10 @@ class Store:
     # Files
 
     def write(self, path: Path, data: bytes) -> None:
-        """Replaces a file as a whole.
+        """Replace a file atomically.
 
         Raises:
-            StorageError: When it cannot be written.
+            StorageError: If the file cannot be written.
         """
         with writing(path):
             descriptor, name = tempfile.mkstemp(dir=self.scratch)
@@ -136,7 +140,7 @@ class Store:
 
     @contextmanager
     def temporary(self) -> Iterator[Path]:
-        """A new folder that is gone after the block."""
+        """Yield a new folder, which is removed after the block."""
         with writing(self.scratch):
             place = Path(tempfile.mkdtemp(dir=self.scratch))
         try:
@@ -147,26 +151,26 @@ class Store:
     # Bundles and locks
 
     def put_bundle(self, bundle: Bundle) -> str:
-        """Keeps a list of files and returns its digest."""
+        """Store a bundle's list of files and return its digest."""
         return self._put(self.bundles, ".json", bundle.to_json())
 
     def bundle(self, digest: str) -> Bundle:
-        """A list of files by its digest.
+        """Return a bundle's list of files.
 
         Raises:
-            StorageError: When the store does not have it.
+            StorageError: If the store does not have it.
         """
         return Bundle.from_json(self._get(self.bundles, ".json", digest))
 
     def put_lock(self, text: str) -> str:
-        """Keeps a lock and returns its digest."""
+        """Store a lock and return its digest."""
         return self._put(self.locks, ".txt", text.encode())
 
     def lock(self, digest: str) -> str:
-        """A lock's text by its digest.
+        """Return a lock's text.
 
         Raises:
-            StorageError: When the store does not have it.
+            StorageError: If the store does not have it.
         """
         return self._get(self.locks, ".txt", digest).decode()
 
@@ -179,7 +183,7 @@ class Store:
 
     def _get(self, place: Path, suffix: str, digest: str) -> bytes:
         if not is_digest(digest):
-            raise StorageError(f"{digest!r} is no digest")
+            raise StorageError(f"expected {DIGEST_FORM}, got {digest!r}")
         path = place / (digits(digest) + suffix)
         try:
             data = path.read_bytes()
@@ -187,17 +191,20 @@ class Store:
             raise StorageError(f"{digest} is not in the store: {error.strerror}") from error
         if digest_of(data) != digest:
             path.unlink(missing_ok=True)
-            raise StorageError(f"{digest} was damaged in the store; it was removed")
+            raise StorageError(
+                f"expected the content of {digest} in the store, got damaged content, which was"
+                " removed; build or deploy again"
+            )
         return data
 
     # Environments
 
     def marker_path(self, key: str) -> Path:
-        """Where an environment's marker is, or would be."""
+        """Return the path of an environment's marker, which may not exist."""
         return self.environments / f"{key}.json"
 
     def marker(self, key: str) -> Marker | None:
-        """What is known of an environment; None when it is not whole."""
+        """Return the marker of an environment; None if the environment is not complete."""
         try:
             members = read_json(self.marker_path(key).read_bytes())
             if not all(isinstance(members[name], kind) for name, kind in _MARKER.items()):
@@ -207,7 +214,7 @@ class Store:
             return None
 
     def mark(self, key: str, marker: Marker) -> None:
-        """Declares an environment whole."""
+        """Mark an environment as complete."""
         self.write(self.marker_path(key), json.dumps(asdict(marker)).encode())
 
     # Guards
@@ -221,27 +228,28 @@ class Store:
         on_wait: Callable[[], None] | None = None,
         pause: Callable[[float], None] | None = None,
     ) -> AbstractContextManager[int]:
-        """Hold one of the store's locks among processes; see :func:`.file_lock.locked`."""
+        """Hold a lock file of the store; see :func:`.file_lock.locked`."""
         path = self.guards / f"{name}.lock"
         return locked(path, shared=shared, wait=wait, on_wait=on_wait, pause=pause)
 
     @contextmanager
     def hold(self, name: str) -> Iterator[int]:
-        """Keeps pruning away from an environment (by key) or a bundle (by digest).
+        """Protect an environment (by key) or a bundle (by digest) from pruning.
 
-        Gives a descriptor: a process that inherits it (``pass_fds``) holds on as long as it lives.
+        Yields a descriptor. A process that inherits it (``pass_fds``) keeps the protection until it
+        ends.
 
         Raises:
-            StorageError: When it was pruned before it could be held.
+            StorageError: If the item was pruned before.
         """
         with self.guard(use_guard(name), shared=True) as descriptor:
             path = self.bundles / f"{digits(name)}.json" if ":" in name else self.marker_path(name)
             if not path.exists():
-                raise StorageError(f"{name} is no longer in the store; it must be built again")
+                raise StorageError(f"{name} is no longer in the store; build it again")
             yield descriptor
 
     def is_held(self, name: str) -> bool:
-        """Whether anybody holds it."""
+        """Return whether a process holds an environment or a bundle."""
         try:
             with self.guard(use_guard(name), wait=False):
                 return False
@@ -250,15 +258,15 @@ class Store:
 
 
 def digits(digest: str) -> str:
-    """A digest without its algorithm, for file names."""
+    """Return a digest without its algorithm, for file names."""
     return digest.removeprefix("sha256:")
 
 
 def use_guard(name: str) -> str:
-    """Name of the guard that whoever uses an environment or a bundle shares."""
+    """Return the name of the guard that users of an environment or a bundle share."""
     return f"use-{digits(name)}"
 
 
 def make_guard(key: str) -> str:
-    """Name of the guard that whoever makes an environment has alone."""
+    """Return the name of the guard that the build of an environment holds exclusively."""
     return f"make-{key}"

@@ -1,10 +1,10 @@
-"""What clients send to be deployed: announced first, then received blob by blob.
+"""Receives uploads: a client announces a bundle and a lock, then sends the missing blobs.
 
-A note in the store tells of each announcement, so that pruning leaves what has come for it. A blob
-of which the rest is still to come is a file named by its digest: whoever was killed or cut off goes
-on where it ends. Whatever is left lying is removed by pruning, in time.
+The store has a note of each announcement, so that pruning keeps the blobs that have arrived for it.
+A partial blob is a file named by its digest: a client resumes where the file ends. Pruning removes
+abandoned notes and parts after a time.
 
-Everything here blocks; whoever serves many calls it on threads.
+All methods block, so a server calls them on threads.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from dcf.model.status import Wanting
 from dcf.protocol.json_text import read_json
 
 NOTE_LIFE = 3600.0
-"""Seconds without a byte after which an announcement no longer keeps what has come for it."""
+"""Seconds after the last byte until pruning may remove an announcement and its blobs."""
 
 PART_LIFE = 86_400.0
-"""Seconds after which a part that did not grow goes: tomorrow's next try still finds it."""
+"""Seconds after its last byte until pruning may remove a part. A client can resume the next day."""
 
 TOUCH = 60.0
-"""Seconds between two marks of life on a note while a blob comes in."""
+"""Seconds between two updates of a note's time stamp while a blob arrives."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Announced:
     Attributes:
         bundle: Digest of the list of files.
         lock: Digest of the lock.
-        missing: What has to be sent, each content once.
+        missing: The blobs to send, each content once.
     """
 
     bundle: str
@@ -56,17 +56,17 @@ class Announced:
 
 @dataclass(frozen=True, slots=True)
 class _Expected:
-    """A blob that was announced: its size in bytes, and the note that tells of it."""
+    """An announced blob: its size in bytes, and the note of its announcement."""
 
     size: int
     note: Path
 
 
 class Part:
-    """A blob that comes in; made by :meth:`Uploads.receiving`.
+    """A blob that arrives; made by :meth:`Uploads.receiving`.
 
     Attributes:
-        offset: Bytes that are here.
+        offset: Bytes that have arrived.
     """
 
     def __init__(self, store: Store, digest: str, expected: _Expected, descriptor: int) -> None:
@@ -75,21 +75,22 @@ class Part:
         self._digest = digest
         self._expected = expected
         self._descriptor = descriptor
-        # What a resumed part begins with was hashed by somebody else: it is read again at the end.
+        # The hash of a resumed part is unknown, so the whole file is hashed at the end.
         self._hash = hashlib.sha256() if self.offset == 0 else None
         self._touched = time.monotonic()
 
     def write(self, chunk: bytes) -> None:
-        """Takes what comes next.
+        """Append the next bytes.
 
         Raises:
-            UploadInvalid: When it is more than was announced; nothing of it was taken.
-            DiskFull: When no space is left. What found space stays, and sending may go on there.
-            StorageError: When it cannot be written for another reason; likewise.
+            UploadInvalid: If there are more bytes than announced; the chunk was not written.
+            DiskFull: If no space is left. The written bytes stay, and the client can resume.
+            StorageError: If the bytes cannot be written for another reason. The written bytes stay,
+                and the client can resume.
         """
         if self.offset + len(chunk) > self._expected.size:
             raise UploadInvalid(
-                f"{self._digest} was announced with {self._expected.size} bytes; more were sent",
+                f"{self._digest}: expected {self._expected.size} bytes, as announced, got more",
                 self.offset,
             )
         rest = memoryview(chunk)
@@ -105,22 +106,25 @@ class Part:
             _touch(self._expected.note)
 
     def finish(self) -> bool:
-        """Makes it a blob if all of it is here, and tells whether it is.
+        """Make the part a blob if it is complete; return whether it is.
 
         Raises:
-            UploadInvalid: When the content is not that of the digest. It was dropped.
-            StorageError: When it cannot be stored.
+            UploadInvalid: If the content does not have the announced digest. The part is deleted.
+            StorageError: If the blob cannot be stored.
         """
         if self.offset < self._expected.size:
             return False
         blobs, path = self._store.blobs, part_path(self._store, self._digest)
         if blobs.has(self._digest, self._expected.size):
             return True
-        found = self._hashed(path)
+        actual = self._hashed(path)
         with self._store.guard(GUARD_OF_STORE, shared=True):
-            if found != self._digest:
+            if actual != self._digest:
                 path.unlink(missing_ok=True)
-                raise UploadInvalid(f"what was sent for {self._digest} is {found}; it was dropped")
+                raise UploadInvalid(
+                    f"expected the content of {self._digest}, got that of {actual}, which was"
+                    " deleted; send it again"
+                )
             blobs.adopt(path, self._digest)
         return True
 
@@ -131,12 +135,12 @@ class Part:
 
 
 class Uploads:
-    """Receives what is to be deployed.
+    """Receives the files and locks of functions.
 
     Args:
-        store: Where it goes.
-        most_bytes: That the files of one bundle may have in all.
-        most_files: How many files one bundle may have.
+        store: Receives bundles, locks and blobs.
+        most_bytes: Maximum total bytes of a bundle's files.
+        most_files: Maximum number of files in a bundle.
     """
 
     def __init__(self, store: Store, *, most_bytes: int, most_files: int) -> None:
@@ -146,18 +150,18 @@ class Uploads:
         self._expected: dict[str, _Expected] = {}
 
     def announce(self, files: Sequence[BundleFile], lock: str) -> Announced:
-        """Stores the list and the lock of a bundle, and tells which contents are missing.
+        """Store a bundle's list of files and its lock; return the missing contents.
 
-        To be repeated whenever a client wants to know what is still missing. What comes is kept
-        for an hour after the last byte, until somebody deploys it.
+        A client repeats it to learn what is still missing. The blobs are kept for an hour after the
+        last byte, or as long as a deployed revision needs them.
 
         Args:
-            files: The bundle's, in any order.
-            lock: Text of the lock.
+            files: The bundle's files, in any order.
+            lock: The lock's text.
 
         Raises:
-            BundleInvalid: When they cannot be a bundle, or are more than is allowed.
-            StorageError: When they cannot be written.
+            BundleInvalid: If the files cannot form a bundle, or exceed a limit.
+            StorageError: If the list or the lock cannot be written.
         """
         check_files(files, self._most_bytes, self._most_files)
         check_lock(lock)
@@ -169,25 +173,25 @@ class Uploads:
             store.write(note, json.dumps(asdict(artifact)).encode())
             missing = self._missing(bundle)
         if len(self._expected) > self._most_files:
-            self._expected = {}  # the notes know the rest
-        self._expected.update((one.digest, _Expected(one.size, note)) for one in missing)
+            self._expected = {}  # a cache: the notes have the rest
+        self._expected.update((blob.digest, _Expected(blob.size, note)) for blob in missing)
         return Announced(artifact.bundle, artifact.lock, missing)
 
     @contextmanager
     def receiving(self, digest: str, offset: int) -> Iterator[Part]:
-        """Opens what is here of a blob for what comes next; see :class:`Part`.
+        """Open the part of a blob, to append to it; see :class:`Part`.
 
-        However the block ends, what was written stays. One that is whole already takes no more
-        bytes and is finished.
+        The written bytes stay, even if the block raises. A blob that is already complete accepts no
+        more bytes, and is finished.
 
         Args:
-            digest: One that was announced.
-            offset: Where the sender goes on, in bytes: at the end of what is here.
+            digest: Digest of an announced blob.
+            offset: Byte at which the client resumes: the number of bytes that have arrived.
 
         Raises:
-            UploadInvalid: When the digest was not announced, the offset is another, or somebody
-                else sends the same blob just now.
-            StorageError: When it cannot be written.
+            UploadInvalid: If the digest was not announced, the offset does not match, or another
+                client is sending the same blob.
+            StorageError: If the part cannot be written.
         """
         with ExitStack() as opened:
             with self._store.guard(GUARD_OF_STORE, shared=True):
@@ -195,39 +199,44 @@ class Uploads:
                 part = Part(self._store, digest, expected, self._open(digest, expected, opened))
             if offset != part.offset:
                 raise UploadInvalid(
-                    f"{digest} goes on at byte {part.offset}, not at {offset}", part.offset
+                    f"{digest}: expected the bytes from {part.offset} on, got bytes from {offset}"
+                    " on",
+                    part.offset,
                 )
             yield part
 
     def _missing(self, bundle: Bundle) -> tuple[Wanting, ...]:
         parts = {path.stem: _size(path) for path in self._store.uploads.glob("*.part")}
         sizes = {file.digest: file.size for file in bundle.files}
-        found: list[Wanting] = []
+        missing: list[Wanting] = []
         for digest, size in sizes.items():
             if not self._store.blobs.has(digest, size):
-                here = parts.get(digits(digest), 0)
-                found.append(Wanting(digest, size, here if here <= size else 0))
-        return tuple(found)
+                arrived = parts.get(digits(digest), 0)
+                missing.append(Wanting(digest, size, arrived if arrived <= size else 0))
+        return tuple(missing)
 
     def _find(self, digest: str) -> _Expected:
         if digest not in self._expected:
-            self._expected = self._recall()
+            self._expected = self._read_notes()
         expected = self._expected.get(digest)
         if expected is None or not _touch(expected.note):
-            raise UploadInvalid(f"{digest} was not announced, or too long ago; announce it again")
+            raise UploadInvalid(
+                f"expected the digest of an announced blob, got {digest}, which was not announced"
+                " or whose announcement has expired; announce it again"
+            )
         return expected
 
-    def _recall(self) -> dict[str, _Expected]:
-        """What the notes tell, those of a process included that is no more."""
-        found: dict[str, _Expected] = {}
+    def _read_notes(self) -> dict[str, _Expected]:
+        """Return the blobs of all notes, including those of a process that has ended."""
+        expected: dict[str, _Expected] = {}
         for note, artifact in _notes(self._store):
             with suppress(StorageError):
                 for file in self._store.bundle(artifact.bundle).files:
-                    found[file.digest] = _Expected(file.size, note)
-        return found
+                    expected[file.digest] = _Expected(file.size, note)
+        return expected
 
     def _open(self, digest: str, expected: _Expected, opened: ExitStack) -> int:
-        """A descriptor of what is here, its part locked against other senders."""
+        """Return a descriptor of the blob, or of its part, which is then locked."""
         blobs = self._store.blobs
         if blobs.has(digest, expected.size):
             return opened.enter_context(blobs.path(digest).open("rb")).fileno()
@@ -235,24 +244,27 @@ class Uploads:
         try:
             descriptor = opened.enter_context(locked(path, wait=False))
         except BlockingIOError:
-            raise UploadInvalid(f"somebody else is sending {digest}", _size(path)) from None
+            raise UploadInvalid(
+                f"another client is sending {digest}; announce again to see what is missing",
+                _size(path),
+            ) from None
         if os.fstat(descriptor).st_size > expected.size:
-            os.ftruncate(descriptor, 0)  # it was announced with another size before
+            os.ftruncate(descriptor, 0)  # an earlier announcement had another size
         return descriptor
 
 
 def awaited(store: Store) -> list[Artifact]:
-    """What was announced and may still be deployed."""
+    """Return the announced artifacts that may still be deployed."""
     return [artifact for note, artifact in _notes(store) if not _is_over(note)]
 
 
 def given_up(store: Store) -> list[Path]:
-    """Notes and parts that nobody came back to in time."""
+    """Return the abandoned notes and parts."""
     return sorted(path for path in store.uploads.iterdir() if _is_over(path))
 
 
 def part_path(store: Store, digest: str) -> Path:
-    """Where a blob is as long as it is not whole."""
+    """Return the path of a blob's part, which may not exist."""
     return store.uploads / f"{digits(digest)}.part"
 
 
@@ -277,7 +289,7 @@ def _size(path: Path) -> int:
 
 
 def _touch(note: Path) -> bool:
-    """Marks a note as alive; whether it is still there."""
+    """Update a note's time stamp; return whether the note still exists."""
     try:
         os.utime(note)
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""The one place that starts uv."""
+"""Runs uv. No other module starts it."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ from dcf.settings import RESERVED_PREFIX, BuildSettings
 from dcf.supervision.process_tree import ProcessTree
 
 NEUTRAL = "/"
-"""Where uv looks for a project's settings: not in the function's folder and those around it, whose
-pyproject.toml and uv.toml speak of something else. The user's own uv.toml is honoured."""
+"""The folder in which uv looks for a project's settings. The pyproject.toml and uv.toml in the
+function's folder and its parents have other purposes. uv also reads the user's own uv.toml."""
 
 RETRIES = "2"
-"""How often uv asks an index again. Its own 3 make a build without a network take 6 seconds before
-the cache is tried."""
+"""uv's retries of an index. With its default of 3, a build without a network takes 6 seconds before
+it tries the cache."""
 
 KEPT = 400
 """Lines of output that are kept to explain a failure."""
 
 _LEFT_OUT = frozenset(
     {
-        # They speak of the caller's own environment.
+        # They describe the caller's own environment.
         "VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME", "CONDA_PREFIX", "CONDA_DEFAULT_ENV",
         "__PYVENV_LAUNCHER__",
-        # They would send uv elsewhere than it is told to go.
+        # They would override the folder and the interpreter that the builder passes.
         "UV_PROJECT", "UV_WORKING_DIR", "UV_WORKING_DIRECTORY", "UV_SYSTEM_PYTHON", "UV_PYTHON",
-        # The watcher's wheel is made here and stands in no lock.
+        # The watcher's wheel is made here and is not in the lock.
         "UV_REQUIRE_HASHES",
     }
 )  # fmt: skip
@@ -81,12 +81,12 @@ class BuildStop:
                 self._tree.end()
 
     def check(self) -> None:
-        """Raises :class:`BuildError` once the end was asked for."""
+        """Raise :class:`BuildError` if the build was cancelled."""
         if self._asked.is_set():
             raise BuildError("the build was cancelled")
 
     def pause(self, seconds: float) -> None:
-        """Wait for some seconds; raise :class:`BuildError` once the build was cancelled."""
+        """Wait for some seconds; raise :class:`BuildError` if the build is cancelled."""
         self._asked.wait(seconds)
         self.check()
 
@@ -110,10 +110,10 @@ class Uv:
     """Runs uv with the user's settings.
 
     Args:
-        env: The environment to start from.
+        env: The caller's environment.
 
     Attributes:
-        environment: What uv is started with.
+        environment: uv's environment.
         index_arguments: Settings for ``uv pip`` that have no variable.
         timeout: Seconds that uv may work for one build; 0 sets no limit.
 
@@ -136,7 +136,7 @@ class Uv:
         self._stop = BuildStop()
 
     def stopped_by(self, stop: BuildStop) -> Self:
-        """The same, which ``stop`` ends."""
+        """Return a copy that ``stop`` cancels."""
         if stop.timeout is None:
             stop.timeout = self.timeout
         other = copy(self)
@@ -162,23 +162,23 @@ class Uv:
         offline: bool = False,
         inherited: Sequence[int] = (),
     ) -> str:
-        """Runs a command to its end and returns what it wrote to stdout.
+        """Run a command until it ends; return what it wrote to stdout.
 
         No process that the command started outlives it, even if this process is killed.
 
         Args:
             arguments: The command and its arguments.
-            listener: Hears every line of stderr.
+            listener: Receives every line of stderr.
             folder: Working directory, to which paths in requirements are relative.
-            stdin: What it reads.
+            stdin: The text for standard input.
             offline: Whether the network is forbidden.
             inherited: Descriptors that stay open until all processes have ended, even if this
                 process is killed.
 
         Raises:
-            BuildError: Or a class below it, which says what went wrong.
+            BuildError: If the command fails; the subclass names the cause.
             BuildTimeout: If the build has used up its time.
-            DiskFull: If uv found no space.
+            DiskFull: If no space is left.
         """
         command = [self._binary, *arguments, "--project", NEUTRAL, "--color", "never"]
         command.append("--no-progress")
@@ -255,14 +255,13 @@ def _too_long(limit: float, at_work: Iterable[str], lines: Iterable[str]) -> Bui
     packages = " and ".join(at_work)
     work = f" while it worked on {packages}" if packages else ""
     return BuildTimeout(
-        f"the build was ended{work}: it took longer than {limit:g} s, the limit that"
-        " DCF_BUILD_TIMEOUT sets",
+        f"expected the build to end within {limit:g} s (DCF_BUILD_TIMEOUT), got a timeout{work}",
         "\n".join(lines),
     )
 
 
 def redacted(text: str) -> str:
-    """The text with no name and no password in its URLs."""
+    """Return the text without user names and passwords in its URLs."""
     return _CREDENTIALS.sub("***@", text)
 
 
@@ -276,16 +275,16 @@ def _is_left_out(name: str) -> bool:
 
 
 def _searchable(env: Mapping[str, str]) -> str:
-    """PATH with pyenv's interpreters for pyenv's shims.
+    """Return PATH with pyenv's shims replaced by pyenv's interpreters.
 
-    A shim of a version that is not selected fails, and uv then gives up the whole search.
+    The shim of a version that is not selected fails, and uv then ends its whole search.
     """
     root = Path(env.get("PYENV_ROOT") or Path(env.get("HOME") or "~").expanduser() / ".pyenv")
     shims = str(root / "shims")
     places: list[str] = []
     for place in env.get("PATH", os.defpath).split(os.pathsep):
         if place.rstrip("/") == shims:
-            places += sorted((str(found) for found in root.glob("versions/*/bin")), reverse=True)
+            places += sorted((str(bin_) for bin_ in root.glob("versions/*/bin")), reverse=True)
         else:
             places.append(place)
     return os.pathsep.join(places)

@@ -1,1 +1,1 @@
-"""The command line: one file per command; errors become advice and an exit code in one place."""
+"""The command line, one file per command."""

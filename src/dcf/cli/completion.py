@@ -15,7 +15,7 @@ from dcf.cli.commands import root
     type=click.Choice(["dcf-cli", "dcf"]),
     default="dcf-cli",
     show_default=True,
-    help="The script that is to be completed.",
+    help="Name of the command to complete.",
 )
 def completion(*, shell: str, program: str) -> None:
     """Print a shell's completion script.
@@ -27,5 +27,5 @@ def completion(*, shell: str, program: str) -> None:
     variable = f"_{program.replace('-', '_').upper()}_COMPLETE"
     kind = get_completion_class(shell)
     if kind is None:
-        raise click.UsageError(f"{shell} has no completion here")
+        raise click.UsageError(f"the installed click has no completion for {shell}")
     click.echo(kind(root, {}, program, variable).source())

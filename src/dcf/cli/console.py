@@ -1,4 +1,4 @@
-"""All that the CLI says to people: on standard error, so that standard output is the reply's."""
+"""Messages of the CLI, on standard error. Standard output is for results alone."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from typing import TextIO
 
 import click
 
-from dcf.cli.hints import advice
+from dcf.cli.hints import hint
 from dcf.errors import BuildError, DcfError
 
 
 class Console:
-    """Says things, and shows a build's progress (a ``dcf.builder.build_progress.Listener``)."""
+    """Prints messages and the progress of a build (a ``dcf.builder.build_progress.Listener``)."""
 
     def __init__(self, *, verbose: bool = False, stream: TextIO | None = None) -> None:
-        """A console on standard error.
+        """Create a console.
 
         Args:
-            verbose: Whether the tools' own output is shown.
-            stream: Another place to write to.
+            verbose: Whether to show the output of the tools that a build runs.
+            stream: Where to write; standard error if None.
         """
         self._verbose = verbose
         self._stream = stream or sys.stderr
@@ -28,49 +28,49 @@ class Console:
 
     @property
     def is_terminal(self) -> bool:
-        """Whether somebody may be looking."""
+        """Whether messages go to a terminal."""
         return self._stream.isatty()
 
-    def say(self, text: str) -> None:
-        """One line or more."""
+    def print(self, text: str) -> None:
+        """Print one or more lines."""
         self._end_line()
         click.echo(text, file=self._stream)
 
     def started(self, step: str, detail: str) -> None:
-        """A step begins: on a terminal its line stands until the step is finished."""
+        """Show that a step begins. On a terminal the line stays until the step is finished."""
         if self._live:
             self._end_line()
             click.echo(f"  {step}: {detail} ...", file=self._stream, nl=False)
             self._open_line = True
         elif self._verbose:
-            self.say(f"  {step}: {detail}")
+            self.print(f"  {step}: {detail}")
 
     def finished(self, step: str, detail: str, seconds: float) -> None:
-        """A step is done."""
+        """Show that a step is finished."""
         if self._live:
             click.echo("\r\x1b[K", file=self._stream, nl=False)
             self._open_line = False
-        self.say(f"  {step}: {detail} ({seconds:.1f} s)")
+        self.print(f"  {step}: {detail} ({seconds:.1f} s)")
 
     def notice(self, text: str) -> None:
-        """Something the author should know."""
-        self.say(f"Notice: {text}")
+        """Print something that the user should know."""
+        self.print(f"Note: {text}")
 
     def output(self, line: str) -> None:
-        """A line of a tool at work."""
+        """Print a line of a tool's output, if they are shown."""
         if self._verbose:
-            self.say(f"    {line}")
+            self.print(f"    {line}")
 
     def error(self, error: DcfError) -> None:
-        """What went wrong, the author's traceback, and what to do."""
+        """Print an error, the traceback of the author's code and a hint."""
         traceback = getattr(error, "traceback", "")
         if traceback:
-            self.say(traceback.rstrip())
-        self.say(click.style("Error: ", fg="red", bold=True) + str(error))
+            self.print(traceback.rstrip())
+        self.print(click.style("Error: ", fg="red", bold=True) + str(error))
         if isinstance(error, BuildError) and error.output and self._verbose:
-            self.say(error.output.rstrip())
-        if hint := advice(error):
-            self.say(hint)
+            self.print(error.output.rstrip())
+        if text := hint(error):
+            self.print(text)
 
     def _end_line(self) -> None:
         if self._open_line:

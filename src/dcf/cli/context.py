@@ -126,7 +126,7 @@ class CommandContext:
             The variables that show the replica its devices.
         """
         inventory = restrict(self._gpus.look(), self._env)
-        self._console.say(f"GPU: {_report(inventory.gpus, inventory.driver)}")
+        self._console.print(f"GPU: {_report(inventory.gpus, inventory.driver)}")
         demand = Demand.of(spec.limits, spec.requests, required=required)
         if demand.count == 0:
             yield visible_devices(()) if demand.hidden else {}
@@ -137,7 +137,7 @@ class CommandContext:
                 self._console.notice("`limits.gpu` is set and there is no GPU: running on the CPU")
                 yield {}
                 return
-            self._console.say("     using " + ", ".join(f"GPU {gpu.index}" for gpu in taken))
+            self._console.print("     using " + ", ".join(f"GPU {gpu.index}" for gpu in taken))
             yield visible_devices([gpu.uuid for gpu in taken])
 
     def start(

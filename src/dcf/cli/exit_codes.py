@@ -1,4 +1,4 @@
-"""The CLI's exit codes. The table in docs/cli.md is tested against this one."""
+"""The CLI's exit codes. A test compares the reference page of the command line with this table."""
 
 from __future__ import annotations
 
@@ -8,34 +8,34 @@ from dcf import errors
 
 
 class ExitCode(IntEnum):
-    """What an exit code says."""
+    """An exit code."""
 
     OK = 0
-    """Done."""
+    """Success."""
     INTERNAL = 1
-    """A defect of this project."""
+    """A defect in DCF."""
     USAGE = 2
     """The command line is wrong."""
     PROJECT = 3
     """config.yaml, a name, a folder or a secret is wrong or missing."""
     BUILD = 4
-    """Dependencies or files do not make an environment."""
+    """The environment could not be built from the dependencies or files."""
     NETWORK = 5
-    """A package index is out of reach."""
+    """A package index could not be reached."""
     STORAGE = 6
-    """The disk is full or cannot be written."""
+    """The disk is full or not writable."""
     GPU = 7
-    """Too few GPUs are free."""
+    """Not enough GPUs are free."""
     START = 8
     """The handler could not be started."""
     CALL = 9
     """The handler failed on this call."""
     TIMEOUT = 10
-    """No reply, or no start, in time."""
+    """A call or a start timed out."""
     LOST = 11
-    """The replica ended during the call, or takes none."""
+    """The replica exited during the call, or accepts no calls."""
     GATEWAY = 12
-    """No gateway answers, it refuses the token, or it cannot be started."""
+    """The gateway does not answer, rejects the token, or could not be started."""
     INTERRUPTED = 130
     """Ctrl-C (128 + SIGINT)."""
     TERMINATED = 143
@@ -64,5 +64,5 @@ _CODES: dict[type[errors.DcfError], ExitCode] = {
 
 
 def exit_code(error: errors.DcfError) -> ExitCode:
-    """The exit code for ``error``: that of its nearest class in the table."""
+    """Return the exit code for ``error``: that of its nearest base class in the table."""
     return next(_CODES[kind] for kind in type(error).__mro__ if kind in _CODES)

@@ -1,4 +1,4 @@
-"""How a run of bytes becomes messages, and replies become bytes again, for ``--stream``."""
+"""Splits input into messages and joins replies, for ``--stream``."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _SOI = b"\xff\xd8"
 _EOI = 0xD9
 _SCAN = 0xDA
 _ALONE = frozenset({0x01, *range(0xD0, 0xD9)})
-"""Markers of JPEG without a length behind them (ITU-T T.81, B.1.1.3)."""
+"""JPEG markers that no length follows (ITU-T T.81, B.1.1.3)."""
 _AFTER_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
-"""What ends a picture's data: a marker, neither a stuffed byte nor a restart."""
+"""Matches the end of a scan: a marker that is neither a stuffed byte nor a restart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +26,8 @@ class Framing:
     """Where one message ends and the next begins.
 
     Attributes:
-        split: The messages in what comes.
-        end: What is written behind each reply.
+        split: Splits chunks of input into messages.
+        end: Bytes to write after each reply.
     """
 
     split: Callable[[Chunks], Iterator[bytes]]
@@ -35,10 +35,10 @@ class Framing:
 
 
 def framing_of(text: str) -> Framing:
-    """What ``--frames`` says.
+    """Parse ``--frames``.
 
     Raises:
-        click.BadParameter: When it says something else.
+        click.BadParameter: If the value is unknown.
     """
     number = _RAW.fullmatch(text)
     if text == "lines":
@@ -47,12 +47,12 @@ def framing_of(text: str) -> Framing:
         return Framing(jpegs, b"")
     if number is not None:
         return Framing(partial(pieces, size=int(number[1])), b"")
-    message = f"{text!r} is not lines, jpg or raw:N with N bytes"
+    message = f"expected lines, jpg or raw:N with N bytes, got {text!r}"
     raise click.BadParameter(message, param_hint="--frames")
 
 
 def lines(chunks: Chunks) -> Iterator[bytes]:
-    """The lines without their ends, each as soon as it is there; the last one may lack its end."""
+    """Yield each line without its end as soon as it has arrived. The last line may have no end."""
     rest = b""
     for chunk in chunks:
         *whole, rest = (rest + chunk).split(b"\n")
@@ -62,7 +62,7 @@ def lines(chunks: Chunks) -> Iterator[bytes]:
 
 
 def pieces(chunks: Chunks, size: int) -> Iterator[bytes]:
-    """Pieces of ``size`` bytes; the last one may be shorter."""
+    """Yield pieces of ``size`` bytes. The last piece may be shorter."""
     rest = bytearray()
     for chunk in chunks:
         rest += chunk
@@ -74,28 +74,28 @@ def pieces(chunks: Chunks, size: int) -> Iterator[bytes]:
 
 
 def jpegs(chunks: Chunks) -> Iterator[bytes]:
-    """The JPEG pictures, as ``ffmpeg -f mjpeg`` writes them; what lies between them is left out.
+    """Yield JPEG pictures, as ``ffmpeg -f mjpeg`` writes them. Bytes between pictures are skipped.
 
     Raises:
-        click.BadParameter: When there is none, or the last one is not whole.
+        click.BadParameter: If the input has no picture, or ends within a picture.
     """
     rest = bytearray()
     walk = _Walk()
-    found = False
+    has_picture = False
     for chunk in chunks:
         rest += chunk
         while (end := walk.end_in(rest)) is not None:
             yield bytes(rest[:end])
             del rest[:end]
             walk = _Walk()
-            found = True
-    if walk.begun or not found:
-        what = "ends in the middle of a picture" if walk.begun else "has no JPEG picture"
+            has_picture = True
+    if walk.begun or not has_picture:
+        what = "ends within a JPEG picture" if walk.begun else "has no JPEG picture"
         raise click.BadParameter(f"the input {what}", param_hint="--frames")
 
 
 class _Walk:
-    """Goes from marker to marker of one picture, over the thumbnails that it may have inside."""
+    """Walks through the markers of one picture, which may contain thumbnails."""
 
     def __init__(self) -> None:
         self.begun = False
@@ -103,7 +103,10 @@ class _Walk:
         self._in_scan = False
 
     def end_in(self, data: bytearray) -> int | None:
-        """Where the picture ends; None when more is needed. It begins with ``data`` then."""
+        """Return where the picture ends, or None if more data is needed.
+
+        Bytes before the picture are removed from ``data``.
+        """
         if not self.begun and not self._begin(data):
             return None
         while True:
@@ -112,9 +115,9 @@ class _Walk:
             head = data[self._at : self._at + 4]
             if len(head) < 4 and not head.startswith(b"\xff\xd9"):  # noqa: PLR2004  marker and length
                 return None
-            if head[0] != 0xFF or head[1] == 0:  # noqa: PLR2004  no marker, which only a broken picture has
+            if head[0] != 0xFF or head[1] == 0:  # noqa: PLR2004  not a marker: the picture is corrupt
                 self._in_scan = True
-            elif head[1] == 0xFF:  # noqa: PLR2004  a filling byte
+            elif head[1] == 0xFF:  # noqa: PLR2004  a fill byte
                 self._at += 1
             elif head[1] == _EOI:
                 return self._at + 2
@@ -126,7 +129,7 @@ class _Walk:
 
     def _begin(self, data: bytearray) -> bool:
         place = data.find(_SOI)
-        # The last byte may be the first half of a beginning.
+        # The last byte may be the first half of the start marker.
         del data[: place if place >= 0 else max(0, len(data) - 1)]
         self.begun = place >= 0
         self._at = len(_SOI)

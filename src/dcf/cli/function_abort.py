@@ -18,9 +18,10 @@ from dcf.cli.console import Console
 def abort(
     *, name: str, no_wait: bool, timeout: float, gateway: str | None, token_file: Path | None
 ) -> None:
-    """End a canary: the current revision takes all calls again.
+    """End a canary. The current revision takes all calls again.
 
-    NAME is a deployed function, or with a slash its folder. Calls that the canary has are finished.
+    NAME is a deployed function, or its folder if it contains a slash. The canary finishes the calls
+    that it has.
 
     \b
     Example:
@@ -35,4 +36,4 @@ def abort(
             what="the current revision, for all calls",
             waits=not no_wait,
         )
-    Console().say(f"{function}: revision {status.revision} takes all calls")
+    Console().print(f"{function}: revision {status.revision} takes all calls")

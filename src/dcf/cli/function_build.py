@@ -20,7 +20,7 @@ from dcf.cli.context import CommandContext
 @options.nocache
 @options.offline
 @options.gateway
-@click.option("--json", "as_json", is_flag=True, help="Print what was built as an object.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as a JSON object.")
 def build(
     *,
     name: str | None,
@@ -31,21 +31,21 @@ def build(
     gateway: str | None,  # noqa: ARG001  the original's flag
     as_json: bool,
 ) -> None:
-    """Build a function: lock its dependencies, make its environment, bundle its files.
+    """Build a function: lock its dependencies, create its environment, bundle its files.
 
-    NAME is a function of config.yaml or a folder; without it, the only function of ./config.yaml.
+    NAME is a function in config.yaml or a folder. [default: the only function in ./config.yaml]
 
     \b
     Example:
       dcf-cli function build -f config.yaml -v
     """
     console = Console(verbose=verbose)
-    workshop = CommandContext(console, os.environ)
-    located = workshop.find(name, config)
-    console.say(f"Building function ({located.spec.name}) ...")
-    built = workshop.build(located, nocache=nocache, offline=offline)
+    context = CommandContext(console, os.environ)
+    located = context.find(name, config)
+    console.print(f"Building function ({located.spec.name}) ...")
+    built = context.build(located, nocache=nocache, offline=offline)
     if as_json:
-        found = {
+        result = {
             "function": located.spec.name,
             "artifact": built.artifact.digest,
             "bundle": built.artifact.bundle,
@@ -53,6 +53,6 @@ def build(
             "environment": built.environment.key,
             "fresh": built.fresh,
         }
-        click.echo(json.dumps(found, indent=2))
-    state = "nothing has changed" if built.fresh else "built"
-    console.say(f"{located.spec.name}: {state}, {built.artifact.digest[:19]}")
+        click.echo(json.dumps(result, indent=2))
+    state = "unchanged" if built.fresh else "built"
+    console.print(f"{located.spec.name}: {state}, {built.artifact.digest[:19]}")

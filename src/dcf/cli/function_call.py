@@ -15,7 +15,7 @@ from dcf.model.status import FunctionStatus
 from dcf.protocol.http import REQUEST_ID, SERVER_TIMING
 
 _TIMING = re.compile(r"([\w-]+);dur=([0-9.]+(?:e[-+]?[0-9]+)?)")
-"""A part of ``Server-Timing`` (W3C), whose durations are numbers as JSON writes them."""
+"""A metric in ``Server-Timing`` (W3C). Durations are numbers in JSON's notation."""
 
 
 @click.command()
@@ -27,11 +27,11 @@ _TIMING = re.compile(r"([\w-]+);dur=([0-9.]+(?:e[-+]?[0-9]+)?)")
     "--timeout",
     type=click.FloatRange(min=0, min_open=True),
     metavar="SECONDS",
-    help="When the reply must be there; the function's own limit when not given.",
+    help="Maximum time until the reply. [default: the function's own time limit]",
 )
 @click.option("--method", default="POST", show_default=True, help="The request's HTTP method.")
-@click.option("--path", default="", help="Path and query behind the function's name.")
-@click.option("--trace", is_flag=True, help="Tell where the time went.")
+@click.option("--path", default="", help="Path and query after the function's name.")
+@click.option("--trace", is_flag=True, help="Show how long each part of the call took.")
 @streams.stream
 @streams.frames
 @remote.gateway
@@ -50,11 +50,11 @@ def call(
     gateway: str | None,
     token_file: Path | None,
 ) -> int:
-    """Call a deployed function: standard input in, the reply out.
+    """Call a deployed function: send standard input, print the reply.
 
-    Both are passed on as they come. In a pipe, standard output is the reply's bytes and nothing
-    else. NAME is a deployed function, or with a slash its folder; without it, the only function of
-    ./config.yaml. With --stream it is many messages and replies, both ways at once.
+    Bytes are passed on unchanged. In a pipe, standard output is the reply and nothing else. NAME is
+    a deployed function, or its folder if it contains a slash. [default: the only function in
+    ./config.yaml] With --stream, messages and replies flow in both directions at once.
 
     \b
     Example:
@@ -66,40 +66,40 @@ def call(
     console = Console()
     framing = streams.framing(frames, stream=stream)
     if stream and (trace or method.upper() != "POST"):
-        raise click.UsageError("--trace and --method are for a single call, not for --stream")
+        raise click.UsageError("--trace and --method cannot be used with --stream")
     function, client = remote.connect_for(name, gateway, token_file)
-    given = io.headers_of(headers)
+    request_headers = io.headers_of(headers)
     show = io.shows(reply)
 
-    def heard(_status: FunctionStatus) -> None:
-        console.say(f"{function} is being started ...")
+    def show_start(_status: FunctionStatus) -> None:
+        console.print(f"Starting {function} ...")
 
-    on_wait = heard if console.is_terminal else None
+    on_wait = show_start if console.is_terminal else None
     if stream:
-        complaints = streams.Complaints(console)
+        errors = streams.MessageErrors(console)
         with (
             client,
             streams.messages(input_, framing, console) as messages,
             client.stream(
                 function,
                 messages,
-                headers=given,
+                headers=request_headers,
                 timeout=timeout,
                 path=path,
-                on_error=complaints,
+                on_error=errors,
                 on_wait=on_wait,
             ) as replies,
         ):
             streams.deliver(replies, framing, reply, console)
-        return complaints.code
+        return errors.code
     with client, io.opened(input_, console) as body:
         if show and isinstance(body, bytes):
-            console.say(f"Handler request: {io.preview(body)}\n")
+            console.print(f"Handler request: {io.preview(body)}\n")
         begin = time.monotonic()
         with client.open(
             function,
             body,
-            headers=given,
+            headers=request_headers,
             timeout=timeout,
             method=method.upper(),
             path=path,
@@ -108,26 +108,28 @@ def call(
             io.deliver(answer, reply, console, show=show)
         seconds = time.monotonic() - begin
     if trace:
-        console.say(trace_text(seconds, answer.headers))
+        console.print(trace_text(seconds, answer.headers))
     return io.exit_code_of(answer, console)
 
 
 def trace_text(seconds: float, headers: Mapping[str, str]) -> str:
-    """Where the time of a call went, as a table in milliseconds.
+    """Return a table of how long each part of a call took, in milliseconds.
 
     Args:
-        seconds: From the request's first byte to the reply's last, on the client's clock.
-        headers: The reply's. ``gateway`` in its Server-Timing is the time from the request's first
-            byte to the reply's first one as the gateway sees it; ``queue`` and ``handler`` are
-            parts of it, and what is left of it is shown as the gateway's.
+        seconds: Time from the request's first byte to the reply's last, on the client's clock.
+        headers: The reply's headers. In Server-Timing, ``gateway`` is the time from the request's
+            first byte to the reply's first byte, measured in the gateway. It includes ``queue`` and
+            ``handler``; the table shows the rest as the gateway's own time.
     """
-    told = {name: float(value) for name, value in _TIMING.findall(headers.get(SERVER_TIMING, ""))}
+    metrics = {
+        name: float(value) for name, value in _TIMING.findall(headers.get(SERVER_TIMING, ""))
+    }
     total = seconds * 1000
-    inside = told.get("queue", 0.0) + told.get("handler", 0.0)
-    rows = {"queue": told.get("queue"), "handler": told.get("handler")}
-    if "gateway" in told:
-        rows["gateway"] = max(0.0, told["gateway"] - inside)
-        rows["transfer"] = max(0.0, total - told["gateway"])
+    inside = metrics.get("queue", 0.0) + metrics.get("handler", 0.0)
+    rows = {"queue": metrics.get("queue"), "handler": metrics.get("handler")}
+    if "gateway" in metrics:
+        rows["gateway"] = max(0.0, metrics["gateway"] - inside)
+        rows["transfer"] = max(0.0, total - metrics["gateway"])
     rows["total"] = total
     lines = [f"{name:<10}{value:>10.2f} ms" for name, value in rows.items() if value is not None]
     if REQUEST_ID in headers:

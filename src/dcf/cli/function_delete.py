@@ -15,17 +15,17 @@ from dcf.cli.console import Console
 @click.argument("name", nargs=-1, required=True, shell_complete=remote.complete_name)
 @remote.gateway
 def delete(*, name: Sequence[str], gateway: str | None, token_file: Path | None) -> None:
-    """Delete deployed functions. Calls under way are finished.
+    """Delete deployed functions. Calls in progress are finished first.
 
-    NAME is a deployed function, or with a slash its folder.
+    NAME is a deployed function, or its folder if it contains a slash.
 
     \b
     Example:
       dcf-cli function delete hello-dcf
     """
     console = Console()
-    for one in name:
-        function, client = remote.connect_for(one, gateway, token_file)
+    for argument in name:
+        function, client = remote.connect_for(argument, gateway, token_file)
         with client:
             client.delete(function)
-        console.say(f"Deleted {function}.")
+        console.print(f"Deleted {function}.")

@@ -18,17 +18,17 @@ from dcf.protocol.http import FUNCTION_PREFIX
 from dcf.protocol.progress import Progress, ProgressKind
 
 ALL = 100.0
-"""Percent."""
+"""All calls, in percent."""
 
 
 def _share(_ctx: click.Context, _parameter: click.Parameter, text: str | None) -> float | None:
-    """Percent of the calls, with or without the sign."""
+    """Parse a percentage, with or without ``%``."""
     if text is None:
         return None
     match = re.fullmatch(r"([0-9]{1,3}(\.[0-9]{0,9})?) ?%?", text.strip())
     share = float(match[1]) if match else 0.0
     if not 0 < share < ALL:
-        raise click.BadParameter(f"{text!r} is no part of the calls, such as 10%.")
+        raise click.BadParameter(f"expected a part of the calls such as 10%, got {text!r}")
     return share
 
 
@@ -40,20 +40,21 @@ def _share(_ctx: click.Context, _parameter: click.Parameter, text: str | None) -
     "minimum",
     type=click.IntRange(min=0),
     metavar="N",
-    help="Never fewer replicas; what was said before holds when not given.",
+    help="Minimum number of replicas. [default: unchanged]",
 )
 @click.option(
     "--max",
     "maximum",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Never more replicas; what was said before holds when not given.",
+    help="Maximum number of replicas. [default: unchanged]",
 )
 @click.option(
     "--canary",
     callback=_share,
     metavar="PERCENT",
-    help="Have it take this part of the calls, such as 10%, beside the revision that serves now.",
+    help="Send this part of the calls to the new revision, such as 10%. The current revision serves"
+    " the rest.",
 )
 @rollout_output.no_wait
 @rollout_output.timeout
@@ -76,10 +77,10 @@ def deploy(
     gateway: str | None,
     token_file: Path | None,
 ) -> None:
-    """Deploy a function: send what has changed to the gateway, which builds and starts it.
+    """Deploy a function: send changed files to the gateway, which builds and starts the function.
 
-    NAME is a function of config.yaml or a folder; without it, the only function of ./config.yaml.
-    Calls are answered all the time: the replicas before go when the new ones are ready.
+    NAME is a function in config.yaml or a folder. [default: the only function in ./config.yaml] No
+    call fails meanwhile: the previous revision keeps serving until the new replicas are ready.
 
     \b
     Example:
@@ -87,14 +88,14 @@ def deploy(
       dcf-cli function deploy ./hello-dcf --canary 10%
     """
     console = Console(verbose=verbose)
-    workshop = CommandContext(console, os.environ)
-    located = workshop.find(name, config)
+    context = CommandContext(console, os.environ)
+    located = context.find(name, config)
     function = located.spec.name
     with remote.connect(gateway, token_file, located.config.gateway) as client:
-        console.say(f"Deploying function ({function}) to {client.url} ...")
-        client.gateway_info()  # whoever must start it first is not kept waiting by a build
-        with workshop.package(located, nocache=nocache, offline=offline) as package:
-            course = _Course(console, waits=not no_wait)
+        console.print(f"Deploying function ({function}) to {client.url} ...")
+        client.gateway_info()  # fail before the build if no gateway runs
+        with context.package(located, nocache=nocache, offline=offline) as package:
+            progress = _DeployProgress(console, waits=not no_wait)
             try:
                 status = client.deploy(
                     package,
@@ -103,20 +104,20 @@ def deploy(
                     canary=canary,
                     wait=not no_wait,
                     timeout=timeout,
-                    on_progress=course.heard,
+                    on_progress=progress.show,
                 )
             except KeyboardInterrupt:
-                course.interrupted(function)
+                progress.interrupted(function)
                 raise
             except StartError:
-                rollout_output.tell_who_serves(console, client, function)
+                rollout_output.show_serving(console, client, function)
                 raise
-        course.done(status)
+        progress.done(status)
         click.echo(f"{client.url}{FUNCTION_PREFIX}{function}")
 
 
-class _Course:
-    """Shows how a deploy goes on."""
+class _DeployProgress:
+    """Prints the progress of a deploy."""
 
     def __init__(self, console: Console, *, waits: bool) -> None:
         self._console = console
@@ -124,8 +125,8 @@ class _Course:
         self._revision: Progress | None = None
         self._began = 0.0
 
-    def heard(self, progress: Progress) -> None:
-        """Shows one line of the gateway's, or of the upload."""
+    def show(self, progress: Progress) -> None:
+        """Print a step of the gateway or of the upload."""
         console = self._console
         match progress.kind:
             case ProgressKind.STARTED:
@@ -143,7 +144,7 @@ class _Course:
                     console.started("start", f"revision {progress.number}")
 
     def done(self, status: FunctionStatus) -> None:
-        """The deploy went well."""
+        """Print the result of a successful deploy."""
         console, revision = self._console, self._revision
         is_canary = revision is not None and revision.number == status.canary
         if self._waits and revision is not None:
@@ -152,21 +153,21 @@ class _Course:
                 detail = f"revision {revision.number} is ready"
             console.finished("start", detail, time.monotonic() - self._began)
         if is_canary:
-            console.say(
+            console.print(
                 f"{status.name}: revision {status.canary} takes {status.share:g} % of the calls,"
-                f" revision {status.revision} the others"
+                f" revision {status.revision} takes the rest"
             )
         elif revision is None or revision.is_new:
-            console.say(f"{status.name}: revision {status.revision}")
+            console.print(f"{status.name}: revision {status.revision}")
         else:
-            console.say(f"{status.name}: nothing has changed, revision {status.revision} stands")
+            console.print(f"{status.name}: unchanged, revision {status.revision} keeps serving")
 
     def interrupted(self, function: str) -> None:
-        """Ctrl-C was pressed."""
+        """Print what happens after Ctrl-C."""
         if self._revision is None:
-            self._console.say("The deploy is given up.")
+            self._console.print("The deploy was cancelled.")
         else:
-            self._console.say(
-                f"Revision {self._revision.number} is deployed, and the gateway goes on starting"
-                f" it; `dcf-cli function info {function}` tells how it is."
+            self._console.print(
+                f"The gateway continues to start revision {self._revision.number}. To see its"
+                f" status, run `dcf-cli function info {function}`."
             )

@@ -23,18 +23,18 @@ from dcf.protocol.gateway import members_of
 from dcf.protocol.http import FUNCTION_PREFIX
 
 SHOWN = 10
-"""Revisions and events that people are shown; ``--json`` has all."""
+"""Maximum number of revisions and of events in the text output; ``--json`` prints all."""
 
 
 @click.command()
 @remote.name
-@click.option("--json", "as_json", is_flag=True, help="Print an object.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
 @remote.gateway
 def info(*, name: str | None, as_json: bool, gateway: str | None, token_file: Path | None) -> None:
-    """Tell all about a deployed function.
+    """Show details of a deployed function.
 
-    NAME is a deployed function, or with a slash its folder; without it, the only function of
-    ./config.yaml.
+    NAME is a deployed function, or its folder if it contains a slash. [default: the only function
+    in ./config.yaml]
 
     \b
     Example:
@@ -46,20 +46,20 @@ def info(*, name: str | None, as_json: bool, gateway: str | None, token_file: Pa
         revisions, events = _history(client, function)
     url = f"{client.url}{FUNCTION_PREFIX}{function}"
     if as_json:
-        found = {
+        result = {
             "url": url,
             **members_of(status),
-            "revisions": [members_of(one) for one in revisions],
-            "events": [members_of(one) for one in events],
+            "revisions": [members_of(revision) for revision in revisions],
+            "events": [members_of(event) for event in events],
         }
-        click.echo(json.dumps(found, indent=2))
+        click.echo(json.dumps(result, indent=2))
         return
     for line in _lines(status, url, revisions, events):
         click.echo(line)
 
 
 def _history(client: Client, function: str) -> tuple[list[RevisionStatus], list[Event]]:
-    """Revisions and events; none for somebody without a token, who may see the rest."""
+    """Return revisions and events, or none if the caller has no token and may not see them."""
     with contextlib.suppress(AccessDenied):
         return client.revisions(function), client.events(function)
     return [], []
@@ -89,13 +89,16 @@ def _lines(
     }
     yield from (f"{title + ':':<13}{text}" for title, text in facts.items() if text)
     yield from _section("Replicas", ("Id", "Revision", "State", "For", "Limits"), [
-        (one.id, one.revision, one.state, age_text(now - one.since), _limits(one))
-        for one in status.replica_list
+        (replica.id, replica.revision, replica.state, age_text(now - replica.since),
+         _limits(replica))
+        for replica in status.replica_list
     ])  # fmt: skip
-    yield from _section("Revisions", TITLES, [revision_row(one) for one in revisions[:SHOWN]])
+    yield from _section(
+        "Revisions", TITLES, [revision_row(revision) for revision in revisions[:SHOWN]]
+    )
     yield from _section("Events", ("Time", "Revision", "Event", "Replica", "Detail"), [
-        (time_text(one.at), one.revision, str(one.kind), one.replica, one.detail)
-        for one in events[:SHOWN]
+        (time_text(event.at), event.revision, str(event.kind), event.replica, event.detail)
+        for event in events[:SHOWN]
     ])  # fmt: skip
     if status.failure is not None:
         yield f"\nLast failure, {age_text(now - status.failure.at)} ago: {status.failure.detail}"
@@ -115,7 +118,7 @@ def _revision_text(status: FunctionStatus) -> str:
     text = f"{status.revision} ({status.state})"
     if status.serving in {None, status.revision}:
         return text
-    return f"{text}; {status.serving} takes the calls"
+    return f"{text}; {status.serving} keeps serving"
 
 
 def _canary_text(status: FunctionStatus) -> str:
@@ -126,12 +129,12 @@ def _canary_text(status: FunctionStatus) -> str:
 
 def _scaling_text(status: FunctionStatus) -> str:
     if status.by_hand:
-        return "by hand"
+        return "set by hand"
     text = f"from {status.minimum} to {status.maximum}"
     if status.maximum > max(1, status.minimum):
-        text += f", one for {status.target:g} calls under way"
+        text += f", one replica per {status.target:g} concurrent calls"
     if not status.minimum:
-        text += f"; none after {status.idle:g} s without a call"
+        text += f"; to zero after {status.idle:g} s without a call"
     return text
 
 

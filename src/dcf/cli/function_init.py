@@ -29,7 +29,7 @@ from dcf.project.runtimes import runtimes
 )
 @click.option("-g", "--gateway", metavar="HOST:PORT", help="Gateway to write into the config.")
 def init(*, name: str, runtime: str, config: str, gateway: str | None) -> None:
-    """Make a function's folder, with a handler that returns its input.
+    """Create a function's folder, with a handler that returns its input.
 
     \b
     Example:
@@ -38,8 +38,8 @@ def init(*, name: str, runtime: str, config: str, gateway: str | None) -> None:
     created = init_function(
         name, runtime=runtime, parent=Path.cwd(), config_name=config, gateway=gateway
     )
-    shown = created.folder.name
-    click.echo(f"Directory: {shown} is created.")
-    click.echo(f"Function handler created in directory: {shown}/src")
-    click.echo(f"Rewrite the function handler code in {shown}/src directory")
+    folder = created.folder.name
+    click.echo(f"Directory: {folder} is created.")
+    click.echo(f"Function handler created in directory: {folder}/src")
+    click.echo(f"Rewrite the function handler code in {folder}/src directory")
     click.echo(f"Config file written: {config}")

@@ -17,7 +17,7 @@ from dcf.project.quantities import DURATION_PATTERN, seconds
 
 
 def _moment(_ctx: click.Context, _parameter: click.Parameter, text: str | None) -> float:
-    """Seconds since the epoch; 0 when nothing was given."""
+    """Parse a time or an age; return seconds since 1970, or 0 without a value."""
     if text is None:
         return 0.0
     if re.fullmatch(DURATION_PATTERN, text):
@@ -25,21 +25,21 @@ def _moment(_ctx: click.Context, _parameter: click.Parameter, text: str | None) 
     try:
         return datetime.fromisoformat(text).timestamp()
     except (ValueError, OverflowError) as error:
-        wanted = "90s, 10m, 2h or a time such as 2026-11-23T10:00:00"
-        raise click.BadParameter(f"{text!r} found, {wanted} is wanted") from error
+        expected = "90s, 10m, 2h or a time such as 2026-11-23T10:00:00"
+        raise click.BadParameter(f"expected {expected}, got {text!r}") from error
 
 
 @click.command()
 @remote.name
-@click.option("--follow", is_flag=True, help="Go on with new lines until Ctrl-C.")
+@click.option("--follow", is_flag=True, help="Print new lines until Ctrl-C.")
 @click.option(
     "--since",
     callback=_moment,
     metavar="TIME",
-    help="Leave out older lines: 90s, 10m, 2h, or a time as 2026-11-23T10:00:00.",
+    help="Skip older lines: 90s, 10m, 2h, or a time such as 2026-11-23T10:00:00.",
 )
-@click.option("--tail", type=click.IntRange(min=0), metavar="N", help="Only the last N lines.")
-@click.option("--replica", default="", metavar="ID", help="The lines of this replica alone.")
+@click.option("--tail", type=click.IntRange(min=0), metavar="N", help="Print the last N lines.")
+@click.option("--replica", default="", metavar="ID", help="Print only the lines of this replica.")
 @remote.gateway
 def log(
     *,
@@ -51,10 +51,10 @@ def log(
     gateway: str | None,
     token_file: Path | None,
 ) -> None:
-    """Print what a function's replicas have printed, by time.
+    """Print the logs of a function's replicas, ordered by time.
 
-    NAME is a deployed function, or with a slash its folder; without it, the only function of
-    ./config.yaml.
+    NAME is a deployed function, or its folder if it contains a slash. [default: the only function
+    in ./config.yaml]
 
     \b
     Example:
@@ -72,7 +72,7 @@ def log(
 
 
 def line_text(line: ReplicaLine) -> str:
-    """One line for people; its colours are left out where no terminal is."""
+    """Return a log line for people. click removes the colours if the output is not a terminal."""
     at = datetime.fromtimestamp(line.at, UTC).isoformat(timespec="milliseconds")
     begin = click.style(f"{at.removesuffix('+00:00')}Z {line.replica}", dim=True)
     return f"{begin} {line.text}"

@@ -18,10 +18,10 @@ from dcf.cli.console import Console
 def promote(
     *, name: str, no_wait: bool, timeout: float, gateway: str | None, token_file: Path | None
 ) -> None:
-    """Have a canary take all calls.
+    """Send all calls to the canary.
 
-    NAME is a deployed function, or with a slash its folder. The revision before goes when as many
-    replicas of the new one are ready as are wanted.
+    NAME is a deployed function, or its folder if it contains a slash. The previous revision keeps
+    serving until enough replicas of the new revision are ready.
 
     \b
     Example:
@@ -36,4 +36,4 @@ def promote(
             what="the canary, for all calls",
             waits=not no_wait,
         )
-    Console().say(f"{function}: revision {status.revision} takes all calls")
+    Console().print(f"{function}: revision {status.revision} takes all calls")

@@ -19,15 +19,15 @@ TITLES = ("Number", "Artifact", "Age", "Serves")
 
 @click.command()
 @remote.name
-@click.option("--json", "as_json", is_flag=True, help="Print a list of objects.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list of objects.")
 @remote.gateway
 def revisions(
     *, name: str | None, as_json: bool, gateway: str | None, token_file: Path | None
 ) -> None:
-    """List a function's revisions, the newest first.
+    """List a function's revisions, newest first.
 
-    NAME is a deployed function, or with a slash its folder; without it, the only function of
-    ./config.yaml.
+    NAME is a deployed function, or its folder if it contains a slash. [default: the only function
+    in ./config.yaml]
 
     \b
     Example:
@@ -35,15 +35,15 @@ def revisions(
     """
     function, client = remote.connect_for(name, gateway, token_file)
     with client:
-        found = client.revisions(function)
+        listed = client.revisions(function)
     if as_json:
-        click.echo(json.dumps([members_of(one) for one in found], indent=2))
+        click.echo(json.dumps([members_of(revision) for revision in listed], indent=2))
         return
-    print_table(TITLES, [revision_row(one) for one in found], as_json=False)
+    print_table(TITLES, [revision_row(revision) for revision in listed], as_json=False)
 
 
 def revision_row(revision: RevisionStatus) -> tuple[str | int, ...]:
-    """What a table has of a revision, under :data:`TITLES`."""
+    """Return a revision's row in a table with :data:`TITLES`."""
     serves = "current" if revision.current else ""
     if revision.share is not None:
         serves = f"canary, {revision.share:g} %"

@@ -18,7 +18,7 @@ def _complete_revision(
     given = ctx.params.get("gateway"), ctx.params.get("token_file")
     try:
         with remote.connect_here(*given, timeout=remote.COMPLETION_TIMEOUT) as client:
-            numbers = [str(one.number) for one in client.revisions(ctx.params["name"])]
+            numbers = [str(item.number) for item in client.revisions(ctx.params["name"])]
     except (DcfError, click.ClickException):
         return []
     return [CompletionItem(number) for number in numbers if number.startswith(incomplete)]
@@ -41,10 +41,10 @@ def rollback(
     gateway: str | None,
     token_file: Path | None,
 ) -> None:
-    """Have an earlier revision serve again: REVISION, or the one before the current one.
+    """Return to an earlier revision: REVISION, or the previous one.
 
-    NAME is a deployed function, or with a slash its folder. Calls are answered all the time: the
-    replicas before go when those of the other revision are ready. A canary ends.
+    NAME is a deployed function, or its folder if it contains a slash. No call fails meanwhile: the
+    current revision keeps serving until the other replicas are ready. A canary ends.
 
     \b
     Example:
@@ -57,7 +57,7 @@ def rollback(
             lambda: client.rollback(function, revision, wait=not no_wait, timeout=timeout),
             client,
             function,
-            what=f"revision {revision}" if revision else "the revision before",
+            what=f"revision {revision}" if revision else "the previous revision",
             waits=not no_wait,
         )
-    Console().say(f"{function}: back to revision {status.revision}")
+    Console().print(f"{function}: back to revision {status.revision}")

@@ -76,7 +76,7 @@ def run(
         workshop.gpus(located.spec, required=require_gpu) as devices,
         workshop.stage(located, built) as staged,
     ):
-        console.say(f"Starting {located.spec.name} on this machine")
+        console.print(f"Starting {located.spec.name} on this machine")
         settings = WatcherSettings(lifeline=True, log_level="CRITICAL", start_timeout=start_timeout)
         replica = workshop.start(staged, settings, devices)
         grace = 0.5
@@ -86,20 +86,20 @@ def run(
             timeout = (located.spec.timeout or settings.timeout) + settings.grace + MARGIN
             client = WatcherClient(endpoint, timeout)
             if stream:
-                complaints = streams.Complaints(console)
+                errors = streams.MessageErrors(console)
                 with (
                     streams.messages(input_, framing, console) as messages,
                     contextlib.closing(
-                        _stream(replica, client, messages, request_headers, complaints)
+                        _stream(replica, client, messages, request_headers, errors)
                     ) as replies,
                 ):
                     streams.deliver(replies, framing, reply, console)
-                code = complaints.code
+                code = errors.code
             else:
                 body = io.read_stdin(console) if body is None else body
                 show = io.shows(reply)
                 if show:
-                    console.say(f"Handler request: {io.preview(body)}\n")
+                    console.print(f"Handler request: {io.preview(body)}\n")
                 answer = _call(replica, client, body, request_headers)
                 io.deliver(answer, reply, console, show=show)
                 code = io.exit_code_of(answer, console)
@@ -114,10 +114,10 @@ def _stream(
     client: WatcherClient,
     messages: Iterable[bytes],
     headers: dict[str, str],
-    complaints: streams.Complaints,
+    errors: streams.MessageErrors,
 ) -> Generator[bytes]:
     try:
-        with client.stream(messages, headers=headers, on_error=complaints) as replies:
+        with client.stream(messages, headers=headers, on_error=errors) as replies:
             yield from replies
     except ReplicaLost as error:
         raise replica.why_lost(error) from error

@@ -13,7 +13,7 @@ from dcf.cli.console import Console
 @click.command()
 @click.argument("name", shell_complete=remote.complete_name)
 @click.argument("replicas", type=click.IntRange(min=0), required=False)
-@click.option("--auto", is_flag=True, help="Have it scale by itself again.")
+@click.option("--auto", is_flag=True, help="Turn autoscaling on again.")
 @remote.gateway
 def scale(
     *,
@@ -23,10 +23,10 @@ def scale(
     gateway: str | None,
     token_file: Path | None,
 ) -> None:
-    """Set how many replicas a deployed function has.
+    """Set a function's number of replicas.
 
-    NAME is a deployed function, or with a slash its folder. The number holds until --auto, or until
-    a deploy that says something about scaling.
+    NAME is a deployed function, or its folder if it contains a slash. The number holds until
+    --auto, or until a deploy changes the function's scaling.
 
     \b
     Example:
@@ -34,13 +34,13 @@ def scale(
       dcf-cli function scale hello-dcf --auto
     """
     if auto is (replicas is not None):
-        raise click.UsageError("How many? Either a number or --auto is wanted.")
+        raise click.UsageError("expected either a number of replicas or --auto")
     function, client = remote.connect_for(name, gateway, token_file)
     with client:
         before = client.function(function).replicas
         status = client.scale(function, replicas)
     after = status.replicas
-    change = f"{before} as before" if before == after else f"{before} to {after}"
+    change = f"{before}, unchanged" if before == after else f"{before} to {after}"
     if auto:
-        change += f"; by itself again, from {status.minimum} to {status.maximum}"
-    Console().say(f"Replicas of {function}: {change}")
+        change += f"; autoscaling from {status.minimum} to {status.maximum}"
+    Console().print(f"Replicas of {function}: {change}")

@@ -67,10 +67,10 @@ def serve(
     verbose: bool,
     gateway: str | None,  # noqa: ARG001  the original's flag
 ) -> None:
-    """Keep a function answering on a local port, until Ctrl-C.
+    """Serve a function on a local port, until Ctrl-C.
 
-    With --reload a change is in force within a second; after a broken one the version before goes
-    on, and the traceback is shown.
+    With --reload, a saved change takes effect within a second. If a change fails to load, the
+    traceback is printed and the previous version keeps serving.
 
     \b
     Example:
@@ -93,11 +93,13 @@ def serve(
         stack.callback(server.stop)
         server.replace_by(located, built)
         address = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        console.say(f"Serving {located.spec.name} at {address}{FUNCTION_PREFIX}{located.spec.name}")
+        console.print(
+            f"Serving {located.spec.name} at {address}{FUNCTION_PREFIX}{located.spec.name}"
+        )
         for changed in changes:
             server.look_after()
             if changed:
-                console.say(f"Changed: {', '.join(changed)}")
+                console.print(f"Changed: {', '.join(changed)}")
                 server.try_to_reload(name, config, offline=offline)
 
 
@@ -153,9 +155,9 @@ class _Serving:
             self.replace_by(located, self._workshop.build(located, offline=offline))
         except DcfError as error:
             self._console.error(error)
-            self._console.say("The version before goes on.")
+            self._console.print("The previous version keeps serving.")
         else:
-            self._console.say(f"Reloaded in {time.monotonic() - begin:.1f} s")
+            self._console.print(f"Reloaded in {time.monotonic() - begin:.1f} s")
 
     def look_after(self) -> None:
         """Tidies replicas that have drained, and replaces one that ended by itself.
@@ -180,7 +182,7 @@ class _Serving:
             if delay is None:
                 times = remembered(RESTARTS)
                 raise ReplicaExited(f"the replica ended {times} times in a row, last by {ended}")
-            self._console.say(f"The replica ended ({ended}); starting another")
+            self._console.print(f"The replica ended ({ended}); starting another")
             time.sleep(delay)
             self.replace_by(*self._served)
 

@@ -1,4 +1,4 @@
-"""Which gateway a command means, and how it is reached."""
+"""Selects and connects to the gateway that a ``gateway`` command is for."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from dcf.settings import Locations
 
 
 def address_of(places: Locations) -> GatewayAddress:
-    """Where the gateway of a data directory is.
+    """Return the address of the gateway of a data directory.
 
     Raises:
-        GatewayUnreachable: When none runs there.
+        GatewayUnreachable: If no gateway runs there.
     """
     address = find(places)
     if address is None:
@@ -25,12 +25,13 @@ def address_of(places: Locations) -> GatewayAddress:
 
 
 def client_of(gateway: str | None, data_dir: Path | None) -> Client:
-    """A client of the gateway that is meant: a data directory is nearer than an address.
+    """Return a client of a gateway. A data directory takes precedence over an address.
 
-    With a data directory it goes to the control plane itself, whatever stands in the certificate.
+    With a data directory, the client connects to the control plane's socket, so the name in the
+    gateway's certificate does not matter.
 
     Raises:
-        GatewayUnreachable: When none runs with the data directory.
+        GatewayUnreachable: If no gateway runs with the data directory.
     """
     if gateway and data_dir is None:
         return Client(gateway)
@@ -41,18 +42,18 @@ def client_of(gateway: str | None, data_dir: Path | None) -> Client:
 
 
 def token_file(places: Locations) -> Path:
-    """Where the gateway of a data directory keeps its management token."""
+    """Return the path of the gateway's management token."""
     return places.gateway / "token"
 
 
 def token_in(file: Path) -> str:
-    """The token that a gateway has written.
+    """Read the token that a gateway has written.
 
     Raises:
-        AccessDenied: When it cannot be read.
+        AccessDenied: If the token cannot be read.
     """
     try:
         return file.read_text("ascii").strip()
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no token"
+        reason = error.strerror if isinstance(error, OSError) else "it is not a token"
         raise AccessDenied(f"the token in {file} cannot be read: {reason}") from error

@@ -17,9 +17,9 @@ from dcf.cli.table import print_table
 @gateway_options.gateway
 @gateway_options.data_dir
 def create(*, name: str, gateway: str | None, data_dir: Path | None) -> None:
-    """Make a key and print it, this once.
+    """Create a key and print it. It cannot be shown again.
 
-    Functions may be called with it, and lists read; nothing can be changed.
+    With a key, a client can call functions and list them. It cannot change anything.
 
     \b
     Example:
@@ -32,9 +32,9 @@ def create(*, name: str, gateway: str | None, data_dir: Path | None) -> None:
 @click.command("list")
 @gateway_options.gateway
 @gateway_options.data_dir
-@click.option("--json", "as_json", is_flag=True, help="Print a list of objects.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list of objects.")
 def list_(*, gateway: str | None, data_dir: Path | None, as_json: bool) -> None:
-    """List the keys, not what they are: that is shown once.
+    """List the keys. Their secrets are not shown.
 
     \b
     Example:
@@ -59,11 +59,11 @@ def revoke(*, name: str, gateway: str | None, data_dir: Path | None) -> None:
     """
     with gateway_client.client_of(gateway, data_dir) as client:
         client.revoke_key(name)
-    Console().say(f"Revoked {name}")
+    Console().print(f"Revoked {name}")
 
 
 def _date(at: float | None) -> str:
-    """Seconds since the epoch as a date with its time zone; "" for None."""
+    """Format seconds since 1970 as a date with its time zone; return "" for None."""
     if at is None:
         return ""
     return datetime.fromtimestamp(at).astimezone().isoformat(" ", "seconds")

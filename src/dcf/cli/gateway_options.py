@@ -1,4 +1,4 @@
-"""Options that several commands of a gateway share, and what they come to."""
+"""Options that several ``gateway`` commands share."""
 
 from __future__ import annotations
 
@@ -19,31 +19,31 @@ _DEFAULTS = ControlSettings()
 data_dir = click.option(
     "--data-dir",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Where the gateway keeps everything; DCF_DATA_DIR when not given.",
+    help="The gateway's data directory. [default: DCF_DATA_DIR or the user's data directory]",
 )
 
 gateway = click.option(
     "-g",
     "--gateway",
     envvar="DCF_GATEWAY",
-    help="Gateway as host:port or URL; the one of the data directory when not given.",
+    help="Gateway as host:port or URL. [default: DCF_GATEWAY or the gateway of the data directory]",
 )
 
 
 def start_options(command: Decorated) -> Decorated:
-    """Gives a command the options of :class:`StartOptions`."""
+    """Add the options of :class:`StartOptions` to a command."""
     file = click.Path(exists=True, dir_okay=False, readable=True, path_type=Path)
     for option in (
         allow_host,
-        click.option("--cors", default="", metavar="ORIGINS", help="Origins that browsers may"
-                     " call from, with commas between them; * is all."),
+        click.option("--cors", default="", metavar="ORIGINS", help="Web origins that may call"
+                     " functions from a browser, separated by commas; * allows all."),
         click.option("--key", type=file, help="PEM file of the certificate's private key."),
         click.option("--cert", type=file, help="PEM file of a certificate chain, to speak TLS."),
         data_dir,
         click.option("--port", type=click.IntRange(1, 65535), default=_DEFAULTS.port,
                      show_default=True, help="Port to listen on."),
         click.option("--host", default=_DEFAULTS.host, show_default=True, help="Address to listen"
-                     " on. Beyond this machine, calls need a key."),
+                     " on. An address that is not loopback requires keys for all calls."),
     ):  # fmt: skip
         command = option(command)
     return command
@@ -57,5 +57,5 @@ def read_options(**given: Any) -> StartOptions:
     """
     options = StartOptions(**given)
     if (options.cert is None) != (options.key is None):
-        raise click.UsageError("--cert and --key belong together.")
+        raise click.UsageError("--cert and --key must be given together")
     return options

@@ -22,18 +22,18 @@ from dcf.supervision.process_log import ProcessLog
 from dcf.supervision.process_messages import LogBound
 
 LINGERING = Path("/var/lib/systemd/linger")
-"""Has a file for each user whose processes and runtime directory stay without a login."""
+"""Has a file for each user whose processes and runtime directory outlive the last logout."""
 
 
 @click.command()
 @start_options
-@click.option("--detach", "detached", is_flag=True, help="Return when it is ready; `gateway stop`"
-              " ends it.")  # fmt: skip
+@click.option("--detach", "detached", is_flag=True, help="Return when the gateway is ready. Stop"
+              " it with `gateway stop`.")  # fmt: skip
 def start(*, detached: bool, **given: Any) -> None:
     """Start the gateway: one port for all functions.
 
-    It runs until Ctrl-C, and shows the control plane's log. Ctrl-C once more ends what is left at
-    once.
+    The gateway runs until Ctrl-C and prints the control plane's log. A second Ctrl-C kills all
+    processes that are left.
 
     \b
     Example:
@@ -44,36 +44,35 @@ def start(*, detached: bool, **given: Any) -> None:
     plan = Plan.of(read_options(**given), os.environ)
     console = Console()
     if not detached:
-        _start(plan, console, lambda: console.say, lambda: True)
+        _start(plan, console, lambda: console.print, lambda: True)
         return
     parent = detach()
     if isinstance(parent, int):
         raise click.exceptions.Exit(parent)
 
-    def let_go() -> bool:
+    def release() -> bool:
         if not _outlives_login(plan):
             console.notice(
-                f"its sockets are in {plan.places.runtime}, which goes with your last login;"
-                " `loginctl enable-linger` keeps it"
+                "logging out will stop this gateway. Run `loginctl enable-linger` to prevent that."
             )
         parent.let_go()
         return False
 
-    _start(plan, console, lambda: _own_log(plan), let_go)
+    _start(plan, console, lambda: _own_log(plan), release)
 
 
 def _start(
     plan: Plan,
     console: Console,
-    telling: Callable[[], Callable[[str], None]],
+    open_log: Callable[[], Callable[[str], None]],
     ready: Callable[[], bool],
 ) -> None:
-    """Checks, starts and keeps the gateway.
+    """Check the plan, then start the gateway and run it.
 
     Args:
         plan: What to start.
-        console: Hears of the start.
-        telling: Makes what hears of everything else.
+        console: Prints the start.
+        open_log: Returns a function that logs a line after the start.
         ready: As for ``keep``.
     """
     plan.make_folders()
@@ -81,29 +80,29 @@ def _start(
     with published(plan.places, host, port, tls=tls) as address:
         plan.check_port()
         plan.write_config()
-        console.say(f"Starting the gateway of {plan.places.data}")
+        console.print(f"Starting the gateway of {plan.places.data}")
 
         def on_ready() -> bool:
             _announce(console, plan, address)
             return ready()
 
-        code = keep(plan, address, telling(), on_ready)
+        code = keep(plan, address, open_log(), on_ready)
         clear(plan.places)
         if code:
             raise click.exceptions.Exit(code)
 
 
 def _announce(console: Console, plan: Plan, address: GatewayAddress) -> None:
-    console.say(f"Gateway at {address.url}")
+    console.print(f"Gateway at {address.url}")
     if not plan.control.open:
         console.notice(
-            f"it listens on {plan.control.host}, beyond this machine: calls need a key, made by"
-            " `dcf-cli gateway key create NAME`"
+            f"the gateway listens on {plan.control.host}, so calls need a key. Create one with"
+            " `dcf-cli gateway key create NAME`."
         )
 
 
 def _outlives_login(plan: Plan) -> bool:
-    """Whether the folder with the sockets stays when the user has logged out."""
+    """Return whether the folder of the sockets outlives the user's last logout."""
     of_login = plan.env.get("XDG_RUNTIME_DIR")
     if not of_login or not plan.places.runtime.is_relative_to(of_login):
         return True
@@ -111,7 +110,7 @@ def _outlives_login(plan: Plan) -> bool:
 
 
 def _own_log(plan: Plan) -> Callable[[str], None]:
-    """Where a gateway without a terminal says what happens."""
+    """Return a function that logs a line of a gateway without a terminal."""
     folder = plan.places.gateway / "log"
     with writing(folder):
         log = ProcessLog(folder, LogBound())

@@ -29,7 +29,7 @@ from dcf.supervision.supervisor_client import SupervisorClient
 
 @dataclass(frozen=True, slots=True)
 class _Process:
-    """One of the gateway's processes; ``since`` in seconds since 1970, ``memory`` in bytes."""
+    """A process of the gateway; ``since`` in seconds since 1970, ``memory`` in bytes."""
 
     name: str
     state: str
@@ -42,11 +42,9 @@ class _Process:
 @click.command()
 @gateway_options.gateway
 @gateway_options.data_dir
-@click.option("--json", "as_json", is_flag=True, help="Print an object.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
 def status(*, gateway: str | None, data_dir: Path | None, as_json: bool) -> None:
-    """Show how the gateway is.
-
-    Its processes are shown where it runs on this machine.
+    """Show the gateway's status, and its processes if it runs on this machine.
 
     \b
     Example:
@@ -58,11 +56,11 @@ def status(*, gateway: str | None, data_dir: Path | None, as_json: bool) -> None
     else:
         places = places_of(data_dir)
         url = gateway_client.address_of(places).url
-        processes = asyncio.run(_look(places, url))
+        processes = asyncio.run(_processes(places, url))
     with gateway_client.client_of(gateway, data_dir) as client:
         info = client.gateway_info()
     if as_json:
-        listed = [asdict(one) for one in processes]
+        listed = [asdict(process) for process in processes]
         click.echo(json.dumps({"address": url, **asdict(info), "processes": listed}, indent=2))
         return
     _show(url, info, processes)
@@ -78,14 +76,14 @@ def _show(url: str, info: GatewayInfo, processes: Sequence[_Process]) -> None:
     click.echo(f"{functions}, {replicas} ready ({info.engine})")
     rows = [
         (
-            one.name,
-            one.state,
-            one.pid or "",
-            one.restarts,
-            age_text(now - one.since) if one.pid else "",
-            "" if one.memory is None else size_text(one.memory),
+            process.name,
+            process.state,
+            process.pid or "",
+            process.restarts,
+            age_text(now - process.since) if process.pid else "",
+            "" if process.memory is None else size_text(process.memory),
         )
-        for one in processes
+        for process in processes
     ]
     if rows:
         click.echo("")
@@ -93,32 +91,36 @@ def _show(url: str, info: GatewayInfo, processes: Sequence[_Process]) -> None:
         print_table(titles, rows, as_json=False)
 
 
-async def _look(places: Locations, url: str) -> tuple[_Process, ...]:
-    """The gateway's processes.
+async def _processes(places: Locations, url: str) -> tuple[_Process, ...]:
+    """Return the gateway's processes.
 
     Raises:
-        GatewayUnreachable: When it does not answer at its port, with what is known of them.
+        GatewayUnreachable: If the gateway does not answer. The message lists its processes.
     """
     try:
-        found = await SupervisorClient(supervisor_socket(places)).list()
+        listed = await SupervisorClient(supervisor_socket(places)).list()
     except SupervisorUnreachable as error:
-        raise GatewayUnreachable(f"the gateway at {url} has no supervisor now") from error
+        raise GatewayUnreachable(
+            f"the supervisor of the gateway at {url} does not answer"
+        ) from error
     if not await healthy(url):
         states = [
-            f"{one.name}: {one.state}" + (f", last {one.exit.reason}" if one.exit else "")
-            for one in found
+            f"{process.name}: {process.state}"
+            + (f", last exit: {process.exit.reason}" if process.exit else "")
+            for process in listed
         ]
-        raise GatewayUnreachable("\n".join([f"nothing answers at {url}", *states]))
-    return tuple(_process(one) for one in found)
+        raise GatewayUnreachable("\n".join([f"the gateway at {url} does not answer", *states]))
+    return tuple(_process(status) for status in listed)
 
 
-def _process(one: ProcessStatus) -> _Process:
-    memory = _resident(one.pid) if one.pid else None
-    return _Process(one.name, one.state, one.pid, max(0, one.runs - 1), one.since, memory)
+def _process(status: ProcessStatus) -> _Process:
+    memory = _resident(status.pid) if status.pid else None
+    restarts = max(0, status.runs - 1)
+    return _Process(status.name, status.state, status.pid, restarts, status.since, memory)
 
 
 def _resident(pid: int) -> int | None:
-    """Bytes of memory that a process has now; None where the system does not tell."""
+    """Return a process's resident memory in bytes, or None if the system does not report it."""
     try:
         pages = Path(f"/proc/{pid}/statm").read_text().split()[1]
     except (OSError, IndexError):

@@ -22,7 +22,7 @@ from dcf.supervision.identity import identify
 from dcf.supervision.supervisor_client import SupervisorClient
 
 AT_ONCE = 15.0
-"""Seconds that a gateway may take to end at once; a process that waits for a disk takes some."""
+"""Maximum seconds from the second SIGTERM to the end. A process that waits for a disk is slow."""
 
 POLL = 0.02
 
@@ -35,12 +35,12 @@ POLL = 0.02
     default=40.0,
     show_default=True,
     metavar="SECONDS",
-    help="For calls under way; what is left then is ended at once.",
+    help="Maximum wait for calls in progress. Then all processes are killed.",
 )
 def stop(*, data_dir: Path | None, timeout: float) -> None:
-    """Stop the gateway of this machine, and all its functions.
+    """Stop the gateway on this machine, and all its functions.
 
-    It returns when every process has ended. Where none runs, that is said, and no error.
+    The command returns when every process has ended. It is not an error if no gateway runs.
 
     \b
     Example:
@@ -51,11 +51,11 @@ def stop(*, data_dir: Path | None, timeout: float) -> None:
     address = find(places)
     if address is not None:
         _stop(address, timeout, console)
-        console.say(f"Stopped the gateway at {address.url}")
-    elif _end_remains(places, timeout):
-        console.say("Ended what a killed gateway had left")
+        console.print(f"Stopped the gateway at {address.url}")
+    elif _stop_remaining(places, timeout):
+        console.print("Stopped the remaining processes of a killed gateway")
     else:
-        console.say(f"No gateway runs with the data directory {places.data}")
+        console.print(f"No gateway runs with the data directory {places.data}")
 
 
 def _stop(address: GatewayAddress, timeout: float, console: Console) -> None:
@@ -66,7 +66,7 @@ def _stop(address: GatewayAddress, timeout: float, console: Console) -> None:
         except ProcessLookupError:
             return
         except PermissionError as error:
-            raise GatewayError(f"process {pid} is another user's") from error
+            raise GatewayError(f"process {pid} belongs to another user") from error
         until = time.monotonic() + seconds
         while identify(pid) == address.process:
             if time.monotonic() >= until:
@@ -75,12 +75,12 @@ def _stop(address: GatewayAddress, timeout: float, console: Console) -> None:
         else:
             return
         if not last:
-            console.say(f"Calls went on for {timeout:g} s; ending what is left")
-    raise GatewayError(f"the gateway at {address.url} (process {pid}) does not end")
+            console.print(f"Calls are still in progress after {timeout:g} s; killing the processes")
+    raise GatewayError(f"the gateway at {address.url} (process {pid}) did not end")
 
 
-def _end_remains(places: Locations, timeout: float) -> bool:
-    """Ends a supervisor whose parent was killed; returns whether there was one."""
+def _stop_remaining(places: Locations, timeout: float) -> bool:
+    """Stop a supervisor whose parent was killed; return whether there was one."""
     with contextlib.suppress(SupervisorUnreachable):
         asyncio.run(SupervisorClient(supervisor_socket(places)).shutdown(timeout))
         return True

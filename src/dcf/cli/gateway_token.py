@@ -17,7 +17,7 @@ from dcf.gateway.start_options import places_of
 def token(*, gateway: str | None, data_dir: Path | None) -> None:
     """Print the management token.
 
-    Whoever has it may do everything: a deploy runs the author's program as the gateway's user.
+    A deploy runs code as the gateway's user, so treat the token like that user's password.
 
     \b
     Example:
@@ -27,6 +27,6 @@ def token(*, gateway: str | None, data_dir: Path | None) -> None:
     places = places_of(data_dir)
     file = gateway_client.token_file(places)
     if gateway and data_dir is None:
-        found = address.parse(gateway)
-        file = places.token(found.host, found.port)
+        parsed = address.parse(gateway)
+        file = places.token(parsed.host, parsed.port)
     click.echo(gateway_client.token_in(file))

@@ -14,14 +14,14 @@ from dcf.gateway.runner import GRACE, STAGES
 from dcf.gateway.start_options import StartOptions
 
 PLACES = ("DCF_DATA_DIR", "DCF_RUNTIME_DIR", "DCF_SECRETS_DIR", "DCF_STATE_DIR", "DCF_STORE_LIMIT")
-"""Variables that the gateway is to see as this command sees them."""
+"""Variables that are copied from this command's environment into the unit."""
 
 UNIT = """\
 # A systemd unit for this user's gateway. To install it:
 #   dcf-cli gateway unit > ~/.config/systemd/user/dcf-gateway.service
 #   systemctl --user daemon-reload
 #   systemctl --user enable --now dcf-gateway
-# To have it run also while nobody is logged in:
+# To keep it running after you log out:
 #   loginctl enable-linger
 [Unit]
 Description=DCF gateway
@@ -30,10 +30,10 @@ Description=DCF gateway
 Type=exec
 {environment}ExecStart={command}
 Restart=on-failure
-# The gateway's first process alone is asked to end; it ends the others in order.
+# Only the main process gets SIGTERM. It stops the others in order.
 KillMode=mixed
 TimeoutStopSec={patience}
-# Limits of functions are control groups below the gateway's own.
+# Functions' limits are control groups below the gateway's own.
 Delegate=yes
 
 [Install]
@@ -44,7 +44,7 @@ WantedBy=default.target
 @click.command()
 @start_options
 def unit(**given: Any) -> None:
-    """Print a systemd unit, for a gateway with these options.
+    """Print a systemd unit. It starts a gateway with these options.
 
     \b
     Example:
@@ -64,12 +64,12 @@ def _unit(options: StartOptions, env: Mapping[str, str]) -> str:
 
 
 def _line(parts: Sequence[str]) -> str:
-    # In a command line, and only there, $ begins a variable.
+    # Only in a command line does $ begin a variable.
     return " ".join(_quoted(part.replace("$", "$$")) for part in parts)
 
 
 def _quoted(text: str) -> str:
-    """As systemd reads it back (systemd.syntax(7)); % begins a specifier everywhere."""
+    """Quote a value for systemd (systemd.syntax(7)). ``%`` begins a specifier everywhere."""
     escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
     plain = all(letter.isalnum() or letter in "-_./:=,%$@+" for letter in escaped)
     return escaped if plain and escaped else f'"{escaped}"'

@@ -1,4 +1,4 @@
-"""Where a request's body comes from and where a reply's body goes, for `run` and `call`."""
+"""Reads request bodies and writes reply bodies, for `run` and `call`."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ from dcf.client.answer import Answer
 from dcf.errors import NO_SPACE, DiskFull, StorageError
 
 SHOWN = 2000
-"""Characters of a request or reply that a terminal is shown."""
+"""Maximum number of characters of a request or reply to show on a terminal."""
 
 CHUNK = 256 * 1024
-"""Bytes read from a pipe at a time, at most."""
+"""Maximum number of bytes to read from a pipe at a time."""
 
 Body = bytes | BinaryIO | Iterator[bytes]
-"""What can be sent: as a whole, from a file, or part by part."""
+"""A request body: bytes, an open file, or an iterator of parts."""
 
 input_: Option = click.option(
     "--input",
     "input_",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="The request's body; standard input when not given.",
+    help="File with the request's body. [default: standard input]",
 )
 
 reply: Option = click.option(
     "--reply",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Where the reply's bytes go; standard output when not given.",
+    help="File to write the reply's bytes to. [default: standard output]",
 )
 
 headers: Option = click.option(
@@ -49,26 +49,26 @@ headers: Option = click.option(
 )
 
 
-def headers_of(given: Sequence[str]) -> dict[str, str]:
-    """The headers that were given as ``NAME: VALUE``.
+def headers_of(texts: Sequence[str]) -> dict[str, str]:
+    """Parse headers in the form ``NAME: VALUE``.
 
     Raises:
-        click.BadParameter: When one is something else.
+        click.BadParameter: If a header has another form.
     """
-    found = {}
-    for text in given:
+    headers = {}
+    for text in texts:
         name, colon, value = text.partition(":")
         if not colon or not name.strip() or not name.strip().isascii():
-            raise click.BadParameter(f"{text!r} is not 'NAME: VALUE'", param_hint="--header")
-        found[name.strip()] = value.strip()
-    return found
+            raise click.BadParameter(f"expected 'NAME: VALUE', got {text!r}", param_hint="--header")
+        headers[name.strip()] = value.strip()
+    return headers
 
 
 def read_file(path: Path) -> bytes:
-    """The whole of the file of ``--input``.
+    """Read the file of ``--input``.
 
     Raises:
-        click.BadParameter: When it cannot be read.
+        click.BadParameter: If the file cannot be read.
     """
     try:
         return path.read_bytes()
@@ -77,24 +77,26 @@ def read_file(path: Path) -> bytes:
 
 
 def read_stdin(console: Console) -> bytes:
-    """The whole of standard input."""
+    """Read standard input to its end."""
     if sys.stdin is None:
         return b""
     if sys.stdin.isatty():
-        console.say("The request is read from this terminal; Ctrl-D ends it.")
+        console.print("Type the request here; Ctrl-D ends it.")
     return sys.stdin.buffer.read()
 
 
 @contextlib.contextmanager
 def opened(path: Path | None, console: Console) -> Iterator[Body]:
-    """A request's body that can be sent while it is read; a terminal is read to its end first.
+    """Open a request's body, so that it can be sent while it is read.
+
+    Input from a terminal is read to its end first.
 
     Args:
-        path: The file of ``--input``; None takes standard input.
-        console: Tells who sits at a terminal what to do.
+        path: The file of ``--input``; None for standard input.
+        console: Tells the user at a terminal what to do.
 
     Raises:
-        click.BadParameter: When the file cannot be opened.
+        click.BadParameter: If the file cannot be opened.
     """
     if path is not None:
         with open_file(path) as file:
@@ -106,10 +108,10 @@ def opened(path: Path | None, console: Console) -> Iterator[Body]:
 
 
 def open_file(path: Path) -> io.BufferedReader:
-    """The file of ``--input``.
+    """Open the file of ``--input``.
 
     Raises:
-        click.BadParameter: When it cannot be opened.
+        click.BadParameter: If the file cannot be opened.
     """
     try:
         return path.open("rb")
@@ -118,7 +120,7 @@ def open_file(path: Path) -> io.BufferedReader:
 
 
 def _parts(file: BinaryIO) -> BinaryIO | Iterator[bytes]:
-    """A file whose size is known as it is; of anything else what is there, as it comes."""
+    """Return a regular file unchanged, and anything else as an iterator of available bytes."""
     if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         return file
     return iter(lambda: os.read(file.fileno(), CHUNK), b"")
@@ -129,33 +131,33 @@ def _unreadable(path: Path, error: OSError) -> click.BadParameter:
 
 
 def shows(reply: Path | None) -> bool:
-    """Whether somebody at a terminal is to be shown request and reply."""
+    """Return whether to show request and reply on a terminal."""
     return reply is None and sys.stdout is not None and sys.stdout.isatty()
 
 
 def preview(body: bytes) -> str:
-    """A body for a terminal, cut where it is long."""
+    """Return a body as text for a terminal, truncated if it is long."""
     try:
         text = body.decode()
     except UnicodeDecodeError:
         return f"<{len(body)} bytes>"
     text = text.removesuffix("\n")
-    return text if len(text) <= SHOWN else f"{text[:SHOWN]} ... <{len(body)} bytes in all>"
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]} ... <{len(body)} bytes in total>"
 
 
 def deliver(answer: Answer, reply: Path | None, console: Console, *, show: bool) -> None:
-    """Passes a reply on, as it comes.
+    """Write a reply while it arrives.
 
     Args:
         answer: The reply.
-        reply: The file of ``--reply``; None writes to standard output. A reply that breaks off
-            replaces no file.
-        console: Tells a reader at a terminal what is no text.
-        show: Whether there is one.
+        reply: The file of ``--reply``; None for standard output. An incomplete reply does not
+            replace the file.
+        console: Describes a reply that is not text on a terminal.
+        show: Whether to show the reply on a terminal.
 
     Raises:
-        StorageError: When it cannot be written; :class:`DiskFull` among them.
-        DcfError: What reading the reply raises.
+        StorageError: If the reply cannot be written (:class:`DiskFull` if the disk is full).
+        DcfError: Errors of reading the reply.
     """
     if show:
         _show(answer, console)
@@ -164,7 +166,7 @@ def deliver(answer: Answer, reply: Path | None, console: Console, *, show: bool)
         if reply is None:
             _write_stdout(answer)
         elif reply.exists() and not reply.is_file():
-            # A device or a named pipe is written to, never replaced.
+            # A device or a named pipe must not be replaced.
             with reply.open("wb") as file:
                 _write(answer, file)
         else:
@@ -178,21 +180,21 @@ def deliver(answer: Answer, reply: Path | None, console: Console, *, show: bool)
 
 
 def exit_code_of(answer: Answer, console: Console) -> ExitCode:
-    """The exit code for a reply that was delivered; an error's status is told."""
+    """Return the exit code for a delivered reply. Print its status if that is an error."""
     if answer.status < 400:  # noqa: PLR2004  the first status that is an error
         return ExitCode.OK
-    console.say(f"The handler answered with status {answer.status}")
+    console.print(f"The handler returned status {answer.status}")
     return ExitCode.CALL
 
 
 def _show(answer: Answer, console: Console) -> None:
     body = answer.read()
-    console.say("Handler reply:")
+    console.print("Handler reply:")
     kind = answer.headers.get("content-type", "")
     try:
         text = body.decode()
     except UnicodeDecodeError:
-        console.say(f"<{len(body)} bytes of {kind}; --reply FILE or a pipe takes them>")
+        console.print(f"<{len(body)} bytes of {kind}; use --reply FILE or a pipe>")
     else:
         click.echo(text)
 
@@ -204,14 +206,14 @@ def _write_stdout(answer: Answer) -> None:
 
 
 def _write(answer: Answer, file: BinaryIO) -> None:
-    """Writes each part at once: somebody may be waiting for it."""
+    """Write and flush each part, because the reader may wait for it."""
     for chunk in answer.chunks:
         file.write(chunk)
         file.flush()
 
 
 def _write_file(answer: Answer, path: Path) -> None:
-    """Writes the reply beside ``path`` first."""
+    """Replace ``path`` atomically with the reply."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.{time.monotonic_ns()}")
     try:
         with partial.open("wb") as file:

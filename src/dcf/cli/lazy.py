@@ -1,4 +1,4 @@
-"""Groups that load a command's module when the command is called, not when help is shown."""
+"""Groups that load a command's module when the command runs, not when help is shown."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import click
 
 
 class ReaderGone(Exception):
-    """Nobody reads standard output any more. click would make an error of it; a pipe does not."""
+    """The reader of standard output has exited. click would report an error; a pipe should not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,9 +19,9 @@ class Lazy:
     """A command that is not loaded yet.
 
     Attributes:
-        place: ``module:attribute``.
-        help: Its line in the group's help; a test compares it with the command's own.
-        aliases: Other names.
+        place: Where the command is, as ``module:attribute``.
+        help: Its line in the group's help. A test compares it with the command's own help.
+        aliases: Other names of the command.
     """
 
     place: str
@@ -29,16 +29,16 @@ class Lazy:
     aliases: Sequence[str] = ()
 
     def load(self) -> click.Command:
-        """The command."""
+        """Import the command."""
         module, _, attribute = self.place.partition(":")
         return cast("click.Command", getattr(import_module(module), attribute))
 
 
 class LazyGroup(click.Group):
-    """A group of commands that are loaded one by one."""
+    """A group whose commands are loaded on demand."""
 
     def __init__(self, *args: Any, lazy: Mapping[str, Lazy], **kwargs: Any) -> None:
-        """A group.
+        """Create a group.
 
         Args:
             args: As for ``click.Group``.
@@ -49,18 +49,18 @@ class LazyGroup(click.Group):
         self.lazy = lazy
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The names, in the order given."""
+        """Return the names in the order of ``lazy``."""
         return [*self.lazy, *super().list_commands(ctx)]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command of that name or alias, loaded."""
+        """Load the command with a name or alias."""
         for name, lazy in self.lazy.items():
             if cmd_name == name or cmd_name in lazy.aliases:
                 return lazy.load()
         return super().get_command(ctx, cmd_name)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Runs the command."""
+        """Run the command."""
         try:
             return super().invoke(ctx)
         except BrokenPipeError as error:
@@ -71,7 +71,7 @@ class LazyGroup(click.Group):
         ctx: click.Context,  # noqa: ARG002  click's signature
         formatter: click.HelpFormatter,
     ) -> None:
-        """The list in the help, from what is known without loading."""
+        """Write the list of commands without loading them."""
         rows = [(", ".join([name, *lazy.aliases]), lazy.help) for name, lazy in self.lazy.items()]
         with formatter.section("Commands"):
             formatter.write_dl(rows)

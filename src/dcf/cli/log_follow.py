@@ -1,4 +1,4 @@
-"""A log that is read on, whatever happens to the gateway meanwhile."""
+"""Follows a log and reconnects when the gateway restarts."""
 
 from __future__ import annotations
 
@@ -13,48 +13,52 @@ from dcf.errors import DeadlineExceeded, GatewayUnreachable, NotReady, Overloade
 from dcf.model.status import ReplicaLine
 
 AWAY = (GatewayUnreachable, NotReady, ReplicaLost, DeadlineExceeded, Overloaded)
-"""What is told while a control plane, or all of a gateway, starts again."""
+"""Errors that occur while a control plane or a whole gateway restarts."""
 
-PATIENCE = 60.0
-"""Seconds without an answer after which a gateway is given up."""
+GATEWAY_TIMEOUT = 60.0
+"""Seconds without an answer after which following ends with an error."""
 
 RETRY = 0.5
-"""Seconds between two tries."""
+"""Seconds between two attempts."""
 
 OVERLAP = 5.0
-"""Seconds that are read once more: the lines of several replicas come only nearly by time."""
+"""Seconds that are read again after a reconnect, because the lines of several replicas are only
+roughly ordered by time."""
 
 
 @dataclass(slots=True)
-class _Last:
-    """How far a replica's lines were read. Times are no finer than a millisecond, so those of the
-    last one are counted.
+class _Position:
+    """How far a replica's lines were read.
+
+    Times have a resolution of a millisecond, so the lines of the last millisecond are counted.
     """
 
     at: float = 0.0
     lines: int = 0
 
 
-class _Seen:
-    """What was read of each replica, to pass over what comes a second time."""
+class _Deduplicator:
+    """Remembers which lines were read, to skip lines that arrive again."""
 
     def __init__(self) -> None:
-        self._last: dict[str, _Last] = {}
-        self._again: dict[str, _Last] = {}
+        self._last: dict[str, _Position] = {}
+        self._again: dict[str, _Position] = {}
         self._first = 0.0
 
     @property
     def resume(self) -> float:
-        """Where reading is to go on, in seconds since the epoch; 0 before the first line."""
-        newest = max((one.at for one in self._last.values()), default=0.0)
+        """The time from which to read again, in seconds since 1970; 0 before the first line."""
+        newest = max((position.at for position in self._last.values()), default=0.0)
         return max(self._first, newest - OVERLAP) if self._last else 0.0
 
     def restart(self) -> None:
-        """From now on lines come that may have come before."""
-        self._again = {name: _Last(one.at, one.lines) for name, one in self._last.items()}
+        """Expect lines that may have been read before."""
+        self._again = {
+            name: _Position(position.at, position.lines) for name, position in self._last.items()
+        }
 
     def is_new(self, line: ReplicaLine) -> bool:
-        """Whether the line comes for the first time; it is noted then."""
+        """Return whether the line is new, and remember it."""
         again = self._again.get(line.replica)
         if again is not None and line.at < again.at:
             return False
@@ -63,7 +67,7 @@ class _Seen:
             return False
         if not self._last:
             self._first = line.at
-        last = self._last.setdefault(line.replica, _Last())
+        last = self._last.setdefault(line.replica, _Position())
         if line.at > last.at:
             last.at, last.lines = line.at, 0
         last.lines += 1
@@ -79,24 +83,24 @@ def following(
     tail: int | None,
     replica: str,
 ) -> Iterator[ReplicaLine]:
-    """The lines of a function's replicas without an end.
+    """Yield the lines of a function's replicas, forever.
 
-    When the connection breaks, reading goes on where it was: nothing is left out or comes twice.
+    If the connection breaks, reading resumes where it stopped, without gaps or duplicates.
 
     Args:
-        client: Of the gateway.
+        client: Client of the gateway.
         function: The function's name.
-        console: Hears that the gateway is away.
-        since: Lines from this time on, in seconds since the epoch.
-        tail: At most this many of those that are there; None is all.
-        replica: Of this one alone; "" is all.
+        console: Prints that the gateway does not answer.
+        since: Skip lines before this time, in seconds since 1970.
+        tail: Maximum number of lines that already exist; None for all.
+        replica: Only the lines of this replica; "" for all.
 
     Raises:
-        FunctionNotFound: When it is not, or no longer, deployed.
-        GatewayUnreachable: When the gateway does not answer, or does not come back.
+        FunctionNotFound: If the function is not deployed, or was deleted.
+        GatewayUnreachable: If the gateway does not answer for too long.
     """
-    client.function(function)  # who asks for what is not there is told so at once
-    seen = _Seen()
+    client.function(function)  # report a missing function at once
+    seen = _Deduplicator()
     begin = time.time()
     resume = 0.0
     while True:
@@ -115,9 +119,9 @@ def following(
 
 
 def _wait_for(client: Client, function: str, console: Console) -> None:
-    """Waits until the gateway tells of the function again."""
-    until = time.monotonic() + PATIENCE
-    told = False
+    """Wait until the gateway answers again."""
+    until = time.monotonic() + GATEWAY_TIMEOUT
+    is_reported = False
     while True:
         time.sleep(RETRY)
         try:
@@ -125,8 +129,8 @@ def _wait_for(client: Client, function: str, console: Console) -> None:
         except AWAY:
             if time.monotonic() > until:
                 raise
-            if not told:
-                console.say("The gateway does not answer; waiting for it ...")
-                told = True
+            if not is_reported:
+                console.print("The gateway does not answer; waiting for it ...")
+                is_reported = True
         else:
             return

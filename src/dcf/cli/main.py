@@ -1,4 +1,4 @@
-"""Entry point: errors become advice and an exit code here, and nowhere else."""
+"""Entry point. Only this module turns errors into hints and exit codes."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from dcf.errors import NO_SPACE, DcfError, DiskFull
 
 
 class Terminated(BaseException):
-    """SIGTERM arrived: unwinds like Ctrl-C, so that everything is tidied."""
+    """SIGTERM arrived. It unwinds the stack as Ctrl-C does, so that all resources are released."""
 
 
 def main() -> NoReturn:
-    """Runs the command line and ends the process."""
+    """Run the command line and exit the process."""
     signal.signal(signal.SIGTERM, _terminate)
     sys.exit(run())
 
 
 def run(arguments: list[str] | None = None) -> int:
-    """Runs one command line.
+    """Run one command line.
 
     Args:
-        arguments: Without the program's name; None takes those of the process.
+        arguments: Arguments without the program's name; None for those of the process.
 
     Returns:
         The exit code.
@@ -54,8 +54,8 @@ def run(arguments: list[str] | None = None) -> int:
     except Terminated:
         code = ExitCode.TERMINATED
     except (BrokenPipeError, ReaderGone):
-        # The reader of a pipe has had enough, as `| head` does; Python would complain once more
-        # when it closes standard output.
+        # The reader of the pipe has exited, as `| head` does. Python would report that again when
+        # it closes standard output.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = ExitCode.OK
     except OSError as error:
@@ -67,7 +67,7 @@ def run(arguments: list[str] | None = None) -> int:
 
 def _out_of_space(error: OSError) -> ExitCode:
     if _stdout_is_full():
-        Console().say(f"Error: standard output cannot be written: {error.strerror}")
+        Console().print(f"Error: standard output cannot be written: {error.strerror}")
     else:
         place = f": {error.filename}" if error.filename else ""
         Console().error(DiskFull(f"no space is left on the disk{place}"))

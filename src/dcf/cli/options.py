@@ -22,7 +22,7 @@ def _complete_name(
     try:
         names = list(load_config(path).functions)
     except DcfError:
-        names = [found.parent.name for found in Path().glob("*/config.yaml")]
+        names = [path.parent.name for path in Path().glob("*/config.yaml")]
     return [CompletionItem(name) for name in names if name.startswith(incomplete)]
 
 
@@ -32,29 +32,31 @@ config: Option = click.option(
     "-f",
     "--config",
     type=click.Path(path_type=Path),
-    help="The config.yaml that has the function.",
+    help="The config.yaml of the function.",
 )
 
 gateway: Option = click.option(
     "-g",
     "--gateway",
-    help="Gateway as host:port; not needed for what happens on this machine.",
+    help="Gateway as host:port. Accepted for compatibility; this command does not use it.",
 )
 
 verbose: Option = click.option(
-    "-v", "--verbose", is_flag=True, help="Show the resolver's and installer's own output."
+    "-v", "--verbose", is_flag=True, help="Show the output of the resolver and the installer."
 )
 
 nocache: Option = click.option(
-    "--nocache", is_flag=True, help="Build again what is built already. The lock's pins stay."
+    "--nocache",
+    is_flag=True,
+    help="Ignore cached results and build again. The lock stays.",
 )
 
 offline: Option = click.option(
-    "--offline", is_flag=True, help="Use what is here; fetch neither packages nor interpreters."
+    "--offline", is_flag=True, help="Do not use the network. Use only what is cached."
 )
 
 require_gpu: Option = click.option(
-    "--require-gpu", is_flag=True, help="Fail where there is no GPU instead of using the CPU."
+    "--require-gpu", is_flag=True, help="Fail if no GPU is available, instead of using the CPU."
 )
 
 start_timeout: Option = click.option(
@@ -63,5 +65,5 @@ start_timeout: Option = click.option(
     default=300.0,
     show_default=True,
     metavar="SECONDS",
-    help="How long the handler's constructor may take.",
+    help="Maximum time for the handler's constructor.",
 )

@@ -16,20 +16,20 @@ from dcf.settings import Locations
 
 
 @click.command()
-@click.option("--dry-run", is_flag=True, help="Show what would go, and leave it.")
-@click.option("--json", "as_json", is_flag=True, help="Print a list of objects.")
+@click.option("--dry-run", is_flag=True, help="Show what would be deleted, but delete nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list of objects.")
 def prune(*, dry_run: bool, as_json: bool) -> None:
-    """Free what no function uses any more.
+    """Delete cached files that no function uses.
 
-    Environments, files and locks stay as long as a function's folder that was built from them is
-    there, a replica runs on them, or a gateway needs them.
+    Environments, files and locks stay while the folder of a function that was built with them
+    exists, a replica runs on them, or a gateway needs them.
 
     \b
     Example:
       dcf-cli prune --dry-run
     """
     store = Store.at(Locations.from_mapping(os.environ))
-    wait = partial(Console().say, "A build is at work; waiting for its end")
+    wait = partial(Console().print, "Waiting for a build to finish")
     pruned = prune_store(store, dry_run=dry_run, on_wait=wait)
     if as_json or pruned.items:
         rows = [(item.kind, item.name, item.size) for item in pruned.items]

@@ -1,4 +1,4 @@
-"""Which gateway and which deployed function are meant, for the commands that ask a gateway."""
+"""Selects the gateway and the deployed function that a command is for."""
 
 from __future__ import annotations
 
@@ -19,25 +19,26 @@ from dcf.project.config import CONFIG_NAME, gateway_of
 from dcf.project.locate import locate
 
 COMPLETION_TIMEOUT = 0.2
-"""Seconds that a shell waits for names."""
+"""Maximum seconds that a shell waits for names to complete."""
 
 _gateway: Option = click.option(
     "-g",
     "--gateway",
     metavar="ADDRESS",
-    help="Gateway as host:port or URL; else DCF_GATEWAY, the config file's, 127.0.0.1:32222.",
+    help="Gateway as host:port or URL. [default: DCF_GATEWAY, then the config file's gateway, then"
+    " 127.0.0.1:32222]",
 )
 
 _token_file: Option = click.option(
     "--token-file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="File with the token; else DCF_TOKEN, or what a gateway on this machine has left.",
+    help="File with the token. [default: DCF_TOKEN, then the token of the gateway on this machine]",
 )
 
 
 def gateway(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options that say which gateway is meant, and what proves that one may use it."""
+    """Add the options that select a gateway and its token."""
     return _gateway(_token_file(command))
 
 
@@ -48,17 +49,17 @@ def connect(
     *,
     timeout: float = TIMEOUT,
 ) -> Client:
-    """A client of the gateway that is meant; it has not asked anything yet.
+    """Return a client of the selected gateway. It connects on first use.
 
     Args:
-        gateway: The address of ``--gateway``. Then comes ``DCF_GATEWAY``.
+        gateway: The address of ``--gateway``; ``DCF_GATEWAY`` comes next.
         token_file: The file of ``--token-file``.
-        configured: The address that a config file names. Then comes the default.
-        timeout: Seconds that a request may take.
+        configured: The address in a config file; the default comes next.
+        timeout: Maximum seconds of a request.
 
     Raises:
-        GatewayUnreachable: When the address is none.
-        click.BadParameter: When the token's file cannot be read.
+        GatewayUnreachable: If the address is invalid.
+        click.BadParameter: If the token's file cannot be read.
     """
     url = gateway or os.environ.get(address.GATEWAY) or configured
     return Client(url, None if token_file is None else _token(token_file), timeout=timeout)
@@ -67,31 +68,31 @@ def connect(
 def connect_here(
     gateway: str | None, token_file: Path | None, *, timeout: float = TIMEOUT
 ) -> Client:
-    """The same where no folder is named: the config file is that of this one, if there is any.
+    """Return a client as :func:`connect` does, with the config file of the current folder, if any.
 
     Raises:
-        ConfigError: When that file is asked for the address and cannot be read.
+        ConfigError: If the config file is needed and cannot be read.
     """
-    asked = gateway or os.environ.get(address.GATEWAY)
-    configured = None if asked else gateway_of(Path.cwd() / CONFIG_NAME)
+    explicit = gateway or os.environ.get(address.GATEWAY)
+    configured = None if explicit else gateway_of(Path.cwd() / CONFIG_NAME)
     return connect(gateway, token_file, configured, timeout=timeout)
 
 
 def connect_for(
     name: str | None, gateway: str | None, token_file: Path | None
 ) -> tuple[str, Client]:
-    """A deployed function's name, and a client of its gateway.
+    """Return a deployed function's name and a client of its gateway.
 
     Args:
-        name: The function's name, or with a ``/`` its folder; None takes the only function of
-            ./config.yaml.
+        name: The function's name, or its folder if it contains ``/``; None for the only function
+            in ./config.yaml.
         gateway: The address of ``--gateway``.
         token_file: The file of ``--token-file``.
 
     Raises:
-        ProjectError: When that is no function, or its config file does not hold.
-        GatewayUnreachable: When the address is none.
-        click.BadParameter: When the token's file cannot be read.
+        ProjectError: If the name, the folder or its config file is invalid.
+        GatewayUnreachable: If the address is invalid.
+        click.BadParameter: If the token's file cannot be read.
     """
     if name is not None and "/" not in name:
         return check_name(name), connect_here(gateway, token_file)
@@ -102,11 +103,11 @@ def connect_for(
 def complete_name(
     ctx: click.Context, _parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
-    """The names of deployed functions, if the gateway tells them at once."""
+    """Return the names of deployed functions, if the gateway answers quickly."""
     given = ctx.params.get("gateway"), ctx.params.get("token_file")
     try:
         with connect_here(*given, timeout=COMPLETION_TIMEOUT) as client:
-            names = [one.name for one in client.functions()]
+            names = [function.name for function in client.functions()]
     except (DcfError, click.ClickException):
         return []
     return [CompletionItem(name) for name in names if name.startswith(incomplete)]
@@ -122,5 +123,8 @@ def _token(path: Path) -> str:
     except (OSError, ValueError):
         token = ""
     if not token:
-        raise click.BadParameter(f"{path} has no token in it", param_hint="--token-file")
+        raise click.BadParameter(
+            f"expected a token in {path}, got an empty or unreadable file",
+            param_hint="--token-file",
+        )
     return token

@@ -1,4 +1,4 @@
-"""What the commands share after which another revision serves."""
+"""Shared by the commands that change which revision serves."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dcf.errors import DcfError, StartError
 from dcf.model.status import FunctionStatus
 
 no_wait: Option = click.option(
-    "--no-wait", is_flag=True, help="Do not wait until its replicas are ready."
+    "--no-wait", is_flag=True, help="Do not wait until the replicas are ready."
 )
 
 timeout: Option = click.option(
@@ -23,36 +23,36 @@ timeout: Option = click.option(
     default=300.0,
     show_default=True,
     metavar="SECONDS",
-    help="How long to wait for ready replicas.",
+    help="Maximum wait for ready replicas.",
 )
 
 
 def serve(
-    ask: Callable[[], FunctionStatus], client: Client, function: str, *, what: str, waits: bool
+    switch: Callable[[], FunctionStatus], client: Client, function: str, *, what: str, waits: bool
 ) -> FunctionStatus:
-    """Has another revision serve, and shows how that goes.
+    """Switch to another revision and print the progress.
 
     Args:
-        ask: Asks the gateway, and waits if it is to.
-        client: Of that gateway.
+        switch: Sends the request, and waits for ready replicas if ``waits``.
+        client: Client of the gateway.
         function: The function's name.
-        what: What is started, for people.
-        waits: Whether ``ask`` waits.
+        what: Description of what starts, for people.
+        waits: Whether ``switch`` waits.
 
     Raises:
-        DcfError: What ``ask`` raises.
+        DcfError: Errors of ``switch``.
     """
     console = Console()
     if waits:
         console.started("start", what)
     begin = time.monotonic()
     try:
-        status = ask()
+        status = switch()
     except KeyboardInterrupt:
-        console.say(f"`dcf-cli function info {function}` tells how it is.")
+        console.print(f"To see the status, run `dcf-cli function info {function}`.")
         raise
     except StartError:
-        tell_who_serves(console, client, function)
+        show_serving(console, client, function)
         raise
     if waits:
         detail = f"{status.ready} of {status.replicas} replicas ready"
@@ -60,11 +60,11 @@ def serve(
     return status
 
 
-def tell_who_serves(console: Console, client: Client, function: str) -> None:
-    """After a start that has failed, says which revision takes the calls meanwhile, if any."""
+def show_serving(console: Console, client: Client, function: str) -> None:
+    """Print which revision keeps serving after a failed start, if any."""
     try:
         serving = client.function(function).serving
     except DcfError:
-        return  # what went wrong before is what counts
+        return  # the caller reports the first error
     if serving is not None:
-        console.say(f"Revision {serving} goes on taking the calls.")
+        console.print(f"Revision {serving} keeps serving.")

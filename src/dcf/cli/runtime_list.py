@@ -9,7 +9,7 @@ from dcf.project.runtimes import runtimes
 
 
 @click.command("list")
-@click.option("--json", "as_json", is_flag=True, help="Print a list of objects.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list of objects.")
 def list_(*, as_json: bool) -> None:
     """List the runtimes.
 

@@ -13,7 +13,7 @@ from dcf.project.schema import json_schema
 def schema() -> None:
     """Print the JSON Schema of config.yaml.
 
-    Editors complete and check config.yaml with it.
+    Editors use it to complete and check config.yaml.
 
     \b
     Example:

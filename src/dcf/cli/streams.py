@@ -1,4 +1,4 @@
-"""``--stream`` of `run` and `call`: where messages come from and where replies go."""
+"""``--stream`` of `run` and `call`: reads messages and writes replies."""
 
 from __future__ import annotations
 
@@ -22,40 +22,40 @@ from dcf.errors import DcfError
 stream: Option = click.option(
     "--stream",
     is_flag=True,
-    help="Send the input message by message, and write each reply as it comes.",
+    help="Send the input message by message, and write each reply as it arrives.",
 )
 
 frames: Option = click.option(
     "--frames",
     metavar="lines|jpg|raw:N",
-    help="With --stream, what a message is: a line, as when not given; a JPEG picture, as from"
-    " `ffmpeg -f mjpeg -`; or N bytes.",
+    help="How --stream splits its input into messages: lines, JPEG pictures as from"
+    " `ffmpeg -f mjpeg -`, or pieces of N bytes. [default: lines]",
 )
 
 
 def framing(frames: str | None, *, stream: bool) -> Framing:
-    """What ``--frames`` says; lines when it is not given.
+    """Parse ``--frames``. The default is lines.
 
     Raises:
-        click.BadParameter: When it says something else.
-        click.UsageError: When there is no ``--stream``.
+        click.BadParameter: If the value is unknown.
+        click.UsageError: If ``--stream`` is missing.
     """
     if frames is not None and not stream:
-        raise click.UsageError("--frames says what a message of --stream is, which is not given")
+        raise click.UsageError("--frames can only be used with --stream")
     return framing_of(frames or "lines")
 
 
 @contextlib.contextmanager
 def messages(path: Path | None, framing: Framing, console: Console) -> Iterator[Iterator[bytes]]:
-    """The messages of a stream, each as soon as it is there.
+    """Open the messages of a stream. Each is available as soon as it has arrived.
 
     Args:
-        path: The file of ``--input``; None takes standard input.
-        framing: What a message is.
-        console: Tells who sits at a terminal what to do.
+        path: The file of ``--input``; None for standard input.
+        framing: Splits the input into messages.
+        console: Tells the user at a terminal what to do.
 
     Raises:
-        click.BadParameter: When the file cannot be opened.
+        click.BadParameter: If the file cannot be opened.
     """
     if path is not None:
         with io.open_file(path) as file:
@@ -64,30 +64,29 @@ def messages(path: Path | None, framing: Framing, console: Console) -> Iterator[
         yield iter(())
     else:
         if sys.stdin.isatty():
-            console.say("Each line that is typed here is a message; Ctrl-D ends them.")
+            console.print("Each line that you type is a message; Ctrl-D ends the stream.")
         yield framing.split(_chunks(sys.stdin.buffer))
 
 
 def _chunks(file: BinaryIO) -> Iterator[bytes]:
-    # Past its buffer, whose lock a thread that reads would take to the process's end; asked for its
-    # number each time, because a thread may read on when the file is closed.
+    # Reads bypass the file's buffer: a reading thread would hold its lock until the process exits.
+    # fileno() is called each time, because a thread may still read when the file is closed.
     return iter(lambda: os.read(file.fileno(), io.CHUNK), b"")
 
 
-class Complaints:
-    """Tells of messages that had an error instead of a reply.
+class MessageErrors:
+    """Prints the errors of messages that got no reply.
 
     Attributes:
-        code: The exit code of the first of them.
+        code: The exit code of the first error.
     """
 
     def __init__(self, console: Console) -> None:
-        """None so far."""
         self._console = console
         self.code = ExitCode.OK
 
     def __call__(self, error: DcfError) -> None:
-        """One more."""
+        """Print an error."""
         self._console.error(error)
         self.code = self.code or exit_code(error)
 
@@ -95,12 +94,12 @@ class Complaints:
 def deliver(
     replies: Iterable[bytes], framing: Framing, reply: Path | None, console: Console
 ) -> None:
-    """Passes replies on, each as it comes. Arguments and errors as for :func:`bodies.deliver`."""
+    """Write each reply as it arrives. Arguments and errors: see :func:`dcf.cli.io.deliver`."""
     if io.shows(reply):
-        for one in replies:
-            click.echo(_shown(one))
+        for message in replies:
+            click.echo(_shown(message))
         return
-    chunks = (one + framing.end for one in replies)
+    chunks = (message + framing.end for message in replies)
     io.deliver(Answer(200, chunks=chunks), reply, console, show=False)
 
 

@@ -11,7 +11,7 @@ import click
 def print_table(
     titles: Sequence[str], rows: Sequence[Sequence[str | int]], *, as_json: bool
 ) -> None:
-    """Prints ``rows`` under ``titles``, or as a list of objects with the titles in lower case."""
+    """Print a table, or a JSON list of objects whose keys are the titles in lower case."""
     if as_json:
         keys = [title.lower().replace(" ", "_") for title in titles]
         click.echo(json.dumps([dict(zip(keys, row, strict=True)) for row in rows], indent=2))
@@ -21,7 +21,7 @@ def print_table(
 
 
 def table_lines(titles: Sequence[str], rows: Sequence[Sequence[str | int]]) -> Iterator[str]:
-    """``rows`` under ``titles``, line by line, each column as wide as it must be."""
+    """Yield the lines of a table, each column as wide as its longest cell."""
     lines = [tuple(titles), *(tuple(str(cell) for cell in row) for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(titles))]
     for line in lines:

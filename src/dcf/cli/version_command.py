@@ -11,7 +11,7 @@ from dcf.version import __version__
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print an object instead of a line.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
 def version(*, as_json: bool) -> None:
     """Print the version.
 
@@ -19,5 +19,5 @@ def version(*, as_json: bool) -> None:
     Example:
       dcf-cli version
     """
-    found = {"version": __version__, "python": platform.python_version()}
-    click.echo(json.dumps(found) if as_json else f"dcf-cli {__version__}")
+    versions = {"version": __version__, "python": platform.python_version()}
+    click.echo(json.dumps(versions) if as_json else f"dcf-cli {__version__}")

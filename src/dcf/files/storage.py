@@ -1,4 +1,4 @@
-"""What a failed write means."""
+"""Storage errors, and private folders."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ OTHERS = stat.S_IRWXG | stat.S_IRWXO
 """Mode bits that give users other than the owner access."""
 
 READ_ONLY = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
-"""A place that is not ours to write to."""
+"""Errors of a place that this user must not write to."""
 
 
 def private_folder(folder: Path) -> None:
@@ -38,11 +38,11 @@ def private_folder(folder: Path) -> None:
 
 @contextmanager
 def writing(place: Path) -> Iterator[None]:
-    """Names the place when a write in the block fails.
+    """Turn an operating system error in the block into one that names the place.
 
     Raises:
-        DiskFull: When no space is left.
-        StorageError: When it fails for another reason of the operating system.
+        DiskFull: If no space is left.
+        StorageError: If the operating system reports another error.
     """
     try:
         yield
@@ -96,4 +96,4 @@ def temporary_file(text: str = "") -> IO[str]:
 
 def full(place: Path | str) -> DiskFull:
     """Return the error for a place without space."""
-    return DiskFull(f"{place}: no space left on device")
+    return DiskFull(f"{place}: expected free space, got none: no space left on device")

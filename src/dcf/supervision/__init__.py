@@ -1,1 +1,1 @@
-"""Any process of the operating system: start, observe, stop, start again. Knows no functions."""
+"""Starts, observes, stops and restarts processes. This room knows nothing about functions."""

@@ -1,8 +1,8 @@
 """``python -m dcf.supervision --state DIR``: the composition root of the supervisor's process.
 
-It ends in order at SIGTERM, SIGINT and SIGHUP, and at once at a second one. With ``--lifeline`` it
-also ends in order when its standard input ends, because its parent is gone. Its own log goes to
-standard error.
+At SIGTERM, SIGINT or SIGHUP it shuts down stage by stage; at a second signal it kills everything at
+once. With ``--lifeline`` it also shuts down when its standard input ends, because its parent is
+gone then. It logs to standard error.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import argparse
 import asyncio
 import contextlib
 import fcntl
+import math
 import os
 import resource
 import signal
@@ -28,29 +29,29 @@ from dcf.supervision.supervisor_client import socket_of
 from dcf.telemetry import logging_setup
 
 GRACE = 30.0
-"""Seconds that each stage has at a signal: the usual grace period of orchestrators."""
+"""Seconds that each stage has after a signal: the usual grace period of orchestrators."""
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-"""What asks for the end."""
+"""The signals that shut the supervisor down."""
 
 MAX_OPEN_FILES = 65536
-"""Descriptors wanted; each process takes three. The usual soft limit of 1,024 is there for programs
-that call select(2)."""
+"""Soft limit of open descriptors to set. Each process takes three, and the usual soft limit of
+1,024 exists only for programs that call select(2)."""
 
 
 class SupervisorExit(IntEnum):
-    """Why a supervisor ended by itself (64 to 78 as in BSD's sysexits.h)."""
+    """Exit codes of a supervisor (64 to 78 as in BSD's sysexits.h)."""
 
     DONE = 0
-    """All it had started was ended."""
+    """It shut down and ended all its processes."""
     STATE = 73
-    """Its folder or its socket could not be made."""
+    """Its folder or its socket could not be created."""
     TAKEN = 75
-    """Another supervisor has this folder."""
+    """Another supervisor uses this folder."""
 
 
 def main(arguments: Sequence[str] | None = None) -> SupervisorExit:
-    """Runs a supervisor.
+    """Run a supervisor until it has shut down.
 
     Args:
         arguments: The command line without the program; None takes this process's own.
@@ -70,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> SupervisorExit:
         sys.stderr.write(f"{error}\n")
         return SupervisorExit.TAKEN
     except OSError as error:
-        sys.stderr.write(f"no supervisor at {state} on {listen}: {error}\n")
+        sys.stderr.write(f"the supervisor of {state} cannot listen on {listen}: {error}\n")
         return SupervisorExit.STATE
     return SupervisorExit.DONE
 
@@ -79,9 +80,23 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m dcf.supervision", description=__doc__)
     parser.add_argument("--state", required=True, help="folder for its state, socket and logs")
     parser.add_argument("--socket", help="where to listen (default: supervisor.sock in the folder)")
-    parser.add_argument("--grace", type=float, default=GRACE, help="seconds for each stage to end")
-    parser.add_argument("--lifeline", action="store_true", help="end when standard input ends")
+    parser.add_argument(
+        "--grace", type=_seconds, default=GRACE, help="seconds for each stage to end"
+    )
+    parser.add_argument(
+        "--lifeline", action="store_true", help="shut down when standard input ends"
+    )
     return parser
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds < math.inf:
+        raise argparse.ArgumentTypeError(f"expected seconds, 0 or more, got {text!r}")
+    return seconds
 
 
 async def _run(
@@ -89,44 +104,44 @@ async def _run(
 ) -> None:
     loop = asyncio.get_running_loop()
     supervisor = Supervisor(state / "logs", record)
-    asked: list[asyncio.Task[None]] = []
+    shutdowns: list[asyncio.Task[None]] = []
 
-    def ask() -> None:
-        work = supervisor.kill() if asked else supervisor.shutdown(grace)
-        asked.append(loop.create_task(work))
+    def shut_down() -> None:
+        work = supervisor.kill() if shutdowns else supervisor.shutdown(grace)
+        shutdowns.append(loop.create_task(work))
 
-    def hear() -> None:
+    def read_lifeline() -> None:
         if not os.read(0, 1024):
             loop.remove_reader(0)
-            ask()
+            shut_down()
 
     adopt_orphans()
     loop.add_signal_handler(signal.SIGCHLD, supervisor.reap)
     if lifeline:
-        loop.add_reader(0, hear)
+        loop.add_reader(0, read_lifeline)
     for number in SIGNALS:
-        loop.add_signal_handler(number, ask)
+        loop.add_signal_handler(number, shut_down)
     async with SupervisorServer(supervisor).listening(listen):
         await supervisor.finished.wait()
-    await asyncio.gather(*asked)
+    await asyncio.gather(*shutdowns)
     for number in SIGNALS:
-        # All is done: nothing is left to be asked for.
+        # Nothing is left to shut down, so a late signal must not change the exit code.
         loop.remove_signal_handler(number)
         signal.signal(number, signal.SIG_IGN)
 
 
 @contextlib.contextmanager
 def _sole(state: Path) -> Iterator[None]:
-    """Holds the folder; the lock ends with this process, however that ends.
+    """Lock the folder during the block. The kernel releases the lock when this process ends.
 
     Raises:
-        SupervisorRunning: When another supervisor holds it.
+        SupervisorRunning: If another supervisor has locked it.
     """
     descriptor = os.open(state / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        raise SupervisorRunning(f"another supervisor has {state}") from error
+        raise SupervisorRunning(f"another supervisor uses {state}") from error
     else:
         yield
     finally:
@@ -135,10 +150,10 @@ def _sole(state: Path) -> Iterator[None]:
 
 def _allow_open_files() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = MAX_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_OPEN_FILES)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
+    limit = MAX_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < limit:
         with contextlib.suppress(OSError, ValueError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""One writer, many readers at their own pace, and a bound on what waits for a slow one."""
+"""Passes lines of one writer to many readers, with a limit on what is queued for a slow reader."""
 
 from __future__ import annotations
 
@@ -10,54 +10,56 @@ from collections.abc import Iterator
 from dcf.errors import ObserverTooSlow
 
 WAITING_LIMIT = 4 * 1024 * 1024
-"""Bytes that may wait for one reader. 4 MiB: tens of thousands of lines, more than any pause of a
-reader that is well."""
+"""Maximum bytes queued for a reader. 4 MiB: tens of thousands of lines, more than collect during
+any pause of a healthy reader."""
 
 
 class Subscription:
-    """What waits for one reader."""
+    """The queue of one reader."""
 
     def __init__(self, limit: int) -> None:
-        """Starts empty.
+        """Create an empty queue.
 
         Args:
-            limit: Bytes that may wait.
+            limit: Maximum bytes queued.
         """
         self._limit = limit
         self._waiting: deque[bytes] = deque()
         self._size = 0
-        self._over = False
-        self._dropped = False
-        self._news = asyncio.Event()
+        self._has_ended = False
+        self._is_dropped = False
+        self._changed = asyncio.Event()
 
     def put(self, line: bytes) -> None:
-        """Adds a line, or drops the reader if that is more than may wait."""
-        if self._dropped:
+        """Queue a line; drop the reader if that exceeds the limit."""
+        if self._is_dropped:
             return
         self._size += len(line)
         if self._size > self._limit:
-            self._dropped = True
+            self._is_dropped = True
             self._waiting.clear()
         else:
             self._waiting.append(line)
-        self._news.set()
+        self._changed.set()
 
     def end(self) -> None:
-        """No more will come."""
-        self._over = True
-        self._news.set()
+        """End the stream after the queued lines."""
+        self._has_ended = True
+        self._changed.set()
 
     async def take(self) -> bytes:
-        """All that waits, at least a line; b"" at the end.
+        """Wait for a line and return all queued lines; b"" at the end.
 
         Raises:
-            ObserverTooSlow: When the reader was dropped.
+            ObserverTooSlow: If the reader was dropped.
         """
-        while not self._waiting and not self._dropped and not self._over:
-            self._news.clear()
-            await self._news.wait()
-        if self._dropped:
-            raise ObserverTooSlow(f"more than {self._limit} bytes waited to be read")
+        while not self._waiting and not self._is_dropped and not self._has_ended:
+            self._changed.clear()
+            await self._changed.wait()
+        if self._is_dropped:
+            raise ObserverTooSlow(
+                f"expected at most {self._limit} unread bytes, got more; read faster"
+            )
         data = b"".join(self._waiting)
         self._waiting.clear()
         self._size = 0
@@ -68,32 +70,32 @@ class Broadcast:
     """The readers of one writer."""
 
     def __init__(self, limit: int = WAITING_LIMIT) -> None:
-        """Starts without readers.
+        """Create a broadcast without readers.
 
         Args:
-            limit: Bytes that may wait for each reader.
+            limit: Maximum bytes queued for each reader.
         """
         self._limit = limit
         self._readers: set[Subscription] = set()
 
     @property
-    def heard(self) -> bool:
-        """Whether there is a reader."""
+    def has_readers(self) -> bool:
+        """Whether there are readers."""
         return bool(self._readers)
 
-    def tell(self, line: bytes) -> None:
-        """Passes a line to every reader; never waits."""
+    def publish(self, line: bytes) -> None:
+        """Queue a line for every reader, without waiting."""
         for reader in self._readers:
             reader.put(line)
 
     def end(self) -> None:
-        """Tells every reader that no more will come."""
+        """End the streams of all readers."""
         for reader in self._readers:
             reader.end()
 
     @contextlib.contextmanager
     def subscribe(self) -> Iterator[Subscription]:
-        """Reads from now on, for as long as the context is open."""
+        """Read from now on, during the block."""
         reader = Subscription(self._limit)
         self._readers.add(reader)
         try:

@@ -1,4 +1,4 @@
-"""One child process: started in a group of its own, observed, stopped for certain."""
+"""Starts, observes and stops a child process in its own process group."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Exit:
     """How a process ended.
 
     Attributes:
-        code: Its exit code; the negative number of a signal that killed it.
+        code: The exit code; the negative number of the signal if a signal killed the process.
     """
 
     code: int
@@ -40,9 +40,9 @@ class Exit:
 class Child:
     """A process, its lifeline and its report channel.
 
-    The child's standard input is a pipe that this process holds and never writes to: when this
-    process is gone, however it went, the child reads the end. Its standard output is a pipe read
-    by :meth:`read_line`. Its standard error is this process's own, or a file descriptor given.
+    The child's standard input is a pipe that this process holds open and never writes to. When this
+    process ends for any reason, the child reads the end of the pipe. The child's standard output is
+    a pipe, which :meth:`read_line` reads. Its standard error is this process's own, or ``log``.
     """
 
     def __init__(
@@ -54,17 +54,17 @@ class Child:
         log: int | None = None,
         pass_fds: Sequence[int] = (),
     ) -> None:
-        """Starts the process.
+        """Start the process.
 
         Args:
             command: Program and arguments.
-            env: The whole environment.
+            env: The complete environment.
             cwd: Working directory.
             log: File descriptor for standard error; None shares this process's own.
-            pass_fds: Further descriptors that stay open in the child, under the same numbers.
+            pass_fds: Further descriptors that stay open in the child, with the same numbers.
 
         Raises:
-            OSError: When the program cannot be started.
+            OSError: If the program cannot be started.
         """
         self._process = subprocess.Popen(
             [str(part) for part in command],
@@ -85,29 +85,29 @@ class Child:
         return self._process.pid
 
     def poll(self) -> Exit | None:
-        """How the process ended, or None while it runs."""
+        """Return how the process ended; None while it runs."""
         code = self._process.poll()
         return None if code is None else Exit(code)
 
     def wait(self, timeout: float | None = None) -> Exit | None:
-        """Waits for the end, at most ``timeout`` seconds; None when it still runs then."""
+        """Wait for the end of the process; return None if it still runs after ``timeout`` s."""
         try:
             return Exit(self._process.wait(timeout))
         except subprocess.TimeoutExpired:
             return None
 
     def read_line(self, timeout: float) -> bytes | None:
-        """The next line of standard output.
+        """Read the next line of standard output.
 
         Args:
-            timeout: Seconds to wait at most.
+            timeout: Maximum seconds to wait.
 
         Returns:
-            The line with its end, or the first :data:`LINE_LIMIT` bytes of a longer line; b"" at
-            the end of the output; None after the timeout.
+            The line with its line end, or the first :data:`LINE_LIMIT` bytes of a longer line; b""
+            at the end of the output; None after the timeout.
         """
         stdout = self._process.stdout
-        assert stdout is not None  # noqa: S101  asked for at the start
+        assert stdout is not None  # noqa: S101  requested at the start
         until = time.monotonic() + timeout
         while b"\n" not in self._unread:
             if len(self._unread) >= LINE_LIMIT:
@@ -125,20 +125,20 @@ class Child:
         return line + b"\n"
 
     def terminate(self) -> None:
-        """Asks the process to end (SIGTERM) and does not wait."""
+        """Send SIGTERM, without waiting."""
         if self._process.poll() is None:
             self._process.terminate()
 
     def stop(self, grace: float) -> Exit:
-        """Ends the process: asks, waits ``grace`` seconds, then kills it and all its children.
+        """Stop the process: send SIGTERM, wait ``grace`` seconds, then kill the whole group.
 
-        Safe to call again, and after the process has ended by itself.
+        May be called again, and after the process has ended by itself.
         """
         self.terminate()
         try:
             ended = self.wait(grace)
         finally:
-            # The group outlives its leader while the leader has children left.
+            # While children of the leader live, the group outlives the leader.
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.pid, signal.SIGKILL)
         ended = ended or Exit(self._process.wait())

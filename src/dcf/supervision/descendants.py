@@ -31,7 +31,7 @@ _ROUNDS = 20
 
 
 class DescendantMark:
-    """One run and all that descends from it.
+    """A run and all its descendants.
 
     Attributes:
         variables: Variables to add to the run's environment.
@@ -62,7 +62,7 @@ class DescendantMark:
         return _number_of(pid) == self._number or _has_variable(pid, self._mark)
 
     def kill(self) -> int:
-        """Kill all descendants of the run; return how many processes that were."""
+        """Kill all descendants of the run; return their number."""
         return kill_all(self.includes)
 
 
@@ -74,7 +74,7 @@ def kill_descendants(variable: bytes, supervisor: str) -> int:
         supervisor: The supervisor's mark.
 
     Returns:
-        How many processes that were.
+        Number of killed processes.
     """
     family = _family(supervisor)
 
@@ -94,28 +94,28 @@ def kill_marked(variable: bytes, patience: float) -> int:
         patience: Seconds to wait. A process that waits for a disk ends later.
 
     Returns:
-        How many processes that were.
+        Number of killed processes.
     """
     return kill_all(lambda pid: _has_variable(pid, variable), patience)
 
 
-def kill_all(wanted: Callable[[int], bool], patience: float = 0.0) -> int:
-    """Kill every process that is ``wanted``, except this one.
+def kill_all(matches: Callable[[int], bool], patience: float = 0.0) -> int:
+    """Kill every process that ``matches``, except this one.
 
     Args:
-        wanted: Whether to kill the process with an id.
+        matches: Returns whether to kill the process with an id.
         patience: Seconds to wait until the killed processes have ended.
 
     Returns:
-        How many processes were killed.
+        Number of killed processes.
     """
     if sys.platform != "linux":
         return 0
     killed: dict[int, int] = {}
     try:
         for _ in range(_ROUNDS):
-            selected = [pid for pid in _pids() if pid not in killed and wanted(pid)]
-            handles = {pid: _kill_if(pid, wanted) for pid in selected}
+            selected = [pid for pid in _pids() if pid not in killed and matches(pid)]
+            handles = {pid: _kill_if(pid, matches) for pid in selected}
             if all(handle is None for handle in handles.values()):
                 break
             killed |= {pid: handle for pid, handle in handles.items() if handle is not None}
@@ -128,13 +128,13 @@ def kill_all(wanted: Callable[[int], bool], patience: float = 0.0) -> int:
 
 def children() -> list[int]:
     """Return the ids of this process's children, including adopted ones."""
-    parent, found = str(os.getpid()), []
+    parent, pids = str(os.getpid()), []
     for pid in _pids():
         with contextlib.suppress(OSError, IndexError):
             stat = (_PROC / str(pid) / "stat").read_text(errors="replace")
             if stat.rpartition(")")[2].split()[1] == parent:
-                found.append(pid)
-    return found
+                pids.append(pid)
+    return pids
 
 
 def ended_child() -> int | None:
@@ -142,10 +142,10 @@ def ended_child() -> int | None:
     if not hasattr(os, "waitid"):
         return None
     try:
-        found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        child = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except ChildProcessError:
         return None
-    return found.si_pid if found else None
+    return child.si_pid if child else None
 
 
 def adopt_orphans() -> None:
@@ -190,8 +190,8 @@ def _has_variable(pid: int, variable: bytes) -> bool:
 
 if sys.platform == "linux":
 
-    def _kill_if(pid: int, wanted: Callable[[int], bool]) -> int | None:
-        """Kill a process that is ``wanted``; return its open descriptor, or None if it is not.
+    def _kill_if(pid: int, matches: Callable[[int], bool]) -> int | None:
+        """Kill a process that ``matches``; return its open descriptor, or None if it does not.
 
         A process descriptor cannot refer to a later process with the same id.
         """
@@ -200,7 +200,7 @@ if sys.platform == "linux":
         except OSError:
             return None
         try:
-            if wanted(pid):
+            if matches(pid):
                 signal.pidfd_send_signal(handle, signal.SIGKILL)
                 return handle
         except OSError:

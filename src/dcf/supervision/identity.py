@@ -1,4 +1,4 @@
-"""Who a process id belongs to: ids are used again, ids with their start times are not."""
+"""Identifies processes by id and start time, because the kernel reuses ids."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _PROC = Path("/proc")
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """One process of this machine, among all there ever were.
+    """A process of this machine, distinct from all earlier and later ones.
 
     Attributes:
-        pid: Its id.
-        started: When the kernel started it, as the system tells it.
-        boot: Which boot of the machine that was in; "" where ``started`` is a date.
+        pid: The process id.
+        started: The start time, in the system's own form.
+        boot: The id of the machine's boot; "" if ``started`` is a date.
     """
 
     pid: int
@@ -29,11 +29,11 @@ class Identity:
 
 
 def identify(pid: int) -> Identity | None:
-    """The process that has this id now, or None when there is none or it has ended."""
+    """Return the process that has an id now; None if it does not exist or has ended."""
     if sys.platform != "linux":
         return _identify_by_ps(pid)
     try:
-        # The name, in brackets, may hold brackets and spaces itself (proc_pid_stat(5)).
+        # The name in brackets may contain brackets and spaces (proc_pid_stat(5)).
         parts = (_PROC / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2].split()
     except OSError:
         return None
@@ -53,7 +53,7 @@ def is_stopped(pid: int) -> bool:
 
 
 def boot_id() -> str:
-    """A text that differs for each boot of the machine; "" where the system has none."""
+    """Return a text that differs for each boot of the machine; "" if the system has none."""
     try:
         return (_PROC / "sys/kernel/random/boot_id").read_text().strip()
     except OSError:
@@ -73,10 +73,10 @@ def _identify_by_ps(pid: int) -> Identity | None:
 
 
 def kill_group(leader: Identity) -> bool:
-    """Kills the process group of ``leader`` if that very process still lives.
+    """Kill the process group of ``leader`` if exactly that process still runs.
 
     Returns:
-        Whether it did.
+        Whether it ran.
     """
     if identify(leader.pid) != leader:
         return False

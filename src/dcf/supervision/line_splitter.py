@@ -1,23 +1,23 @@
-"""Bytes as they come, lines as they were meant, and never more than a bound in memory."""
+"""Splits a stream of bytes into lines, with a limit on memory."""
 
 from __future__ import annotations
 
 
 class LineSplitter:
-    """Cuts a stream of bytes into lines. A line over the limit comes in pieces of that size."""
+    """Splits a stream of bytes into lines. A longer line comes in pieces of the maximum size."""
 
     def __init__(self, limit: int) -> None:
-        """Starts empty.
+        """Create an empty splitter.
 
         Args:
-            limit: Bytes of a line, its end not counted.
+            limit: Maximum bytes of a line, without its line end.
         """
         self._limit = limit
         self._parts: list[bytes] = []
         self._size = 0
 
     def feed(self, data: bytes) -> list[bytes]:
-        """Takes what came; returns the lines that it completes, without their ends."""
+        """Accept data; return the lines that it completes, without their line ends."""
         *complete, rest = data.split(b"\n")
         lines: list[bytes] = []
         for piece in complete:
@@ -27,7 +27,7 @@ class LineSplitter:
         return lines
 
     def rest(self) -> bytes:
-        """What has come of a line without an end, which is forgotten; b"" when nothing has."""
+        """Return and clear the beginning of an incomplete line; b"" if there is none."""
         line = b"".join(self._parts)
         self._parts.clear()
         self._size = 0

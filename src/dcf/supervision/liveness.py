@@ -93,23 +93,24 @@ async def until_silent(
     Returns:
         The reason, as a part of a sentence.
     """
-    silent, began = 0.0, False
+    silent, has_answered = 0.0, False
     while True:
-        asked = clock()
-        pause = rule.interval if began else min(EARLY, rule.interval)
+        started = clock()
+        pause = rule.interval if has_answered else min(EARLY, rule.interval)
         try:
             async with asyncio.timeout(rule.interval):
                 await ask()
         except OSError:  # includes a timeout
-            took = clock() - asked
+            took = clock() - started
             if took < LATE * rule.interval:
                 silent += max(pause, min(took, rule.interval))
         else:
-            silent, began, pause = 0.0, True, rule.interval
-        limit = rule.silence if began else rule.start
+            silent, has_answered, pause = 0.0, True, rule.interval
+        limit = rule.silence if has_answered else rule.start
         if round(silent, 6) >= limit:  # a sum of fractions
-            return f"it {'did not answer' if began else 'has not begun to answer'} for {limit:g} s"
-        await asyncio.sleep(max(0.0, asked + pause - clock()))
+            verb = "did not answer" if has_answered else "has not begun to answer"
+            return f"it {verb} for {limit:g} s"
+        await asyncio.sleep(max(0.0, started + pause - clock()))
 
 
 @contextlib.asynccontextmanager
@@ -118,7 +119,7 @@ async def answering(path: Path, check: Callable[[], Awaitable[None]]) -> AsyncGe
 
     Args:
         path: Path of the socket, in a private folder; an existing file is replaced.
-        check: Returns when the process has just done a piece of its work.
+        check: Returns as soon as the process has done a piece of its work.
 
     Raises:
         OSError: If the socket cannot be created.

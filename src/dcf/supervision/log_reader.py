@@ -1,4 +1,4 @@
-"""Reading a process's log back: from a time on, or its last lines, while it goes on growing."""
+"""Reads a process's log, from a time on or its last lines, while the process keeps writing."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ class _Part:
 
 
 class LogReader:
-    """The lines that are on disk when it is opened; rotation afterwards does not disturb it."""
+    """The lines that are on disk when it is opened. A later rotation does not affect it."""
 
     def __init__(self, folder: Path) -> None:
-        """Opens the files of a log, the oldest first.
+        """Open the files of a log, the oldest first.
 
         Args:
-            folder: As for ``ProcessLog``.
+            folder: The log's folder, as for ``ProcessLog``.
         """
         self._parts: list[_Part] = []
         age = 0
@@ -50,11 +50,11 @@ class LogReader:
             part.file.close()
 
     def read(self, since: float = 0.0, tail: int | None = None) -> Iterator[list[LogLine]]:
-        """Reads the lines, some at a time.
+        """Yield the lines in batches.
 
         Args:
-            since: Lines from this time on, in seconds since 1970.
-            tail: At most this many, the last ones; None is all.
+            since: Start of the lines to read, in seconds since 1970.
+            tail: Maximum number of lines: the last ones. None reads all.
         """
         first, offset = (0, 0) if tail is None else self._tail_start(tail)
         # After a power cut a torn line may begin with zero bytes, which sort before any time.
@@ -65,8 +65,8 @@ class LogReader:
             offset = 0
 
     def _tail_start(self, tail: int) -> tuple[int, int]:
-        """Which file, and where in it, the last ``tail`` lines begin."""
-        wanted = tail
+        """Return the index of the file, and the offset in it, where the last lines begin."""
+        missing = tail
         for index in range(len(self._parts) - 1, -1, -1):
             part = self._parts[index]
             end = part.size
@@ -75,15 +75,15 @@ class LogReader:
                 block = os.pread(part.file.fileno(), end - begin, begin)
                 place = len(block)
                 while (place := block.rfind(b"\n", 0, place)) >= 0:
-                    if wanted == 0:
+                    if missing == 0:
                         return index, begin + place + 1
-                    wanted -= 1
+                    missing -= 1
                 end = begin
         return 0, 0
 
 
 def _blocks(part: _Part, offset: int) -> Iterator[list[bytes]]:
-    """The whole lines of a file from ``offset`` on, some at a time."""
+    """Yield the complete lines of a file from ``offset`` on, in batches."""
     rest = b""
     while offset < part.size:
         block = os.pread(part.file.fileno(), min(BLOCK, part.size - offset), offset)
@@ -98,6 +98,6 @@ def _parse(line: bytes) -> LogLine:
     try:
         at = datetime.fromisoformat(line[:STAMP_SIZE].decode()).timestamp()
     except ValueError:
-        # Torn by a full disk or a power cut.
+        # A full disk or a power cut has torn the line.
         return LogLine(0.0, line.decode(errors="replace"))
     return LogLine(at, line[STAMP_SIZE + 1 :].decode(errors="replace"))

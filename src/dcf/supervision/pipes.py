@@ -1,4 +1,4 @@
-"""The reading ends of a process's pipes, read on the event loop to the last byte."""
+"""Reads the pipes of a process on the event loop, to the last byte."""
 
 from __future__ import annotations
 
@@ -8,23 +8,22 @@ from collections.abc import Callable
 from functools import partial
 
 READ_SIZE = 64 * 1024
-"""Bytes read from a pipe at a time: all that one holds on Linux."""
+"""Bytes read from a pipe at a time: the capacity of a pipe on Linux."""
 
 LAST_READS = 16
-"""Reads at most from the pipe of a process that has ended, should another keep writing to it."""
+"""Maximum reads from a pipe after its process has ended: another process may keep writing to it."""
 
 
 class Pipes:
-    """Reads descriptors and passes on what comes."""
+    """Reads descriptors and passes the data on."""
 
     def __init__(self) -> None:
-        """Starts with none."""
         self._loop = asyncio.get_running_loop()
         self._feeds: dict[int, Callable[[bytes], float | None]] = {}
         self._paused: dict[int, asyncio.TimerHandle] = {}
 
     def add(self, descriptor: int, feed: Callable[[bytes], float | None]) -> None:
-        """Reads ``descriptor`` from now on, and closes it in the end.
+        """Read a descriptor from now on; :meth:`close` closes it.
 
         Args:
             descriptor: The reading end of a pipe.
@@ -35,7 +34,7 @@ class Pipes:
         self._loop.add_reader(descriptor, partial(self._read, descriptor))
 
     def close(self) -> None:
-        """Reads what is left in the pipes of a process that has ended, and closes them."""
+        """Read the rest of the data in the pipes of a process that has ended, and close them."""
         for descriptor in self._feeds:
             for _ in range(LAST_READS):
                 if not self._read(descriptor):
@@ -46,7 +45,7 @@ class Pipes:
         self._feeds.clear()
 
     def _read(self, descriptor: int) -> bool:
-        """Reads once; returns whether more may be there."""
+        """Read once; return whether there may be more data."""
         try:
             data = os.read(descriptor, READ_SIZE)
         except BlockingIOError:
@@ -55,10 +54,10 @@ class Pipes:
             if pause := self._feeds[descriptor](data):
                 self._loop.remove_reader(descriptor)
                 self._cancel_pause(descriptor)
-                go_on = partial(self._go_on, descriptor)
-                self._paused[descriptor] = self._loop.call_later(pause, go_on)
+                resume = partial(self._resume, descriptor)
+                self._paused[descriptor] = self._loop.call_later(pause, resume)
             return not pause
-        # The process closed it; the process's own end may be yet to come.
+        # The process has closed the pipe, but may still run.
         self._loop.remove_reader(descriptor)
         return False
 
@@ -66,6 +65,6 @@ class Pipes:
         if (paused := self._paused.pop(descriptor, None)) is not None:
             paused.cancel()
 
-    def _go_on(self, descriptor: int) -> None:
+    def _resume(self, descriptor: int) -> None:
         del self._paused[descriptor]
         self._loop.add_reader(descriptor, partial(self._read, descriptor))

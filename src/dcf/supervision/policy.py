@@ -1,4 +1,4 @@
-"""When a process that ended is started again: pure arithmetic, no clock."""
+"""Decides when to restart a process that has ended: pure arithmetic, no clock."""
 
 from __future__ import annotations
 
@@ -8,18 +8,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class RestartPolicy:
-    """How long to wait between starts, and when to give up.
+    """The delays between starts, and when to give up.
 
     Attributes:
-        first: Seconds before the start that follows the first short run. 0.1: nobody notices, and
-            a process that cannot run does not take a whole core.
-        factor: What each further short run in a row multiplies the delay by.
-        ceiling: Seconds that no delay exceeds. 30: somebody who mended the cause need not wait
-            longer.
-        settled: Seconds after which a run counts as good, and what was before is forgotten. 10:
-            longer than any start that fails.
-        limit: Short runs in a row that are followed by another start; one more is a crash loop.
-            8: half a minute in all. None never gives up.
+        first: Seconds of delay after the first short run. 0.1: too short to notice, and a process
+            that cannot run does not use a whole core.
+        factor: Each further short run in a row multiplies the delay by this.
+        ceiling: Maximum seconds of delay. 30: after a fix nobody waits longer.
+        settled: Seconds after which a run counts as good and resets the delay. 10: longer than any
+            start that fails.
+        limit: Number of short runs in a row that are restarted; one more is a crash loop. 8: half a
+            minute in all. None never gives up.
     """
 
     first: float = 0.1
@@ -34,8 +33,8 @@ class Run:
     """One run of a process, from start to exit.
 
     Attributes:
-        started: Seconds, on any clock.
-        ended: Seconds, on the same clock.
+        started: Start time in seconds, on any clock.
+        ended: End time in seconds, on the same clock.
     """
 
     started: float
@@ -43,11 +42,11 @@ class Run:
 
 
 def delay_after(runs: Sequence[Run], policy: RestartPolicy) -> float | None:
-    """How long to wait before the next start.
+    """Return the delay before the next start.
 
     Args:
-        runs: Earlier runs, the latest last; only the last ones in a row that were short matter.
-        policy: What to go by.
+        runs: Earlier runs, the latest last; only the short runs in a row at the end matter.
+        policy: The delays.
 
     Returns:
         Seconds; 0 after a good run. None in a crash loop.
@@ -61,11 +60,11 @@ def delay_after(runs: Sequence[Run], policy: RestartPolicy) -> float | None:
         return 0.0
     if policy.limit is not None and short > policy.limit:
         return None
-    # Past sixty doublings every ceiling is reached, and a float is not yet exceeded.
+    # After 60 doublings every ceiling is reached, and a float does not overflow yet.
     growth = float(policy.factor ** min(short - 1, 60))
     return min(policy.first * growth, policy.ceiling)
 
 
 def remembered(policy: RestartPolicy) -> int:
-    """How many runs must be kept for :func:`delay_after`."""
+    """Return how many runs :func:`delay_after` needs."""
     return 64 if policy.limit is None else policy.limit + 1

@@ -1,4 +1,4 @@
-"""One supervised process: its runs, its pipes, its state."""
+"""A supervised process: its runs, its pipes, its state."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ CANNOT_START = 127
 
 
 class Process:
-    """Owner of the state of everything that runs under one name.
+    """All runs of one name, and their state.
 
     Attributes:
         spec: What to run.
-        log: Where its log goes.
-        state: Its state.
-        gone: Set when it was stopped and all is cleaned up.
+        log: The process's log.
+        state: The process's state.
+        gone: Set when the process was stopped and everything is cleaned up.
     """
 
     def __init__(
@@ -52,22 +52,22 @@ class Process:
         spec: ProcessSpec,
         log: ProcessLog,
         supervisor: str,
-        tell: Callable[[ProcessEvent], None],
+        notify: Callable[[ProcessEvent], None],
     ) -> None:
-        """A process that has not been started.
+        """Create a process, without starting it.
 
         Args:
             spec: What to run.
-            log: Takes its log.
+            log: Receives the process's output.
             supervisor: The supervisor's mark.
-            tell: Called with everything that happens.
+            notify: Called with every event.
         """
         self.spec = spec
         self.log = log
         self.state = ProcessState.WAITING
         self.gone = asyncio.Event()
         self._supervisor = supervisor
-        self._tell = tell
+        self._notify = notify
         self._loop = asyncio.get_running_loop()
         self._popen: subprocess.Popen[bytes] | None = None
         self._pipes = Pipes()
@@ -86,11 +86,11 @@ class Process:
         self._ended.set()
 
     def start(self) -> None:
-        """Begins a run.
+        """Start a run.
 
         Raises:
-            OSError: When the program cannot be started.
-            ValueError: When a text holds what no program can be given.
+            OSError: If the program cannot be started.
+            ValueError: If an argument or a variable contains NUL.
         """
         _remove_sockets(self.spec.sockets)
         descent = DescendantMark(self._supervisor)
@@ -112,7 +112,7 @@ class Process:
             reading.pop_all()
         descent.begin(popen.pid)
         self._descent = descent
-        self._to(ProcessState.RUNNING)
+        self._transition(ProcessState.RUNNING)
         self._popen = popen
         self._ended.clear()
         self._reports = Reports(self._report)
@@ -124,10 +124,10 @@ class Process:
             self._pipes.add(report_read, self._reports.feed)
         if self.spec.probe is not None:
             self._watch = self._loop.create_task(self._end_if_silent(popen))
-        self._happened(ProcessEventKind.STARTED, pid=popen.pid, note=self.spec.note)
+        self._emit(ProcessEventKind.STARTED, pid=popen.pid, note=self.spec.note)
 
     def status(self) -> ProcessStatus:
-        """The process now."""
+        """Return the status of the process."""
         return ProcessStatus(
             name=self.spec.name,
             state=self.state,
@@ -149,15 +149,15 @@ class Process:
         return self._popen is not None and self._descent is not None and self._descent.includes(pid)
 
     def reap(self) -> bool:
-        """Notices if the run has ended; to be called whenever any child process has.
+        """Reap the run if it has ended. Call this when any child process has ended.
 
         Returns:
-            Whether it has, just now.
+            Whether the run has ended since the last call.
         """
         popen = self._popen
         if popen is None or not _has_ended(popen):
             return False
-        # While its leader is not reaped, no other group can have this id.
+        # The kernel does not reuse the group's id before its leader is reaped.
         self._kill_group()
         code = popen.wait()
         if self._descent is not None:
@@ -177,22 +177,22 @@ class Process:
         return True
 
     async def stop(self, grace: float) -> ExitRecord | None:
-        """Ends the process, for good: asks, waits, then kills it and all of its group.
+        """Stop the process for good: send SIGTERM, wait, then kill its whole group.
 
-        Safe to call again, and while another call waits; the shortest grace holds.
+        May be called again, also while another call waits; the shortest grace applies.
 
         Args:
-            grace: Seconds between asking and killing.
+            grace: Seconds from SIGTERM to SIGKILL.
 
         Returns:
-            How the latest run ended; None if there was none.
+            How the latest run ended; None if there was no run.
         """
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         if self._popen is not None:
             if self.state is ProcessState.RUNNING:
-                self._to(ProcessState.STOPPING)
+                self._transition(ProcessState.STOPPING)
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.kill(self._popen.pid, signal.SIGTERM)
             try:
@@ -202,19 +202,19 @@ class Process:
                 self.kill()
                 await self._ended.wait()
         if self.state is not ProcessState.STOPPED:
-            self._to(ProcessState.STOPPED)
+            self._transition(ProcessState.STOPPED)
             self.log.close()
-            self._happened(ProcessEventKind.FORGOTTEN)
+            self._emit(ProcessEventKind.FORGOTTEN)
             self.gone.set()
         return self._exit
 
     def kill(self) -> None:
-        """Kills the run and all of its group, if there is one."""
+        """Kill the current run and its whole group."""
         if self._popen is not None:
             self._kill_group()
 
     def _kill_group(self) -> None:
-        assert self._popen is not None  # noqa: S101  asked by both callers
+        assert self._popen is not None  # noqa: S101  both callers have checked it
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._popen.pid, signal.SIGKILL)
 
@@ -223,24 +223,24 @@ class Process:
         last = self._reports.lines[-1] if self._reports.lines else ""
         self._exit = ExitRecord(code, time.time(), reason, last, asked)
         self._ended.set()
-        self._happened(ProcessEventKind.EXITED, exit_=self._exit)
+        self._emit(ProcessEventKind.EXITED, exit_=self._exit)
         if asked:
             return
         policy = self.spec.restart
         if policy is None:
-            self._to(ProcessState.EXITED)
+            self._transition(ProcessState.EXITED)
             self.log.followers.end()
             return
         self._history.append(Run(self._started, self._loop.time()))
         delay = delay_after(self._history, policy)
         if delay is None:
-            self._to(ProcessState.CRASH_LOOP)
+            self._transition(ProcessState.CRASH_LOOP)
             self.log.followers.end()
-            self._happened(ProcessEventKind.GAVE_UP)
+            self._emit(ProcessEventKind.GAVE_UP)
             return
         if self.state is not ProcessState.WAITING:
-            self._to(ProcessState.WAITING)
-        self._happened(ProcessEventKind.RESTARTING, delay=delay)
+            self._transition(ProcessState.WAITING)
+        self._emit(ProcessEventKind.RESTARTING, delay=delay)
         self._timer = self._loop.call_later(delay, self._start_again)
 
     def _start_again(self) -> None:
@@ -250,10 +250,10 @@ class Process:
         except (OSError, ValueError) as error:
             self._reports = Reports(self._report)
             self._started = self._loop.time()
-            self._run_ended(CANNOT_START, f"it cannot be started: {error}")
+            self._run_ended(CANNOT_START, f"the program cannot be started: {error}")
 
     def _report(self, text: str) -> None:
-        self._happened(ProcessEventKind.REPORTED, report=text)
+        self._emit(ProcessEventKind.REPORTED, report=text)
 
     async def _end_if_silent(self, popen: subprocess.Popen[bytes]) -> None:
         """Kill a run that hangs, and record the reason in its exit.
@@ -270,7 +270,7 @@ class Process:
             await asyncio.sleep(LAST_WORDS)
             self.kill()
 
-    def _happened(
+    def _emit(
         self,
         kind: ProcessEventKind,
         *,
@@ -280,16 +280,18 @@ class Process:
         delay: float = 0.0,
         note: str = "",
     ) -> None:
-        self._tell(ProcessEvent(kind, self.spec.name, time.time(), pid, report, exit_, delay, note))
+        self._notify(
+            ProcessEvent(kind, self.spec.name, time.time(), pid, report, exit_, delay, note)
+        )
 
-    def _to(self, state: ProcessState) -> None:
+    def _transition(self, state: ProcessState) -> None:
         if not follows(self.state, state):
             raise AssertionError(f"{self.spec.name}: {state} cannot follow {self.state}")
         self.state = state
 
 
 def _remove_sockets(paths: tuple[str, ...]) -> None:
-    """Removes what a killed process could not remove itself; anything but a socket stays."""
+    """Remove the sockets that a killed process left behind. Other files stay."""
     for path in paths:
         with contextlib.suppress(OSError, ValueError):
             if stat.S_ISSOCK(os.lstat(path).st_mode):
@@ -297,7 +299,7 @@ def _remove_sockets(paths: tuple[str, ...]) -> None:
 
 
 def _pipe(reading: contextlib.ExitStack, writing: contextlib.ExitStack) -> tuple[int, int]:
-    """A pipe whose ends are closed with these stacks."""
+    """Create a pipe. The stacks close its ends."""
     read, write = os.pipe()
     reading.callback(os.close, read)
     writing.callback(os.close, write)
@@ -305,7 +307,7 @@ def _pipe(reading: contextlib.ExitStack, writing: contextlib.ExitStack) -> tuple
 
 
 def _has_ended(popen: subprocess.Popen[bytes]) -> bool:
-    """Whether a child process has ended; it is left unreaped where the system can tell so."""
+    """Return whether a child process has ended, without reaping it if the system allows that."""
     if hasattr(os, "waitid"):
         flags = os.WEXITED | os.WNOHANG | os.WNOWAIT
         return os.waitid(os.P_PID, popen.pid, flags) is not None

@@ -1,4 +1,4 @@
-"""A process's log on disk: what it prints, each line with its time, in files that are rotated.
+"""Writes a process's log to disk: its output lines with their times, in rotated files.
 
 A line is stored as ``2026-01-31T12:00:00.123Z text``. The newest lines are in ``current.log``, the
 older ones in ``1.log``, ``2.log`` and so on.
@@ -23,21 +23,21 @@ from dcf.supervision.protocol import log_line
 logger = logging.getLogger("dcf.supervision")
 
 LINE_LIMIT = 16 * 1024
-"""Bytes of a stored line. What a process prints without a line break is cut into such pieces."""
+"""Maximum bytes of a stored line. A longer line is split into pieces of this size."""
 
 
 LAST_TIME = 253402300799.0
-"""The last second of the year 9999, in seconds since 1970: no time is later."""
+"""The last second of the year 9999, in seconds since 1970: the latest time that can be stored."""
 
 
 def stamp(at: float) -> bytes:
-    """The time ``at`` (seconds since 1970) as it is stored; the order of stamps is that of time."""
+    """Return a time (seconds since 1970) as it is stored. Stamps sort in the order of time."""
     text = datetime.fromtimestamp(min(at, LAST_TIME), UTC).isoformat(timespec="milliseconds")
     return text.replace("+00:00", "Z").encode()
 
 
 def file_of(folder: Path, age: int) -> Path:
-    """The file that is ``age`` rotations old."""
+    """Return the file that is ``age`` rotations old."""
     return folder / (f"{age}.log" if age else "current.log")
 
 
@@ -45,40 +45,40 @@ class ProcessLog:
     """Writes one process's log.
 
     Attributes:
-        folder: Where its files are.
-        followers: Readers of what comes from now on, as lines of a reply.
+        folder: The folder of its files.
+        followers: Readers of new lines, which receive them as lines of a reply.
     """
 
     def __init__(self, folder: Path, bound: LogBound) -> None:
-        """Goes on with what is there.
+        """Open the log and append to existing files.
 
-        If a full disk keeps the log from being opened, it is opened once there is space. Until then
-        its lines are lost, but the process runs.
+        If the disk is full, the log is opened as soon as there is space. Until then its lines are
+        lost, but the process runs.
 
         Args:
-            folder: Folder of this log alone; made when missing.
-            bound: How much is kept.
+            folder: The folder for this log alone; it is created if it is missing.
+            bound: How much of the log to keep.
         """
         self.folder = folder
         self.followers = Broadcast()
         self._bound = bound
         self._lines = LineSplitter(LINE_LIMIT)
-        self._failing = False
+        self._is_failing = False
         self._file: BinaryIO | None = None
         self._size = 0
         self._write([])
 
     def feed(self, data: bytes) -> None:
-        """Stores what the process printed; never raises: a full disk must not stop a process."""
+        """Store output of the process. It never raises: a full disk must not stop a process."""
         self._store(self._lines.feed(data))
 
     def end_of_run(self) -> None:
-        """Stores a last line that has no end."""
+        """Store a last line that has no line end."""
         if rest := self._lines.rest():
             self._store([rest])
 
     def close(self) -> None:
-        """Closes the file, and ends the followers."""
+        """Close the file, and end the streams of all followers."""
         self.followers.end()
         if self._file is not None:
             self._file.close()
@@ -97,25 +97,25 @@ class ProcessLog:
             ready.append(prefix + line.rstrip(b"\r") + b"\n")
             self._size += len(ready[-1])
         self._write(ready)
-        if self.followers.heard:
+        if self.followers.has_readers:
             for line in lines:
                 text = line.rstrip(b"\r").decode(errors="replace")
-                self.followers.tell(log_line(LogLine(now, text)))
+                self.followers.publish(log_line(LogLine(now, text)))
 
     def _write(self, lines: list[bytes]) -> None:
         try:
             file = self._file
             if file is None:
-                file, there = self._open()
+                file, size = self._open()
                 self._file = file
-                self._size += there
+                self._size += size
             file.write(b"".join(lines))
         except OSError as error:
-            if not self._failing:
-                logger.warning("lines of %s are lost: %s", self.folder.name, error.strerror)
-            self._failing = True
+            if not self._is_failing:
+                logger.warning("log lines of %s are lost: %s", self.folder.name, error.strerror)
+            self._is_failing = True
         else:
-            self._failing = False
+            self._is_failing = False
 
     def _open(self) -> tuple[BinaryIO, int]:
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)

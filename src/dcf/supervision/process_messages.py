@@ -1,4 +1,4 @@
-"""What the supervisor and its clients talk about: processes, what happens to them, requests."""
+"""The messages between the supervisor and its clients: processes, events, requests."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from dcf.supervision.states import ProcessState
 
 @dataclass(frozen=True, slots=True)
 class LogBound:
-    """How much of a process's log is kept.
+    """How much of a process's log to keep.
 
     Attributes:
-        file_bytes: Bytes after which a new file is begun. 8 MiB: some 100,000 lines.
-        files: Files in all, the current one included; the oldest goes. 3: at least two whole ones.
+        file_bytes: Maximum bytes of a file. 8 MiB: some 100,000 lines.
+        files: Maximum number of files, including the current one; the oldest file is removed. 3: at
+            least two full files.
     """
 
     file_bytes: int = 8 * 1024 * 1024
@@ -26,23 +27,23 @@ class LogBound:
 
 @dataclass(frozen=True, slots=True)
 class ProcessSpec:
-    """What to run, and how.
+    """A process to run.
 
     Attributes:
         name: Unique among the supervisor's processes.
         command: Program and arguments; visible to all users of the machine.
-        env: The whole environment. It may hold secrets: it is never written down or logged.
+        env: The complete environment. It may hold secrets, so it is never stored or logged.
         cwd: Working directory.
-        restart: When it is started again after an exit; None never does.
-        lifeline: Whether standard input is a pipe whose end means that the supervisor is gone;
-            else it is empty.
-        reports: Whether standard output carries reports; else it goes to the log.
-        sockets: Paths of Unix sockets that it makes: one that a killed run left behind is removed
-            before each run, and at the end.
-        stage: When the supervisor shuts down, lower stages end before higher ones.
-        log: How much of its log is kept.
-        note: Whatever a client wants to find again with the process; nothing secret.
-        probe: How to check that it still does its work; None disables the check.
+        restart: When to restart the process after an exit; None never restarts it.
+        lifeline: Whether standard input is a pipe that ends when the supervisor ends; otherwise it
+            is empty.
+        reports: Whether standard output carries reports; otherwise it goes to the log.
+        sockets: Paths of Unix sockets that the process creates. Sockets that a killed run left
+            behind are removed before each run and at the end.
+        stage: Order of the shutdown: lower stages end before higher ones.
+        log: How much of its log to keep.
+        note: A text that a client stores with the process; it must not be secret.
+        probe: How to check that the process still does its work; None disables the check.
     """
 
     name: str
@@ -64,12 +65,12 @@ class ExitRecord:
     """How one run of a process ended.
 
     Attributes:
-        code: Its exit code; the negative number of a signal that killed it; 127 when it could not
-            be started again.
+        code: The exit code; the negative number of the signal if a signal killed the run; 127 if it
+            could not be restarted.
         at: Seconds since 1970.
         reason: The code in words.
-        report: The last line of its reports; "" without one.
-        asked: Whether it had been asked to end.
+        report: The last line of the run's reports; "" without reports.
+        asked: Whether the supervisor had stopped the run.
     """
 
     code: int
@@ -81,17 +82,17 @@ class ExitRecord:
 
 @dataclass(frozen=True, slots=True)
 class ProcessStatus:
-    """A process now.
+    """The status of a process.
 
     Attributes:
-        name: Its name.
-        state: Its state.
-        pid: Of its latest run; 0 when it has none.
-        since: When that run was started, in seconds since 1970.
-        runs: How often it was started.
+        name: The process's name.
+        state: The process's state.
+        pid: Process id of the current run; 0 if it does not run.
+        since: Start of the latest run, in seconds since 1970.
+        runs: Number of runs.
         reports: The first and the latest report lines of the latest run, oldest first.
-        exit: How the run before, or the latest if it has ended, went.
-        note: The client's own, as it came with the start.
+        exit: How the last finished run ended.
+        note: The client's note.
     """
 
     name: str
@@ -110,30 +111,30 @@ class ProcessEventKind(StrEnum):
     STARTED = "started"
     """A run began."""
     REPORTED = "reported"
-    """It wrote a line of its reports."""
+    """The process wrote a line of its reports."""
     EXITED = "exited"
-    """The run ended; ``exit`` tells how."""
+    """The run ended; ``exit`` has the details."""
     RESTARTING = "restarting"
-    """It will be started again after ``delay``."""
+    """The process will be restarted after ``delay``."""
     GAVE_UP = "gave up"
-    """It is in a crash loop and is not started again."""
+    """The process is in a crash loop and will not be restarted."""
     FORGOTTEN = "forgotten"
-    """It was stopped, and its name is free."""
+    """The process was stopped, and its name is free."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessEvent:
-    """Something that happened to a process.
+    """An event of a process.
 
     Attributes:
-        kind: What.
-        name: To which process.
+        kind: What happened.
+        name: The process's name.
         at: Seconds since 1970.
-        pid: Of the run that began, else 0.
-        report: The line that it wrote, else "".
-        exit: How the run ended.
-        delay: Seconds until the next start.
-        note: With STARTED, the client's own.
+        pid: With STARTED, the process id; otherwise 0.
+        report: With REPORTED, the line; otherwise "".
+        exit: With EXITED, how the run ended.
+        delay: With RESTARTING, seconds until the next start.
+        note: With STARTED, the client's note.
     """
 
     kind: ProcessEventKind
@@ -148,14 +149,14 @@ class ProcessEvent:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Start a process; nothing happens when the name is known. Item: its status."""
+    """Start a process; do nothing if the name is known. Item: its status."""
 
     process: ProcessSpec
 
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """End a process within ``grace`` seconds, and forget it. Item: its exit, if it had one."""
+    """Stop a process within ``grace`` seconds, and free its name. Item: its exit, if it ran."""
 
     name: str
     grace: float
@@ -163,23 +164,23 @@ class Stop:
 
 @dataclass(frozen=True, slots=True)
 class List:
-    """Every process. Items: their statuses."""
+    """List all processes. Items: their statuses."""
 
 
 @dataclass(frozen=True, slots=True)
 class Observe:
-    """Everything that happens from now on. Items: the statuses now, how many, then events."""
+    """Observe all processes. Items: their statuses, the number of statuses, then events."""
 
 
 @dataclass(frozen=True, slots=True)
 class Logs:
-    """What a process printed. Items: lines.
+    """Read the log of a process. Items: lines.
 
     Attributes:
         name: The process.
-        since: Lines from this time on, in seconds since 1970.
-        tail: At most this many of the lines that are there; None is all.
-        follow: Whether to go on with what it prints until it has ended.
+        since: Start of the lines to read, in seconds since 1970.
+        tail: Maximum number of existing lines: the last ones. None reads all.
+        follow: Whether to continue with new lines until the process has ended.
     """
 
     name: str
@@ -190,7 +191,7 @@ class Logs:
 
 @dataclass(frozen=True, slots=True)
 class Shutdown:
-    """End every process, each stage within ``grace`` seconds, then the supervisor. No item."""
+    """Shut down all processes, each stage within ``grace`` seconds, and the supervisor. No item."""
 
     grace: float
 

@@ -33,7 +33,7 @@ PATIENCE = GRACE + 10.0
 LINE_LIMIT = 64 * 1024
 """Maximum bytes of a line of output; a longer line comes in pieces."""
 
-_LOOK = 1.0
+_POLL = 1.0
 """Seconds between two checks whether ``PATIENCE`` is over."""
 
 
@@ -109,7 +109,7 @@ class ProcessTree:
         while (now := time.monotonic()) < self._ended_at + PATIENCE:
             if now >= until:
                 raise TimeoutError
-            if not poll.poll(1000 * min(_LOOK, until - now)):
+            if not poll.poll(1000 * min(_POLL, until - now)):
                 continue
             data = os.read(descriptor, 65536)
             if not data:

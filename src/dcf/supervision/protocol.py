@@ -1,12 +1,12 @@
-"""What is said on the supervisor's socket: one JSON object a line.
+"""Encodes and decodes the lines on the supervisor's socket, each a JSON object.
 
-One connection carries one request. The reply is any number of items, then its end or an error::
+A connection carries one request. The reply is any number of items, then its end or an error::
 
     {"do": "stop", "name": "envoy", "grace": 5.0}
     {"item": {"exit": {"code": 0, "at": 1700000000.0, "reason": "exit code 0", "report": ""}}}
     {"end": true}
 
-A reply that breaks off without either is a broken connection. Nothing here reads or writes.
+If a reply stops without either, the connection is broken. This module does no I/O.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import re
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, fields
-from typing import Any
+from typing import Any, get_args
 
 from dcf import errors
 from dcf.errors import RequestInvalid, SupervisorError
@@ -43,10 +43,10 @@ from dcf.supervision.process_messages import (
 from dcf.supervision.states import ProcessState
 
 REQUEST_LIMIT = 4 * 1024 * 1024
-"""Bytes of a request's line. Linux passes a program at most 2 MiB of arguments and variables."""
+"""Maximum bytes of a request. Linux passes a program at most 2 MiB of arguments and variables."""
 
 REPLY_LIMIT = 16 * 1024 * 1024
-"""Bytes of a reply's line; the longest is a status with its reports, far below this."""
+"""Maximum bytes of a line of a reply. The longest, a status with its reports, is far shorter."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
@@ -63,47 +63,62 @@ _ERRORS = {
 }
 
 
+_KINDS: dict[type, str] = {
+    str: "a string",
+    int: "an integer",
+    bool: "true or false",
+    list: "an array",
+    dict: "an object",
+}
+
+
 class _Members:
-    """The members of a JSON object, checked when asked for. Messages never show a value."""
+    """The members of a JSON object, validated on access. Messages never show a value."""
 
     def __init__(self, value: object) -> None:
         if not isinstance(value, dict):
-            raise RequestInvalid("an object is wanted")
+            raise RequestInvalid("expected a JSON object, got something else")
         self._members: dict[str, Any] = value
 
     def get(self, name: str, kind: type, default: object = None) -> Any:
         value = self._members.get(name, default)
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-            raise RequestInvalid(f"`{name}` is missing or not of its kind")
+            raise self._invalid(name, _KINDS[kind])
         return value
+
+    def _invalid(self, name: str, expected: str) -> RequestInvalid:
+        got = "another value" if name in self._members else "nothing"
+        return RequestInvalid(f"`{name}`: expected {expected}, got {got}")
 
     def has(self, name: str) -> bool:
         return self._members.get(name) is not None
 
     def number(self, name: str, default: float | None = None) -> float:
         value = self._members.get(name, default)
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise RequestInvalid(f"`{name}` is missing or no number")
-        if not 0 <= value <= sys.float_info.max:
-            raise RequestInvalid(f"`{name}` must be finite and not negative")
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, int | float)
+            or not 0 <= value <= sys.float_info.max
+        ):
+            raise self._invalid(name, "a finite number that is not negative")
         return float(value)
 
     def count(self, name: str, default: int | None = None) -> int:
         value: int = self.get(name, int, default)
         if value < 0:
-            raise RequestInvalid(f"`{name}` must not be negative")
+            raise self._invalid(name, "an integer that is not negative")
         return value
 
     def texts(self, name: str, default: list[str] | None = None) -> tuple[str, ...]:
         value = self.get(name, list, default)
         if not all(isinstance(part, str) for part in value):
-            raise RequestInvalid(f"`{name}` must be a list of texts")
+            raise self._invalid(name, "an array of strings")
         return tuple(value)
 
     def name(self) -> str:
         value: str = self.get("name", str)
         if not _NAME.fullmatch(value):
-            raise RequestInvalid("`name` must be letters, digits, '.', '_' or '-', at most 128")
+            raise self._invalid("name", "1 to 128 letters, digits, '.', '_' or '-'")
         return value
 
     def part(self, name: str) -> _Members:
@@ -111,7 +126,7 @@ class _Members:
 
 
 def request_line(request: Request) -> bytes:
-    """The line that says ``request``."""
+    """Return the line of a request."""
     members = asdict(request)
     if isinstance(request, Start):
         members = members.pop("process")
@@ -119,10 +134,10 @@ def request_line(request: Request) -> bytes:
 
 
 def read_request(line: bytes) -> Request:
-    """Reads what :func:`request_line` wrote.
+    """Read a line that :func:`request_line` wrote.
 
     Raises:
-        RequestInvalid: When it is something else.
+        RequestInvalid: If it is not a request.
     """
     members = _Members(_json(line))
     match members.get("do", str):
@@ -141,16 +156,17 @@ def read_request(line: bytes) -> Request:
         case "shutdown":
             return Shutdown(members.number("grace"))
         case _:
-            raise RequestInvalid("`do` names no request")
+            known = ", ".join(kind.__name__.lower() for kind in get_args(Request))
+            raise RequestInvalid(f"`do`: expected one of {known}, got another value")
 
 
 def _process(members: _Members) -> ProcessSpec:
     command = members.texts("command")
     env = members.get("env", dict)
     if not command:
-        raise RequestInvalid("`command` must not be empty")
+        raise RequestInvalid("`command`: expected a program, got an empty array")
     if not all(isinstance(value, str) for value in env.values()):
-        raise RequestInvalid("`env` must have texts for values")
+        raise RequestInvalid("`env`: expected strings as values, got another value")
     log = members.part("log") if members.has("log") else _Members({})
     bound = LogBound()
     return ProcessSpec(
@@ -173,58 +189,58 @@ def _process(members: _Members) -> ProcessSpec:
 
 
 def _probe(members: _Members) -> Probe:
-    usual = LivenessRule()
+    default = LivenessRule()
     rule = members.part("rule") if members.has("rule") else _Members({})
     numbers = {
-        each.name: rule.number(each.name, getattr(usual, each.name))
-        for each in fields(LivenessRule)
+        field.name: rule.number(field.name, getattr(default, field.name))
+        for field in fields(LivenessRule)
     }
     if not numbers["interval"]:
-        raise RequestInvalid("`interval` must be above 0")
+        raise RequestInvalid("`interval`: expected a number above 0, got 0")
     return Probe(
         members.get("socket", str), members.get("request", str, ""), LivenessRule(**numbers)
     )
 
 
 def _policy(members: _Members) -> RestartPolicy:
-    usual = RestartPolicy()
+    default = RestartPolicy()
     numbers = {
-        each.name: members.number(each.name, getattr(usual, each.name))
-        for each in fields(RestartPolicy)
-        if each.name != "limit"
+        field.name: members.number(field.name, getattr(default, field.name))
+        for field in fields(RestartPolicy)
+        if field.name != "limit"
     }
     limit = members.count("limit") if members.has("limit") else None
     return RestartPolicy(**numbers, limit=limit)
 
 
 def item_line(item: Mapping[str, object]) -> bytes:
-    """A reply's line with one item."""
+    """Return the line of a reply with an item."""
     return _line({"item": item})
 
 
 def log_line(line: LogLine) -> bytes:
-    """A reply's line with one line of a log."""
+    """Return the line of a reply with a line of a log."""
     return item_line({"at": line.at, "text": line.text})
 
 
 END_LINE = b'{"end": true}\n'
-"""A reply's last line."""
+"""The last line of a reply."""
 
 
 def error_line(error: SupervisorError) -> bytes:
-    """A reply's last line, when the request failed."""
+    """Return the last line of the reply to a request that has failed."""
     return _line({"error": type(error).__name__, "detail": str(error)})
 
 
 def read_reply(line: bytes) -> dict[str, Any] | None:
-    """Reads a reply's line.
+    """Read a line of a reply.
 
     Returns:
         The item; None at the end.
 
     Raises:
         SupervisorError: The error that the line carries, in its own class.
-        SupervisorUnreachable: When whatever answered is no supervisor.
+        SupervisorUnreachable: If it is not a line of a supervisor.
     """
     try:
         members = _json(line)
@@ -243,13 +259,14 @@ def read_reply(line: bytes) -> dict[str, Any] | None:
 
 
 def members_of(value: ProcessStatus | ProcessEvent | ExitRecord) -> dict[str, Any]:
-    """``value`` as the members of a JSON object; what is at its default is left out."""
-    found = {}
-    for each in fields(value):
-        content = getattr(value, each.name)
-        if content != each.default:
-            found[each.name] = members_of(content) if isinstance(content, ExitRecord) else content
-    return found
+    """Return a value as the members of a JSON object, without fields that have their default."""
+    members = {}
+    for field in fields(value):
+        content = getattr(value, field.name)
+        if content != field.default:
+            is_record = isinstance(content, ExitRecord)
+            members[field.name] = members_of(content) if is_record else content
+    return members
 
 
 def exit_of(members: object) -> ExitRecord:
@@ -279,7 +296,7 @@ def status_of(members: object) -> ProcessStatus:
 
 
 def event_of(members: object) -> ProcessEvent:
-    """Reads back what :func:`members_of` made of an event."""
+    """Read an event that :func:`members_of` wrote."""
     with _of_a_supervisor():
         given = _Members(members)
         return ProcessEvent(
@@ -329,4 +346,4 @@ def _json(line: bytes) -> Any:
     try:
         return read_json(line)
     except ValueError as error:
-        raise RequestInvalid("no JSON object on a line of its own") from error
+        raise RequestInvalid("expected a JSON object on one line, got something else") from error

@@ -24,21 +24,21 @@ class Reports:
     """The reports of one run."""
 
     def __init__(
-        self, tell: Callable[[str], None], clock: Callable[[], float] = time.monotonic
+        self, notify: Callable[[str], None], clock: Callable[[], float] = time.monotonic
     ) -> None:
         """Create the empty reports of a run.
 
         Args:
-            tell: Called with each line.
+            notify: Called with each line.
             clock: Monotonic seconds.
         """
-        self._tell = tell
+        self._notify = notify
         self._clock = clock
-        self._cut = LineSplitter(LINE_LIMIT)
+        self._splitter = LineSplitter(LINE_LIMIT)
         self._first: list[str] = []
         self._latest: deque[str] = deque(maxlen=LATEST_KEPT)
         self._window = 0.0
-        self._told = 0
+        self._count = 0
 
     @property
     def lines(self) -> tuple[str, ...]:
@@ -53,23 +53,23 @@ class Reports:
         """
         now = self._clock()
         if now - self._window >= 1:
-            self._window, self._told = now, 0
-        for line in self._cut.feed(data):
-            if self._told >= RATE:
+            self._window, self._count = now, 0
+        for line in self._splitter.feed(data):
+            if self._count >= RATE:
                 return self._window + 1 - now
-            self._take(line)
+            self._add(line)
         return 0.0
 
     def end(self) -> None:
         """Accept a last line that has no line end."""
-        if rest := self._cut.rest():
-            self._take(rest)
+        if rest := self._splitter.rest():
+            self._add(rest)
 
-    def _take(self, line: bytes) -> None:
-        self._told += 1
+    def _add(self, line: bytes) -> None:
+        self._count += 1
         text = line.decode(errors="replace")
         if len(self._first) < FIRST_KEPT:
             self._first.append(text)
         else:
             self._latest.append(text)
-        self._tell(text)
+        self._notify(text)

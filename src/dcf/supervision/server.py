@@ -1,4 +1,4 @@
-"""The supervisor's socket: requests in, replies out. No client can disturb it or another one."""
+"""Serves the supervisor's socket. A client cannot disturb the supervisor or other clients."""
 
 from __future__ import annotations
 
@@ -27,33 +27,33 @@ from dcf.supervision.supervisor import Supervisor
 logger = logging.getLogger("dcf.supervision")
 
 REQUEST_TIMEOUT = 10.0
-"""Seconds that a client may take for its request, a single line."""
+"""Seconds that a client may take to send its request, a single line."""
 
 FAREWELL_TIMEOUT = 5.0
 """Seconds that a client may take to read the last lines of a reply."""
 
 
 class SupervisorServer:
-    """Answers on a Unix socket that only this user may open."""
+    """Answers requests on a Unix socket that only this user may open."""
 
     def __init__(self, supervisor: Supervisor) -> None:
-        """A server that does not listen yet.
+        """Create a server, without listening.
 
         Args:
-            supervisor: Does what is asked.
+            supervisor: Carries out the requests.
         """
         self._supervisor = supervisor
         self._clients: set[asyncio.Task[None]] = set()
 
     @contextlib.asynccontextmanager
     async def listening(self, path: Path) -> AsyncGenerator[None, None]:
-        """Listens for as long as the context is open.
+        """Listen during the block.
 
         Args:
-            path: The socket's; what lies there is replaced.
+            path: Path of the socket; an existing file is replaced.
 
         Raises:
-            OSError: When it cannot be made.
+            OSError: If the socket cannot be created.
         """
         server = await asyncio.start_unix_server(
             self._connected, sock=_private_socket(path), limit=REQUEST_LIMIT
@@ -63,7 +63,7 @@ class SupervisorServer:
         finally:
             server.close()
             _remove(path)
-            # Replies that are on their way out, such as that to a shutdown.
+            # Let replies finish, such as the reply to a shutdown.
             if self._clients:
                 await asyncio.wait(self._clients, timeout=1.0)
             for client in self._clients:
@@ -84,8 +84,8 @@ class SupervisorServer:
             writer.transport.abort()
             raise
         except Exception:
-            # Whatever is wrong with one request, the processes go on.
-            logger.exception("a request failed")
+            # A defect in one request must not affect the processes.
+            logger.exception("a request failed because of a defect")
         finally:
             writer.close()
             try:
@@ -129,32 +129,32 @@ class SupervisorServer:
 
     async def _events(self) -> AsyncGenerator[bytes, None]:
         with self._supervisor.observers.subscribe() as events:
-            now = self._supervisor.statuses()
-            known = b"".join(item_line({"status": members_of(status)}) for status in now)
-            yield known + item_line({"known": len(now)})
+            statuses = self._supervisor.statuses()
+            lines = b"".join(item_line({"status": members_of(status)}) for status in statuses)
+            yield lines + item_line({"known": len(statuses)})
             while data := await events.take():
                 yield data
 
     async def _lines(self, request: Logs) -> AsyncGenerator[bytes, None]:
         folder, followers = self._supervisor.log_of(request.name)
-        with contextlib.ExitStack() as held:
-            backlog = held.enter_context(LogReader(folder))
-            news = None
+        with contextlib.ExitStack() as stack:
+            backlog = stack.enter_context(LogReader(folder))
+            subscription = None
             if request.follow and followers is not None:
-                news = held.enter_context(followers.subscribe())
+                subscription = stack.enter_context(followers.subscribe())
             for lines in backlog.read(request.since, request.tail):
                 yield b"".join(log_line(line) for line in lines)
-                # The processes' own pipes are not kept waiting.
+                # Let the loop read the pipes of the processes.
                 await asyncio.sleep(0)
-            while news is not None and (data := await news.take()):
+            while subscription is not None and (data := await subscription.take()):
                 yield data
 
 
 async def _request(reader: asyncio.StreamReader) -> Request | None:
-    """The client's request; None when it went away before it had said all.
+    """Read the client's request; return None if the client disconnects before its end.
 
     Raises:
-        RequestInvalid: When it said something else.
+        RequestInvalid: If it is not a request.
     """
     try:
         async with asyncio.timeout(REQUEST_TIMEOUT):
@@ -162,9 +162,13 @@ async def _request(reader: asyncio.StreamReader) -> Request | None:
     except asyncio.IncompleteReadError:
         return None
     except asyncio.LimitOverrunError as error:
-        raise RequestInvalid(f"the request has more than {REQUEST_LIMIT} bytes") from error
+        raise RequestInvalid(
+            f"expected a request of at most {REQUEST_LIMIT} bytes, got more"
+        ) from error
     except TimeoutError as error:
-        raise RequestInvalid(f"no request within {REQUEST_TIMEOUT:g} s") from error
+        raise RequestInvalid(
+            f"expected a request within {REQUEST_TIMEOUT:g} s, got none"
+        ) from error
     return read_request(line)
 
 
@@ -176,31 +180,31 @@ async def _send(replies: AsyncGenerator[bytes, None], writer: asyncio.StreamWrit
 
 
 async def _while_connected(work: Coroutine[None, None, None], reader: asyncio.StreamReader) -> None:
-    """Does ``work`` until the client hangs up."""
+    """Run ``work`` until the client disconnects."""
     working = asyncio.ensure_future(work)
-    hanging_up = asyncio.ensure_future(reader.read(1))
+    disconnect = asyncio.ensure_future(reader.read(1))
     try:
-        await asyncio.wait({working, hanging_up}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({working, disconnect}, return_when=asyncio.FIRST_COMPLETED)
         if working.done():
             working.result()
     finally:
-        for each in (working, hanging_up):
-            each.cancel()
-        await asyncio.gather(working, hanging_up, return_exceptions=True)
+        for task in (working, disconnect):
+            task.cancel()
+        await asyncio.gather(working, disconnect, return_exceptions=True)
 
 
 def _private_socket(path: Path) -> socket.socket:
     _remove(path)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    # Made with its mode, so that there is no moment in which others may open it.
-    before = os.umask(0o177)
+    # Created with its mode, so that other users can never open it.
+    previous = os.umask(0o177)
     try:
         listener.bind(str(path))
     except OSError:
         listener.close()
         raise
     finally:
-        os.umask(before)
+        os.umask(previous)
     return listener
 
 

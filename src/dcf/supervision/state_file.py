@@ -1,6 +1,7 @@
-"""What a supervisor leaves in its state folder, so that the next one can end what still lives.
+"""Records the living processes of a supervisor, so that the next supervisor can end leftovers.
 
-Names, process ids and start times: no command, no variable, nothing that may be secret.
+The record has names, process ids and start times. It has no commands and no variables, because
+those may be secret.
 """
 
 from __future__ import annotations
@@ -19,24 +20,24 @@ from dcf.supervision.identity import Identity, kill_group
 logger = logging.getLogger("dcf.supervision")
 
 MARK = "DCF_SUPERVISOR"
-"""Variable that every process of a supervisor inherits: whose it is."""
+"""Variable that every process of a supervisor inherits. It identifies the supervisor."""
 
 _MARK = re.compile(r"[0-9A-Za-z]{1,64}")
 
 PATIENCE = 10.0
-"""Seconds that killed processes may take to be gone. A process that waits for a disk cannot end
-before the disk answers."""
+"""Seconds to wait for killed processes to end. A process that waits for a disk cannot end before
+the disk answers."""
 
 
 class StateFile:
-    """The file with the living processes, replaced as a whole at every change.
+    """The file with the living processes, which is replaced atomically at every change.
 
     Attributes:
         mark: Value of :data:`MARK`, the same for every supervisor of this state folder.
     """
 
     def __init__(self, path: Path) -> None:
-        """Reads the record of the supervisor before, if there was one.
+        """Read the record of the previous supervisor, if it exists.
 
         Args:
             path: The file.
@@ -49,34 +50,34 @@ class StateFile:
         except FileNotFoundError:
             pass
         except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
-            # Torn by a power cut, after which nothing of it lives.
-            logger.warning("%s cannot be read and is begun anew: %s", path, error)
+            # A power cut has torn the file. No recorded process survived it.
+            logger.warning("%s cannot be read, starting with an empty record: %s", path, error)
 
     def end_leftovers(self) -> None:
-        """Ends all that a killed supervisor left running, and waits until it is gone."""
+        """Kill all processes that a killed supervisor left running, and wait until they end."""
         mark = f"{MARK}={self.mark}".encode()
         until = time.monotonic() + PATIENCE
-        told: set[str] = set()
+        logged: set[str] = set()
         while time.monotonic() < until:
             left = [name for name, identity in self._living.items() if kill_group(identity)]
-            for name in set(left) - told:
-                logger.warning("%s outlived its supervisor and was ended", name)
-            told.update(left)
+            for name in set(left) - logged:
+                logger.warning("%s outlived its supervisor and was killed", name)
+            logged.update(left)
             if not left and not kill_descendants(mark, self.mark):
                 break
             time.sleep(0.01)
         else:
-            logger.error("processes of the supervisor before could not be ended")
+            logger.error("some processes of the previous supervisor could not be killed")
         self._living.clear()
         self._save()
 
     def add(self, name: str, identity: Identity) -> None:
-        """``name`` runs now."""
+        """Record that a process runs."""
         self._living[name] = identity
         self._save()
 
     def remove(self, name: str) -> None:
-        """``name`` runs no more."""
+        """Record that a process has ended."""
         if self._living.pop(name, None) is not None:
             self._save()
 
@@ -84,7 +85,8 @@ class StateFile:
         members = {
             "mark": self.mark,
             "processes": {
-                name: [one.pid, one.started, one.boot] for name, one in self._living.items()
+                name: [process.pid, process.started, process.boot]
+                for name, process in self._living.items()
             },
         }
         new = self._path.with_suffix(".new")

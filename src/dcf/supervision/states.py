@@ -1,4 +1,4 @@
-"""A supervised process's states and the changes allowed between them.
+"""The states of a supervised process, and the transitions between them.
 
 ::
 
@@ -11,7 +11,7 @@
                   │        STOPPING ───────────▶ STOPPED
                   └────────────────────────────────▲
 
-``dcf.supervision.process.Process`` owns the state; nobody else sets it.
+Only ``dcf.supervision.process.Process`` sets the state.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from enum import StrEnum
 
 
 class ProcessState(StrEnum):
-    """Where a process is in its life."""
+    """The state of a process."""
 
     WAITING = "waiting"
-    """It does not run; its next start is due, now or after a delay."""
+    """It does not run. It will be started, now or after a delay."""
     RUNNING = "running"
     """It runs."""
     STOPPING = "stopping"
-    """It was asked to end and has not yet."""
+    """It has received SIGTERM and still runs."""
     EXITED = "exited"
-    """It ended by itself and is not started again."""
+    """It ended by itself and will not be restarted."""
     CRASH_LOOP = "crash loop"
-    """It ended too often in a row and is not started again."""
+    """It ended too often in a row and will not be restarted."""
     STOPPED = "stopped"
-    """It ended because it was asked to; its name is free."""
+    """The supervisor stopped it; its name is free."""
 
 
 TRANSITIONS: dict[ProcessState, frozenset[ProcessState]] = {
@@ -53,12 +53,12 @@ TRANSITIONS: dict[ProcessState, frozenset[ProcessState]] = {
     ProcessState.CRASH_LOOP: frozenset({ProcessState.STOPPED}),
     ProcessState.STOPPED: frozenset(),
 }
-"""Which state may follow which."""
+"""The allowed next states of each state."""
 
 ENDED = frozenset({ProcessState.EXITED, ProcessState.CRASH_LOOP, ProcessState.STOPPED})
-"""States in which nothing runs and nothing will by itself."""
+"""States of a process that does not run and will not be restarted."""
 
 
 def follows(before: ProcessState, after: ProcessState) -> bool:
-    """Whether a process may go from ``before`` to ``after``."""
+    """Return whether a process may change from ``before`` to ``after``."""
     return after in TRANSITIONS[before]

@@ -1,4 +1,4 @@
-"""The parent of other processes: what runs, what happened, who is told."""
+"""The parent of other processes: it starts, stops and reaps them, and publishes their events."""
 
 from __future__ import annotations
 
@@ -29,47 +29,47 @@ from dcf.supervision.states import ENDED, ProcessState
 logger = logging.getLogger("dcf.supervision")
 
 LOGS_KEPT = 100
-"""Logs of processes that are no more: enough to look into what went wrong lately."""
+"""Number of logs of stopped processes to keep: enough to investigate recent failures."""
 
 
 class Supervisor:
     """All processes by name.
 
     Attributes:
-        observers: Readers of everything that happens, as lines of a reply.
-        finished: Set when all was shut down.
+        observers: Readers of all events, which receive them as lines of a reply.
+        finished: Set when everything was shut down.
     """
 
     def __init__(self, logs: Path, record: StateFile) -> None:
-        """Starts without processes.
+        """Create a supervisor without processes.
 
         Args:
-            logs: Folder for their logs.
-            record: Keeps what runs for the supervisor after this one.
+            logs: Folder for the processes' logs.
+            record: Records the running processes for the next supervisor.
         """
         self.observers = Broadcast()
         self.finished = asyncio.Event()
         self._logs = logs
         self._record = record
         self._processes: dict[str, Process] = {}
-        self._closing = False
-        self._killed_strays = False
+        self._is_closing = False
+        self._has_killed_strays = False
 
     async def start(self, spec: ProcessSpec) -> ProcessStatus:
-        """Starts a process, unless one of that name is known; one that is being stopped is awaited.
+        """Start a process, unless its name is known. If that process is stopping, wait for its end.
 
         Raises:
-            ProcessNotStarted: When the program cannot be started.
-            SupervisorError: While the supervisor shuts down.
+            ProcessNotStarted: If the program cannot be started.
+            SupervisorError: If the supervisor is shutting down.
         """
         while (known := self._processes.get(spec.name)) is not None:
             if known.state is not ProcessState.STOPPING:
                 return known.status()
             await known.gone.wait()
-        if self._closing:
+        if self._is_closing:
             raise SupervisorError("the supervisor is shutting down")
         log = ProcessLog(self._logs / spec.name, spec.log)
-        process = Process(spec, log, self._record.mark, self._tell)
+        process = Process(spec, log, self._record.mark, self._handle)
         try:
             process.start()
         except (OSError, ValueError) as error:
@@ -79,11 +79,11 @@ class Supervisor:
         return process.status()
 
     async def stop(self, name: str, grace: float) -> ExitRecord | None:
-        """Ends a process and forgets it, its log excepted; does nothing for an unknown name.
+        """Stop a process and free its name, but keep its log. Do nothing if the name is unknown.
 
         Args:
-            name: Which.
-            grace: Seconds between asking and killing.
+            name: The process.
+            grace: Seconds from SIGTERM to SIGKILL.
 
         Returns:
             How its latest run ended.
@@ -92,24 +92,24 @@ class Supervisor:
         return None if process is None else await process.stop(grace)
 
     def statuses(self) -> list[ProcessStatus]:
-        """Every process now, in the order of their first starts."""
+        """Return the statuses of all processes, in the order of their first starts."""
         return [process.status() for process in self._processes.values()]
 
     def log_of(self, name: str) -> tuple[Path, Broadcast | None]:
-        """Where the log of a process is, also of one that is no more.
+        """Return the log of a process, which may have been stopped.
 
         Returns:
-            Its folder, and what tells its next lines; None if there will be none.
+            The log's folder, and the broadcast of its new lines; None if the process has ended.
 
         Raises:
-            ProcessUnknown: When there never was one, or its log was dropped.
+            ProcessUnknown: If the process never existed, or its log was removed.
         """
         folder = self._logs / name
         process = self._processes.get(name)
         if process is None and not folder.is_dir():
-            raise ProcessUnknown(f"there is no process {name!r}")
-        lives = process is not None and process.state not in ENDED
-        return folder, process.log.followers if process is not None and lives else None
+            raise ProcessUnknown(f"unknown process {name!r}")
+        has_more = process is not None and process.state not in ENDED
+        return folder, process.log.followers if process is not None and has_more else None
 
     def reap(self) -> None:
         """Reap every process that has ended. Call this at SIGCHLD.
@@ -118,7 +118,7 @@ class Supervisor:
         supervisor has adopted it. An orphan that does not descend from a living run is killed.
         """
         # When an orphan ends, its children become children of this process.
-        has_ended = self._killed_strays
+        has_ended = self._has_killed_strays
         while True:
             for process in list(self._processes.values()):
                 try:
@@ -132,7 +132,7 @@ class Supervisor:
                 os.waitpid(ended, 0)
         if has_ended:
             strays = self._is_stray(descendants.children())
-            self._killed_strays = descendants.kill_all(strays) > 0
+            self._has_killed_strays = descendants.kill_all(strays) > 0
 
     def _pids(self) -> set[int]:
         return {process.pid for process in self._processes.values()}
@@ -143,25 +143,27 @@ class Supervisor:
         return lambda pid: pid in strays and not any(process.owns(pid) for process in living)
 
     async def shutdown(self, grace: float) -> None:
-        """Ends every process, a stage at a time, the lowest first; none is started any more.
+        """Stop all processes stage by stage, the lowest first. No process can be started any more.
 
         Args:
-            grace: Seconds that each stage has.
+            grace: Seconds for each stage.
         """
-        self._closing = True
+        self._is_closing = True
         while self._processes:
             stage = min(process.spec.stage for process in self._processes.values())
-            names = [name for name, one in self._processes.items() if one.spec.stage == stage]
+            names = [
+                name for name, process in self._processes.items() if process.spec.stage == stage
+            ]
             await asyncio.gather(*(self.stop(name, grace) for name in names))
         self.observers.end()
         self.finished.set()
 
     async def kill(self) -> None:
-        """Ends every process at once."""
-        self._closing = True
+        """Kill all processes at once."""
+        self._is_closing = True
         await asyncio.gather(*(self.stop(name, 0) for name in list(self._processes)))
 
-    def _tell(self, event: ProcessEvent) -> None:
+    def _handle(self, event: ProcessEvent) -> None:
         name = event.name
         match event.kind:
             case ProcessEventKind.STARTED:
@@ -173,18 +175,18 @@ class Supervisor:
                 logger.log(level, "%s ended: %s", name, event.exit.reason)
                 self._record.remove(name)
             case ProcessEventKind.RESTARTING:
-                logger.info("%s starts again in %.3g s", name, event.delay)
+                logger.info("%s will be restarted in %.3g s", name, event.delay)
             case ProcessEventKind.GAVE_UP:
-                logger.error("%s ended too often in a row and is not started again", name)
+                logger.error("%s ended too often in a row and will not be restarted", name)
             case ProcessEventKind.FORGOTTEN:
                 del self._processes[name]
-                self._drop_old_logs()
+                self._remove_old_logs()
             case _:
                 pass
-        if self.observers.heard:
-            self.observers.tell(item_line({"event": members_of(event)}))
+        if self.observers.has_readers:
+            self.observers.publish(item_line({"event": members_of(event)}))
 
-    def _drop_old_logs(self) -> None:
+    def _remove_old_logs(self) -> None:
         def age(folder: Path) -> float:
             try:
                 return file_of(folder, 0).stat().st_mtime
@@ -192,10 +194,12 @@ class Supervisor:
                 return 0.0
 
         try:
-            over = [one for one in self._logs.iterdir() if one.name not in self._processes]
+            unused = [
+                folder for folder in self._logs.iterdir() if folder.name not in self._processes
+            ]
         except OSError:
-            # Somebody removed the folder; the processes are to be ended all the same.
+            # The folder was removed. The processes must be stopped nevertheless.
             return
-        if len(over) > LOGS_KEPT:
-            for folder in sorted(over, key=age)[:-LOGS_KEPT]:
+        if len(unused) > LOGS_KEPT:
+            for folder in sorted(unused, key=age)[:-LOGS_KEPT]:
                 shutil.rmtree(folder, ignore_errors=True)

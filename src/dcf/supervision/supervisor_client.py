@@ -1,4 +1,4 @@
-"""A client of the supervisor: one method for each request, one connection for each call."""
+"""The supervisor's client. Each method sends one request, on its own connection."""
 
 from __future__ import annotations
 
@@ -35,44 +35,44 @@ from dcf.supervision.protocol import (
 
 
 def socket_of(state: Path) -> Path:
-    """Where the supervisor with this state folder listens, unless told otherwise."""
+    """Return the default socket of the supervisor with a state folder."""
     return state / "supervisor.sock"
 
 
 class SupervisorClient:
-    """Asks one supervisor. Every method raises SupervisorUnreachable when it is not there.
+    """A client of one supervisor. Every method raises SupervisorUnreachable if it does not answer.
 
-    Streams are to be closed: ``async with contextlib.aclosing(client.observe()) as events``.
+    Close the streams: ``async with contextlib.aclosing(client.observe()) as events``.
 
     Attributes:
-        socket: Where the supervisor listens.
+        socket: Path of the supervisor's socket.
     """
 
     def __init__(self, socket: Path, timeout: float = 10.0) -> None:
-        """A client; nothing is connected yet.
+        """Create a client, without connecting.
 
         Args:
-            socket: Where the supervisor listens.
-            timeout: Seconds that it may take to answer, beside the time that a request names.
+            socket: Path of the supervisor's socket.
+            timeout: Seconds to wait for an answer, in addition to the time that a request takes.
         """
         self.socket = socket
         self._timeout = timeout
 
     async def start(self, process: ProcessSpec) -> ProcessStatus:
-        """Starts a process; nothing happens when one of that name is known, in whatever state.
+        """Start a process. If the name is known, in any state, do nothing.
 
         Raises:
-            ProcessNotStarted: When the program cannot be started.
+            ProcessNotStarted: If the program cannot be started.
         """
         items = await self._ask(Start(process), self._timeout)
         return status_of(items[0].get("status") if items else None)
 
     async def stop(self, name: str, grace: float) -> ExitRecord | None:
-        """Ends a process and forgets it; nothing happens when the name is not known.
+        """Stop a process and free its name. If the name is unknown, do nothing.
 
         Args:
-            name: Which.
-            grace: Seconds between asking it to end and killing it.
+            name: The process.
+            grace: Seconds from SIGTERM to SIGKILL.
 
         Returns:
             How its latest run ended.
@@ -81,17 +81,17 @@ class SupervisorClient:
         return exit_of(items[0].get("exit")) if items else None
 
     async def list(self) -> tuple[ProcessStatus, ...]:
-        """Every process."""
+        """Return the statuses of all processes."""
         items = await self._ask(List(), self._timeout)
         return tuple(status_of(item.get("status")) for item in items)
 
     async def observe(self) -> AsyncGenerator[tuple[ProcessStatus, ...] | ProcessEvent, None]:
-        """First the statuses of all processes, at once, then everything that happens to them.
+        """Yield the statuses of all processes as one item, then all their events.
 
-        Nothing in between is missed. It ends when the supervisor has shut down.
+        No event is missed in between. The stream ends when the supervisor has shut down.
 
         Raises:
-            ObserverTooSlow: When events were read too slowly.
+            ObserverTooSlow: If the caller reads events too slowly.
         """
         known: tuple[ProcessStatus, ...] = ()
         async with contextlib.aclosing(self._reply(Observe())) as items:
@@ -106,29 +106,29 @@ class SupervisorClient:
     async def logs(
         self, name: str, *, since: float = 0.0, tail: int | None = None, follow: bool = False
     ) -> AsyncGenerator[LogLine, None]:
-        """What a process printed, over all its runs.
+        """Yield the log of all runs of a process.
 
         Args:
-            name: Which; also one that was stopped, as long as its log is kept.
-            since: Lines from this time on, in seconds since 1970.
-            tail: At most this many of the lines that are there; None is all.
-            follow: Whether to go on with what it prints until it has ended.
+            name: The process. Its log is kept for a time after it was stopped.
+            since: Start of the lines to read, in seconds since 1970.
+            tail: Maximum number of existing lines: the last ones. None reads all.
+            follow: Whether to continue with new lines until the process has ended.
 
         Raises:
-            ProcessUnknown: When there is no such log.
-            ObserverTooSlow: When lines were read too slowly.
+            ProcessUnknown: If the log does not exist.
+            ObserverTooSlow: If the caller reads lines too slowly.
         """
         async with contextlib.aclosing(self._reply(Logs(name, since, tail, follow))) as items:
             async for item in items:
                 yield log_line_of(item)
 
     async def shutdown(self, grace: float) -> None:
-        """Ends every process, then the supervisor, and waits for it.
+        """Shut down all processes and the supervisor, and wait until they have ended.
 
         Args:
-            grace: Seconds that each stage has.
+            grace: Seconds for each stage.
         """
-        # How many stages there are is not known here.
+        # The client does not know the number of stages, so it sets no timeout.
         await self._ask(Shutdown(grace), None)
 
     async def _ask(self, request: Request, within: float | None) -> tuple[dict[str, Any], ...]:
@@ -136,20 +136,24 @@ class SupervisorClient:
             async with asyncio.timeout(within), contextlib.aclosing(self._reply(request)) as items:
                 return tuple([item async for item in items])
         except TimeoutError as error:
-            raise SupervisorUnreachable(f"no answer within {within:g} s") from error
+            raise SupervisorUnreachable(
+                f"expected an answer at {self.socket} within {within:g} s, got none"
+            ) from error
 
     async def _reply(self, request: Request) -> AsyncGenerator[dict[str, Any], None]:
         try:
             reader, writer = await asyncio.open_unix_connection(self.socket, limit=REPLY_LIMIT)
         except OSError as error:
-            raise SupervisorUnreachable(f"nobody listens at {self.socket}: {error}") from error
+            raise SupervisorUnreachable(
+                f"expected a supervisor at {self.socket}, got no connection: {error}"
+            ) from error
         try:
             writer.write(request_line(request))
             await writer.drain()
             while (item := read_reply(await reader.readuntil(b"\n"))) is not None:
                 yield item
         except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
-            raise SupervisorUnreachable("the supervisor's reply broke off") from error
+            raise SupervisorUnreachable("expected a complete reply, got a part of it") from error
         finally:
             writer.close()
             with contextlib.suppress(OSError):

@@ -144,15 +144,15 @@ def _children() -> list[int]:
     These are the guard's children, whose ids cannot be reused before the guard reaps them. On
     systems where orphans do not become its children, they include all descendants.
     """
-    found = {os.getpid()}
+    tree = {os.getpid()}
     table = _process_table()
     if sys.platform == "linux":
-        return [pid for pid, parent in table if parent in found]
+        return [pid for pid, parent in table if parent in tree]
     size = 0
-    while size < len(found):
-        size = len(found)
-        found |= {pid for pid, parent in table if parent in found}
-    return list(found - {os.getpid()})
+    while size < len(tree):
+        size = len(tree)
+        tree |= {pid for pid, parent in table if parent in tree}
+    return list(tree - {os.getpid()})
 
 
 def _process_table() -> list[tuple[int, int]]:

@@ -1,4 +1,4 @@
-"""What the builder's tests share: packages made by hand, so that no index is needed."""
+"""Shared by the builder's tests: packages made by hand, so that the tests need no index."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ version = "1.0"
 
 
 class Heard:
-    """A listener that remembers."""
+    """A listener that records what it receives."""
 
     def __init__(self) -> None:
         self.steps: list[tuple[str, str]] = []
@@ -85,9 +85,9 @@ def make_wheel(
     requires: Iterable[str] = (),
     files: Mapping[str, str] | None = None,
 ) -> Path:
-    """Writes a wheel with one module of the package's name, or with the files given.
+    """Write a wheel with a module of the package's name, or with the given files.
 
-    The same bytes for the same content, whenever it is made: a lock has their hash.
+    Equal content gives equal bytes at any time, because a lock has their hash.
     """
     folder.mkdir(parents=True, exist_ok=True)
     about = f"{name}-{version}.dist-info"
@@ -112,14 +112,14 @@ def make_wheel(
 
 
 def make_runtime_wheels(folder: Path) -> Path:
-    """Stand-ins for what the watcher needs."""
+    """Make stand-ins for the watcher's requirements."""
     for name, version in RUNTIME_PACKAGES:
         make_wheel(folder, name, version)
     return folder
 
 
 def private_environment(place: Path, wheels: Path) -> dict[str, str]:
-    """A user without settings, whose only packages are in a folder."""
+    """Return the environment of a user without settings, whose only packages are in a folder."""
     return {
         **{name: os.environ[name] for name in ("PATH", "TEST_RUN_MARK") if name in os.environ},
         "HOME": str(place / "home"),
@@ -131,7 +131,7 @@ def private_environment(place: Path, wheels: Path) -> dict[str, str]:
 
 
 def make_folder(place: Path, requirements: str | None = None) -> Path:
-    """A function's folder."""
+    """Make a function's folder."""
     (place / "src").mkdir(parents=True)
     (place / "src" / "handler.py").write_text("def handle(req):\n    return req.input\n")
     (place / "config.yaml").write_text("functions: {}\n")
@@ -141,7 +141,7 @@ def make_folder(place: Path, requirements: str | None = None) -> Path:
 
 
 def make_slow_package(folder: Path, place: Path) -> None:
-    """A package whose build makes a file ``building`` with its process id in a place and waits there for one ``go``."""
+    """Make a package whose build writes its process id to ``building`` and waits for ``go``."""
     folder.mkdir()
     (folder / "pyproject.toml").write_text(SLOW_PROJECT)
     (folder / "backend.py").write_text(SLOW_BACKEND.format(place=str(place)))
@@ -157,11 +157,11 @@ def wait_until(condition: Callable[[], bool]) -> None:
 def make_builder(
     store: Path, env: Mapping[str, str], listener: Listener, limit: int | None = None
 ) -> Builder:
-    """A builder with its parts."""
+    """Return a builder with its parts."""
     settings = StoreSettings() if limit is None else StoreSettings(limit=limit)
     return Builder(Store(store), Uv(env), listener, settings)
 
 
 def names(place: Path) -> list[str]:
-    """What a folder holds."""
+    """Return the names in a folder."""
     return sorted(path.name for path in place.iterdir())

@@ -122,42 +122,60 @@ def test_a_conflict_with_the_watcher_names_both(text: str) -> None:
     error = of(text)
     assert isinstance(error, VersionConflict)
     assert str(error) == (
-        "The requirements exclude one another: Because the watcher (dcf-runtime) needs "
-        "uvicorn>=0.30 and requirements.txt asks for uvicorn==0.20.0, no versions fit them all."
+        "expected requirements that some versions satisfy, got a conflict: Because the watcher "
+        "(dcf-runtime) needs uvicorn>=0.30 and requirements.txt requires uvicorn==0.20.0, no "
+        "versions satisfy all of them."
     )
     assert "dcf-runtime==0.1.0" in error.output
 
 
-def test_an_indirect_conflict_tells_the_way() -> None:
+def test_an_indirect_conflict_names_the_packages_between() -> None:
     error = of(INDIRECT_CONFLICT)
     assert isinstance(error, VersionConflict)
     assert str(error) == (
-        "The requirements exclude one another: Because uvicorn>=0.30.0 depends on h11>=0.8 and "
-        "the watcher (dcf-runtime) needs uvicorn>=0.30, the watcher (dcf-runtime) needs h11>=0.8. "
-        "And because requirements.txt asks for h11<0.8, no versions fit them all."
+        "expected requirements that some versions satisfy, got a conflict: Because "
+        "uvicorn>=0.30.0 depends on h11>=0.8 and the watcher (dcf-runtime) needs uvicorn>=0.30, "
+        "the watcher (dcf-runtime) needs h11>=0.8. And because requirements.txt requires h11<0.8, "
+        "no versions satisfy all of them."
     )
 
 
 def test_a_conflict_among_the_authors_own_pins() -> None:
     error = of(OWN_CONFLICT)
     assert isinstance(error, VersionConflict)
-    assert "requirements.txt asks for idna==3.4 and idna==3.5, no versions fit" in str(error)
+    conflict = "requirements.txt requires idna==3.4 and idna==3.5, no versions satisfy all of them."
+    assert conflict in str(error)
 
 
 @pytest.mark.parametrize(
     ("text", "kind", "message"),
     [
-        (UNKNOWN, PackageNotFound, "no index has a package named no-such-thing"),
+        (
+            UNKNOWN,
+            PackageNotFound,
+            "expected an index with a package named no-such-thing, got none",
+        ),
         (FORBIDDEN, PackageNotFound, "401 Unauthorized"),
-        (NO_VERSION, PackageNotFound, "no index has idna==99"),
-        (NOT_CACHED, IndexUnreachable, "idna is not in the cache, and no index could be asked"),
+        (NO_VERSION, PackageNotFound, "expected an index with idna==99, got none"),
+        (
+            NOT_CACHED,
+            IndexUnreachable,
+            "expected idna in the cache, got nothing; no index could be reached",
+        ),
         (
             REFUSED,
             IndexUnreachable,
-            "http://127.0.0.1:9/simple/idna/ did not answer: Connection refused (os error 111)",
+            (
+                "expected an answer from the package index at http://127.0.0.1:9/simple/idna/, "
+                "got none: Connection refused (os error 111)"
+            ),
         ),
-        (OFFLINE, IndexUnreachable, "`idna==3.20`: it is not in the cache"),
-        (FULL, DiskFull, "/data/cache/x.so: no space left on device"),
+        (OFFLINE, IndexUnreachable, "`idna==3.20`: expected it in the cache, got nothing"),
+        (
+            FULL,
+            DiskFull,
+            "/data/cache/x.so: expected free space, got none: no space left on device",
+        ),
         (MISMATCH, InstallFailed, "Hash mismatch"),
         (
             BROKEN_BUILD,
@@ -165,7 +183,7 @@ def test_a_conflict_among_the_authors_own_pins() -> None:
             "(exit status: 1): command 'gcc' failed: No such file or directory",
         ),
         ("error: something new", BuildError, "something new"),
-        ("", BuildError, "uv failed and said nothing"),
+        ("", BuildError, "expected uv to succeed, got a failure without output"),
     ],
 )
 def test_each_failure_has_its_class(text: str, kind: type[DcfError], message: str) -> None:
@@ -190,7 +208,7 @@ error: Couldn't parse requirement in `requirements.txt` at position 4
     )
 
 
-def test_credentials_are_taken_out() -> None:
+def test_credentials_are_redacted() -> None:
     text = "at https://me:secret@host/simple and `http://token@host`, not https://host/a@b"
     assert (
         redacted(text) == "at https://***@host/simple and `http://***@host`, not https://host/a@b"

@@ -7,7 +7,7 @@ from dcf.model.artifact import Bundle, BundleFile
 
 
 @pytest.mark.parametrize(
-    ("path", "handler_dir", "told"),
+    ("path", "handler_dir", "start"),
     [
         ("src/queue.py", "./src", "src/queue.py has the name of a module of Python."),
         ("src/asyncio/__init__.py", "src/", "src/asyncio has the name of a module of Python."),
@@ -22,8 +22,8 @@ from dcf.model.artifact import Bundle, BundleFile
         ("src/random.py", "./src", ""),
     ],
 )
-def test_a_module_with_the_name_of_another_one_is_told(path, handler_dir, told):
+def test_a_file_with_the_name_of_another_module_is_reported(path, handler_dir, start):
     bundle = Bundle((BundleFile(path, "sha256:0", 1),))
-    found = list(name_notices(bundle, handler_dir, "random.py"))
-    assert len(found) == bool(told)
-    assert all(sentence.startswith(told) for sentence in found)
+    notices = list(name_notices(bundle, handler_dir, "random.py"))
+    assert len(notices) == bool(start)
+    assert all(sentence.startswith(start) for sentence in notices)

@@ -1,4 +1,4 @@
-"""From a folder to what can be deployed."""
+"""A folder becomes a package for a deploy."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_a_package_has_the_spec_the_files_and_the_lock(made, located):
         assert file.read() == (located.folder / "src" / "handler.py").read_bytes()
 
 
-def test_no_environment_file_and_no_secret_of_any_function_of_the_file_travels(
+def test_environment_files_and_secrets_of_all_functions_are_excluded(
     located, builder, store, tmp_path
 ):
     folder, secrets = located.folder, tmp_path / "secrets"
@@ -72,8 +72,8 @@ def test_no_environment_file_and_no_secret_of_any_function_of_the_file_travels(
         "functions:\n  f:\n    environment_file: [vars.env]\n"
         "  g:\n    environment_file: [./other.env]\n    secrets: [token]\n"
     )
-    found = locate("f", folder / "config.yaml", folder)
-    made = package(found, builder, store, secrets=secrets)
+    function = locate("f", folder / "config.yaml", folder)
+    made = package(function, builder, store, secrets=secrets)
 
     assert made.spec.environment == {"A": "1"}
     assert {file.path for file in made.bundle.files} == {"config.yaml", "src/handler.py"}
@@ -89,7 +89,7 @@ def test_no_environment_is_made_until_a_build_asks_for_one(made, located, builde
     assert package(located, builder, store).fresh
 
 
-def test_what_changed_makes_another_package(made, located, builder, store):
+def test_a_change_makes_another_package(made, located, builder, store):
     assert not made.fresh
     assert package(located, builder, store).fresh
 
@@ -101,9 +101,7 @@ def test_what_changed_makes_another_package(made, located, builder, store):
     assert again.artifact.lock == made.artifact.lock
 
 
-def test_a_missing_environment_file_is_told_before_anything_is_built(
-    located, builder, store, heard
-):
+def test_a_missing_environment_file_is_reported_before_the_build(located, builder, store, heard):
     (located.folder / "vars.env").unlink()
 
     with pytest.raises(SecretNotFound, match=r"vars\.env"):
@@ -112,7 +110,7 @@ def test_a_missing_environment_file_is_told_before_anything_is_built(
     assert heard.steps == []
 
 
-def test_a_blob_that_has_left_the_store_is_told(made, store):
+def test_a_blob_that_is_no_longer_in_the_store_is_reported(made, store):
     digest = made.bundle.files[0].digest
     store.blobs.path(digest).unlink()
 

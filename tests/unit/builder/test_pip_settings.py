@@ -15,7 +15,7 @@ def test_without_settings_nothing_is_added() -> None:
     assert pip_settings({}, files=[]).variables == {}
 
 
-def test_every_option_has_its_word(tmp_path: Path) -> None:
+def test_every_option_is_translated(tmp_path: Path) -> None:
     (tmp_path / "wheels").mkdir()
     env = {
         "PIP_INDEX_URL": "https://one/simple",
@@ -25,8 +25,8 @@ def test_every_option_has_its_word(tmp_path: Path) -> None:
         "PIP_CERT": "/etc/own.pem",
         "PIP_NO_INDEX": "1",
     }
-    found = pip_settings(env, files=[])
-    assert found.variables == {
+    settings = pip_settings(env, files=[])
+    assert settings.variables == {
         "UV_DEFAULT_INDEX": "https://one/simple",
         "UV_INDEX": "https://one/simple https://two/simple https://three/simple",
         "UV_INDEX_STRATEGY": "unsafe-best-match",
@@ -34,10 +34,10 @@ def test_every_option_has_its_word(tmp_path: Path) -> None:
         "UV_INSECURE_HOST": "one two",
         "SSL_CERT_FILE": "/etc/own.pem",
     }
-    assert found.no_index
+    assert settings.no_index
 
 
-def test_what_the_user_told_uv_wins() -> None:
+def test_uvs_own_variables_take_precedence() -> None:
     env = {
         "PIP_INDEX_URL": "https://one/simple",
         "PIP_EXTRA_INDEX_URL": "https://two/simple",
@@ -49,12 +49,12 @@ def test_what_the_user_told_uv_wins() -> None:
     assert pip_settings(env, files=[]).variables == {}
 
 
-def test_the_users_strategy_stays() -> None:
+def test_the_users_index_strategy_is_kept() -> None:
     env = {"PIP_EXTRA_INDEX_URL": "https://two/simple", "UV_INDEX_STRATEGY": "first-index"}
     assert pip_settings(env, files=[]).variables == {"UV_INDEX": "https://two/simple"}
 
 
-def test_files_and_sections_and_variables_in_pips_order(tmp_path: Path) -> None:
+def test_files_sections_and_variables_have_pips_precedence(tmp_path: Path) -> None:
     weak = conf(
         tmp_path / "weak.conf",
         "[install]\nindex-url = https://weak/\n[global]\ncert = /weak.pem\ntrusted_host = weak\n",
@@ -64,8 +64,8 @@ def test_files_and_sections_and_variables_in_pips_order(tmp_path: Path) -> None:
         "[global]\nindex-url = https://global/\n[install]\nindex-url = https://install/\n"
         "extra-index-url =\n    https://a/\n    https://b/%20c/\n",
     )
-    found = pip_settings({"PIP_TRUSTED_HOST": "mine"}, files=[weak, strong]).variables
-    assert found == {
+    settings = pip_settings({"PIP_TRUSTED_HOST": "mine"}, files=[weak, strong]).variables
+    assert settings == {
         "UV_DEFAULT_INDEX": "https://install/",
         "UV_INDEX": "https://install/ https://a/ https://b/%20c/",
         "UV_INDEX_STRATEGY": "unsafe-best-match",
@@ -74,12 +74,12 @@ def test_files_and_sections_and_variables_in_pips_order(tmp_path: Path) -> None:
     }
 
 
-def test_broken_and_missing_files_say_nothing(tmp_path: Path) -> None:
+def test_broken_and_missing_files_set_nothing(tmp_path: Path) -> None:
     broken = conf(tmp_path / "broken.conf", "index-url = nowhere\n")
     assert pip_settings({}, files=[broken, tmp_path / "missing"]).variables == {}
 
 
-def test_the_files_are_pips() -> None:
+def test_the_files_are_those_that_pip_reads() -> None:
     env = {
         "HOME": "/h",
         "XDG_CONFIG_HOME": "/c",
@@ -100,6 +100,6 @@ def test_the_files_are_pips() -> None:
 
 def test_the_main_index_comes_before_the_extra_ones() -> None:
     env = {"PIP_EXTRA_INDEX_URL": "https://two/simple", "UV_DEFAULT_INDEX": "https://mine/simple"}
-    found = pip_settings(env, files=[]).variables
-    assert found["UV_INDEX"] == "https://mine/simple https://two/simple"
-    assert "UV_DEFAULT_INDEX" not in found
+    settings = pip_settings(env, files=[]).variables
+    assert settings["UV_INDEX"] == "https://mine/simple https://two/simple"
+    assert "UV_DEFAULT_INDEX" not in settings

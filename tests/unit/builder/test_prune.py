@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from dcf.builder.folders import FolderRecord
-from dcf.builder.prune import enforce_bound, prune
+from dcf.builder.prune import enforce_limit, prune
 from dcf.builder.store import GUARD_OF_STORE, Marker, Store, make_guard
 from dcf.model.artifact import Bundle, BundleFile
 
@@ -25,7 +25,7 @@ def make_environment(store: Store, key: str, *, whole: bool = True) -> None:
 
 
 def make_function(store: Store, name: str, used: float, content: bytes = b"") -> FolderRecord:
-    """A folder that was built: one environment and one file of its own."""
+    """Make a folder that was built: an environment and a file of its own."""
     folder = store.root.parent / name
     folder.mkdir()
     (folder / "config.yaml").touch()
@@ -41,7 +41,7 @@ def environments(store: Store) -> list[str]:
     return sorted(path.name for path in store.environments.iterdir() if path.is_dir())
 
 
-def test_what_is_used_stays(store: Store) -> None:
+def test_items_in_use_stay(store: Store) -> None:
     make_function(store, "one", 1.0)
     pruned = prune(store)
     assert (pruned.items, pruned.freed) == ((), 0)
@@ -49,7 +49,7 @@ def test_what_is_used_stays(store: Store) -> None:
     assert environments(store) == ["envone"]
 
 
-def test_what_a_deleted_folder_used_goes(store: Store) -> None:
+def test_items_of_a_deleted_folder_are_removed(store: Store) -> None:
     record = make_function(store, "one", 1.0)
     make_function(store, "two", 2.0)
     (Path(record.folder) / "config.yaml").unlink()
@@ -63,19 +63,19 @@ def test_what_a_deleted_folder_used_goes(store: Store) -> None:
     assert prune(store).items == ()
 
 
-def test_a_dry_run_only_tells(store: Store) -> None:
+def test_a_dry_run_removes_nothing(store: Store) -> None:
     record = make_function(store, "one", 1.0)
     (Path(record.folder) / "config.yaml").unlink()
-    told = prune(store, dry_run=True)
+    planned = prune(store, dry_run=True)
     assert environments(store) == ["envone"]
     done = prune(store)
-    assert [(item.kind, item.name, item.size) for item in told.items] == [
+    assert [(item.kind, item.name, item.size) for item in planned.items] == [
         (item.kind, item.name, item.size) for item in done.items
     ]
-    assert told.freed == done.freed
+    assert planned.freed == done.freed
 
 
-def test_a_shared_blob_stays_for_the_other(store: Store) -> None:
+def test_a_shared_blob_stays_for_the_other_function(store: Store) -> None:
     record = make_function(store, "one", 1.0, b"model")
     make_function(store, "two", 2.0, b"model")
     (Path(record.folder) / "config.yaml").unlink()
@@ -83,7 +83,7 @@ def test_a_shared_blob_stays_for_the_other(store: Store) -> None:
     assert len(list(store.blobs.all())) == 1
 
 
-def test_what_is_held_stays(store: Store) -> None:
+def test_held_items_stay(store: Store) -> None:
     record = make_function(store, "one", 1.0)
     (Path(record.folder) / "config.yaml").unlink()
     with store.hold(record.environment), store.hold(record.bundle):
@@ -96,7 +96,7 @@ def test_what_is_held_stays(store: Store) -> None:
     assert list(store.blobs.all()) == []
 
 
-def test_an_earlier_environment_of_a_folder_goes(store: Store) -> None:
+def test_the_previous_environment_of_a_folder_is_removed(store: Store) -> None:
     record = make_function(store, "one", 1.0)
     make_environment(store, "newer")
     record.environment = "newer"
@@ -104,7 +104,7 @@ def test_an_earlier_environment_of_a_folder_goes(store: Store) -> None:
     assert [(item.kind, item.name) for item in prune(store).items] == [("environment", "envone")]
 
 
-def test_leftovers_go_unless_somebody_still_works(store: Store) -> None:
+def test_leftovers_are_removed_unless_a_build_runs(store: Store) -> None:
     make_environment(store, "half", whole=False)
     (store.scratch / "tmpabc").mkdir()
     (store.scratch / "tmpabc" / "x").write_text("12345")
@@ -118,7 +118,7 @@ def test_leftovers_go_unless_somebody_still_works(store: Store) -> None:
     assert list(store.scratch.iterdir()) == []
 
 
-def test_guards_of_what_is_gone_go(store: Store) -> None:
+def test_guards_of_removed_items_are_removed(store: Store) -> None:
     record = make_function(store, "one", 1.0)
     with store.guard(make_guard("envone")), store.hold("envone"):
         pass
@@ -129,7 +129,7 @@ def test_guards_of_what_is_gone_go(store: Store) -> None:
     assert [path.name for path in store.guards.iterdir()] == [f"{GUARD_OF_STORE}.lock"]
 
 
-def test_a_damaged_record_and_a_damaged_bundle_are_no_obstacle(store: Store) -> None:
+def test_a_damaged_record_and_a_damaged_bundle_do_not_stop_a_prune(store: Store) -> None:
     record = make_function(store, "one", 1.0)
     (store.folders / "broken.json").write_text("{")
     (store.bundles / f"{record.bundle.removeprefix('sha256:')}.json").write_text("[]")
@@ -138,7 +138,7 @@ def test_a_damaged_record_and_a_damaged_bundle_are_no_obstacle(store: Store) -> 
     assert environments(store) == ["envone"]
 
 
-def test_beyond_the_limit_the_least_recently_used_goes(store: Store) -> None:
+def test_above_the_limit_the_least_recently_used_is_removed(store: Store) -> None:
     for number, name in enumerate(["old", "middle", "new"]):
         make_function(store, name, float(number))
     pruned = prune(store, limit=int(2.5 * SIZE))
@@ -149,23 +149,23 @@ def test_beyond_the_limit_the_least_recently_used_goes(store: Store) -> None:
     ]
 
 
-def test_the_bound_spares_what_was_built_and_what_is_held(store: Store) -> None:
+def test_the_limit_keeps_the_latest_build_and_held_items(store: Store) -> None:
     built = make_function(store, "built", 0.0)
     make_function(store, "held", 1.0)
     make_function(store, "other", 2.0)
     with store.hold("envheld"):
-        assert enforce_bound(store, 1, built) is not None
+        assert enforce_limit(store, 1, built) is not None
     assert environments(store) == ["envbuilt", "envheld"]
 
 
-def test_within_the_bound_nothing_goes(store: Store) -> None:
+def test_within_the_limit_nothing_is_removed(store: Store) -> None:
     built = make_function(store, "built", 0.0)
     make_environment(store, "unused")
-    assert enforce_bound(store, 10 * SIZE, built) is None
+    assert enforce_limit(store, 10 * SIZE, built) is None
     assert environments(store) == ["envbuilt", "unused"]
 
 
-def test_the_bound_waits_for_no_other_build(store: Store) -> None:
+def test_the_limit_is_not_enforced_while_another_build_runs(store: Store) -> None:
     built = make_function(store, "built", 0.0)
     with store.guard(GUARD_OF_STORE, shared=True):
-        assert enforce_bound(store, 0, built) is None
+        assert enforce_limit(store, 0, built) is None

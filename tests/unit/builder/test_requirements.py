@@ -22,55 +22,54 @@ def test_a_missing_file_is_empty(tmp_path: Path) -> None:
     assert read_requirements(tmp_path) == Requirements()
 
 
-def test_comments_and_spaces_mean_nothing(tmp_path: Path) -> None:
-    one = read(tmp_path, "# what we need\nsix==1.16  # pinned\n\n  idna \\\n  >=3\n")
-    two = read(tmp_path, "six==1.16\nidna    >=3")
-    assert one.lines == two.lines
-    assert one.requirements == 2
+def test_comments_and_spaces_are_ignored(tmp_path: Path) -> None:
+    first = read(tmp_path, "# what we need\nsix==1.16  # pinned\n\n  idna \\\n  >=3\n")
+    second = read(tmp_path, "six==1.16\nidna    >=3")
+    assert first.lines == second.lines
+    assert first.requirements == 2
 
 
-def test_a_hash_within_a_url_is_no_comment(tmp_path: Path) -> None:
-    found = read(tmp_path, "mine @ https://host/mine.whl#sha256=0 # comment\n")
-    assert found.lines == ["mine @ https://host/mine.whl#sha256=0"]
-    assert found.local == []
+def test_a_hash_within_a_url_is_not_a_comment(tmp_path: Path) -> None:
+    content = read(tmp_path, "mine @ https://host/mine.whl#sha256=0 # comment\n")
+    assert content.lines == ["mine @ https://host/mine.whl#sha256=0"]
+    assert content.local == []
 
 
-def test_included_files_count(tmp_path: Path) -> None:
+def test_included_files_are_read(tmp_path: Path) -> None:
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub" / "more.txt").write_text("idna\n-c limits.txt\n")
     (tmp_path / "sub" / "limits.txt").write_text("idna<4\n")
-    found = read(tmp_path, "six\n-r sub/more.txt\n")
-    assert found.lines == ["six", "-r sub/more.txt", "idna", "-c limits.txt", "idna<4"]
-    assert found.requirements == 2
+    content = read(tmp_path, "six\n-r sub/more.txt\n")
+    assert content.lines == ["six", "-r sub/more.txt", "idna", "-c limits.txt", "idna<4"]
+    assert content.requirements == 2
 
 
-def test_a_missing_include_is_told_with_its_line(tmp_path: Path) -> None:
-    with pytest.raises(
-        RequirementsInvalid, match=r"requirements.txt, line 2: more.txt is not there"
-    ):
+def test_a_missing_include_is_reported_with_its_line(tmp_path: Path) -> None:
+    message = r"requirements\.txt, line 2: expected an existing file, got more\.txt"
+    with pytest.raises(RequirementsInvalid, match=message):
         read(tmp_path, "six\n-r more.txt\n")
 
 
-def test_an_include_of_itself_ends(tmp_path: Path) -> None:
-    with pytest.raises(RequirementsInvalid, match="includes itself"):
+def test_a_file_that_includes_itself_is_rejected(tmp_path: Path) -> None:
+    with pytest.raises(RequirementsInvalid, match=r"got requirements\.txt, which includes itself"):
         read(tmp_path, "-r requirements.txt\n")
 
 
-def test_options_are_sorted_out(tmp_path: Path) -> None:
-    found = read(
+def test_options_are_sorted_by_kind(tmp_path: Path) -> None:
+    content = read(
         tmp_path,
         "--index-url https://one/simple\n--extra-index-url=https://two/simple\n-f wheels\n"
         "--find-links https://three/\n--no-binary numpy\n--pre\n--trusted-host one\n",
     )
-    assert found.indexes == [
+    assert content.indexes == [
         "--index-url https://one/simple",
         "--extra-index-url=https://two/simple",
         f"--find-links {tmp_path / 'wheels'}",
         "--find-links https://three/",
     ]
-    assert found.build_options == ["--no-binary numpy"]
-    assert found.flags == ["--prerelease", "allow", "--allow-insecure-host", "one"]
-    assert found.requirements == 0
+    assert content.build_options == ["--no-binary numpy"]
+    assert content.flags == ["--prerelease", "allow", "--allow-insecure-host", "one"]
+    assert content.requirements == 0
 
 
 @pytest.mark.parametrize(
@@ -99,27 +98,29 @@ def test_local_paths_are_recognised(line: str, path: str | None) -> None:
 
 def test_a_local_path_in_the_folder_is_relative(tmp_path: Path) -> None:
     (tmp_path / "pkg").mkdir()
-    found = read(tmp_path, "six\n-e ./pkg\n")
-    assert [(path, str(place)) for path, place in found.local] == [
+    content = read(tmp_path, "six\n-e ./pkg\n")
+    assert [(path, str(place)) for path, place in content.local] == [
         ("pkg", "requirements.txt, line 2")
     ]
-    assert [str(place) for place in found.editable] == ["requirements.txt, line 2"]
+    assert [str(place) for place in content.editable] == ["requirements.txt, line 2"]
 
 
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        ("../pkg", "lies outside the function's folder"),
-        ("mine @ file:///usr/lib", "lies outside the function's folder"),
-        ("-e /usr/lib", "lies outside the function's folder"),
-        ("./nowhere", "is not there"),
-        ("~/pkg", "depends on this machine"),
-        ("./${NAME}", "depends on this machine"),
-        ("DCFramework>=0.1", "dcframework is part of every environment already"),
-        ("dcf_runtime", "dcf-runtime is part of every environment already"),
+        ("../pkg", r"expected a path in the function's folder, got \.\./pkg"),
+        ("mine @ file:///usr/lib", "expected a path in the function's folder, got /usr/lib"),
+        ("-e /usr/lib", "expected a path in the function's folder, got /usr/lib"),
+        ("./nowhere", r"expected an existing file or folder, got \./nowhere"),
+        ("~/pkg", "got ~/pkg, which depends on this machine"),
+        ("./${NAME}", "which depends on this machine"),
+        ("DCFramework>=0.1", "expected a package other than dcframework, .*'DCFramework>=0.1'"),
+        ("dcf_runtime", "expected a package other than dcf-runtime, .*'dcf_runtime'"),
     ],
 )
-def test_what_cannot_travel_is_told_with_its_line(tmp_path: Path, line: str, reason: str) -> None:
+def test_a_requirement_that_cannot_be_installed_elsewhere_is_rejected_with_its_line(
+    tmp_path: Path, line: str, reason: str
+) -> None:
     with pytest.raises(RequirementsInvalid, match=f"requirements.txt, line 3: .*{reason}"):
         read(tmp_path, f"six\n\n{line}\n")
 
@@ -219,14 +220,14 @@ def test_no_line_becomes_an_option_of_uv(tmp_path: Path, line: str) -> None:
         read(tmp_path, f"idna\n{line}\n")
 
 
-def test_a_bad_line_is_told_wherever_it_stands(tmp_path: Path) -> None:
+def test_an_invalid_line_is_reported_in_every_file(tmp_path: Path) -> None:
     (tmp_path / "more.txt").write_text("six\n--cache-dir=X\n")
     for option in ("-r", "-c", "--requirement", "--constraint"):
         with pytest.raises(RequirementsInvalid, match=r"^more.txt, line 2: .*got '--cache-dir'"):
             read(tmp_path, f"{option} more.txt\n")
 
 
-def test_an_option_that_is_nearly_right_is_told_which_is_meant(tmp_path: Path) -> None:
+def test_a_misspelled_option_gets_a_suggestion(tmp_path: Path) -> None:
     with pytest.raises(RequirementsInvalid, match=r"did you mean --index-url\?"):
         read(tmp_path, "--indexurl https://one/simple\n")
 
@@ -263,7 +264,7 @@ def test_an_option_that_is_nearly_right_is_told_which_is_meant(tmp_path: Path) -
         "\tsix # comment",
     ],
 )
-def test_what_pip_and_uv_both_understand_is_accepted(tmp_path: Path, line: str) -> None:
+def test_lines_that_pip_and_uv_both_support_are_accepted(tmp_path: Path, line: str) -> None:
     assert read(tmp_path, line + "\n").lines
 
 
@@ -271,20 +272,24 @@ def test_what_pip_and_uv_both_understand_is_accepted(tmp_path: Path, line: str) 
     "line",
     ["--index-url https://evil.example", "-r /etc/hostname", "--find-links .", "-e .", "six --pre"],
 )
-def test_a_lock_with_anything_but_requirements_is_refused(line: str) -> None:
+def test_a_lock_with_anything_but_requirements_is_rejected(line: str) -> None:
     lock = "# dcf-lock\nsix==1.16 \\\n    --hash=sha256:00\n./pkg\n    # via x\n"
     check_lock(lock, "requirements.lock")
     with pytest.raises(RequirementsInvalid, match=r"^requirements.lock, line 6: expected"):
         check_lock(f"{lock}{line}\n", "requirements.lock")
 
 
-def test_an_absolute_path_in_the_folder_is_told_how_to_be_written(tmp_path: Path) -> None:
+def test_an_absolute_path_in_the_folder_gets_the_relative_path_as_a_suggestion(
+    tmp_path: Path,
+) -> None:
     (tmp_path / "pkg").mkdir()
-    with pytest.raises(RequirementsInvalid, match=r"this machine only; write \./pkg"):
+    with pytest.raises(RequirementsInvalid, match=r"expected a path relative .*; write \./pkg"):
         read(tmp_path, f"{tmp_path}/pkg\n")
 
 
-def test_another_encoding_is_told(tmp_path: Path) -> None:
+def test_another_encoding_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "requirements.txt").write_bytes("six\n".encode("utf-16"))
-    with pytest.raises(RequirementsInvalid, match=r"requirements\.txt is not UTF-8"):
+    with pytest.raises(
+        RequirementsInvalid, match=r"requirements\.txt: expected UTF-8, got .* byte 0"
+    ):
         read_requirements(tmp_path)

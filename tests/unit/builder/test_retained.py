@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dcf.builder.prune import enforce_bound, prune
+from dcf.builder.prune import enforce_limit, prune
 from dcf.builder.retained import SETTLING, RetainedArtifacts, RetainedEntry
 from dcf.builder.store import Marker, Store
 from dcf.errors import StorageError
@@ -45,9 +45,7 @@ def settle(store: Store) -> None:
         os.utime(path, (then, then))
 
 
-def test_what_is_deployed_is_never_pruned_nor_dropped_for_space(
-    store: Store, deployed: RetainedArtifacts
-) -> None:
+def test_a_deployed_artifact_is_never_pruned(store: Store, deployed: RetainedArtifacts) -> None:
     artifact = make_artifact(store, "one")
     deployed.add(artifact, make_environment(store, "env"))
     make_artifact(store, "other")
@@ -58,18 +56,18 @@ def test_what_is_deployed_is_never_pruned_nor_dropped_for_space(
     assert len(list(store.blobs.all())) == 1
 
 
-def test_the_bound_without_a_folder_spares_what_is_deployed(
+def test_the_store_limit_keeps_deployed_artifacts_without_a_folder(
     store: Store, deployed: RetainedArtifacts
 ) -> None:
     deployed.add(make_artifact(store, "one"), make_environment(store, "env"))
     make_environment(store, "unused")
-    pruned = enforce_bound(store, SIZE, None)
+    pruned = enforce_limit(store, SIZE, None)
     assert pruned is not None
     assert pruned.freed == SIZE
     assert names(store.environments) == ["env", "env.json"]
 
 
-def test_what_is_forgotten_goes(store: Store, deployed: RetainedArtifacts) -> None:
+def test_a_dropped_artifact_is_pruned(store: Store, deployed: RetainedArtifacts) -> None:
     one, two = make_artifact(store, "one"), make_artifact(store, "two")
     deployed.add(one, make_environment(store, "env1"))
     deployed.add(two, make_environment(store, "env2"))
@@ -81,7 +79,7 @@ def test_what_is_forgotten_goes(store: Store, deployed: RetainedArtifacts) -> No
     assert names(store.locks) == [f"{two.lock.removeprefix('sha256:')}.txt"]
 
 
-def test_what_was_added_just_now_is_not_forgotten_yet(
+def test_an_entry_that_was_just_added_is_not_dropped(
     store: Store, deployed: RetainedArtifacts
 ) -> None:
     deployed.add(make_artifact(store, "one"), make_environment(store, "env"))
@@ -89,7 +87,7 @@ def test_what_was_added_just_now_is_not_forgotten_yet(
     assert len(deployed.entries()) == 1
 
 
-def test_adding_again_is_one_entry_and_another_environment_a_further_one(
+def test_an_artifact_has_an_entry_for_each_environment(
     store: Store, deployed: RetainedArtifacts
 ) -> None:
     artifact = make_artifact(store, "one")
@@ -101,19 +99,21 @@ def test_adding_again_is_one_entry_and_another_environment_a_further_one(
     assert {entry.environment for entry in deployed.entries()} == {"before", "after"}
 
 
-def test_what_is_not_in_the_store_cannot_be_kept(store: Store, deployed: RetainedArtifacts) -> None:
+def test_an_artifact_that_is_not_in_the_store_cannot_be_kept(
+    store: Store, deployed: RetainedArtifacts
+) -> None:
     artifact = make_artifact(store, "one")
     with pytest.raises(StorageError, match="env is no longer in the store"):
         deployed.add(artifact, "env")
     key = make_environment(store, "env")
     with pytest.raises(StorageError, match="is not in the store"):
         deployed.add(Artifact(artifact.bundle, artifact.bundle), key)
-    with pytest.raises(StorageError, match="is no digest"):
+    with pytest.raises(StorageError, match=r"expected a digest .*, got 'sha256:\.\./x'"):
         deployed.add(Artifact("sha256:../x", artifact.lock), key)
     assert deployed.entries() == ()
 
 
-def test_a_damaged_entry_is_no_obstacle(store: Store, deployed: RetainedArtifacts) -> None:
+def test_a_damaged_entry_is_skipped(store: Store, deployed: RetainedArtifacts) -> None:
     (store.deployed / "x.json").write_text("{")
     assert deployed.entries() == ()
     assert prune(store).items == ()

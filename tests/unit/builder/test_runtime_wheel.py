@@ -26,7 +26,7 @@ from dcf.version import __version__
         ("pytest>=8; extra == 'test'", None),
     ],
 )
-def test_the_extra_is_taken_off(line: str, expected: str | None) -> None:
+def test_the_extra_is_removed_from_the_marker(line: str, expected: str | None) -> None:
     assert runtime_requirement(line) == expected
 
 
@@ -49,7 +49,7 @@ def test_the_installed_runtime_is_the_guest_rooms() -> None:
     assert runtime.minimum == (3, 11)
 
 
-def test_the_wheel_is_the_same_to_the_byte(tmp_path: Path) -> None:
+def test_the_wheel_has_the_same_bytes_every_time(tmp_path: Path) -> None:
     wheels = []
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
@@ -58,7 +58,7 @@ def test_the_wheel_is_the_same_to_the_byte(tmp_path: Path) -> None:
     assert wheels[0].read_bytes() == wheels[1].read_bytes()
 
 
-def test_the_wheel_is_a_wheel(tmp_path: Path) -> None:
+def test_the_wheel_has_valid_metadata(tmp_path: Path) -> None:
     runtime = RuntimeWheel((("dcf/x.py", b"x = 1\n"),), ("six>=1; python_version > '3'",), ">=3.11")
     with zipfile.ZipFile(runtime.write_wheel(tmp_path)) as archive:
         about = f"dcf_runtime-{__version__}.dist-info"
@@ -70,7 +70,7 @@ def test_the_wheel_is_a_wheel(tmp_path: Path) -> None:
         assert [line.split(",")[0] for line in record] == archive.namelist()
 
 
-def test_the_digest_follows_the_content() -> None:
+def test_the_digest_depends_on_the_content() -> None:
     runtime = RuntimeWheel((("dcf/x.py", b"x = 1\n"),), ("six",), ">=3.11")
     others = [
         replace(runtime, files=(("dcf/x.py", b"x = 2\n"),)),

@@ -1,4 +1,4 @@
-"""So many builds work at a time, the others wait in order."""
+"""A limited number of builds runs at a time. The others wait in order."""
 
 import threading
 
@@ -11,7 +11,7 @@ from unit.builder.kit import Heard, wait_until
 
 
 class Waiting(threading.Thread):
-    """A build that works once it has a slot, until it is let go."""
+    """A build that works as soon as it has a slot, until the test ends it."""
 
     def __init__(self, slots: Slots) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ class Waiting(threading.Thread):
         self.join()
 
 
-def test_builds_wait_in_order_and_are_told_their_position() -> None:
+def test_builds_wait_in_order_and_report_their_position() -> None:
     slots = Slots(1)
     first = Waiting(slots)
     assert first.works.wait(20)
@@ -75,7 +75,7 @@ def test_a_build_that_is_cancelled_leaves_the_queue() -> None:
     third.end()
 
 
-def test_a_limit_of_0_is_none() -> None:
+def test_a_limit_of_0_means_no_limit() -> None:
     slots, heard = Slots(0), Heard()
     with (
         slots.taken(heard, BuildStop()),
@@ -85,7 +85,7 @@ def test_a_limit_of_0_is_none() -> None:
         assert heard.notices == []
 
 
-def test_a_build_that_fails_gives_its_slot_back() -> None:
+def test_a_build_that_fails_releases_its_slot() -> None:
     slots = Slots(1)
     with pytest.raises(ZeroDivisionError), slots.taken(Heard(), BuildStop()):
         raise ZeroDivisionError

@@ -1,4 +1,4 @@
-"""What lies in the store may have been written by anybody: no record ends who reads it."""
+"""A damaged record in the store never stops its reader."""
 
 import pytest
 
@@ -29,7 +29,7 @@ RECORDS = [
 
 
 @pytest.mark.parametrize("record", RECORDS)
-def test_a_record_that_cannot_be_read_is_none(tmp_path, record):
+def test_a_record_that_cannot_be_read_counts_as_missing(tmp_path, record):
     store = Store(tmp_path / "store")
     (store.deployed / "x.json").write_bytes(record)
     (store.uploads / "x.json").write_bytes(record)

@@ -83,8 +83,8 @@ def test_a_picture_comes_with_its_last_byte():
     [
         (b"", "has no JPEG picture"),
         (b"GIF89a" * 100, "has no JPEG picture"),
-        (_picture(1)[:-2], "ends in the middle of a picture"),
-        (_picture(1) + b"\xff\xd8\xff\xe0", "ends in the middle of a picture"),
+        (_picture(1)[:-2], "ends within a JPEG picture"),
+        (_picture(1) + b"\xff\xd8\xff\xe0", "ends within a JPEG picture"),
     ],
 )
 def test_what_is_no_picture_is_told(data, says):
@@ -99,5 +99,5 @@ def test_a_broken_picture_ends_somewhere():
 
 @pytest.mark.parametrize("frames", ["", "line", "raw", "raw:", "raw:0", "raw:-1", "raw:x", "jpg:1"])
 def test_other_words_are_not_taken(frames):
-    with pytest.raises(click.BadParameter, match="is not lines, jpg or raw:N"):
+    with pytest.raises(click.BadParameter, match="expected lines, jpg or raw:N"):
         framing_of(frames)

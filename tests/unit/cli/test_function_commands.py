@@ -81,7 +81,7 @@ def test_an_empty_token_file_is_told(dcf, gateway, home):
     done = dcf("function", "list", "--token-file", "token")
 
     assert done.code == ExitCode.USAGE
-    assert "token has no token in it" in done.err
+    assert "token, got an empty or unreadable file" in done.err
 
 
 def test_a_refused_token_is_told_with_what_to_do(dcf, gateway):
@@ -211,7 +211,7 @@ def test_info_tells_all(dcf, described):
     text = dcf("function", "info", "f").text
 
     assert f"URL:         {described.url}/function/f\n" in text
-    assert "Revision:    2 (not-ready); 1 takes the calls\n" in text
+    assert "Revision:    2 (not-ready); 1 keeps serving\n" in text
     assert "f-2-x" in text
     assert "memory: 512 MiB (RLIMIT_DATA)" in text
     assert "2027-01-15T08:00:00Z  2         start-failed  f-2-w    it could not be started" in text
@@ -222,14 +222,14 @@ def test_info_tells_all(dcf, described):
     ("more", "line"),
     [
         ({}, "Scaling:     from 1 to 1"),
-        ({"by_hand": True}, "Scaling:     by hand"),
+        ({"by_hand": True}, "Scaling:     set by hand"),
         (
             {"maximum": 4, "target": 0.5},
-            "Scaling:     from 1 to 4, one for 0.5 calls under way",
+            "Scaling:     from 1 to 4, one replica per 0.5 concurrent calls",
         ),
         (
             {"minimum": 0, "idle": 90.0},
-            "Scaling:     from 0 to 1; none after 90 s without a call",
+            "Scaling:     from 0 to 1; to zero after 90 s without a call",
         ),
         ({"canary": 3, "share": 12.5}, "Canary:      3 (12.5 % of the calls)"),
     ],
@@ -264,7 +264,7 @@ def test_an_unknown_function_is_told_with_those_that_resemble_it(dcf, gateway):
     done = dcf("function", "info", "helo")
 
     assert done.code == ExitCode.PROJECT
-    assert "Is hello meant?" in done.err
+    assert "Did you mean hello?" in done.err
 
 
 # call
@@ -302,11 +302,11 @@ def test_call_takes_method_path_and_timeout(dcf, gateway):
 
 
 @pytest.mark.parametrize("looks", [True, False])
-def test_call_tells_who_looks_that_the_function_is_being_started(dcf, gateway, monkeypatch, looks):
+def test_call_reports_on_a_terminal_that_the_function_starts(dcf, gateway, monkeypatch, looks):
     monkeypatch.setattr("dcf.client.waiting.PATIENCE", 0.05)
     monkeypatch.setattr(Console, "is_terminal", looks)
     told = threading.Event()
-    monkeypatch.setattr(Console, "say", lambda *_: told.set())
+    monkeypatch.setattr(Console, "print", lambda *_: told.set())
 
     def call(_asked):
         told.wait(10 if looks else 0.2)

@@ -122,16 +122,16 @@ def test_a_canary_takes_a_part_of_the_calls(dcf, folder, receiver, given, share)
     assert done.code == 0, done.err
     assert receiver.deployed["canary"] == share
     assert "  start: revision 2 is ready (" in done.err
-    last = f"hello: revision 2 takes {share:g} % of the calls, revision 1 the others"
+    last = f"hello: revision 2 takes {share:g} % of the calls, revision 1 takes the rest"
     assert done.err.splitlines()[-1] == last
 
 
 @pytest.mark.parametrize("given", ["0", "100", "100%", "-5", "1000", "ten", "%", "", "1e1"])
-def test_a_part_that_is_none_is_told(dcf, folder, gateway, given):
+def test_an_invalid_canary_share_is_rejected(dcf, folder, gateway, given):
     done = dcf("function", "deploy", "./hello", "--canary", given)
 
     assert done.code == ExitCode.USAGE
-    assert "no part of the calls, such as 10%" in done.err
+    assert "expected a part of the calls such as 10%, got" in done.err
     assert gateway.asked == []
 
 
@@ -191,7 +191,7 @@ def test_what_is_there_already_is_neither_sent_nor_new(dcf, folder, receiver):
     done = dcf("function", "deploy", "./hello")
 
     assert "upload" not in done.err
-    assert done.err.endswith("hello: nothing has changed, revision 3 stands\n")
+    assert done.err.endswith("hello: unchanged, revision 3 keeps serving\n")
 
 
 def test_without_waiting_nothing_is_said_of_replicas(dcf, folder, receiver):
@@ -215,7 +215,7 @@ def test_a_handler_that_cannot_start_shows_its_traceback_and_who_goes_on(
 
     assert done.code == ExitCode.START
     assert (done.out, "handler.py, line 3" in done.err) == (b"", True)
-    assert "Revision 1 goes on taking the calls." in done.err
+    assert "Revision 1 keeps serving." in done.err
 
 
 def test_a_build_that_fails_over_there_is_told_as_if_it_were_here(dcf, folder, receiver):
@@ -246,8 +246,8 @@ def test_without_a_gateway_nothing_is_built(dcf, folder, tmp_path):
 @pytest.mark.parametrize(
     ("before", "says"),
     [
-        ([], "The deploy is given up."),
-        ([revision(2)], "Revision 2 is deployed, and the gateway goes on starting it"),
+        ([], "The deploy was cancelled."),
+        ([revision(2)], "The gateway continues to start revision 2"),
     ],
 )
 def test_ctrl_c_tells_whether_the_deploy_goes_on(

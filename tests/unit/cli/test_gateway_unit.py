@@ -77,4 +77,4 @@ def test_a_certificate_without_its_key_is_refused(tmp_path):
     done = CliRunner().invoke(unit, ["--cert", str(tmp_path / "cert")])
 
     assert done.exit_code == 2
-    assert "--cert and --key belong together" in done.output
+    assert "--cert and --key must be given together" in done.output

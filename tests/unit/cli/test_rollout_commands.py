@@ -89,7 +89,7 @@ def test_a_revision_that_cannot_start_shows_its_traceback_and_who_goes_on(dcf, g
 
     assert done.code == ExitCode.START
     assert "Traceback: no model" in done.err
-    assert "Revision 2 goes on taking the calls." in done.err
+    assert "Revision 2 keeps serving." in done.err
 
 
 def test_a_rollout_is_not_waited_for_without_end(dcf, gateway):
@@ -148,7 +148,7 @@ def test_scale_has_a_function_scale_by_itself_again(dcf, gateway):
 
     done = dcf("function", "scale", "f", "--auto")
 
-    assert done.err == "Replicas of f: 3 as before; by itself again, from 1 to 5\n"
+    assert done.err == "Replicas of f: 3, unchanged; autoscaling from 1 to 5\n"
     assert gateway.asked[-1].members == {"name": "f", "replicas": None}
 
 
@@ -157,7 +157,7 @@ def test_scale_wants_a_number_or_auto(dcf, gateway, given):
     done = dcf("function", "scale", "f", *given)
 
     assert done.code == ExitCode.USAGE
-    assert "Either a number or --auto is wanted." in done.err
+    assert "expected either a number of replicas or --auto" in done.err
 
 
 def test_delete_tells_each_and_stops_at_what_is_not_there(dcf, gateway):
@@ -168,4 +168,4 @@ def test_delete_tells_each_and_stops_at_what_is_not_there(dcf, gateway):
 
     assert done.code == ExitCode.PROJECT
     assert done.err.startswith("Deleted a.\n")
-    assert "Is hello meant?" in done.err
+    assert "Did you mean hello?" in done.err

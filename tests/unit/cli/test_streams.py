@@ -106,7 +106,7 @@ def test_a_refusal_and_a_connection_that_breaks(dcf, server):
     server.play(refused, Speaker)
     done = dcf("function", "call", "shuot", "--stream")
     assert done.code == ExitCode.PROJECT
-    assert "Is shout meant?" in done.err
+    assert "Did you mean shout?" in done.err
     assert dcf("function", "call", "shout", "--stream").code == ExitCode.LOST
 
 
@@ -120,10 +120,10 @@ def test_pictures_that_are_none_are_a_wrong_command_line(dcf, server):
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        (("--frames", "jpg"), "which is not given"),
-        (("--stream", "--frames", "png"), "'png' is not lines, jpg or raw:N"),
-        (("--stream", "--trace"), "are for a single call"),
-        (("--stream", "--method", "PUT"), "are for a single call"),
+        (("--frames", "jpg"), "can only be used with --stream"),
+        (("--stream", "--frames", "png"), "expected lines, jpg or raw:N with N bytes, got 'png'"),
+        (("--stream", "--trace"), "cannot be used with --stream"),
+        (("--stream", "--method", "PUT"), "cannot be used with --stream"),
     ],
 )
 def test_options_that_do_not_fit(dcf, home, given, says):

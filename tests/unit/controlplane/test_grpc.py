@@ -201,7 +201,7 @@ def test_an_internal_error_shows_only_its_id_and_is_logged(
 
     assert (code, message) == (
         Code.INTERNAL,
-        "internal error; for details, see request abc-1 in the log",
+        "internal error; see the gateway's log of request abc-1",
     )
     [logged] = [one for one in caplog.records if one.levelno == logging.ERROR]
     assert "abc-1" in logged.message

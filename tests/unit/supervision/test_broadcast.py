@@ -1,4 +1,4 @@
-"""Readers at their own pace."""
+"""Each reader of a broadcast reads at its own pace."""
 
 import asyncio
 
@@ -8,23 +8,23 @@ from dcf.errors import ObserverTooSlow
 from dcf.supervision.broadcast import Broadcast
 
 
-def test_every_reader_gets_every_line_from_its_begin_to_the_end():
+def test_every_reader_gets_every_line_from_its_subscription_to_the_end():
     async def main():
         news = Broadcast()
-        news.tell(b"too early ")
+        news.publish(b"too early ")
         with news.subscribe() as first:
-            news.tell(b"one ")
+            news.publish(b"one ")
             with news.subscribe() as second:
-                news.tell(b"two ")
+                news.publish(b"two ")
                 assert await second.take() == b"two "
                 waiting = asyncio.create_task(second.take())
                 await asyncio.sleep(0)
-                news.tell(b"three ")
+                news.publish(b"three ")
                 assert await waiting == b"three "
             news.end()
             assert await first.take() == b"one two three "
             assert await first.take() == b""
-        assert not news.heard
+        assert not news.has_readers
 
     asyncio.run(main())
 
@@ -34,7 +34,7 @@ def test_a_reader_that_is_too_slow_is_dropped_and_the_others_are_not():
         news = Broadcast(limit=10)
         with news.subscribe() as slow, news.subscribe() as quick:
             for _ in range(5):
-                news.tell(b"12345")
+                news.publish(b"12345")
                 assert await quick.take() == b"12345"
             with pytest.raises(ObserverTooSlow):
                 await slow.take()

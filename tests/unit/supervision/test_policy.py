@@ -1,4 +1,4 @@
-"""When an ended process is started again, in plain numbers; and the table of states."""
+"""When a process that has ended is restarted, and the table of states."""
 
 import pytest
 
@@ -31,7 +31,7 @@ def test_delays(runs, delay):
     assert delay_after(runs[-remembered(POLICY) :], POLICY) == delay
 
 
-def test_without_a_limit_it_goes_on_at_the_ceiling():
+def test_without_a_limit_the_delay_stays_at_the_ceiling():
     endless = RestartPolicy(limit=None)
     runs = [Run(0.0, 0.0)] * 100_000
     assert delay_after(runs, endless) == 30.0
@@ -39,8 +39,8 @@ def test_without_a_limit_it_goes_on_at_the_ceiling():
 
 
 def test_the_default_tries_for_half_a_minute():
-    usual = RestartPolicy()
-    delays = [delay_after([SHORT] * count, usual) for count in range(1, 10)]
+    default = RestartPolicy()
+    delays = [delay_after([SHORT] * count, default) for count in range(1, 10)]
     assert delays == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, None]
 
 

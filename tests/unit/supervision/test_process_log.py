@@ -1,4 +1,4 @@
-"""Lines, logs on disk, and reading them back."""
+"""Splitting lines, writing logs to disk, and reading them."""
 
 import logging
 import random
@@ -11,14 +11,14 @@ from dcf.supervision.process_log import LINE_LIMIT, ProcessLog, stamp
 from dcf.supervision.process_messages import LogBound
 
 
-def test_lines_are_whole_however_they_come():
+def test_lines_are_the_same_however_the_bytes_are_split():
     text = b"one\ntwo\n\nthree\r\nrest"
     for size in range(1, len(text) + 1):
-        lines = LineSplitter(100)
-        found = []
+        splitter = LineSplitter(100)
+        lines = []
         for begin in range(0, len(text), size):
-            found += lines.feed(text[begin : begin + size])
-        assert [*found, lines.rest(), lines.rest()] == [
+            lines += splitter.feed(text[begin : begin + size])
+        assert [*lines, splitter.rest(), splitter.rest()] == [
             b"one",
             b"two",
             b"",
@@ -41,7 +41,7 @@ def _texts(folder, **given) -> list[str]:
         return [line.text for lines in backlog.read(**given) for line in lines]
 
 
-def test_what_is_written_is_read_back(tmp_path, monkeypatch):
+def test_written_lines_are_read_back(tmp_path, monkeypatch):
     log = ProcessLog(tmp_path / "a", LogBound())
     for second in range(5):
         monkeypatch.setattr("dcf.supervision.process_log.time.time", lambda at=second: 1000.0 + at)
@@ -61,24 +61,24 @@ def test_what_is_written_is_read_back(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("files", [1, 2, 4])
-def test_rotation_keeps_the_newest_within_the_bound(tmp_path, files):
+def test_rotation_keeps_the_newest_lines_within_the_limit(tmp_path, files):
     log = ProcessLog(tmp_path / "a", LogBound(file_bytes=1000, files=files))
     chance = random.Random(files)
     written: list[str] = []
     for number in range(500):
         count = chance.randrange(1, 30)
-        written += (lines := [f"{number} {one}" for one in range(count)])
+        written += (lines := [f"{number} {part}" for part in range(count)])
         log.feed("".join(line + "\n" for line in lines).encode())
     log.close()
     kept = _texts(tmp_path / "a")
     assert kept == written[-len(kept) :]
     assert len(list((tmp_path / "a").iterdir())) == files
-    assert all(one.stat().st_size <= 1000 for one in (tmp_path / "a").iterdir())
+    assert all(file.stat().st_size <= 1000 for file in (tmp_path / "a").iterdir())
     for tail in (0, 1, len(kept) - 1, len(kept), len(kept) + 1):
         assert _texts(tmp_path / "a", tail=tail) == written[-min(tail, len(kept)) :][:tail]
 
 
-def test_a_log_goes_on_after_a_restart_and_rotation_does_not_disturb_a_reader(tmp_path):
+def test_a_log_continues_after_a_restart_and_rotation_does_not_disturb_a_reader(tmp_path):
     bound = LogBound(file_bytes=200, files=2)
     first = ProcessLog(tmp_path / "a", bound)
     first.feed(b"before\n")
@@ -92,7 +92,7 @@ def test_a_log_goes_on_after_a_restart_and_rotation_does_not_disturb_a_reader(tm
     assert lines == ["before", "after"]
 
 
-def test_a_line_without_end_is_cut(tmp_path):
+def test_a_line_without_an_end_is_split(tmp_path):
     log = ProcessLog(tmp_path / "a", LogBound())
     log.feed(b"x" * (3 * LINE_LIMIT + 5))
     log.end_of_run()
@@ -100,7 +100,7 @@ def test_a_line_without_end_is_cut(tmp_path):
     assert [len(text) for text in _texts(tmp_path / "a")] == [LINE_LIMIT] * 3 + [5]
 
 
-def test_a_disk_that_refuses_stops_nobody(tmp_path, monkeypatch, caplog):
+def test_a_full_disk_stops_no_process(tmp_path, monkeypatch, caplog):
     log = ProcessLog(tmp_path / "a", LogBound(file_bytes=50))
 
     def full():
@@ -118,7 +118,7 @@ def test_a_disk_that_refuses_stops_nobody(tmp_path, monkeypatch, caplog):
     assert _texts(tmp_path / "a") == ["one", "two"]
 
 
-def test_stamps_are_in_the_order_of_time():
+def test_stamps_sort_in_the_order_of_time():
     times = [0.0, 0.0015, 1.0, 1.7e9, 1.7e9 + 0.25, 4e9, 1e300]
     assert [stamp(at) for at in times] == sorted(stamp(at) for at in times)
     assert stamp(1.5) == b"1970-01-01T00:00:01.500Z"

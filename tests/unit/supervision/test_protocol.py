@@ -1,4 +1,4 @@
-"""The lines on the supervisor's socket."""
+"""The lines on the supervisor's socket are written and read."""
 
 import json
 
@@ -64,7 +64,7 @@ EXIT = ExitRecord(-9, 5.5, "killed", '{"state": "ready"}', asked=True)
         Shutdown(0.0),
     ],
 )
-def test_requests_come_back_as_they_were(request_):
+def test_requests_are_read_back(request_):
     line = request_line(request_)
     assert line.endswith(b"\n")
     assert line.count(b"\n") == 1
@@ -78,7 +78,7 @@ def test_requests_come_back_as_they_were(request_):
         ProcessStatus("a", ProcessState.CRASH_LOOP, 7, 1.0, 3, ("x", "y"), EXIT, "n"),
     ],
 )
-def test_statuses_come_back(status):
+def test_statuses_are_read_back(status):
     item = read_reply(item_line({"status": members_of(status)}))
     assert item is not None
     assert status_of(item["status"]) == status
@@ -92,7 +92,7 @@ def test_statuses_come_back(status):
         ProcessEvent(ProcessEventKind.RESTARTING, "a", 1.0, delay=0.1),
     ],
 )
-def test_events_come_back(event):
+def test_events_are_read_back(event):
     item = read_reply(item_line({"event": members_of(event)}))
     assert item is not None
     assert event_of(item["event"]) == event
@@ -107,7 +107,7 @@ def test_replies_end_or_fail():
             read_reply(strange)
 
 
-def test_every_error_of_a_request_comes_back_as_itself():
+def test_every_error_of_a_request_keeps_its_class():
     kinds: list[type[SupervisorError]] = [SupervisorError, *SupervisorError.__subclasses__()]
     kinds.remove(errors.SupervisorRunning)
     for kind in kinds:
@@ -141,7 +141,7 @@ def test_every_error_of_a_request_comes_back_as_itself():
         {"log": {"files": "many"}},
     ],
 )
-def test_what_is_no_request_is_refused_without_showing_values(change):
+def test_an_invalid_request_is_rejected_without_showing_values(change):
     members = json.loads(request_line(Start(FULL)))
     members["env"]["TOKEN"] = "hunter2"
     line = json.dumps({**members, **change}).encode()

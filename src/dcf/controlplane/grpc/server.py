@@ -203,7 +203,7 @@ def _failure(error: Exception, request_id: str) -> tuple[int, str]:
     if isinstance(error, DcfError):
         return status_of(type(error)).grpc, message_of(error)
     logger.error("request %s: internal error", request_id, exc_info=error)
-    message = f"internal error; for details, see request {request_id} in the log"
+    message = f"internal error; see the gateway's log of request {request_id}"
     return status_of(DcfError).grpc, message
 
 

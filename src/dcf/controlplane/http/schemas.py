@@ -38,8 +38,9 @@ _PLAIN: Mapping[Any, Schema] = {
     bytes: {"type": "string", "format": "binary"},
     dict: {"type": "object", "additionalProperties": True},
 }
-_NAMES: Mapping[Any, str] = {AnnouncementReply: "Announced", ProblemDocument: "Problem"}
-"""Schemas whose names differ from those of their classes."""
+SCHEMA_NAMES: Mapping[Any, str] = {AnnouncementReply: "Announced", ProblemDocument: "Problem"}
+"""Schemas whose names differ from those of their classes. Generated clients use the names, so they
+must never change."""
 
 _MEMBER = re.compile(r"^    (\w+): (.*(?:\n     .*)*)", re.MULTILINE)
 
@@ -91,7 +92,7 @@ class Schemas:
         return _reference(meaning.name)
 
     def _reference(self, kind: Any, *, is_request: bool) -> Schema:
-        name = _NAMES.get(kind, kind.__name__)
+        name = SCHEMA_NAMES.get(kind, kind.__name__)
         if name not in self.components:
             self.components[name] = {}  # its place in the document: before what it refers to
             if issubclass(kind, Enum):

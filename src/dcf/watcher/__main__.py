@@ -19,7 +19,7 @@ import sys
 import threading
 from typing import TextIO, cast
 
-from dcf.errors import ConfigError, ConfinementFailed, HandlerImportFailed
+from dcf.errors import ConfigError, ConfinementFailed, HandlerImportFailed, StartError
 from dcf.protocol.exits import WatcherExit
 from dcf.protocol.signals import LOG_STACKS
 from dcf.settings import WatcherSettings
@@ -71,6 +71,9 @@ def main() -> int:
     except ConfinementFailed as error:
         life.failed(error)
         return WatcherExit.CONFINEMENT
+    except StartError as error:
+        life.failed(error)
+        return WatcherExit.HANDLER
     sys.setswitchinterval(SWITCH_INTERVAL)
     try:
         interpreter.open_to_author(settings.late_variables)

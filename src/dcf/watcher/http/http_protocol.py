@@ -19,7 +19,6 @@ from typing import Any, cast
 from urllib.parse import unquote
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from dcf.errors import BadRequest, BodyTooLarge, CallError, DcfError
 from dcf.function.reply import Encoded
@@ -28,6 +27,7 @@ from dcf.watcher.call import Call, Message, Receive
 from dcf.watcher.http.asgi import INTERIM, AsgiApp, Send
 from dcf.watcher.http.body_decoders import ChunkDecoder, LineDecoder
 from dcf.watcher.http.responses import Headers, headers_of, refusal
+from dcf.watcher.http.third_party import HttpToolsProtocol
 from dcf.watcher.http.websocket import WebSocket
 from dcf.watcher.http.writing import ReplyCycle, whole_reply
 
@@ -251,9 +251,10 @@ class HttpProtocol(HttpToolsProtocol):
         uvicorn's own sets a timer after each, and takes it back when the next request comes. This
         has one for the connection, which looks when the last reply was.
         """
-        if self.pipeline or self.flow.read_paused:
-            super().on_response_complete()
-            self._unset_keepalive_if_required()
+        if (self.pipeline or self.flow.read_paused) and not self.transport.is_closing():
+            self.flow.resume_reading()
+            if self.pipeline:
+                self._run_cycle(*self.pipeline.pop())
         self._quiet_since = self.loop.time()
         if self._clock is None and not self.transport.is_closing():
             self._clock = self.loop.call_later(self.timeout_keep_alive, self._close_if_quiet)
@@ -296,7 +297,7 @@ class HttpProtocol(HttpToolsProtocol):
             keep_alive=version == "1.1" and parser.should_keep_alive() and method != "CONNECT",
         )
         if before is None or before.response_complete:
-            self._start_asgi_task(self.cycle, self.app)
+            self._run_cycle(self.cycle, self.app)
         else:
             self.flow.pause_reading()
             self.pipeline.appendleft((self.cycle, self.app))
@@ -318,9 +319,11 @@ class HttpProtocol(HttpToolsProtocol):
             on_response=self.on_response_complete,
         )
 
-    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+    def _run_cycle(self, cycle: Any, app: Any) -> None:
         self._due = cycle
-        super()._start_asgi_task(cycle, app)
+        task = self.loop.create_task(cycle.run_asgi(app))
+        task.add_done_callback(self.tasks.discard)
+        self.tasks.add(task)
 
     def _begin(self, body: bytes) -> None:
         exchange = self._due = HttpExchange(self)
@@ -414,7 +417,7 @@ class HttpProtocol(HttpToolsProtocol):
         cycle = self._cycle(scope, expects=False, keep_alive=exchange.keep_alive)
         if self.cycle is exchange:
             self.cycle = cycle  # otherwise the body of a pipelined request is still arriving
-        self._start_asgi_task(cycle, go_on)
+        self._run_cycle(cycle, go_on)
 
 
 def _target(method: str, url: bytes) -> tuple[str, bytes]:

@@ -12,9 +12,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import uvicorn
-
 from dcf.errors import AddressInUse
+from dcf.watcher.http.third_party import Config, Server
 
 KEEP_ALIVE = 120
 """Seconds that an idle connection stays open. Longer than a proxy keeps its own end idle, so that
@@ -75,7 +74,7 @@ def _keep(record: logging.LogRecord) -> bool:
     return not (record.exc_info and isinstance(record.exc_info[1], BrokenStream))
 
 
-class WatcherServer(uvicorn.Server):
+class WatcherServer(Server):
     """uvicorn's server; signals and the moment to end are the host's."""
 
     def __init__(
@@ -91,7 +90,7 @@ class WatcherServer(uvicorn.Server):
         """
         self._on_started = on_started
         logging.getLogger("uvicorn.error").addFilter(_keep)
-        config = uvicorn.Config(
+        config = Config(
             app,
             http=protocol,
             ws="none",

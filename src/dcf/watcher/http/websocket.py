@@ -9,12 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 from urllib.parse import unquote
-
-from websockets.exceptions import PayloadTooBig
-from websockets.protocol import State
-from websockets.server import ServerProtocol
 
 from dcf.errors import BadRequest, BodyTooLarge, CallError, DcfError, NotReady, PathUnknown
 from dcf.protocol import http
@@ -33,10 +29,8 @@ from dcf.watcher.call import Call, CallState
 from dcf.watcher.http import ws_handshake
 from dcf.watcher.http.responses import Headers, log_failure, told
 from dcf.watcher.http.stream_encoders import WebSocketEncoder, is_utf8
+from dcf.watcher.http.third_party import PayloadTooBig, ServerProtocol, ServerState, State
 from dcf.watcher.http.ws_frames import PONG, WebSocketFrameReader
-
-if TYPE_CHECKING:
-    from uvicorn.server import ServerState
 
 PATIENCE = 5.0
 """Seconds that a client may take to close a connection after it was told that all is over."""

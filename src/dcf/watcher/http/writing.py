@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
-
 from dcf.protocol.content import framing
 from dcf.watcher.http.responses import Headers
+from dcf.watcher.http.third_party import STATUS_LINE, RequestResponseCycle
 
 WORTH_JOINING = 64 * 1024
 """Up to this many bytes, joining a body to its head is cheaper than a second write."""

@@ -10,14 +10,7 @@ from __future__ import annotations
 
 from struct import pack
 
-from websockets.frames import Frame, Opcode
-from websockets.protocol import State
-from websockets.server import ServerProtocol
-
-try:
-    from websockets.speedups import apply_mask
-except ImportError:  # where it could not be compiled
-    from websockets.utils import apply_mask
+from dcf.watcher.http.third_party import Frame, Opcode, ServerProtocol, State, apply_mask
 
 TEXT = 1
 BINARY = 2

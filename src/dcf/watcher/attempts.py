@@ -83,40 +83,42 @@ class Attempts:
 
     def enter(self, call: Call) -> None:
         """Enter a call that joins the queue."""
-        size = len(call.request.input)
-        whole = not call.unread
-        call.movable = whole and size <= self._replay
-        if self._table is not None and call.given_id:
-            entry = self._table.enter(call.given_id, call.arrived, call.ends)
+        size, replay, is_whole = len(call.request.input), self._replay, not call.is_unread
+        call.is_movable = is_whole and size <= replay
+        table, given_id = self._table, call.given_id
+        if table is not None and given_id:
+            clock = call.clock
+            entry = table.enter(given_id, clock.arrived, clock.ends)
             if entry is not None:
-                call.table, call.entry = self._table, entry
-        if call.interim is not None and (call.entry < 0 or not whole or size >= self._replay):
+                call.table, call.entry = table, entry
+        if (call.entry < 0 or not is_whole or size >= replay) and call.caller.can_announce:
             call.announce = lambda: self._announce(call)
 
     def leave(self, call: Call) -> None:
         """Release the entry of a call that is over or was handed back."""
-        if self._table is None or call.entry < 0:
+        table, entry = self._table, call.entry
+        if table is None or entry < 0:
             return
-        entry, call.entry = call.entry, -1
-        if call.moved_on:
-            self._loop.call_later(REMEMBERED, self._table.release, entry)
+        call.entry = -1
+        if call.has_moved:
+            self._loop.call_later(REMEMBERED, table.release, entry)
         else:
-            self._table.release(entry)
+            table.release(entry)
 
     def _announce(self, call: Call) -> bool:
-        """Tell the gateway that the handler begins, from the handler's thread."""
-        told = threading.Event()
+        """Tell the gateway that the handler begins. Call this in the handler's thread."""
+        is_announced = threading.Event()
 
-        def tell() -> None:
-            if not call.request.cancelled and call.interim is not None:
-                call.interim()
-                told.set()
+        def announce() -> None:
+            if not call.request.cancelled:
+                call.caller.announce()
+                is_announced.set()
 
         try:
-            self._loop.call_soon_threadsafe(tell)
+            self._loop.call_soon_threadsafe(announce)
         except RuntimeError:  # the server has ended
             return False
-        while not told.wait(0.05):
+        while not is_announced.wait(0.05):
             if call.request.cancelled:
                 return False
         return True

@@ -17,7 +17,6 @@ import threading
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import uvloop
 
@@ -26,9 +25,10 @@ from dcf.model.replica import ReplicaState
 from dcf.protocol.exits import WatcherExit
 from dcf.settings import WatcherSettings
 from dcf.watcher import tracebacks
+from dcf.watcher.admission import Dispatcher
 from dcf.watcher.call import Call
 from dcf.watcher.execution import loading
-from dcf.watcher.execution.executors import AsyncExecutor, Executor, ThreadExecutor
+from dcf.watcher.execution.executors import Executor, choose
 from dcf.watcher.execution.forking import SIGNALS, EndAsked
 from dcf.watcher.execution.loop_queue import LoopQueue
 from dcf.watcher.http.asgi import AsgiApp
@@ -46,10 +46,6 @@ FAREWELL = 1.0
 """Seconds that the handler's threads may take to end after the server has. After that the process
 ends without them."""
 
-PLAIN_CONCURRENCY = 1
-ASYNC_CONCURRENCY = 1000
-"""Calls at a time where the author set none: ``WatcherSettings.concurrency`` says why."""
-
 
 class Host:
     """Connects loop, server and handler, and decides how the process ends."""
@@ -65,16 +61,16 @@ class Host:
         self._life = life
         self._exit = WatcherExit.DRAINED
         self._loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
-        self._app = AsgiApp(self._settings, self._life, self._loop, self._stuck)
-        self._desk = self._app.desk
-        self._answered = LoopQueue[Call](self._loop, self._desk.answered)
+        self._dispatcher = Dispatcher(settings, life, self._loop, on_stuck=self._stuck)
+        app = AsgiApp(self._dispatcher, settings, life, self._loop)
+        self._answered = LoopQueue[Call](self._loop, self._dispatcher.answered)
         self._opened = asyncio.Event()
         self._accepting = asyncio.Event()
         self._draining = False
         self._handled = threading.Event()
         self._server = WatcherServer(
-            self._app,
-            partial(HttpProtocol, app=self._app),
+            app,
+            partial(HttpProtocol, app=app),
             drain=self._settings.drain,
             on_started=self._accepting.set,
         )
@@ -137,8 +133,8 @@ class Host:
             await self._server.serve(sockets=[listener])
         ready.cancel()
         self._draining = True
-        if self._desk.lane is not None:
-            self._desk.lane.close()
+        if self._dispatcher.executor is not None:
+            self._dispatcher.executor.close()
 
     def drain(self) -> None:
         """Ends the process after the calls in flight.
@@ -152,14 +148,14 @@ class Host:
         self._draining = True
         if self._settings.listen.startswith("fd:"):
             self._server.stop_accepting()
-        self._desk.closing = True
+        self._dispatcher.closing = True
         self._life.draining()
-        self._desk.hand_back("the replica drains")
+        self._dispatcher.hand_back("the replica drains")
         self._opened.set()
         linger = LINGER if self._server.server_state.connections else 0.0
         self._loop.call_later(linger, self._server.finish)
         reason = NotReady("the replica ended before the call was done")
-        self._loop.call_later(self._settings.drain, self._desk.end_all, reason)
+        self._loop.call_later(self._settings.drain, self._dispatcher.end_all, reason)
 
     async def _tell_when_ready(self, address: str) -> None:
         await self._opened.wait()
@@ -175,50 +171,19 @@ class Host:
             root, file = Path(settings.root), settings.handler_file
             folder = loading.enter(root, settings.handler_dir, file)
             target = loading.import_handler(folder, file, settings.handler_name)
-            if loading.is_async(target):
-                self._run_loop(target)
-            else:
-                self._run_threads(target)
+            executor = choose(
+                target,
+                self._answered.post,
+                self._loop,
+                settings.concurrency,
+                partial(self._on_loop, self._failed_or_lost),
+            )
+            executor.run(target, partial(self._on_loop, self._open, executor))
         except StartError as error:
             self._on_loop(self._failed, error)
         except BaseException as error:
             # Whatever else the author's objects do when they are looked at: nobody is to wait.
             self._on_loop(self._failed_or_lost, error)
-
-    def _run_threads(self, target: Any) -> None:
-        handler = loading.construct(target)
-        lane = ThreadExecutor(
-            self._answered.post,
-            self._loop,
-            self._settings.concurrency or PLAIN_CONCURRENCY,
-            generator=loading.is_generator(target),
-            lost=partial(self._on_loop, self._failed_or_lost),
-        )
-        self._on_loop(self._open, lane)
-        lane.run(handler)
-
-    def _run_loop(self, target: Any) -> None:
-        runner = asyncio.Runner()
-        try:
-            runner.run(self._serve_async(target))
-        except StartError:
-            raise
-        except BaseException as error:
-            # Report it before the loop is closed: closing waits for all of the author's tasks.
-            self._on_loop(self._failed_or_lost, error)
-        finally:
-            runner.close()
-
-    async def _serve_async(self, target: Any) -> None:
-        handler = loading.construct(target)
-        lane = AsyncExecutor(
-            self._answered.post,
-            self._loop,
-            self._settings.concurrency or ASYNC_CONCURRENCY,
-            generator=loading.is_generator(target),
-        )
-        self._on_loop(self._open, lane)
-        await lane.run(handler)
 
     def _on_loop(self, act: Callable[..., None], *values: object) -> None:
         try:
@@ -226,13 +191,13 @@ class Host:
         except RuntimeError:
             logger.debug("the server ended before the handler was ready")
 
-    def _open(self, lane: Executor) -> None:
+    def _open(self, executor: Executor) -> None:
         if self._life.state is ReplicaState.STARTING:
             self._starting.cancel()
-            self._desk.open(lane)
+            self._dispatcher.open(executor)
             self._opened.set()
         else:
-            lane.close()
+            executor.close()
 
     def _failed(self, error: StartError) -> None:
         if self._settings.log_failure:
@@ -248,9 +213,10 @@ class Host:
             message = f"the handler cannot be started: {tracebacks.summary(error)}"
             self._failed(HandlerInitFailed(message, tracebacks.author_traceback(error)))
             return
-        if self._desk.lane is None:
-            return  # it failed to start, which was reported already
-        where = "event loop" if isinstance(self._desk.lane, AsyncExecutor) else "thread"
+        executor = self._dispatcher.executor
+        if executor is None:
+            return  # the failed start was reported already
+        where = executor.place
         detail = f"the handler's {where} ended: {tracebacks.summary(error)}"
         logger.error("%s", f"{detail}\n{tracebacks.author_traceback(error)}".rstrip())
         reason = f"the replica is ended because its handler's {where} has ended"
@@ -276,7 +242,7 @@ class Host:
         self._end_at_once(detail, reason, WatcherExit.STUCK)
 
     def _end_at_once(self, detail: str, reason: str, code: WatcherExit) -> None:
-        self._desk.end_all(NotReady(reason))
+        self._dispatcher.end_all(NotReady(reason))
         self._life.exited(detail)
         # A moment for the answers to leave; then no atexit handler may keep the process alive.
         self._loop.call_later(0.1, _end_now, code)

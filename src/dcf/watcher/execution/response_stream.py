@@ -41,7 +41,7 @@ class ResponseStream:
         """Adds a chunk. Called by the writer.
 
         Returns:
-            Whether there is room for more; if not, ask :meth:`tell_room`.
+            Whether there is room for more; if not, ask :meth:`notify_room`.
         """
         if not self._abandoned:
             self._chunks.append(chunk)
@@ -49,7 +49,7 @@ class ResponseStream:
         self._wake()
         return self._has_room
 
-    def tell_room(self, notify: Callable[[], object]) -> bool:
+    def notify_room(self, notify: Callable[[], object]) -> bool:
         """Has ``notify`` called from the loop once there is room. Called by the writer.
 
         Returns:

@@ -25,9 +25,10 @@ from dcf.protocol.stream import (
 )
 from dcf.settings import WatcherSettings
 from dcf.watcher.admission import Dispatcher
-from dcf.watcher.call import Call, CallState
+from dcf.watcher.call import Call, Caller, CallState
+from dcf.watcher.execution.response_stream import ResponseStream
 from dcf.watcher.http import ws_handshake
-from dcf.watcher.http.responses import Headers, log_failure, told
+from dcf.watcher.http.responses import Headers, log_failure, visible_error
 from dcf.watcher.http.stream_encoders import WebSocketEncoder, is_utf8
 from dcf.watcher.http.third_party import PayloadTooBig, ServerProtocol, ServerState, State
 from dcf.watcher.http.ws_frames import PONG, WebSocketFrameReader
@@ -45,13 +46,13 @@ logger = logging.getLogger("dcf.watcher.http.websocket")
 logger.addFilter(lambda record: record.levelno >= logging.WARNING)
 
 
-class WebSocket(asyncio.Protocol):
+class WebSocket(asyncio.Protocol, Caller):
     """One connection, from the request to change over on."""
 
     def __init__(
         self,
         transport: asyncio.Transport,
-        desk: Dispatcher,
+        dispatcher: Dispatcher,
         server_state: ServerState,
         settings: WatcherSettings,
     ) -> None:
@@ -59,12 +60,12 @@ class WebSocket(asyncio.Protocol):
 
         Args:
             transport: The connection; its protocol is this from now on.
-            desk: Lets streams in.
+            dispatcher: Admits streams.
             server_state: Where uvicorn looks for what it has to wait for when it ends.
             settings: Bounds.
         """
         self._transport = transport
-        self._desk = desk
+        self._dispatcher = dispatcher
         self._connections = cast("set[Any]", server_state.connections)
         self._settings = settings
         self._loop = asyncio.get_running_loop()
@@ -73,6 +74,7 @@ class WebSocket(asyncio.Protocol):
         )
         self._frames = WebSocketFrameReader(self._protocol, settings.max_message)
         self._call: Call | None = None
+        self._encoder = WebSocketEncoder(words=False)
         self._words = False
         self._heard_end = False
         self._over = False
@@ -105,22 +107,22 @@ class WebSocket(asyncio.Protocol):
             self._transport.close()
             return
         response.headers[http.REQUEST_ID] = call.request.request_id
-        response.headers[http.SERVER_TIMING] = call.timing().decode("ascii")
+        response.headers[http.SERVER_TIMING] = call.clock.timing().decode("ascii")
         self._protocol.send_response(response)
         self._words = self._protocol.subprotocol == SUBPROTOCOL
-        call.form = WebSocketEncoder(words=self._words)
-        self._desk.open_stream(call, self._on_room)
+        self._encoder = WebSocketEncoder(words=self._words)
+        self._dispatcher.open_stream(call, self._on_room).encoder = self._encoder
         self._flush()
         self._timer = self._loop.call_later(self._settings.ping, self._ping)
 
     def _admit(self, url: bytes, headers: Headers) -> Call:
-        if self._desk.closing:
+        if self._dispatcher.closing:
             raise NotReady(f"{self._settings.function} is ending")
         raw_path, _, query = url.partition(b"?")
         path = unquote(raw_path.decode("ascii", "replace"))
         if path.startswith(http.OWN_PREFIX):
             raise PathUnknown(f"there is no stream at {path}")
-        return self._desk.admit("GET", path, query, headers, settled=self._settled)
+        return self._dispatcher.admit("GET", path, query, headers, self)
 
     # What the connection tells
 
@@ -152,15 +154,15 @@ class WebSocket(asyncio.Protocol):
     def pause_writing(self) -> None:
         """The client reads more slowly than is written."""
         self._writes = False
-        if self._call is not None and self._call.pipe is not None:
-            self._call.pipe.hold(held=True)
+        if self._call is not None and self._call.replies is not None:
+            self._call.replies.hold(held=True)
 
     def resume_writing(self) -> None:
         """The client has read."""
         self._writes = True
         self._answer_ping()
-        if self._call is not None and self._call.pipe is not None:
-            self._call.pipe.hold(held=False)
+        if self._call is not None and self._call.replies is not None:
+            self._call.replies.hold(held=False)
 
     def shutdown(self) -> None:
         """The server is about to end. A stream may go on meanwhile; the desk ends it in time."""
@@ -195,7 +197,7 @@ class WebSocket(asyncio.Protocol):
             return
         if self._heard_end:
             raise BadRequest("a message came behind the end")
-        if not self._desk.pass_on(self._call, messages) and self._reads:
+        if not self._dispatcher.pass_on(self._call, messages) and self._reads:
             self._reads = False
             self._transport.pause_reading()
 
@@ -209,7 +211,7 @@ class WebSocket(asyncio.Protocol):
             self._call.end(CallError(f"the client gave up: {failure.error}"))
             return
         self._heard_end = True
-        self._desk.no_more(self._call)
+        self._dispatcher.no_more(self._call)
 
     def _on_room(self) -> None:
         if not self._reads and not self._transport.is_closing():
@@ -220,42 +222,45 @@ class WebSocket(asyncio.Protocol):
     def _count_pending(self) -> None:
         """Count a message that is still arriving with the other bodies, and wait for room."""
         call, pending = self._call, self._frames.pending
-        if call is None or self._over or (pending <= UNCOUNTED and not call.received):
+        if call is None or self._over:
             return
-        bodies = self._desk.bodies
+        counted = call.body.received if call.body is not None else 0
+        if pending <= UNCOUNTED and not counted:
+            return
+        bodies = self._dispatcher.bodies
         if pending <= UNCOUNTED:
             bodies.release(call)
             return
-        if not call.received:
+        if not counted:
             bodies.begin(call)
-        bodies.add(call, pending - call.received)
+        bodies.add(call, pending - counted)
         if self._waits is None and not bodies.has_room(call):
             self._transport.pause_reading()
             self._waits = self._loop.create_task(self._wait_for_room(call))
 
     async def _wait_for_room(self, call: Call) -> None:
-        await self._desk.bodies.room(call)
+        await self._dispatcher.bodies.room(call)
         self._waits = None
         if self._reads and not self._transport.is_closing():
             self._transport.resume_reading()
 
     # Out
 
-    def _settled(self, call: Call) -> None:
-        """The first reply is there, or the stream ends without one."""
-        if call.pipe is not None and call.state is CallState.DONE:
+    def settled(self, call: Call) -> None:
+        """Send the replies, of which the first is there, or the error that ended the stream."""
+        replies = call.replies
+        if replies is not None and call.state is CallState.DONE:
             if not self._writes:
-                call.pipe.hold(held=True)
-            self._writer = self._loop.create_task(self._write(call))
+                replies.hold(held=True)
+            self._writer = self._loop.create_task(self._write(call, replies))
         else:
             error = call.verdict
             self._finish(error if isinstance(error, DcfError) else CallError("no outcome"))
 
-    async def _write(self, call: Call) -> None:
-        pipe, error = call.pipe, None
-        assert pipe is not None  # noqa: S101  the writer began with it
+    async def _write(self, call: Call, replies: ResponseStream) -> None:
+        error = None
         try:
-            while (data := await pipe.get()) is not None:
+            while (data := await replies.get()) is not None:
                 self._transport.write(data)
                 call.progress()
         except CallError as failure:
@@ -273,7 +278,7 @@ class WebSocket(asyncio.Protocol):
         if self._over or call is None:
             return
         self._over = True
-        self._desk.release(call)
+        self._dispatcher.release(call)
         if self._waits is not None:
             # The connection is read on, so that its client gets to read the end.
             self._waits.cancel()
@@ -287,7 +292,7 @@ class WebSocket(asyncio.Protocol):
                 self._tell(error)
                 self._protocol.send_close(close_code(error), close_reason(error))
             else:
-                self._transport.write(call.form.end() if call.form is not None else b"")
+                self._transport.write(self._encoder.end())
                 self._protocol.send_close(CloseCode.DONE)
             self._flush()
             self._await_close()
@@ -295,8 +300,10 @@ class WebSocket(asyncio.Protocol):
     def _tell(self, error: DcfError) -> None:
         """Tells a client that knows the words of an error that ends the stream."""
         call = self._call
-        if call is not None and call.form is not None:
-            word = call.form.failure(MessageFailure(told(error, call)), call.request.request_id)
+        if call is not None:
+            word = self._encoder.failure(
+                MessageFailure(visible_error(error, call)), call.request.request_id
+            )
             self._transport.write(word)
 
     def _flush(self) -> None:

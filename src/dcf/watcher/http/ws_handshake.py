@@ -9,7 +9,7 @@ from dcf.errors import BadRequest, DcfError
 from dcf.protocol.stream import SUBPROTOCOL
 from dcf.watcher.http.responses import Headers, refusal
 from dcf.watcher.http.third_party import Request, Response, ServerProtocol
-from dcf.watcher.http.writing import whole_reply
+from dcf.watcher.http.writing import write_response
 
 
 def accept(protocol: ServerProtocol, method: str, headers: Headers) -> Response:
@@ -40,8 +40,9 @@ def accept(protocol: ServerProtocol, method: str, headers: Headers) -> Response:
 
 def refuse(error: DcfError, method: str, headers: Headers) -> bytes:
     """Return the HTTP reply that rejects a handshake with ``error``."""
-    reply = refusal(error, None, headers)
-    return b"".join(whole_reply(*reply, head=method == "HEAD", last=True))
+    response, parts = refusal(error, None, headers), list[bytes]()
+    write_response(parts.append, response, head=method == "HEAD", last=True)
+    return b"".join(parts)
 
 
 def select(_protocol: ServerProtocol, offered: Any) -> Any:

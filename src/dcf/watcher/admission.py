@@ -29,7 +29,17 @@ from dcf.settings import WatcherSettings
 from dcf.telemetry.ids import is_usable, new_request_id
 from dcf.watcher.attempts import Attempts
 from dcf.watcher.body_budget import BodyBudget
-from dcf.watcher.call import BodyKind, Call, Caller, CallState, CallStream, Clock
+from dcf.watcher.call import (
+    ENDED,
+    READING,
+    WAITING,
+    WHOLE,
+    BodyKind,
+    Call,
+    Caller,
+    CallStream,
+    Clock,
+)
 from dcf.watcher.deadlines import CallMonitor
 from dcf.watcher.execution.executors import Executor
 from dcf.watcher.execution.request_stream import RequestStream
@@ -93,10 +103,14 @@ class Dispatcher:
         self._room = 0
         self._submitted: list[Call] = []
         self._revoked = Revoked()
-        self._observer: Observer = observer or NullObserver()
+        observer = observer or NullObserver()
+        self._on_admitted = observer.admitted
+        self._on_released = observer.released
         names = settings.hosts.split(",")
         self._hosts = None if hosts.ANY in names else hosts.AllowedHosts(filter(None, names))
         self._own_path = http.FUNCTION_PREFIX + settings.function
+        self._roots = frozenset({"/", self._own_path})
+        self._max_digits = len(str(settings.max_body))
         self._monitor = CallMonitor(
             loop, settings, self.bodies, on_expired=self._interrupt, on_stuck=on_stuck
         )
@@ -146,10 +160,10 @@ class Dispatcher:
                 if is_usable(value):
                     given_id = value
             elif name == b"content-length":
-                if int(value) > settings.max_body:
+                if len(value) >= self._max_digits and int(value) > settings.max_body:
                     raise BodyTooLarge(settings.max_body)
             elif name == ATTEMPT:
-                attempt = attempt_of(value)
+                attempt = 1 if value == b"1" else attempt_of(value)
             elif name == b"content-type":
                 content_type = value
             elif name == b"accept":
@@ -184,7 +198,7 @@ class Dispatcher:
         clock = Clock(arrived, settings.timeout, ends)
         request = Request(
             method=method,
-            path="/" if path == self._own_path else self._path(path),
+            path="/" if path in self._roots else self._path(path),
             query=query,
             headers=headers,
             function=settings.function,
@@ -192,14 +206,14 @@ class Dispatcher:
             ends=clock.deadline,
             until=ends,
         )
-        call = Call(request, clock, caller, request_id if settings.request_ids else b"", given_id)
-        call.key, call.attempt, call.is_admitted = key_id, attempt, is_admitted
+        reply_id = request_id if settings.request_ids else b""
+        call = Call(request, clock, caller, reply_id, given_id, key_id, attempt, is_admitted)
         if content_type or is_chunked:
             call.body_kind = _body_kind(
                 content_type, accept, is_chunked=is_chunked and executor.generator
             )
         self._monitor.add(call)
-        self._observer.admitted(call)
+        self._on_admitted(call)
         return call
 
     def _earlier(self, attempts: Attempts, request_id: bytes) -> EarlierAttempt | None:
@@ -259,7 +273,7 @@ class Dispatcher:
         call.is_placed = True
         if self._attempts is not None:
             self._attempts.enter(call)
-        call.to(CallState.WAITING)
+        call.to(WAITING)
         if call.stream is not None:
             call.work()
         submitted = self._submitted
@@ -291,11 +305,11 @@ class Dispatcher:
             Whether there is room for more; if not, ``on_room`` is called once there is.
         """
         requests = call.requests
-        if not messages or requests is None or call.state is CallState.ENDED:
+        if not messages or requests is None or call.state is ENDED:
             return True
         call.progress()
         has_room = requests.put(messages)
-        if call.state is CallState.READING:
+        if call.state is READING:
             call.request.input = messages[0]
             self.submit(call)
         return has_room
@@ -305,7 +319,7 @@ class Dispatcher:
         call.is_unread = False
         if call.requests is not None:
             call.requests.end()
-        if call.state is CallState.READING:
+        if call.state is READING:
             self.submit(call)
 
     def release(self, call: Call) -> None:
@@ -317,7 +331,7 @@ class Dispatcher:
         if call.body is not None:
             self.bodies.release(call)
         self._monitor.discard(call)
-        self._observer.released(call)
+        self._on_released(call)
 
     def hand_back(self, reason: str, most: int = sys.maxsize) -> None:
         """Hand calls that the handler has not begun back to the gateway, newest first.
@@ -344,7 +358,7 @@ class Dispatcher:
 
     def answered(self, call: Call) -> None:
         """Accept the handler's outcome for ``call``, or the first chunk of it."""
-        if call.state is CallState.WAITING:
+        if call.state is WAITING:
             call.answer()
         elif call.replies is not None:
             call.replies.abandon()
@@ -379,4 +393,4 @@ def _body_kind(content_type: bytes, accept: bytes, *, is_chunked: bool) -> BodyK
         is_chunked or wanted_form(accept.decode("latin-1")) is not None
     ):
         return BodyKind.LINES
-    return BodyKind.CHUNKS if is_chunked else BodyKind.WHOLE
+    return BodyKind.CHUNKS if is_chunked else WHOLE

@@ -54,11 +54,15 @@ class CallState(IntEnum):
     disconnected."""
 
 
+READING, WAITING, DONE, ENDED = CallState
+"""The members as constants for the path of every call: Python 3.11 needs 0.1 µs to look up a member
+of an enum, and 0.01 µs for a constant."""
+
 TRANSITIONS: dict[CallState, frozenset[CallState]] = {
-    CallState.READING: frozenset({CallState.WAITING, CallState.ENDED}),
-    CallState.WAITING: frozenset({CallState.DONE, CallState.ENDED}),
-    CallState.DONE: frozenset({CallState.ENDED}),
-    CallState.ENDED: frozenset(),
+    READING: frozenset({WAITING, ENDED}),
+    WAITING: frozenset({DONE, ENDED}),
+    DONE: frozenset({ENDED}),
+    ENDED: frozenset(),
 }
 """Which state may follow which. A stream that breaks off goes from DONE to ENDED."""
 
@@ -190,6 +194,10 @@ class BodyKind(IntEnum):
     """A message for each line."""
 
 
+WHOLE = BodyKind.WHOLE
+"""A constant, for the path of every call."""
+
+
 class Call:
     """One call.
 
@@ -234,6 +242,9 @@ class Call:
         caller: Caller,
         request_id: bytes = b"",
         given_id: bytes = b"",
+        key: str = "",
+        attempt: int = 0,
+        is_admitted: bool = False,  # noqa: FBT001, FBT002  positional arguments take less time
     ) -> None:
         """Create a call whose headers have arrived."""
         self.request = request
@@ -241,19 +252,20 @@ class Call:
         self.caller = caller
         self.request_id = request_id
         self.given_id = given_id
-        self.state = CallState.READING
+        self.state = READING
         self.stream: CallStream | None = None
         self.body: BodyProgress | None = None
         self.outcome: Encoded | DcfError | None = None
         self.failure: DcfError | None = None
-        self.body_kind = BodyKind.WHOLE
-        self.key = ""
-        self.attempt = 0
+        self.body_kind = WHOLE
+        self.key = key
+        self.attempt = attempt
+        self.is_admitted = is_admitted
         self.table: CallTable | None = None
         self.entry = -1
         self.announce: Callable[[], bool] | None = None
         self.is_unread = True
-        self.is_admitted = self.is_placed = self.is_movable = False
+        self.is_placed = self.is_movable = False
         self.has_moved = self.is_interrupted = False
 
     @property
@@ -344,12 +356,12 @@ class Call:
         """
         if isinstance(self.outcome, DcfError) and monotonic() >= self.clock.deadline:
             self.outcome = self.expiry()
-        self.to(CallState.DONE)
+        self.to(DONE)
         self.caller.settled(self)
 
     def expiry(self) -> DeadlineExceeded:
         """Return the error that the deadline has passed."""
-        clock, is_reading = self.clock, self.state is CallState.READING
+        clock, is_reading = self.clock, self.state is READING
         what = "the body did not arrive" if is_reading else "there was no reply"
         within = min(clock.limit, clock.ends - clock.arrived)
         return DeadlineExceeded(f"{what} within {within:.4g} s")
@@ -357,16 +369,16 @@ class Call:
     def end(self, error: DcfError) -> None:
         """End the call with ``error`` in whatever state it is. The handler may continue to run."""
         before = self.state
-        if before is CallState.ENDED:
+        if before is ENDED:
             return
         self.request.cancel()
         if self.caller.waiter is not None:
             self.caller.waiter.cancel()
         self.failure = error
-        self.to(CallState.ENDED)
+        self.to(ENDED)
         if self.requests is not None or self.replies is not None:
             self._cut_off()
-        if before is not CallState.DONE:
+        if before is not DONE:
             self.caller.settled(self)
 
     def _cut_off(self) -> None:

@@ -59,7 +59,8 @@ class CallMonitor:
 
     def discard(self, call: Call) -> None:
         """Stop watching ``call``, whose caller has its reply, once its handler has ended."""
-        if not call.clock.is_running:
+        clock = call.clock
+        if clock.finished or not clock.started:
             self._calls.discard(call)
 
     def __iter__(self) -> Iterator[Call]:

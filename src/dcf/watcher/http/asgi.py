@@ -19,7 +19,7 @@ from dcf.protocol.stream import MessageFailure
 from dcf.settings import WatcherSettings
 from dcf.watcher import revoked
 from dcf.watcher.admission import Dispatcher
-from dcf.watcher.call import BodyKind, Call, Caller, CallState, Message, Receive
+from dcf.watcher.call import WHOLE, BodyKind, Call, Caller, CallState, Message, Receive
 from dcf.watcher.execution.response_stream import ResponseStream
 from dcf.watcher.http.body_decoders import ChunkDecoder, LineDecoder
 from dcf.watcher.http.responses import (
@@ -131,7 +131,7 @@ class AsgiApp:
             call = dispatcher.admit(
                 scope["method"], scope["path"], scope["query_string"], scope["headers"], caller
             )
-            if call.body_kind is not BodyKind.WHOLE:
+            if call.body_kind is not WHOLE:
                 self._open_stream(call, caller)
             elif await self._read(call, caller):
                 dispatcher.submit(call)
@@ -158,12 +158,12 @@ class AsgiApp:
                 if count.isdigit():
                     self.dispatcher.hand_back("another replica is less busy", int(count[:9]))
             body = json.dumps(self.dispatcher.load()).encode()
-            await _send_whole(Response(200, [_JSON], body), send)
+            await _send_whole((200, [_JSON], body), send)
             return
         is_known = path in {http.HEALTH, http.READY}
         is_good = path == http.HEALTH or (is_known and state is ReplicaState.READY)
         status = 200 if is_good else 503 if is_known else 404
-        await _send_whole(Response(status, [_JSON], f'{{"state": "{state}"}}\n'.encode()), send)
+        await _send_whole((status, [_JSON], f'{{"state": "{state}"}}\n'.encode()), send)
 
     async def _revoke(self, scope: Message, receive: Receive, send: Send) -> None:
         body, more = b"", True
@@ -178,7 +178,7 @@ class AsgiApp:
         except DcfError as error:
             await _send_whole(refusal(error, None, scope["headers"]), send, last=True)
         else:
-            await _send_whole(Response(204, [], None), send)
+            await _send_whole((204, [], None), send)
 
     async def _read(self, call: Call, caller: AsgiCaller) -> bool:
         """Read the body. Return False if the client disconnected before it was complete."""
@@ -309,16 +309,16 @@ async def _end_when_disconnected(call: Call, receive: Receive) -> None:
 
 
 async def _send_head(response: Response, send: Send, *, last: bool) -> None:
-    headers = response.headers
+    status, headers, _ = response
     if last:
         headers.append((b"connection", b"close"))
-    await send({"type": "http.response.start", "status": response.status, "headers": headers})
+    await send({"type": "http.response.start", "status": status, "headers": headers})
 
 
 async def _send_whole(response: Response, send: Send, *, last: bool = False) -> None:
     """Send a whole response. :class:`ReplyCycle` removes content that must not be sent."""
-    body = response.body
+    _, headers, body = response
     if body is not None:
-        response.headers.append((b"content-length", b"%d" % len(body)))
+        headers.append((b"content-length", b"%d" % len(body)))
     await _send_head(response, send, last=last)
     await send({"type": "http.response.body", "body": body or b""})

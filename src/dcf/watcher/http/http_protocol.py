@@ -22,7 +22,7 @@ import httptools
 
 from dcf.errors import BadRequest, BodyTooLarge, CallError, DcfError
 from dcf.protocol import http
-from dcf.watcher.call import BodyKind, Call, Caller, Message, Receive
+from dcf.watcher.call import WHOLE, Call, Caller, Message, Receive
 from dcf.watcher.http.asgi import INTERIM, AsgiApp, AsgiCaller, Send, decoder_of
 from dcf.watcher.http.responses import Response, refusal, response_to
 from dcf.watcher.http.third_party import HttpToolsProtocol
@@ -340,7 +340,7 @@ class HttpProtocol(HttpToolsProtocol):
         call.whole(body)
         if len(body) > dispatcher.max_body:
             call.end(BodyTooLarge(dispatcher.max_body))
-        elif call.body_kind is not BodyKind.WHOLE:
+        elif call.body_kind is not WHOLE:
             self._pass_on(call, body)
         else:
             dispatcher.submit(call)

@@ -38,26 +38,15 @@ least busy replica first, so further attempts would only add load."""
 logger = logging.getLogger("dcf.watcher")
 
 
-class Response:
-    """A complete response, or the head of one whose content follows in chunks.
-
-    Attributes:
-        status: The HTTP status.
-        headers: Valid headers, without those about length and connection.
-        body: The content; None if it has none and its length is unknown.
-    """
-
-    __slots__ = ("body", "headers", "status")
-
-    def __init__(self, status: int, headers: Headers, body: bytes | None) -> None:
-        self.status = status
-        self.headers = headers
-        self.body = body
+Response = tuple[int, Headers, bytes | None]
+"""A complete response, or the head of one whose content follows in chunks: its status, valid
+headers without those about length and connection, and the content. The content is None if there is
+none and its length is unknown. A tuple takes a quarter of the time of an object with attributes."""
 
 
 def response_to(call: Call) -> Response:
     """Return the response for a call that is settled. A streamed reply's body is None."""
-    outcome = call.verdict
+    outcome = call.outcome if call.failure is None else call.failure
     if not isinstance(outcome, Encoded):
         return refusal(outcome or CallError("the handler gave no outcome"), call, [])
     headers = [(b"content-type", outcome.content_type), (_SERVER_TIMING, call.clock.timing())]
@@ -67,7 +56,7 @@ def response_to(call: Call) -> Response:
         # The gateway would act on these headers.
         headers += [pair for pair in outcome.headers if not pair[0].lower().startswith(_OWN)]
     body = outcome.body
-    return Response(outcome.status, headers, body if isinstance(body, bytes) else None)
+    return outcome.status, headers, body if isinstance(body, bytes) else None
 
 
 def attempt_of(value: bytes) -> int:
@@ -98,7 +87,7 @@ def refusal(error: DcfError, call: Call | None, headers: Headers) -> Response:
     if isinstance(error, Overloaded | NotReady | ReplicaLost):
         found += _repeatable(error, call, headers)
     body = to_problem(error if call is None else visible_error(error, call), request_id)
-    return Response(status_of(type(error)).http, found, body)
+    return status_of(type(error)).http, found, body
 
 
 def _repeatable(error: DcfError, call: Call | None, headers: Headers) -> Headers:

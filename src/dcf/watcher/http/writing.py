@@ -12,6 +12,8 @@ from dcf.watcher.http.third_party import STATUS_LINE, RequestResponseCycle
 WORTH_JOINING = 64 * 1024
 """Up to this many bytes, joining a body to its head is cheaper than a second write."""
 
+_format_header = b"%b: %b\r\n".__mod__
+
 
 def write_response(
     write: Callable[[bytes], object], response: Response, *, head: bool, last: bool
@@ -24,10 +26,9 @@ def write_response(
         head: Whether the request's method is HEAD.
         last: Whether the connection closes after the response.
     """
-    status, body = response.status, response.body
+    status, headers, body = response
     length, has_content = framing(status, None if body is None else len(body), head=head)
-    parts = [STATUS_LINE[status]]
-    parts += [b"%b: %b\r\n" % header for header in response.headers]
+    parts = [STATUS_LINE[status], *map(_format_header, headers)]
     if last:
         parts.append(b"connection: close\r\n")
     parts.append(b"\r\n" if length is None else b"content-length: %d\r\n\r\n" % length)

@@ -254,7 +254,9 @@ class Dispatcher:
             return path[len(self._own_path) :]
         name = path.removeprefix(http.FUNCTION_PREFIX).partition("/")[0]
         near = (self._settings.function,)
-        raise FunctionNotFound(f"this is {self._settings.function}, not {name}", near)
+        raise FunctionNotFound(
+            f"expected a call of {self._settings.function}, got one of {name}", near
+        )
 
     def submit(self, call: Call) -> None:
         """Pass a call to the executor: its body has arrived, or the first message of a stream.

@@ -49,7 +49,7 @@ class Attempts:
                 by an interim response.
             folder: Folder of the call tables of the function's replicas.
             replay: Largest body, in bytes, with which the gateway can retry a call.
-            loop: The server's.
+            loop: The server's loop.
         """
         self._table = table
         self._folder = folder
@@ -64,8 +64,8 @@ class Attempts:
 
         Args:
             settings: Path of the table.
-            concurrency: Calls that the handler takes at a time.
-            loop: The server's.
+            concurrency: Maximum number of calls in the handler.
+            loop: The server's loop.
         """
         if not settings.call_table:
             return None
@@ -74,7 +74,9 @@ class Attempts:
         try:
             table = CallTable.create(path, concurrency + settings.queue + SPARE)
         except OSError as error:
-            logger.warning("calls are marked one by one, %s cannot be used: %s", path, error)
+            logger.warning(
+                "cannot use %s, so each call is marked by an interim response: %s", path, error
+            )
         return cls(table, path.parent, settings.replay, loop)
 
     def earlier(self, request_id: bytes) -> EarlierAttempt | None:
@@ -82,7 +84,7 @@ class Attempts:
         return call_table.find(self._folder, request_id)
 
     def enter(self, call: Call) -> None:
-        """Enter a call that joins the queue."""
+        """Record a call that joins the queue."""
         size, replay, is_whole = len(call.request.input), self._replay, not call.is_unread
         call.is_movable = is_whole and size <= replay
         table, given_id = self._table, call.given_id

@@ -29,7 +29,7 @@ from dcf.watcher.admission import Dispatcher
 from dcf.watcher.call import Call
 from dcf.watcher.execution import loading
 from dcf.watcher.execution.executors import Executor, choose
-from dcf.watcher.execution.forking import SIGNALS, EndAsked
+from dcf.watcher.execution.forking import SIGNALS, DrainHandler
 from dcf.watcher.execution.loop_queue import LoopQueue
 from dcf.watcher.http.asgi import AsgiApp
 from dcf.watcher.http.http_protocol import HttpProtocol
@@ -39,19 +39,20 @@ from dcf.watcher.lifecycle import Lifecycle
 logger = logging.getLogger("dcf.watcher")
 
 LINGER = 0.2
-"""Seconds in which a call may still come after the drain began. A connection is made by the kernel
-before it is accepted here, and before its first byte is here; closing it then would lose a call."""
+"""Seconds for which calls are still accepted after the drain began. The kernel establishes a
+connection before the server accepts it and before its first byte arrives. Closing the connection in
+between would lose a call."""
 
 FAREWELL = 1.0
-"""Seconds that the handler's threads may take to end after the server has. After that the process
-ends without them."""
+"""Seconds that the handler's threads may take to end after the server has ended. After that, the
+process ends without them."""
 
 
 class Host:
     """Connects loop, server and handler, and decides how the process ends."""
 
     def __init__(self, settings: WatcherSettings, life: Lifecycle) -> None:
-        """A host at rest.
+        """Create the parts of a replica.
 
         Args:
             settings: What to serve, and where.
@@ -85,19 +86,19 @@ class Host:
         """
         self._main = threading.get_ident()
         # Set this before the thread starts: the handler may be ready before the loop runs.
-        self._starting = self._loop.call_later(self._settings.start_timeout, self._too_late)
+        self._starting = self._loop.call_later(self._settings.start_timeout, self._fail_late_start)
         serving = threading.Thread(target=self._serve_thread, args=(listener,), name="server")
-        heard, wakes = socket.socketpair()
-        with heard, wakes:
-            for end in (heard, wakes):
+        receiver, waker = socket.socketpair()
+        with receiver, waker:
+            for end in (receiver, waker):
                 end.settimeout(0)
-            self._loop.add_reader(heard, self._hear, heard)
+            self._loop.add_reader(receiver, self._read_signals, receiver)
             # The descriptor wakes the server at once, whatever the main thread does. The signal
             # handler still works after the author's event loop has replaced the descriptor.
-            signal.set_wakeup_fd(wakes.fileno(), warn_on_full_buffer=False)
-            asked = EndAsked(partial(self._on_loop, self.drain))
+            signal.set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)
+            handler = DrainHandler(partial(self._on_loop, self.drain))
             for number in SIGNALS:
-                signal.signal(number, asked)
+                signal.signal(number, handler)
             serving.start()
             try:
                 self._handle()
@@ -107,9 +108,9 @@ class Host:
                 signal.set_wakeup_fd(-1)
         return self._exit
 
-    def _hear(self, heard: socket.socket) -> None:
+    def _read_signals(self, receiver: socket.socket) -> None:
         """Read the numbers of the signals that have arrived."""
-        if set(heard.recv(4096)) & set(SIGNALS):
+        if set(receiver.recv(4096)) & set(SIGNALS):
             self.drain()
 
     def _serve_thread(self, listener: socket.socket) -> None:
@@ -128,7 +129,7 @@ class Host:
             # The socket is shared with the replica that this one replaces: calls go there until
             # this one can take them.
             await self._opened.wait()
-        ready = asyncio.create_task(self._tell_when_ready(endpoint(listener)))
+        ready = asyncio.create_task(self._report_when_ready(endpoint(listener)))
         if not self._server.should_exit:
             await self._server.serve(sockets=[listener])
         ready.cancel()
@@ -137,11 +138,11 @@ class Host:
             self._dispatcher.executor.close()
 
     def drain(self) -> None:
-        """Ends the process after the calls in flight.
+        """End the process after the calls in progress.
 
-        In this order: say so, let connections that were just made send their call, then accept no
-        more, close those that are idle and wait for the others. A socket that is handed down is
-        left to whoever shares it, at once.
+        In this order: report it, let new connections send their call, stop accepting connections,
+        close idle ones, and wait for the others. If the socket was handed down, stop accepting at
+        once, because another replica shares it.
         """
         if self._draining:
             return
@@ -157,13 +158,13 @@ class Host:
         reason = NotReady("the replica ended before the call was done")
         self._loop.call_later(self._settings.drain, self._dispatcher.end_all, reason)
 
-    async def _tell_when_ready(self, address: str) -> None:
+    async def _report_when_ready(self, address: str) -> None:
         await self._opened.wait()
         await self._accepting.wait()
         self._life.ready(address)
 
     def _handle(self) -> None:
-        """Imports, constructs and calls the handler: all in this one thread."""
+        """Import, construct and call the handler, all in this thread."""
         settings = self._settings
         if settings.origin:
             tracebacks.name_files_as(str(Path(settings.root).resolve()), settings.origin)
@@ -182,7 +183,7 @@ class Host:
         except StartError as error:
             self._on_loop(self._failed, error)
         except BaseException as error:
-            # Whatever else the author's objects do when they are looked at: nobody is to wait.
+            # User code may raise anything, even on attribute access. Report it instead of hanging.
             self._on_loop(self._failed_or_lost, error)
 
     def _on_loop(self, act: Callable[..., None], *values: object) -> None:
@@ -219,32 +220,32 @@ class Host:
         where = executor.place
         detail = f"the handler's {where} ended: {tracebacks.summary(error)}"
         logger.error("%s", f"{detail}\n{tracebacks.author_traceback(error)}".rstrip())
-        reason = f"the replica is ended because its handler's {where} has ended"
+        reason = f"the replica ends because its handler's {where} has ended"
         self._end_at_once(detail, reason, self._exit if self._draining else WatcherExit.LOST)
 
-    def _too_late(self) -> None:
-        """Import or constructor take longer than they may: tells where they are, and ends."""
-        frame = sys._current_frames().get(self._main)  # noqa: SLF001  documented in spite of its name
+    def _fail_late_start(self) -> None:
+        """Fail a start whose import or constructor exceeds its time, and report its stack."""
+        frame = sys._current_frames().get(self._main)  # noqa: SLF001  documented despite its name
         if frame is None or self._life.state is not ReplicaState.STARTING:
             return
         detail = f"the handler was not ready within {self._settings.start_timeout:g} s"
         self._failed(StartTimeout(detail, tracebacks.author_stack(frame)))
 
     def _stuck(self, call: Call) -> None:
-        """The handler goes on past deadline and grace: only the end of the process stops it."""
+        """End the process, because only this stops a handler that ignores its deadline."""
         detail = (
-            f"call {call.request.request_id}: the handler went on more than"
-            f" {self._settings.grace:g} s past its deadline"
+            f"call {call.request.request_id}: the handler was still running"
+            f" {self._settings.grace:g} s after its deadline"
         )
-        logger.error("%s; this is where it is:", detail)
+        logger.error("%s; the stacks of all threads:", detail)
         faulthandler.dump_traceback(all_threads=True)
-        reason = "the replica is ended because its handler is stuck"
+        reason = "the replica ends because its handler is stuck"
         self._end_at_once(detail, reason, WatcherExit.STUCK)
 
     def _end_at_once(self, detail: str, reason: str, code: WatcherExit) -> None:
         self._dispatcher.end_all(NotReady(reason))
         self._life.exited(detail)
-        # A moment for the answers to leave; then no atexit handler may keep the process alive.
+        # Give the replies time to leave. Then end without atexit handlers, which could block.
         self._loop.call_later(0.1, _end_now, code)
 
 

@@ -206,7 +206,7 @@ class AsgiApp:
             raise
         finally:
             caller.waiter = None
-        call.end(CallError("the client went away"))
+        call.end(CallError("the client disconnected"))
         return False
 
     def _open_stream(self, call: Call, caller: AsgiCaller) -> None:
@@ -235,7 +235,7 @@ class AsgiApp:
         except DcfError as error:
             call.end(error)
         else:
-            call.end(CallError("the client went away"))
+            call.end(CallError("the client disconnected"))
 
     async def reply(self, call: Call, caller: AsgiCaller, send: Send) -> None:
         """Send the response to a call that is settled.
@@ -305,7 +305,7 @@ async def _end_when_disconnected(call: Call, receive: Receive) -> None:
     while message["type"] != "http.disconnect":
         message = await receive()
     if call.state is CallState.WAITING or call.replies is not None:
-        call.end(CallError("the client went away"))
+        call.end(CallError("the client disconnected"))
 
 
 async def _send_head(response: Response, send: Send, *, last: bool) -> None:

@@ -202,7 +202,7 @@ class HttpProtocol(HttpToolsProtocol):
         due.disconnected = True
         due.message_event.set()
         if isinstance(due, HttpExchange) and due.call:
-            due.call.end(CallError("the client went away"))
+            due.call.end(CallError("the client disconnected"))
 
     def send_400_response(self, msg: str) -> None:
         """Reject input that is not HTTP, and close the connection.

@@ -1,8 +1,8 @@
-"""A stream on a WebSocket (RFC 6455), straight between the connection and the handler.
+"""A stream on a WebSocket (RFC 6455), directly between the connection and the handler.
 
-Takes the connection over from HTTP when its client asks for that. Here as there nothing of ASGI is
-between: what comes in one piece is handed on as one batch, and the replies that are there are sent
-in one write. Handshake, control frames and closing are the library's.
+The WebSocket takes the connection over from HTTP after an upgrade request. It does not use ASGI:
+the messages of one read go to the handler as one batch, and all available replies leave in one
+write. The library ``websockets`` does handshake, control frames and closing.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from dcf.watcher.http.third_party import PayloadTooBig, ServerProtocol, ServerSt
 from dcf.watcher.http.ws_frames import PONG, WebSocketFrameReader
 
 PATIENCE = 5.0
-"""Seconds that a client may take to close a connection after it was told that all is over."""
+"""Seconds that a client may take to close its connection after the stream has ended."""
 
 UNCOUNTED = 64 * 1024
 """Bytes of an incomplete message that do not count towards the limit of bodies in memory."""
@@ -42,12 +42,12 @@ UNCOUNTED = 64 * 1024
 _CONTROL = CONTROL.encode()
 
 logger = logging.getLogger("dcf.watcher.http.websocket")
-# The library tells of every connection, which is nobody's news.
+# The library logs every connection, which helps no one who reads the log.
 logger.addFilter(lambda record: record.levelno >= logging.WARNING)
 
 
 class WebSocket(asyncio.Protocol, Caller):
-    """One connection, from the request to change over on."""
+    """One connection, from the upgrade request on."""
 
     def __init__(
         self,
@@ -56,13 +56,13 @@ class WebSocket(asyncio.Protocol, Caller):
         server_state: ServerState,
         settings: WatcherSettings,
     ) -> None:
-        """A connection on which a request for a WebSocket has come.
+        """Take over a connection after an upgrade request.
 
         Args:
-            transport: The connection; its protocol is this from now on.
+            transport: The connection. This object becomes its protocol.
             dispatcher: Admits streams.
-            server_state: Where uvicorn looks for what it has to wait for when it ends.
-            settings: Bounds.
+            server_state: Contains the connections for which uvicorn waits when it ends.
+            settings: Limits.
         """
         self._transport = transport
         self._dispatcher = dispatcher
@@ -76,10 +76,10 @@ class WebSocket(asyncio.Protocol, Caller):
         self._call: Call | None = None
         self._encoder = WebSocketEncoder(words=False)
         self._words = False
-        self._heard_end = False
-        self._over = False
-        self._said_all = False
-        self._heard = True
+        self._has_ended = False
+        self._is_over = False
+        self._has_closed = False
+        self._is_alive = True
         self._reads = True
         self._waits: asyncio.Task[None] | None = None
         self._writes = True
@@ -92,12 +92,12 @@ class WebSocket(asyncio.Protocol, Caller):
     # The handshake
 
     def open(self, method: str, url: bytes, headers: Headers) -> None:
-        """Changes over, or refuses.
+        """Accept the handshake, or reject it.
 
         Args:
             method: The request's method.
             url: Path and query.
-            headers: The request's, names in lower case.
+            headers: The request's headers, names in lower case.
         """
         try:
             response = ws_handshake.accept(self._protocol, method, headers)
@@ -117,100 +117,100 @@ class WebSocket(asyncio.Protocol, Caller):
 
     def _admit(self, url: bytes, headers: Headers) -> Call:
         if self._dispatcher.closing:
-            raise NotReady(f"{self._settings.function} is ending")
+            raise NotReady(f"{self._settings.function} is draining")
         raw_path, _, query = url.partition(b"?")
         path = unquote(raw_path.decode("ascii", "replace"))
         if path.startswith(http.OWN_PREFIX):
             raise PathUnknown(f"there is no stream at {path}")
         return self._dispatcher.admit("GET", path, query, headers, self)
 
-    # What the connection tells
+    # Callbacks of the transport
 
     def data_received(self, data: bytes) -> None:
-        """Bytes are there."""
-        self._heard = True
-        if self._said_all:
-            return  # read only so that the client's connection lasts until it has read the reason
+        """Read the messages in ``data``."""
+        self._is_alive = True
+        if self._has_closed:
+            return  # the connection stays open until the client has read the reason
         try:
-            self._take(self._frames.feed(data))
+            self._accept(self._frames.feed(data))
             self._count_pending()
         except DcfError as error:
             self._end(error)
         except Exception:
-            logger.exception("a message could not be taken")
+            logger.exception("a message could not be read")
             self._transport.abort()
 
     def eof_received(self) -> None:
-        """The client sends no more; it has not closed as it should."""
-        self._gone()
+        """End the stream: the client closed its side without a close frame."""
+        self._end_call()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  asyncio's
-        """The connection is no more."""
+        """End the stream of a connection that is closed."""
         self._connections.discard(self)
         if self._timer is not None:
             self._timer.cancel()
-        self._gone()
+        self._end_call()
 
     def pause_writing(self) -> None:
-        """The client reads more slowly than is written."""
+        """Hold the replies: the client reads more slowly than the watcher writes."""
         self._writes = False
         if self._call is not None and self._call.replies is not None:
             self._call.replies.hold(held=True)
 
     def resume_writing(self) -> None:
-        """The client has read."""
+        """Send the replies again: the client has caught up."""
         self._writes = True
         self._answer_ping()
         if self._call is not None and self._call.replies is not None:
             self._call.replies.hold(held=False)
 
     def shutdown(self) -> None:
-        """The server is about to end. A stream may go on meanwhile; the desk ends it in time."""
+        """Do nothing when the server begins to end. The dispatcher ends the stream in time."""
 
-    # In
+    # Messages
 
-    def _take(self, found: list[tuple[bool, bytes]]) -> None:
+    def _accept(self, received: list[tuple[bool, bytes]]) -> None:
         messages: list[bytes] = []
-        for text, message in found:
-            if text:
+        for is_text, message in received:
+            if is_text:
                 if self._words and message.startswith(_CONTROL):
                     self._pass_on(messages)
                     messages = []
-                    self._hear(message)
+                    self._read_word(message)
                     continue
                 if not is_utf8(message):
-                    self._protocol.fail(CloseCode.NO_TEXT, "a text message is not UTF-8")
+                    self._protocol.fail(CloseCode.NO_TEXT, "expected UTF-8 in a text message")
                     break
             messages.append(message)
         self._pass_on(messages)
         if self._protocol.state is not State.OPEN:
-            if isinstance(self._protocol.parser_exc, PayloadTooBig) and not self._over:
-                # Told before the close, which the library has written already.
-                self._tell(BodyTooLarge(self._settings.max_message))
+            if isinstance(self._protocol.parser_exc, PayloadTooBig) and not self._is_over:
+                # Send this before the close, which the library has prepared already.
+                self._send_error(BodyTooLarge(self._settings.max_message))
             self._flush()
-            self._gone()
+            self._end_call()
         else:
             self._flush()
 
     def _pass_on(self, messages: list[bytes]) -> None:
-        if not messages or self._over or self._call is None:
+        if not messages or self._is_over or self._call is None:
             return
-        if self._heard_end:
-            raise BadRequest("a message came behind the end")
+        if self._has_ended:
+            raise BadRequest("expected no message after the end of the stream")
         if not self._dispatcher.pass_on(self._call, messages) and self._reads:
             self._reads = False
             self._transport.pause_reading()
 
-    def _hear(self, message: bytes) -> None:
-        if self._over or self._call is None:
+    def _read_word(self, message: bytes) -> None:
+        if self._is_over or self._call is None:
             return
         if not is_utf8(message):
-            raise BadRequest("a text message is not UTF-8")
+            raise BadRequest("expected UTF-8 in a text message")
         failure = read_word(message.decode())
         if failure is not None:
-            self._call.end(CallError(f"the client gave up: {failure.error}"))
+            self._call.end(CallError(f"the client ended the stream: {failure.error}"))
             return
-        self._heard_end = True
+        self._has_ended = True
         self._dispatcher.no_more(self._call)
 
     def _on_room(self) -> None:
@@ -222,7 +222,7 @@ class WebSocket(asyncio.Protocol, Caller):
     def _count_pending(self) -> None:
         """Count a message that is still arriving with the other bodies, and wait for room."""
         call, pending = self._call, self._frames.pending
-        if call is None or self._over:
+        if call is None or self._is_over:
             return
         counted = call.body.received if call.body is not None else 0
         if pending <= UNCOUNTED and not counted:
@@ -244,7 +244,7 @@ class WebSocket(asyncio.Protocol, Caller):
         if self._reads and not self._transport.is_closing():
             self._transport.resume_reading()
 
-    # Out
+    # Replies
 
     def settled(self, call: Call) -> None:
         """Send the replies, of which the first is there, or the error that ended the stream."""
@@ -268,19 +268,19 @@ class WebSocket(asyncio.Protocol, Caller):
         self._finish(call.failure if call.state is CallState.ENDED else error)
 
     def _end(self, error: DcfError) -> None:
-        """Ends the stream by the client's fault."""
+        """End the stream with an error of the client."""
         if self._call is not None:
             self._call.end(error)
 
     def _finish(self, error: DcfError | None) -> None:
-        """The last reply has been written, or there is an error in its place."""
+        """Close the connection after the last reply, or with an error."""
         call = self._call
-        if self._over or call is None:
+        if self._is_over or call is None:
             return
-        self._over = True
+        self._is_over = True
         self._dispatcher.release(call)
         if self._waits is not None:
-            # The connection is read on, so that its client gets to read the end.
+            # Continue to read, so that the client can read the end.
             self._waits.cancel()
             self._waits = None
             if not self._transport.is_closing():
@@ -289,7 +289,7 @@ class WebSocket(asyncio.Protocol, Caller):
             log_failure(error, call)
         if self._protocol.state is State.OPEN and not self._transport.is_closing():
             if error is not None:
-                self._tell(error)
+                self._send_error(error)
                 self._protocol.send_close(close_code(error), close_reason(error))
             else:
                 self._transport.write(self._encoder.end())
@@ -297,8 +297,8 @@ class WebSocket(asyncio.Protocol, Caller):
             self._flush()
             self._await_close()
 
-    def _tell(self, error: DcfError) -> None:
-        """Tells a client that knows the words of an error that ends the stream."""
+    def _send_error(self, error: DcfError) -> None:
+        """Send the error that ends the stream, if the client understands control words."""
         call = self._call
         if call is not None:
             word = self._encoder.failure(
@@ -307,7 +307,7 @@ class WebSocket(asyncio.Protocol, Caller):
             self._transport.write(word)
 
     def _flush(self) -> None:
-        """Writes what the library has to say."""
+        """Write the bytes that the library has prepared."""
         for data in self._protocol.data_to_send():
             if self._transport.is_closing():
                 return
@@ -319,10 +319,10 @@ class WebSocket(asyncio.Protocol, Caller):
                 else:
                     self._transport.write(data)
                 continue
-            self._said_all = True
+            self._has_closed = True
             if self._transport.can_write_eof():
-                # Not closed at once: what the client still sends would have what was just written
-                # taken from it.
+                # Do not close at once: bytes that the client still sends would reset the connection
+                # before it has read the last ones.
                 self._transport.write_eof()
             else:
                 self._transport.close()
@@ -341,25 +341,25 @@ class WebSocket(asyncio.Protocol, Caller):
             self._timer.cancel()
         self._timer = self._loop.call_later(PATIENCE, self._transport.abort)
 
-    def _gone(self) -> None:
-        """The client is gone, or closes, or breaks the protocol."""
+    def _end_call(self) -> None:
+        """End the call: the client disconnected, closed, or broke the protocol."""
         if self._call is not None:
-            self._call.end(CallError("the client went away"))
+            self._call.end(CallError("the client disconnected"))
         if not self._transport.is_closing():
             self._await_close()
 
     def _ping(self) -> None:
-        """Asks whether the client is there; one that was silent since the last time is not.
+        """Send a ping. Disconnect a client that has been silent since the last one.
 
-        Where nothing is read or written at the moment an answer cannot come: then the time that a
-        stream may stand still is what ends it.
+        While nothing is read from the connection or written to it, no pong can arrive. Then
+        ``idle_timeout`` ends the stream.
         """
         if self._protocol.state is not State.OPEN:
             return
-        if not self._heard and self._reads and self._writes:
+        if not self._is_alive and self._reads and self._writes:
             self._transport.abort()
             return
-        self._heard = False
+        self._is_alive = False
         if self._writes:
             self._protocol.send_ping(b"")
             self._flush()

@@ -35,7 +35,7 @@ def accept(protocol: ServerProtocol, method: str, headers: Headers) -> Response:
                 break
             if response.status_code == HTTPStatus.SWITCHING_PROTOCOLS:
                 return response
-    raise BadRequest(f"this is no WebSocket handshake: {protocol.handshake_exc}")
+    raise BadRequest(f"invalid WebSocket handshake: {protocol.handshake_exc}")
 
 
 def refuse(error: DcfError, method: str, headers: Headers) -> bytes:

@@ -101,7 +101,7 @@ def test_the_traceback_begins_with_the_authors_code(launch):
 
 def test_a_missing_file_is_told_with_those_that_are_there(launch):
     running = launch("", ready=False, handler_file="other.py")
-    with pytest.raises(errors.HandlerNotFound, match="expected other.py in src/, found handler.py"):
+    with pytest.raises(errors.HandlerNotFound, match=r"other\.py in src/, found handler\.py"):
         running.replica.wait_ready()
 
 

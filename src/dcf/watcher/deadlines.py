@@ -1,4 +1,4 @@
-"""What happens to a call from outside: deadlines, disconnected clients and stuck handlers.
+"""Ends calls from outside: deadlines, disconnected clients and stuck handlers.
 
 One timer checks all calls every twentieth of a second. There is no timer and no task for each call,
 so a call that is answered sooner, as most are, pays for none of this.

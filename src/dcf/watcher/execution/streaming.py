@@ -43,7 +43,7 @@ class StreamedReply:
         """Create a reply without messages.
 
         Args:
-            call: The call; its outcome tells status and headers.
+            call: The call. Its outcome has status and headers.
             loop: The server's loop.
             answered: Returns the call to the loop.
             interrupt: Interrupts the handler, if that is possible.

@@ -2,7 +2,7 @@
 
 No other module of the watcher imports these packages. uvicorn's protocol and server are subclassed,
 so a new version can break them. If the installed version lacks a name, the import of this module
-fails with a sentence that tells the supported versions. The extra ``runtime`` in pyproject.toml has
+fails with a sentence that names the supported versions. The extra ``runtime`` in pyproject.toml has
 the same bounds.
 """
 

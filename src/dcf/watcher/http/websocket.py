@@ -42,7 +42,7 @@ UNCOUNTED = 64 * 1024
 _CONTROL = CONTROL.encode()
 
 logger = logging.getLogger("dcf.watcher.http.websocket")
-# The library logs every connection, which helps no one who reads the log.
+# The library logs every connection, which would hide the important lines.
 logger.addFilter(lambda record: record.levelno >= logging.WARNING)
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from dcf.errors import BodyTooLarge, DcfError, FunctionNotFound, Overloaded
 from dcf.protocol import http
 from dcf.settings import WatcherSettings
-from dcf.watcher.call import Caller
+from dcf.watcher.call import Recipient
 from property.kit import PLACES, split
 from property.served import Served, serve, watcher
 
@@ -174,7 +174,7 @@ def test_a_call_is_let_in_by_its_headers_or_refused(headers, length, path):
         async with watcher(SETTINGS) as (app, _, _):
             given_ = [*headers, (b"content-length", b"%d" % length)]
             try:
-                call = app.dispatcher.admit("POST", path, b"", given_, Caller())
+                call = app.dispatcher.admit("POST", path, b"", given_, Recipient())
             except BodyTooLarge:
                 assert length > SETTINGS.max_body
                 return
@@ -201,7 +201,7 @@ def test_a_full_replica_refuses_all_but_what_was_held(headers):
     async def check() -> None:
         async with watcher(SETTINGS) as (app, _, _):
             calls = [
-                app.dispatcher.admit("POST", "/", b"", [], Caller())
+                app.dispatcher.admit("POST", "/", b"", [], Recipient())
                 for _ in range(1 + SETTINGS.queue)
             ]
             for call in calls:  # a call takes its place when its body is there
@@ -209,7 +209,7 @@ def test_a_full_replica_refuses_all_but_what_was_held(headers):
                 app.dispatcher.submit(call)
             held = any(name == http.HELD_MS.encode() for name, _ in headers)
             try:
-                calls.append(app.dispatcher.admit("POST", "/", b"", headers, Caller()))
+                calls.append(app.dispatcher.admit("POST", "/", b"", headers, Recipient()))
             except DcfError as error:
                 assert isinstance(error, Overloaded)
                 assert not held

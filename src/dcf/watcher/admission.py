@@ -36,9 +36,9 @@ from dcf.watcher.call import (
     WHOLE,
     BodyKind,
     Call,
-    Caller,
     CallStream,
     Clock,
+    Recipient,
 )
 from dcf.watcher.deadlines import CallMonitor
 from dcf.watcher.execution.executors import Executor
@@ -122,7 +122,7 @@ class Dispatcher:
         self._room = executor.concurrency + self._settings.queue
 
     def admit(  # noqa: C901, PLR0912, PLR0915  reads the headers once, on the path of every call
-        self, method: str, path: str, query: bytes, headers: Headers, caller: Caller
+        self, method: str, path: str, query: bytes, headers: Headers, recipient: Recipient
     ) -> Call:
         """Admit a call. Release it when it is over.
 
@@ -131,7 +131,7 @@ class Dispatcher:
             path: The URL's path, decoded.
             query: Its query string.
             headers: Names in lower case.
-            caller: Waits for the reply.
+            recipient: Waits for the reply.
 
         Raises:
             BodyTooLarge: If its ``Content-Length`` exceeds the limit.
@@ -207,7 +207,7 @@ class Dispatcher:
             until=ends,
         )
         reply_id = request_id if settings.request_ids else b""
-        call = Call(request, clock, caller, reply_id, given_id, key_id, attempt, is_admitted)
+        call = Call(request, clock, recipient, reply_id, given_id, key_id, attempt, is_admitted)
         if content_type or is_chunked:
             call.body_kind = _body_kind(
                 content_type, accept, is_chunked=is_chunked and executor.generator

@@ -93,7 +93,7 @@ class Attempts:
             entry = table.enter(given_id, clock.arrived, clock.ends)
             if entry is not None:
                 call.table, call.entry = table, entry
-        if (call.entry < 0 or not is_whole or size >= replay) and call.caller.can_announce:
+        if (call.entry < 0 or not is_whole or size >= replay) and call.recipient.can_announce:
             call.announce = lambda: self._announce(call)
 
     def leave(self, call: Call) -> None:
@@ -113,7 +113,7 @@ class Attempts:
 
         def announce() -> None:
             if not call.request.cancelled:
-                call.caller.announce()
+                call.recipient.announce()
                 is_announced.set()
 
         try:

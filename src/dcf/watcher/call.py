@@ -67,7 +67,7 @@ TRANSITIONS: dict[CallState, frozenset[CallState]] = {
 """Which state may follow which. A stream that breaks off goes from DONE to ENDED."""
 
 
-class Caller:
+class Recipient:
     """The side of a call that waits for its reply: a connection, or a task of the ASGI application.
 
     Attributes:
@@ -204,7 +204,7 @@ class Call:
     Attributes:
         request: What the handler gets.
         clock: Its times.
-        caller: Waits for the reply.
+        recipient: Waits for the reply.
         state: Its state.
         stream: What it has in addition as a stream; None for most calls.
         body: How much of its body has arrived; None if the body arrived in one part.
@@ -230,16 +230,35 @@ class Call:
     """
 
     __slots__ = (
-        "announce", "attempt", "body", "body_kind", "caller", "clock", "entry", "failure",
-        "given_id", "has_moved", "is_admitted", "is_interrupted", "is_movable", "is_placed",
-        "is_unread", "key", "outcome", "request", "request_id", "state", "stream", "table",
+        "announce",
+        "attempt",
+        "body",
+        "body_kind",
+        "clock",
+        "entry",
+        "failure",
+        "given_id",
+        "has_moved",
+        "is_admitted",
+        "is_interrupted",
+        "is_movable",
+        "is_placed",
+        "is_unread",
+        "key",
+        "outcome",
+        "recipient",
+        "request",
+        "request_id",
+        "state",
+        "stream",
+        "table",
     )  # fmt: skip
 
     def __init__(
         self,
         request: Request,
         clock: Clock,
-        caller: Caller,
+        recipient: Recipient,
         request_id: bytes = b"",
         given_id: bytes = b"",
         key: str = "",
@@ -249,7 +268,7 @@ class Call:
         """Create a call whose headers have arrived."""
         self.request = request
         self.clock = clock
-        self.caller = caller
+        self.recipient = recipient
         self.request_id = request_id
         self.given_id = given_id
         self.state = READING
@@ -357,7 +376,7 @@ class Call:
         if isinstance(self.outcome, DcfError) and monotonic() >= self.clock.deadline:
             self.outcome = self.expiry()
         self.to(DONE)
-        self.caller.settled(self)
+        self.recipient.settled(self)
 
     def expiry(self) -> DeadlineExceeded:
         """Return the error that the deadline has passed."""
@@ -372,14 +391,14 @@ class Call:
         if before is ENDED:
             return
         self.request.cancel()
-        if self.caller.waiter is not None:
-            self.caller.waiter.cancel()
+        if self.recipient.waiter is not None:
+            self.recipient.waiter.cancel()
         self.failure = error
         self.to(ENDED)
         if self.requests is not None or self.replies is not None:
             self._cut_off()
         if before is not DONE:
-            self.caller.settled(self)
+            self.recipient.settled(self)
 
     def _cut_off(self) -> None:
         stream = self.stream

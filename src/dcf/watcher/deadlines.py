@@ -99,7 +99,7 @@ class CallMonitor:
             if body is not None and call.requests is None and body.is_reading:
                 self._check_rate(call, body, now)
         else:
-            call.caller.watch(call)
+            call.recipient.watch(call)
 
     def _check_ended(self, call: Call, now: float) -> None:
         """Watch a handler that continues after its caller got a reply or disconnected."""

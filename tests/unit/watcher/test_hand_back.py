@@ -5,13 +5,13 @@ import threading
 
 from dcf.function.request import Request
 from dcf.watcher.body_budget import BodyBudget
-from dcf.watcher.call import BodyProgress, Call, Caller, Clock
+from dcf.watcher.call import BodyProgress, Call, Clock, Recipient
 from dcf.watcher.execution.loop_queue import LoopQueue
 from dcf.watcher.execution.work_queue import WorkQueue
 
 
 def call() -> Call:
-    return Call(Request(b"", headers=()), Clock(0.0, 1.0), Caller())
+    return Call(Request(b"", headers=()), Clock(0.0, 1.0), Recipient())
 
 
 def progress(call: Call) -> BodyProgress:

@@ -6,7 +6,7 @@ import os
 from dcf.function.reply import encode
 from dcf.settings import WatcherSettings
 from dcf.watcher.admission import Dispatcher
-from dcf.watcher.call import Call, Caller
+from dcf.watcher.call import Call, Recipient
 from dcf.watcher.lifecycle import Lifecycle
 from property.served import Echo
 
@@ -33,7 +33,7 @@ def test_an_observer_sees_a_call_when_it_is_admitted_and_when_it_is_released():
             observer=notes,
         )
         dispatcher.open(Echo(dispatcher))
-        call = dispatcher.admit("POST", "/", b"", [], Caller())
+        call = dispatcher.admit("POST", "/", b"", [], Recipient())
         call.whole(b"body")
         dispatcher.submit(call)
         for _ in range(3):
@@ -52,7 +52,7 @@ def test_a_small_call_has_no_objects_for_streams_and_bodies_in_parts():
         life = Lifecycle(reports)
         dispatcher = Dispatcher(WatcherSettings(), life, loop, on_stuck=lambda _: None)
         dispatcher.open(Echo(dispatcher))
-        call = dispatcher.admit("POST", "/", b"", [], Caller())
+        call = dispatcher.admit("POST", "/", b"", [], Recipient())
         call.whole(b"body")
         dispatcher.submit(call)
         for _ in range(3):

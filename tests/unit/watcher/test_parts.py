@@ -10,7 +10,7 @@ from dcf.function.request import Request
 from dcf.settings import WatcherSettings
 from dcf.telemetry.ids import new_request_id
 from dcf.watcher.body_budget import BodyBudget
-from dcf.watcher.call import TRANSITIONS, Call, Caller, CallState, Clock
+from dcf.watcher.call import TRANSITIONS, Call, CallState, Clock, Recipient
 from dcf.watcher.deadlines import CallMonitor
 from dcf.watcher.execution.loading import is_async
 from dcf.watcher.execution.loop_queue import LoopQueue
@@ -18,7 +18,7 @@ from dcf.watcher.execution.response_stream import AHEAD, PIECE, ResponseStream
 from dcf.watcher.tracebacks import LIMIT, author_traceback, summary
 
 
-class Waits(Caller):
+class Waits(Recipient):
     """A caller that keeps what it is notified of."""
 
     def __init__(self) -> None:
@@ -32,8 +32,8 @@ class Waits(Caller):
         self.watched.append(call)
 
 
-def _call(caller: Caller | None = None) -> Call:
-    return Call(Request(), Clock(0.0, 1e9), caller or Caller(), request_id=b"1")
+def _call(recipient: Recipient | None = None) -> Call:
+    return Call(Request(), Clock(0.0, 1e9), recipient or Recipient(), request_id=b"1")
 
 
 def test_ids_differ():
@@ -54,12 +54,12 @@ def test_a_call_takes_only_the_ways_in_the_table():
 
 
 def test_a_call_that_is_given_up_has_its_first_reason():
-    caller = Waits()
-    call = _call(caller)
+    recipient = Waits()
+    call = _call(recipient)
     call.to(CallState.WAITING)
     call.end(CallError("first"))
     call.end(CallError("second"))
-    assert caller.outcomes == [call]
+    assert recipient.outcomes == [call]
     call.outcome = HandlerRaised("interrupted")  # comes from another thread, at any time
     assert str(call.verdict) == "first"
     assert call.request.cancelled
@@ -150,7 +150,7 @@ def test_an_abandoned_pipe_frees_its_writer():
 
 
 def test_the_monitor_rests_when_there_is_nothing_to_watch():
-    caller = Waits()
+    recipient = Waits()
 
     async def check() -> None:
         monitor = CallMonitor(
@@ -160,13 +160,13 @@ def test_the_monitor_rests_when_there_is_nothing_to_watch():
             on_expired=print,
             on_stuck=print,
         )
-        quick, lasting = _call(caller), _call(caller)
+        quick, lasting = _call(recipient), _call(recipient)
         for call in (quick, lasting):
             monitor.add(call)
             call.to(CallState.WAITING)
         monitor.discard(quick)
         await asyncio.sleep(0.12)
-        assert set(caller.watched) == {lasting}
+        assert set(recipient.watched) == {lasting}
         monitor.discard(lasting)
         await asyncio.sleep(0.06)
         assert list(monitor) == []

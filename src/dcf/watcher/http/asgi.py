@@ -19,7 +19,7 @@ from dcf.protocol.stream import MessageFailure
 from dcf.settings import WatcherSettings
 from dcf.watcher import revoked
 from dcf.watcher.admission import Dispatcher
-from dcf.watcher.call import WHOLE, BodyKind, Call, Caller, CallState, Message, Receive
+from dcf.watcher.call import WHOLE, BodyKind, Call, CallState, Message, Receive, Recipient
 from dcf.watcher.execution.response_stream import ResponseStream
 from dcf.watcher.http.body_decoders import ChunkDecoder, LineDecoder
 from dcf.watcher.http.responses import (
@@ -45,7 +45,7 @@ INTERIM = "dcf.interim"
 _JSON = (b"content-type", http.JSON.encode())
 
 
-class AsgiCaller(Caller):
+class AsgiRecipient(Recipient):
     """A task of the application that waits for a call.
 
     Attributes:
@@ -127,18 +127,18 @@ class AsgiApp:
                     await self._probe(scope, send)
                 return
             last = _wants_close(scope["headers"])
-            caller = AsgiCaller(receive, scope.get(INTERIM), last=last)
+            recipient = AsgiRecipient(receive, scope.get(INTERIM), last=last)
             call = dispatcher.admit(
-                scope["method"], scope["path"], scope["query_string"], scope["headers"], caller
+                scope["method"], scope["path"], scope["query_string"], scope["headers"], recipient
             )
             if call.body_kind is not WHOLE:
-                self._open_stream(call, caller)
-            elif await self._read(call, caller):
+                self._open_stream(call, recipient)
+            elif await self._read(call, recipient):
                 dispatcher.submit(call)
             else:
                 return
-            await caller.is_settled.wait()
-            await self.reply(call, caller, send)
+            await recipient.is_settled.wait()
+            await self.reply(call, recipient, send)
         except DcfError as error:
             response = refusal(error, call, scope["headers"])
             # The rest of an unread body must not be read as the next request.
@@ -180,15 +180,15 @@ class AsgiApp:
         else:
             await _send_whole((204, [], None), send)
 
-    async def _read(self, call: Call, caller: AsgiCaller) -> bool:
+    async def _read(self, call: Call, recipient: AsgiRecipient) -> bool:
         """Read the body. Return False if the client disconnected before it was complete."""
-        caller.waiter = asyncio.current_task()
+        recipient.waiter = asyncio.current_task()
         bodies = self.dispatcher.bodies
         bodies.begin(call)
         try:
             parts: list[bytes] = []
             size, limit = 0, self.dispatcher.max_body
-            while (message := await caller.receive())["type"] == "http.request":
+            while (message := await recipient.receive())["type"] == "http.request":
                 body = message["body"]
                 size += len(body)
                 if size > limit:
@@ -205,17 +205,17 @@ class AsgiApp:
                 raise call.failure from None
             raise
         finally:
-            caller.waiter = None
+            recipient.waiter = None
         call.end(CallError("the client disconnected"))
         return False
 
-    def _open_stream(self, call: Call, caller: AsgiCaller) -> None:
+    def _open_stream(self, call: Call, recipient: AsgiRecipient) -> None:
         """Pass the body to the handler while it arrives, and send replies meanwhile."""
         room = asyncio.Event()
         self.dispatcher.open_stream(call, room.set)
         body = decoder_of(call, self.settings.max_message)
-        passes_on = self._pass_on(call, caller.receive, body, room)
-        caller.watcher = asyncio.get_running_loop().create_task(passes_on)
+        passes_on = self._pass_on(call, recipient.receive, body, room)
+        recipient.watcher = asyncio.get_running_loop().create_task(passes_on)
 
     async def _pass_on(
         self, call: Call, receive: Receive, body: LineDecoder | ChunkDecoder, room: asyncio.Event
@@ -237,7 +237,7 @@ class AsgiApp:
         else:
             call.end(CallError("the client disconnected"))
 
-    async def reply(self, call: Call, caller: AsgiCaller, send: Send) -> None:
+    async def reply(self, call: Call, recipient: AsgiRecipient, send: Send) -> None:
         """Send the response to a call that is settled.
 
         Raises:
@@ -245,13 +245,13 @@ class AsgiApp:
         """
         response, is_reply = response_to(call), isinstance(call.verdict, Encoded)
         # The rest of an unread body must not be read as the next request.
-        last = caller.last or (self.dispatcher.closing if is_reply else call.is_unread)
+        last = recipient.last or (self.dispatcher.closing if is_reply else call.is_unread)
         if call.replies is None or not is_reply:
             await _send_whole(response, send, last=last)
         else:
-            caller.watch(call)
+            recipient.watch(call)
             await _send_head(response, send, last=last)
-            await _send_chunks(call, call.replies, caller, send)
+            await _send_chunks(call, call.replies, recipient, send)
 
 
 def decoder_of(call: Call, longest: int) -> LineDecoder | ChunkDecoder:
@@ -269,13 +269,15 @@ def _wants_close(headers: Headers) -> bool:
     return bool(values) and values[-1].lower() == b"close"
 
 
-async def _send_chunks(call: Call, replies: ResponseStream, caller: AsgiCaller, send: Send) -> None:
+async def _send_chunks(
+    call: Call, replies: ResponseStream, recipient: AsgiRecipient, send: Send
+) -> None:
     error: DcfError | None = None
     try:
         while (chunk := await replies.get()) is not None:
-            caller.waiter = asyncio.current_task()
+            recipient.waiter = asyncio.current_task()
             await send({"type": "http.response.body", "body": chunk, "more_body": True})
-            caller.waiter = None
+            recipient.waiter = None
             call.progress()
     except asyncio.CancelledError:
         # The reader has not read for too long, so it would not read the error either.

@@ -22,8 +22,8 @@ import httptools
 
 from dcf.errors import BadRequest, BodyTooLarge, CallError, DcfError
 from dcf.protocol import http
-from dcf.watcher.call import WHOLE, Call, Caller, Message, Receive
-from dcf.watcher.http.asgi import INTERIM, AsgiApp, AsgiCaller, Send, decoder_of
+from dcf.watcher.call import WHOLE, Call, Message, Receive, Recipient
+from dcf.watcher.http.asgi import INTERIM, AsgiApp, AsgiRecipient, Send, decoder_of
 from dcf.watcher.http.responses import Response, refusal, response_to
 from dcf.watcher.http.third_party import HttpToolsProtocol
 from dcf.watcher.http.websocket import WebSocket
@@ -47,7 +47,7 @@ class _NullEvent:
         """Do nothing."""
 
 
-class HttpExchange(Caller):
+class HttpExchange(Recipient):
     """One call and its reply, in the place of uvicorn's request-response cycle.
 
     Attributes:
@@ -391,9 +391,9 @@ class HttpProtocol(HttpToolsProtocol):
         """Send a reply in chunks, by ASGI."""
 
         async def go_on(_scope: Message, receive: Receive, send: Send) -> None:
-            call.caller = caller = AsgiCaller(receive)
+            call.recipient = recipient = AsgiRecipient(receive)
             try:
-                await self._app.reply(call, caller, send)
+                await self._app.reply(call, recipient, send)
             finally:
                 self._dispatcher.release(call)
 

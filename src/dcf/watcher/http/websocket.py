@@ -25,7 +25,7 @@ from dcf.protocol.stream import (
 )
 from dcf.settings import WatcherSettings
 from dcf.watcher.admission import Dispatcher
-from dcf.watcher.call import Call, Caller, CallState
+from dcf.watcher.call import Call, CallState, Recipient
 from dcf.watcher.execution.response_stream import ResponseStream
 from dcf.watcher.http import ws_handshake
 from dcf.watcher.http.responses import Headers, log_failure, visible_error
@@ -46,7 +46,7 @@ logger = logging.getLogger("dcf.watcher.http.websocket")
 logger.addFilter(lambda record: record.levelno >= logging.WARNING)
 
 
-class WebSocket(asyncio.Protocol, Caller):
+class WebSocket(asyncio.Protocol, Recipient):
     """One connection, from the upgrade request on."""
 
     def __init__(
@@ -255,7 +255,9 @@ class WebSocket(asyncio.Protocol, Caller):
             self._writer = self._loop.create_task(self._write(call, replies))
         else:
             error = call.verdict
-            self._finish(error if isinstance(error, DcfError) else CallError("no outcome"))
+            self._finish(
+                error if isinstance(error, DcfError) else CallError("the handler gave no outcome")
+            )
 
     async def _write(self, call: Call, replies: ResponseStream) -> None:
         error = None

@@ -17,9 +17,9 @@ SUPPORTED = {"uvicorn": ("0.30", "0.54"), "websockets": ("13", "17")}
 
 _USED = {
     "HttpToolsProtocol": (
-        "_should_upgrade", "_unset_keepalive_if_required", "connection_lost", "on_body",
-        "on_header", "on_message_complete", "on_response_complete", "on_url", "pause_writing",
-        "resume_writing", "send_400_response", "shutdown", "timeout_keep_alive_handler",
+        "_should_upgrade", "connection_lost", "on_body", "on_header", "on_message_complete",
+        "on_response_complete", "on_url", "pause_writing", "resume_writing", "send_400_response",
+        "shutdown", "timeout_keep_alive_handler",
     ),
     "RequestResponseCycle": ("receive", "run_asgi", "send"),
     "Server": ("capture_signals", "serve", "startup"),

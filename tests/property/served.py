@@ -76,20 +76,23 @@ class Pipe(asyncio.Transport):
 class Echo:
     """A lane that writes down each call and answers with its body, at once."""
 
-    concurrency, generator = 1, False
+    concurrency, generator, place = 1, False, "loop"
 
-    def __init__(self, desk: Dispatcher) -> None:
+    def run(self, target: object, opened: Callable[[], object]) -> None: ...
+
+    def __init__(self, dispatcher: Dispatcher) -> None:
         self.seen: list[Seen] = []
-        self._desk = desk
+        self._dispatcher = dispatcher
 
     def submit(self, calls: Sequence[Call]) -> None:
         for call in calls:
             request = call.request
-            body = request.input if call.inbox is None else b"".join(call.inbox._messages)
+            messages = [request.input] if call.requests is None else call.requests._messages
+            body = b"".join(messages)
             seen = (request.method, request.path, request.query, dict(request.headers), body)
             self.seen.append(seen)
             call.outcome = encode(body)
-            asyncio.get_running_loop().call_soon(self._desk.answered, call)
+            asyncio.get_running_loop().call_soon(self._dispatcher.answered, call)
 
     def reclaim(self, most: int, wanted: Callable[[Call], bool]) -> list[Call]:
         return []
@@ -134,9 +137,11 @@ class Served:
 async def watcher(settings: WatcherSettings) -> AsyncIterator[tuple[AsgiApp, WatcherServer, Echo]]:
     """A watcher that is ready, without a listener."""
     loop, reports = asyncio.get_running_loop(), os.open(os.devnull, os.O_WRONLY)
-    app = AsgiApp(settings, Lifecycle(reports), loop, lambda _: None)
-    echo = Echo(app.desk)
-    app.desk.open(echo)
+    life = Lifecycle(reports)
+    dispatcher = Dispatcher(settings, life, loop, on_stuck=lambda _: None)
+    echo = Echo(dispatcher)
+    dispatcher.open(echo)
+    app = AsgiApp(dispatcher, settings, life, loop)
     server = WatcherServer(app, HttpProtocol, drain=1, on_started=lambda: None)
     try:
         yield app, server, echo

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from dcf.errors import BodyTooLarge, DcfError, FunctionNotFound, Overloaded
 from dcf.protocol import http
 from dcf.settings import WatcherSettings
+from dcf.watcher.call import Recipient
 from property.kit import PLACES, split
 from property.served import Served, serve, watcher
 
@@ -173,7 +174,7 @@ def test_a_call_is_let_in_by_its_headers_or_refused(headers, length, path):
         async with watcher(SETTINGS) as (app, _, _):
             given_ = [*headers, (b"content-length", b"%d" % length)]
             try:
-                call = app.desk.admit("POST", path, b"", given_, settled=lambda _: None)
+                call = app.dispatcher.admit("POST", path, b"", given_, Recipient())
             except BodyTooLarge:
                 assert length > SETTINGS.max_body
                 return
@@ -187,10 +188,10 @@ def test_a_call_is_let_in_by_its_headers_or_refused(headers, length, path):
                 for n, v in headers
                 if n == http.DEADLINE_MS.encode() and re.fullmatch(rb"[0-9]{1,12}", v)
             ]
-            wanted = call.arrived + int(times[-1]) / 1000 if times else math.inf
-            assert call.ends == wanted
-            assert call.deadline == min(wanted, call.arrived + SETTINGS.timeout)
-            app.desk.release(call)
+            wanted = call.clock.arrived + int(times[-1]) / 1000 if times else math.inf
+            assert call.clock.ends == wanted
+            assert call.clock.deadline == min(wanted, call.clock.arrived + SETTINGS.timeout)
+            app.dispatcher.release(call)
 
     asyncio.run(check())
 
@@ -200,21 +201,21 @@ def test_a_full_replica_refuses_all_but_what_was_held(headers):
     async def check() -> None:
         async with watcher(SETTINGS) as (app, _, _):
             calls = [
-                app.desk.admit("POST", "/", b"", [], settled=lambda _: None)
+                app.dispatcher.admit("POST", "/", b"", [], Recipient())
                 for _ in range(1 + SETTINGS.queue)
             ]
             for call in calls:  # a call takes its place when its body is there
                 call.whole(b"")
-                app.desk.submit(call)
+                app.dispatcher.submit(call)
             held = any(name == http.HELD_MS.encode() for name, _ in headers)
             try:
-                calls.append(app.desk.admit("POST", "/", b"", headers, settled=lambda _: None))
+                calls.append(app.dispatcher.admit("POST", "/", b"", headers, Recipient()))
             except DcfError as error:
                 assert isinstance(error, Overloaded)
                 assert not held
             else:
                 assert held
             for call in calls:
-                app.desk.release(call)
+                app.dispatcher.release(call)
 
     asyncio.run(check())

@@ -1,4 +1,4 @@
-"""Which calls have begun, and where: what the handlers wrote down."""
+"""Reads from the handlers' record which calls have begun, and where."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Begun:
         self._pids: defaultdict[str, list[int]] = defaultdict(list)
 
     def look(self) -> None:
-        """Read what is new."""
+        """Read new lines."""
         if not self.path.exists():
             return
         with self.path.open("rb") as file:

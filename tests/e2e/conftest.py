@@ -122,8 +122,8 @@ def example_gateway(
 
 @pytest.fixture(scope="module")
 def author() -> Iterator[Callable[[Path, str], Any]]:
-    """Import a module of a function with ``author(folder, "handler")``, as its author's tests do.
-    Import a module of a function with ``author(folder, "handler")``, as its author's tests do."""
+    """Import a module of a function with ``author(folder, "handler")``, as its author's
+    tests do."""
     before, path = set(sys.modules), sys.path.copy()
 
     def imported(folder: Path, name: str) -> Any:
@@ -140,8 +140,8 @@ def author() -> Iterator[Callable[[Path, str], Any]]:
 
 @pytest.fixture(scope="session")
 def call() -> Callable[..., tuple[int, str, bytes]]:
-    """Post with ``call(url, body, {"Accept": "image/png"})``; return status, content type and body.
-    Post with ``call(url, body, {"Accept": "image/png"})``; return status, content type and body."""
+    """Post with ``call(url, body, {"Accept": "image/png"})``; return status, content type
+    and body."""
 
     def post(
         url: str, body: bytes, headers: Mapping[str, str] | None = None

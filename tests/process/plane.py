@@ -1,4 +1,4 @@
-"""A real Envoy, told by a real discovery service, in front of a stand-in for the control plane."""
+"""A real Envoy with a real discovery service, in front of a stand-in for the control plane."""
 
 import asyncio
 import contextlib
@@ -48,9 +48,9 @@ class Plane:
     def do(self, coroutine: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(PATIENCE)
 
-    async def _judge(self, asked: CheckRequest) -> CheckResult:
-        self.asked.append(asked)
-        return await self.judge(asked)
+    async def _judge(self, check: CheckRequest) -> CheckResult:
+        self.asked.append(check)
+        return await self.judge(check)
 
     def start(self) -> None:
         self.do(self.discovery.start(self.sockets.discovery))
@@ -70,7 +70,7 @@ class Plane:
             time.sleep(0.01)
 
     def start_bridge(self, **settings) -> Child:
-        """Returns when it accepts."""
+        """Return once Envoy accepts connections."""
         own = BridgeSettings(str(self.sockets.bridge), str(self.sockets.calls), **settings)
         self.sockets.bridge.unlink(missing_ok=True)
         self.bridge = Child(
@@ -88,7 +88,7 @@ class Plane:
             return probe.connect_ex(str(self.sockets.bridge)) == 0
 
     def bridge_log(self, count: int) -> list[dict]:
-        """The first lines that the bridge has written of calls."""
+        """Wait for ``count`` log lines of the bridge about calls; return them."""
         lines: list[str] = []
 
         def there() -> bool:
@@ -105,7 +105,7 @@ class Plane:
         self.do(discovery.start(self.sockets.discovery))
 
     def set(self, name: str, *endpoints: str, revision: int = 1, **limits) -> float:
-        """Returns the seconds until Envoy has it."""
+        """Return the seconds until Envoy has applied it."""
         destinations = [Destination(endpoint, revision) for endpoint in endpoints]
 
         async def change() -> float:
@@ -124,7 +124,7 @@ class Plane:
         self.do(change())
 
     def serve(self, path: Path, answer) -> str:
-        """A server of one's own on a Unix socket; returns its endpoint."""
+        """Run a test's server on a Unix socket; return its endpoint."""
         self._servers.append(self.do(asyncio.start_unix_server(answer, path)))
         return f"unix:{path}"
 
@@ -135,30 +135,32 @@ class Plane:
         return http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
 
     def call(self, path: str, body: bytes = b"", method: str = "POST", **headers: str):
-        """Returns status, headers (small letters) and body."""
+        """Return status, headers (lowercase) and body."""
         with contextlib.closing(self.connection()) as connection:
             named = {name.replace("_", "-"): value for name, value in headers.items()}
             connection.request(method, path, body, named)
             response = connection.getresponse()
-            given: dict[str, str] = {}
+            received: dict[str, str] = {}
             for name, value in response.getheaders():
-                given[name.lower()] = ", ".join(filter(None, [given.get(name.lower()), value]))
-            return response.status, given, response.read()
+                received[name.lower()] = ", ".join(
+                    filter(None, [received.get(name.lower()), value])
+                )
+            return response.status, received, response.read()
 
     def call_privately(self, path: str) -> tuple[int, bytes]:
-        """A GET by the Unix socket; returns status and body."""
+        """Send a GET through the Unix socket; return status and body."""
         return get(self.sockets.calls, path, PATIENCE)
 
     def problem(self, path: str, body: bytes = b"", **headers: str) -> dict:
-        status, given, text = self.call(path, body, **headers)
-        assert given["content-type"] == "application/problem+json", text
+        status, received, text = self.call(path, body, **headers)
+        assert received["content-type"] == "application/problem+json", text
         problem: dict = json.loads(text)
         assert problem["status"] == status
-        assert problem["request_id"] == given["x-request-id"]
+        assert problem["request_id"] == received["x-request-id"]
         return problem
 
     def access_log(self, count: int) -> list[dict]:
-        """The first lines of the access log."""
+        """Wait for ``count`` lines of the access log; return them."""
         lines: list[dict] = []
         while len(lines) < count:
             line = self.envoy.read_line(PATIENCE)
@@ -167,7 +169,7 @@ class Plane:
         return lines
 
     def memory(self) -> int:
-        """Envoy's resident memory in bytes."""
+        """Return Envoy's resident memory in bytes."""
         status = Path(f"/proc/{self.envoy.pid}/status").read_text()
         return int(status.partition("VmRSS:")[2].split()[0]) * 1024
 
@@ -191,15 +193,15 @@ class Plane:
 
 
 async def passing(_asked: CheckRequest) -> CheckResult:
-    """No call that meets no replica is held."""
+    """Answer every check at once, so that no call is held."""
     return CheckResult(request={"x-dcf-held-ms": "0"})
 
 
 async def control(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Says what it was asked for."""
+    """Answer with the path of the request."""
     head = (await reader.readuntil(b"\r\n\r\n")).decode()
     length = re.search(r"^content-length: (\d+)\r$", head, re.MULTILINE)
-    # A connection that is closed with something unread loses the reply.
+    # Closing a connection with unread data would lose the reply.
     await reader.readexactly(int(length[1]) if length else 0)
     body = json.dumps({"control": head.split()[1]}).encode()
     writer.write(

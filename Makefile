@@ -21,7 +21,7 @@ test: $(BIN)/ruff  ## Every test
 	$(BIN)/pytest
 	$(BIN)/pytest -m slow
 
-e2e: $(BIN)/ruff  ## Only the examples and the README's commands
+e2e: $(BIN)/ruff  ## The examples and the README's commands alone
 	$(BIN)/pytest -m "slow or not slow" tests/e2e
 
 bench: $(BIN)/ruff  ## Speed, as ratios of medians within one run

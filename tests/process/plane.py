@@ -1,4 +1,4 @@
-"""A real Envoy with a real discovery service, in front of a stand-in for the control plane."""
+"""A real Envoy, told by a real discovery service, in front of a stand-in for the control plane."""
 
 import asyncio
 import contextlib
@@ -48,9 +48,9 @@ class Plane:
     def do(self, coroutine: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(PATIENCE)
 
-    async def _judge(self, check: CheckRequest) -> CheckResult:
-        self.asked.append(check)
-        return await self.judge(check)
+    async def _judge(self, asked: CheckRequest) -> CheckResult:
+        self.asked.append(asked)
+        return await self.judge(asked)
 
     def start(self) -> None:
         self.do(self.discovery.start(self.sockets.discovery))
@@ -70,7 +70,7 @@ class Plane:
             time.sleep(0.01)
 
     def start_bridge(self, **settings) -> Child:
-        """Return once Envoy accepts connections."""
+        """Returns when it accepts."""
         own = BridgeSettings(str(self.sockets.bridge), str(self.sockets.calls), **settings)
         self.sockets.bridge.unlink(missing_ok=True)
         self.bridge = Child(
@@ -88,7 +88,7 @@ class Plane:
             return probe.connect_ex(str(self.sockets.bridge)) == 0
 
     def bridge_log(self, count: int) -> list[dict]:
-        """Wait for ``count`` log lines of the bridge about calls; return them."""
+        """The first lines that the bridge has written of calls."""
         lines: list[str] = []
 
         def there() -> bool:
@@ -105,7 +105,7 @@ class Plane:
         self.do(discovery.start(self.sockets.discovery))
 
     def set(self, name: str, *endpoints: str, revision: int = 1, **limits) -> float:
-        """Return the seconds until Envoy has applied it."""
+        """Returns the seconds until Envoy has it."""
         destinations = [Destination(endpoint, revision) for endpoint in endpoints]
 
         async def change() -> float:
@@ -124,7 +124,7 @@ class Plane:
         self.do(change())
 
     def serve(self, path: Path, answer) -> str:
-        """Run a test's server on a Unix socket; return its endpoint."""
+        """A server of one's own on a Unix socket; returns its endpoint."""
         self._servers.append(self.do(asyncio.start_unix_server(answer, path)))
         return f"unix:{path}"
 
@@ -135,32 +135,30 @@ class Plane:
         return http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
 
     def call(self, path: str, body: bytes = b"", method: str = "POST", **headers: str):
-        """Return status, headers (lowercase) and body."""
+        """Returns status, headers (small letters) and body."""
         with contextlib.closing(self.connection()) as connection:
             named = {name.replace("_", "-"): value for name, value in headers.items()}
             connection.request(method, path, body, named)
             response = connection.getresponse()
-            received: dict[str, str] = {}
+            given: dict[str, str] = {}
             for name, value in response.getheaders():
-                received[name.lower()] = ", ".join(
-                    filter(None, [received.get(name.lower()), value])
-                )
-            return response.status, received, response.read()
+                given[name.lower()] = ", ".join(filter(None, [given.get(name.lower()), value]))
+            return response.status, given, response.read()
 
     def call_privately(self, path: str) -> tuple[int, bytes]:
-        """Send a GET through the Unix socket; return status and body."""
+        """A GET by the Unix socket; returns status and body."""
         return get(self.sockets.calls, path, PATIENCE)
 
     def problem(self, path: str, body: bytes = b"", **headers: str) -> dict:
-        status, received, text = self.call(path, body, **headers)
-        assert received["content-type"] == "application/problem+json", text
+        status, given, text = self.call(path, body, **headers)
+        assert given["content-type"] == "application/problem+json", text
         problem: dict = json.loads(text)
         assert problem["status"] == status
-        assert problem["request_id"] == received["x-request-id"]
+        assert problem["request_id"] == given["x-request-id"]
         return problem
 
     def access_log(self, count: int) -> list[dict]:
-        """Wait for ``count`` lines of the access log; return them."""
+        """The first lines of the access log."""
         lines: list[dict] = []
         while len(lines) < count:
             line = self.envoy.read_line(PATIENCE)
@@ -169,7 +167,7 @@ class Plane:
         return lines
 
     def memory(self) -> int:
-        """Return Envoy's resident memory in bytes."""
+        """Envoy's resident memory in bytes."""
         status = Path(f"/proc/{self.envoy.pid}/status").read_text()
         return int(status.partition("VmRSS:")[2].split()[0]) * 1024
 
@@ -193,15 +191,15 @@ class Plane:
 
 
 async def passing(_asked: CheckRequest) -> CheckResult:
-    """Answer every check at once, so that no call is held."""
+    """No call that meets no replica is held."""
     return CheckResult(request={"x-dcf-held-ms": "0"})
 
 
 async def control(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Answer with the path of the request."""
+    """Says what it was asked for."""
     head = (await reader.readuntil(b"\r\n\r\n")).decode()
     length = re.search(r"^content-length: (\d+)\r$", head, re.MULTILINE)
-    # Closing a connection with unread data would lose the reply.
+    # A connection that is closed with something unread loses the reply.
     await reader.readexactly(int(length[1]) if length else 0)
     body = json.dumps({"control": head.split()[1]}).encode()
     writer.write(

@@ -1,4 +1,4 @@
-"""A notation for replicas, and a simulated system in which the reconciler runs."""
+"""Replicas in a line, and a small world in which turns are taken."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ STATES = {
 def seen(line: str, function: str = "f", *, ready_at: float = 0.0) -> tuple[Observed, ...]:
     """``1.0.2:r`` is attempt 2 in slot 0 of revision 1, ready; after ``x`` the second it crashed,
     after ``X`` the second it ended as asked; ``!`` in front of it: it never was ready."""
-    replicas = []
+    found = []
     for word in line.split():
         place, _, state = word.partition(":")
         key = ReplicaKey(function, *map(int, place.split(".")))
@@ -44,24 +44,24 @@ def seen(line: str, function: str = "f", *, ready_at: float = 0.0) -> tuple[Obse
             exit_ = ReplicaExit(1, float(state[1:]), "exit code 1", asked=state[0] == "X")
         began = kind not in {ReplicaState.STARTING, ReplicaState.FAILED} and was_ready
         endpoint = f"unix:{key.id}" if began else ""
-        replicas.append(Observed(key, kind, endpoint, ready_at if began else None, exit_))
-    return tuple(replicas)
+        found.append(Observed(key, kind, endpoint, ready_at if began else None, exit_))
+    return tuple(found)
 
 
-def told(reconciliation: Reconciliation) -> list[str]:
-    """Format actions, a line each."""
+def told(found: Reconciliation) -> list[str]:
+    """Actions in a line each."""
     lines = []
-    for action in reconciliation.actions:
+    for action in found.actions:
         match action:
             case StartReplica(key):
                 lines.append(f"start {key.id}")
             case StopReplica(key, grace):
                 lines.append(f"stop {key.id} {grace:g}")
             case PublishRoute(function, route):
-                ids = [endpoint.removeprefix("unix:") for endpoint in route.endpoints]
+                ids = [one.removeprefix("unix:") for one in route.endpoints]
                 if route.canaries:
                     ids.append(f"{route.share:g}%")
-                ids += [endpoint.removeprefix("unix:") for endpoint in route.canaries]
+                ids += [one.removeprefix("unix:") for one in route.canaries]
                 lines.append(" ".join(["publish", function, *ids]))
             case WithdrawRoute(function):
                 lines.append(f"withdraw {function}")
@@ -74,7 +74,7 @@ def told(reconciliation: Reconciliation) -> list[str]:
 
 @dataclass
 class World:
-    """An engine, a data plane and a catalog that fail in every way they may."""
+    """An engine, a data plane and a catalog that go wrong in every way they may."""
 
     dice: random.Random
     now: float = 1000.0
@@ -87,9 +87,9 @@ class World:
     crashed: set[str] = field(default_factory=set)
     goes_wrong: bool = True
     is_new: bool = True
-    """Return whether the control plane has not reconciled yet."""
+    """Whether the control plane has taken no turn yet."""
 
-    # Actions of users
+    # What people do
 
     def deploy(self, name: str) -> None:
         self.numbers[name] = self.numbers.get(name, 0) + 1
@@ -123,40 +123,38 @@ class World:
     def delete(self, name: str) -> None:
         self.deployed.pop(name, None)
 
-    # Spontaneous events
+    # What happens by itself
 
     def progress(self) -> None:
-        """Advance a replica by a step."""
-        alive = [
-            replica for replica in self.engine.values() if replica.state is not ReplicaState.EXITED
-        ]
+        """One replica takes a step of its life."""
+        alive = [one for one in self.engine.values() if one.state is not ReplicaState.EXITED]
         if not alive:
             return
-        replica = self.dice.choice(sorted(alive, key=lambda replica: replica.key))
-        if replica.state is ReplicaState.STARTING:
+        one = self.dice.choice(sorted(alive, key=lambda one: one.key))
+        if one.state is ReplicaState.STARTING:
             if self.dice.random() < 0.6:
-                self.become_ready(replica)
+                self.become_ready(one)
             else:
-                self.engine[replica.key] = replace(replica, state=ReplicaState.FAILED)
-        elif replica.state is ReplicaState.READY:
+                self.engine[one.key] = replace(one, state=ReplicaState.FAILED)
+        elif one.state is ReplicaState.READY:
             if self.dice.random() < 0.4:
-                self.end(replica, asked=False)
-        elif replica.state is ReplicaState.FAILED:
-            self.end(replica, asked=False)
-        elif replica.state is ReplicaState.DRAINING:
-            self.end(replica, asked=True)
+                self.end(one, asked=False)
+        elif one.state is ReplicaState.FAILED:
+            self.end(one, asked=False)
+        elif one.state is ReplicaState.DRAINING:
+            self.end(one, asked=True)
 
-    def become_ready(self, replica: Observed) -> None:
-        endpoint = f"unix:{replica.key.id}"
-        self.engine[replica.key] = replace(
-            replica, state=ReplicaState.READY, endpoint=endpoint, ready_at=self.now
+    def become_ready(self, one: Observed) -> None:
+        endpoint = f"unix:{one.key.id}"
+        self.engine[one.key] = replace(
+            one, state=ReplicaState.READY, endpoint=endpoint, ready_at=self.now
         )
 
-    def end(self, replica: Observed, *, asked: bool) -> None:
+    def end(self, one: Observed, *, asked: bool) -> None:
         exit_ = ReplicaExit(1, self.now, "ended", asked=asked)
         if not asked:
-            self.crashed.add(replica.key.id)
-        self.engine[replica.key] = replace(replica, state=ReplicaState.EXITED, exit=exit_)
+            self.crashed.add(one.key.id)
+        self.engine[one.key] = replace(one, state=ReplicaState.EXITED, exit=exit_)
 
     def restart_of_control_plane(self) -> None:
         self.view, self.is_new = View(), True
@@ -172,23 +170,22 @@ class World:
         return self.view
 
     def take_turn(self) -> Reconciliation:
-        """Observe, decide, check that no action is forbidden, and run the actions."""
+        """Looks, decides, checks that nothing forbidden is asked for, and carries it out."""
         view = self.look()
-        result = reconcile(self.deployed.values(), view, self.now)
-        assert reconcile(self.deployed.values(), view, self.now) == result, "reconcile has no state"
-        executed = [action for action in result.actions if not self._is_late(action)]
-        for action in executed:
+        found = reconcile(self.deployed.values(), view, self.now)
+        assert reconcile(self.deployed.values(), view, self.now) == found, "a turn keeps nothing"
+        done = [action for action in found.actions if not self._is_late(action)]
+        for action in done:
             self._carry_out(action)
-        self.view = carried_out(view, executed)
+        self.view = carried_out(view, done)
         if self.is_new:
             known = self.view.published
-            self.routes = {name: route for name, route in self.routes.items() if name in known}
+            self.routes = {name: one for name, one in self.routes.items() if name in known}
             self.is_new = False
-        return result
+        return found
 
     def _is_late(self, action: object) -> bool:
-        """Apply or ignore a route change: the data plane may be down, and then it confirms
-        nothing."""
+        """The data plane may be away: it neither does nor confirms what it is asked for."""
         return (
             self.goes_wrong
             and isinstance(action, PublishRoute | WithdrawRoute)
@@ -209,30 +206,26 @@ class World:
             case PublishRoute(function, route):
                 assert function in self.deployed
                 ready = {
-                    replica.endpoint: replica.key.revision
-                    for replica in self.engine.values()
-                    if replica.state is ReplicaState.READY and replica.key.function == function
+                    one.endpoint: one.key.revision
+                    for one in self.engine.values()
+                    if one.state is ReplicaState.READY and one.key.function == function
                 }
                 wanted = self.deployed[function]
                 takers = {*route.endpoints, *route.canaries}
                 assert takers <= set(ready), "calls would go to what is not ready"
                 for group in (route.endpoints, route.canaries):
-                    assert len({ready[endpoint] for endpoint in group}) <= 1, (
-                        "two revisions for one share"
-                    )
+                    assert len({ready[one] for one in group}) <= 1, "two revisions for one share"
                 assert len(takers) <= max(wanted.replicas, 1) + wanted.canaries
                 assert bool(route.canaries) == bool(route.share)
                 if route.canaries:
                     assert wanted.canary is not None
-                    assert {ready[endpoint] for endpoint in route.canaries} == {
-                        wanted.canary.revision
-                    }
+                    assert {ready[one] for one in route.canaries} == {wanted.canary.revision}
                 self.routes[function] = route
             case WithdrawRoute(function):
                 assert function not in self.deployed
                 self.routes.pop(function, None)
             case RecordEvent(event):
-                assert event.replica in self.crashed, "only crashes are recorded"
+                assert event.replica in self.crashed, "only what crashed is told"
                 self.recorded.add(event.key)
             case ForgetReplica(key):
                 one = self.engine.pop(key)
@@ -244,30 +237,30 @@ class World:
         assert key.revision in {wanted.revision, canary}
         assert key not in self.engine, "an id that is known already"
         alive = [
-            replica.key
-            for replica in self.engine.values()
-            if replica.key.function == key.function and replica.state is not ReplicaState.EXITED
+            one.key
+            for one in self.engine.values()
+            if one.key.function == key.function and one.state is not ReplicaState.EXITED
         ]
-        slots = [replica.slot for replica in alive if replica.revision == key.revision]
+        slots = [one.slot for one in alive if one.revision == key.revision]
         assert key.slot not in slots, "two in one slot"
         assert len(alive) < wanted.most, "more live than may"
 
     # The end
 
     def settle(self) -> None:
-        """Let nothing fail from now on; advance the time."""
+        """From now on nothing goes wrong; time passes."""
         self.goes_wrong = False
         for _ in range(400):
-            result = self.take_turn()
-            for replica in list(self.engine.values()):
-                if replica.state is ReplicaState.STARTING:
-                    self.become_ready(replica)
-                elif replica.state in {ReplicaState.DRAINING, ReplicaState.FAILED}:
-                    self.end(replica, asked=replica.state is ReplicaState.DRAINING)
+            found = self.take_turn()
+            for one in list(self.engine.values()):
+                if one.state is ReplicaState.STARTING:
+                    self.become_ready(one)
+                elif one.state in {ReplicaState.DRAINING, ReplicaState.FAILED}:
+                    self.end(one, asked=one.state is ReplicaState.DRAINING)
             view = self.look()
-            if not result.actions and result.due is None:
+            if not found.actions and found.due is None:
                 after = reconcile(self.deployed.values(), view, self.now)
                 if not after.actions and after.due is None:
                     return
-            self.now = max(self.now + 0.01, result.due or 0.0)
+            self.now = max(self.now + 0.01, found.due or 0.0)
         raise AssertionError("it never came to rest")

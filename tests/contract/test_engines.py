@@ -1,4 +1,4 @@
-"""Every engine passes the same contract."""
+"""Every engine passes the one contract."""
 
 import contextlib
 import os
@@ -89,9 +89,7 @@ class LocalBench:
         return ReplicaSpec(replica, "echo", 1, Path(sys.executable), source, settings)
 
     async def crash(self, replica: ReplicaId) -> None:
-        (status,) = [
-            status for status in await self.client.list() if status.name == PREFIX + replica
-        ]
+        (status,) = [one for one in await self.client.list() if one.name == PREFIX + replica]
         os.kill(status.pid, signal.SIGKILL)
 
     async def settle(self) -> None:
@@ -103,7 +101,7 @@ class LocalBench:
 
 @contextlib.asynccontextmanager
 async def local_lab() -> AsyncGenerator[LocalBench, None]:
-    # Its path is short enough for the names of sockets.
+    # Its path leaves room for a socket's name.
     with tempfile.TemporaryDirectory(prefix="d-", dir="/tmp") as folder:
         async with booted(Path(folder)) as up:
             yield LocalBench(LocalEngine(up.client, os.environ), up.client, Path(folder))

@@ -76,7 +76,7 @@ class Gateway:
         self.client.deploy(named(package, name), minimum=minimum)
 
     def rest(self, name: str = ECHO) -> None:
-        """Stop all replicas of a function that scales to zero: the next call starts a replica."""
+        """Stop all replicas of an idle function: the next call starts a replica."""
         self.client.scale(name, 0)
         until_refused(lambda: self.client.call(name), NotReady)
         self.client.scale(name, None)

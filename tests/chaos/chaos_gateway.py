@@ -29,7 +29,7 @@ from e2e.gateway_process import GatewayProcess
 SUPERVISOR = "-m dcf.supervision"
 """Marker in the command line of the supervisor."""
 
-MARK = "CHAOS_WORLD"
+MARK = "CHAOS_GATEWAY"
 """Variable that marks every process of this gateway."""
 
 SETTINGS = {"DCF_CONTROL_HEALTH_INTERVAL": "0.5", "DCF_CONTROL_HEALTH_SILENCE": "4"}
@@ -104,8 +104,7 @@ class ChaosGateway:
         return processes
 
     def envoy_answers(self) -> bool:
-        """Return whether Envoy accepts connections and answers, by itself or for the control
-        plane."""
+        """Return whether Envoy answers, by itself or with the answer of the control plane."""
         connection = http.client.HTTPConnection("127.0.0.1", self.gateway_process.port, timeout=2)
         with contextlib.closing(connection):
             try:

@@ -21,9 +21,9 @@ from process.supervised import alive
 LOOK = 0.05
 """Seconds between two polls for restarted parts."""
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.2, 3.0
-"""Maximum seconds between two actions."""
+"""Range of seconds between two actions."""
 SHORTEST_STOP, LONGEST_STOP = 0.2, 7.0
-"""Seconds for which a process is stopped. The maximum exceeds the time after which the gateway ends
+"""Range of seconds for which a process is stopped. The maximum exceeds the time after which the gateway ends
 a stopped replica."""
 BACK = 40.0
 """Seconds within which the control plane and Envoy must answer again: after several kills in a row

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.figures import SkippedBench, say
+from bench.figures import SkippedBench, progress
 from uv import find_uv_bin
 
 
@@ -36,7 +36,7 @@ def environment(name: str, packages: Sequence[str]) -> Path:
     wanted = "\n".join(packages)
     if note.is_file() and note.read_text() == wanted:
         return python
-    say(f"installing {', '.join(packages)} into {folder}")
+    progress(f"installing {', '.join(packages)} into {folder}")
     shutil.rmtree(folder, ignore_errors=True)
     uv = find_uv_bin()
     for command in (

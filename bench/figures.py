@@ -48,7 +48,7 @@ class Figure:
         return self.value >= self.bar if self.at_least else self.value <= self.bar
 
 
-def say(text: str) -> None:
+def progress(text: str) -> None:
     """Report progress, separately from the table."""
     print(text, file=sys.stderr, flush=True)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from statistics import median
 
-from bench.figures import MILLISECOND, Figure, alternate, say, seconds_of
+from bench.figures import MILLISECOND, Figure, alternate, progress, seconds_of
 from bench.gateway_calls import p50, slower
 from bench.gateways import (
     ECHO,
@@ -44,7 +44,7 @@ def measure() -> Iterator[Figure]:
             large.deploy(built)
             for number in range(1, RUNNING):
                 large.deploy(built, f"{ECHO}-{number}")
-        say(f"  entering {FUNCTIONS} functions")
+        progress(f"  entering {FUNCTIONS} functions")
         fill(large.places, built, range(RUNNING, FUNCTIONS))
         with gateway(folder) as large:
             until(lambda: large.client.call(ECHO, ECHOED))

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import median
 
-from bench.figures import Figure, alternate, ratio, say, seconds_of, spread
+from bench.figures import Figure, alternate, progress, ratio, seconds_of, spread
 from bench.gateways import ECHO, Gateway, fill, gateway, memory, packaged, scratch, write
 from bench.servers import ECHOED
 
@@ -38,7 +38,7 @@ def measure() -> Iterator[Figure]:
         built = packaged(write(folder / ECHO), folder / "store")
         with gateway(folder / "many") as large:
             large.deploy(built, minimum=0)
-        say(f"  entering {FUNCTIONS} functions")
+        progress(f"  entering {FUNCTIONS} functions")
         fill(large.places, built, range(1, FUNCTIONS))
         with gateway(folder / "one") as small:
             for package, name in ((_example(folder), HELLO), (built, ECHO)):
@@ -90,7 +90,7 @@ def _burst(ours: Gateway) -> Iterator[Figure]:
         try:
             return await client.call(ECHO, ECHOED) == ECHOED
         except DcfError as error:
-            say(f"  {error}")
+            progress(f"  {error}")
             return False
 
     async def burst() -> list[bool]:

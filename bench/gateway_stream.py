@@ -9,7 +9,7 @@ from functools import partial
 from statistics import median
 
 from bench.apps import ws_load
-from bench.figures import Figure, alternate, say
+from bench.figures import Figure, alternate, progress
 from bench.gateways import ECHO, Gateway, gateway, memory, packaged, scratch, write
 from bench.servers import APPS, Server, watcher
 from bench.watcher_echo import compared
@@ -83,7 +83,7 @@ def _slow_reader(ours: Gateway) -> Iterator[Figure]:
         eager = _read(peer, WARM_UP, float("inf"))
         _read(peer, WARM_UP, eager / SLOWER)
         before = {name: memory(pid) for name, pid in watched.items()}
-        say(f"  reading for {WATCHED:.0f} s at {eager / SLOWER / 1e6:.0f} MB/s")
+        progress(f"  reading for {WATCHED:.0f} s at {eager / SLOWER / 1e6:.0f} MB/s")
         greatest = dict(before)
         end = time.monotonic() + WATCHED
         while time.monotonic() < end:

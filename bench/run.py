@@ -80,22 +80,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _measure(names: Sequence[str]) -> tuple[list[Figure], bool]:
-    from bench.figures import BenchFailed, SkippedBench, say  # noqa: PLC0415  needs the path set above
+    from bench.figures import BenchFailed, SkippedBench, progress  # noqa: PLC0415  needs the path set above
 
     figures: list[Figure] = []
     failed = False
     for name in names:
-        say(f"{name}: {ENTRIES[name].help}")
+        progress(f"{name}: {ENTRIES[name].help}")
         measure: Callable[[], Iterator[Figure]]
         measure = import_module(f"bench.{ENTRIES[name].module}").measure
         try:
             for figure in measure():
                 figures.append(figure)
-                say(f"  {figure.name}: {figure.value:.3g} {figure.unit}")
+                progress(f"  {figure.name}: {figure.value:.3g} {figure.unit}")
         except SkippedBench as error:
-            say(f"  skipped: {error}")
+            progress(f"  skipped: {error}")
         except BenchFailed as error:
-            say(f"  FAILED: {error}")
+            progress(f"  FAILED: {error}")
             failed = True
         except Exception:  # noqa: BLE001  the other measurements still run
             traceback.print_exc()

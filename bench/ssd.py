@@ -23,7 +23,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from bench.environments import cache_folder
-from bench.figures import Figure, SkippedBench, alternate, say
+from bench.figures import Figure, SkippedBench, alternate, progress
 from bench.load import LoadFailed
 from bench.servers import APPS, Server, watcher
 from bench.watcher_echo import compared
@@ -100,7 +100,7 @@ def build(folder: Path) -> Path:
         SkippedBench: If there is no network.
     """
     spec = locate(None, None, folder).spec
-    say(f"  building {spec.name}")
+    progress(f"  building {spec.name}")
     try:
         built = Builder(Store(cache_folder() / "store"), Uv(os.environ)).build(folder, spec)
     except IndexUnreachable as error:

@@ -18,7 +18,7 @@ class Begun:
         self._read = 0
         self._pids: defaultdict[str, list[int]] = defaultdict(list)
 
-    def look(self) -> None:
+    def read(self) -> None:
         """Read new lines."""
         if not self.path.exists():
             return

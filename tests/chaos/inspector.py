@@ -134,24 +134,24 @@ class Inspector:
         self._since: dict[str, float] = {}
         self._memory: dict[int, _Memory] = {}
 
-    def look(self) -> None:
+    def poll(self) -> None:
         """Poll everything once."""
         calls = self._load.calls(self._judged)
         self._judged += len(calls)
         self._judge(calls, self._history.facts())
-        self._look_at_ends()
+        self._check_ends()
         try:
             replicas, parts = self._gateway.replicas(), self._gateway.parts()
         except SupervisorError:
             return
         processes = self._gateway.processes()
-        self._look_at_processes(processes, replicas, parts.values())
+        self._check_processes(processes, replicas, parts.values())
         for pid in replicas.values():
             if pid in processes:
-                self._look_at_memory(REPLICAS, processes[pid])
+                self._check_memory(REPLICAS, processes[pid])
         for name, pid in parts.items():
             if pid in processes:
-                self._look_at_memory(name, processes[pid])
+                self._check_memory(name, processes[pid])
 
     def expect_calm(self) -> None:
         """Treat every later failure as a violation, whatever was done before."""
@@ -172,7 +172,7 @@ class Inspector:
 
     def _known(self, calls: Iterable[Call]) -> list[Call]:
         """Return the calls, with what is known of their beginnings."""
-        self._begun.look()
+        self._begun.read()
         known = [replace(call, begun=self._begun.pids(call.id)) for call in calls]
         if Part.MOVING in self._without:
             # Treat each call that may have begun as begun.
@@ -198,7 +198,7 @@ class Inspector:
         times = f"{self._history.at(call.begin)} to {self._history.at(call.end)}"
         return f"{call.way} call of {call.function}, {times}: {why} ({call.ending}: {call.detail})"
 
-    def _look_at_ends(self) -> None:
+    def _check_ends(self) -> None:
         """Report replicas that ended without a cause."""
         facts, offset = self._history.facts(), time.time() - time.monotonic()
         for event in self._gateway.events(shape.name for shape in ALL):
@@ -210,7 +210,7 @@ class Inspector:
                 ending = f"{event.replica} ended at {self._history.at(when)} without a cause"
                 self._violated(f"{ending}: {event.detail}")
 
-    def _look_at_processes(
+    def _check_processes(
         self,
         processes: Mapping[int, Process],
         replicas: Mapping[str, int],
@@ -223,7 +223,7 @@ class Inspector:
             if now - since > PERSISTS:
                 self._violated(fault)
 
-    def _look_at_memory(self, name: str, process: Process) -> None:
+    def _check_memory(self, name: str, process: Process) -> None:
         now = time.monotonic()
         known = self._memory.setdefault(process.pid, _Memory(now))
         known.most = max(known.most, process.memory)

@@ -18,7 +18,7 @@ from dcf.errors import SupervisorError
 from dcf.gateway.processes import BRIDGE, CONTROL, ENVOY
 from process.supervised import alive
 
-LOOK = 0.05
+POLL = 0.05
 """Seconds between two polls for restarted parts."""
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.2, 3.0
 """Range of seconds between two actions."""
@@ -112,11 +112,11 @@ class Killer:
     def _wait_until_back(self) -> None:
         end = (
             max((absence.since + absence.most for absence in self._gone.values()), default=0.0)
-            + LOOK
+            + POLL
         )
         while self._gone and time.monotonic() < end:
-            self._look()
-            time.sleep(LOOK)
+            self._poll()
+            time.sleep(POLL)
 
     def _kill_until_over(self) -> None:
         actions = [self._kill_replica] * 5 + [self._stop_replica] * 3
@@ -125,9 +125,9 @@ class Killer:
         freezes = self._freezes()
         due = time.monotonic()
         self._rare.start(due)
-        while not self._over.wait(LOOK):
+        while not self._over.wait(POLL):
             now = time.monotonic()
-            self._look()
+            self._poll()
             if now >= due:
                 with contextlib.suppress(SupervisorError):
                     self._drawn.choice(actions)()
@@ -152,7 +152,7 @@ class Killer:
             ),
         }
 
-    def _look(self) -> None:
+    def _poll(self) -> None:
         """Record which parts other than replicas answer again."""
         answers = {
             ENVOY: self._gateway.envoy_answers,

@@ -23,7 +23,7 @@ from chaos.load import Load
 from chaos.parts import Part
 from chaos.spans import History, Kind
 
-LOOK = 1.0
+POLL = 1.0
 """Seconds between two polls."""
 CALM = 3.0
 """Seconds of load after the last action. No call that begins in this time may fail."""
@@ -114,15 +114,15 @@ def _disturb(
             running.callback(part.stop)
         end = time.monotonic() + seconds
         while time.monotonic() < end and clean():
-            time.sleep(LOOK)
-            inspector.look()
+            time.sleep(POLL)
+            inspector.poll()
         killer.stop()
         deployer.stop()
         load.calm()
         if clean():
             calm = min(CALM, seconds / 2)
             result.violations += _calm(gateway, deployer, inspector, history, calm)
-    inspector.look()
+    inspector.poll()
     result.calls = inspector.judge_all()
     for actor in actors:
         result.violations += actor.violations
@@ -159,7 +159,7 @@ def _calm(
     end = time.monotonic() + calm
     while time.monotonic() < end:
         time.sleep(calm / 10)
-        inspector.look()
+        inspector.poll()
 
 
 def _left(gateway: ChaosGateway) -> list[str]:

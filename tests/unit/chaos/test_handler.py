@@ -55,7 +55,7 @@ def test_a_call_that_begins_is_recorded_even_if_it_ends_its_process(tmp_path: Pa
     assert begun.pids("7") == ()
     for code in (0, 9):
         assert called(f"exit {code}", begun.path).returncode == code
-    begun.look()
+    begun.read()
     first, second = begun.pids("7")
     assert first != second
     assert begun.pids("8") == ()
@@ -63,11 +63,11 @@ def test_a_call_that_begins_is_recorded_even_if_it_ends_its_process(tmp_path: Pa
 
 def test_a_record_that_is_still_being_written_is_read_later(tmp_path: Path) -> None:
     begun = Begun(tmp_path / "begun")
-    begun.look()
+    begun.read()
     for written, pids in ((b"1 5\n2", (5,)), (b" 6\n1 8\n", (5, 8))):
         with begun.path.open("ab") as file:
             file.write(written)
-        begun.look()
+        begun.read()
         assert begun.pids("1") == pids
     assert begun.pids("2") == (6,)
 

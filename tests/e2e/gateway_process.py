@@ -222,7 +222,7 @@ class GatewayProcess:
         end = time.monotonic() + patience
         while not holds():
             assert time.monotonic() < end, (
-                f"it did not come to pass\n{self.log.read_text()[-4000:]}"
+                f"the condition did not become true\n{self.log.read_text()[-4000:]}"
             )
             time.sleep(0.01)
 

@@ -106,7 +106,7 @@ class Http2:
         """Read until a condition holds."""
         end = time.monotonic() + (patience or self._patience)
         while not condition():
-            assert time.monotonic() < end, "it did not come to pass"
+            assert time.monotonic() < end, "the condition did not become true"
             assert not self.is_closed or condition(), "the connection was closed"
             self.read(0.1)
 

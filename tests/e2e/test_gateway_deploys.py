@@ -111,7 +111,7 @@ def test_unchanged_functions_make_no_revision_and_only_changes_are_sent(
 
     again = deploy(gateway, folder, env=author)
     assert again.returncode == 0, again.stderr
-    assert b"revision 1 stands" in again.stderr
+    assert b"steady: unchanged, revision 1 keeps serving" in again.stderr
     assert uploaded(again) == []
 
     gateway.write("steady", VERSION.format(2))

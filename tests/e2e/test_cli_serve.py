@@ -107,10 +107,10 @@ def test_a_request_for_another_host_is_rejected(serving):
 def test_a_change_takes_effect_within_a_second_and_no_call_fails(serving):
     server, handler = serving("def Handler(req): return b'1'", "--reload")
     failures: list[OSError] = []
-    result = threading.Event()
+    stopped = threading.Event()
 
     def load() -> None:
-        while not result.is_set():
+        while not stopped.is_set():
             try:
                 server.call()
             except OSError as error:
@@ -125,7 +125,7 @@ def test_a_change_takes_effect_within_a_second_and_no_call_fails(serving):
         while server.call() != version and time.monotonic() - begin < 10:
             time.sleep(0.01)
         took.append(time.monotonic() - begin)
-    result.set()
+    stopped.set()
     caller.join()
     assert failures == []
     assert sorted(took)[1] < 1.0

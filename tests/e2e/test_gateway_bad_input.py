@@ -169,7 +169,7 @@ def test_concurrent_deploys_of_a_function_run_one_after_another(
     gateway: GatewayProcess,
 ) -> None:
     folder = gateway.write("twice", ECHO)
-    result: list[subprocess.CompletedProcess[bytes]] = []
+    results: list[subprocess.CompletedProcess[bytes]] = []
 
     def deploy(timeout: int) -> None:
         config = folder.parent / f"twice-{timeout}"
@@ -178,15 +178,17 @@ def test_concurrent_deploys_of_a_function_run_one_after_another(
             (config / name).symlink_to(folder / name)
         text = (folder / "config.yaml").read_text() + f"    timeout: {timeout}\n"
         (config / "config.yaml").write_text(text)
-        result.append(gateway.dcf("function", "deploy", "twice", "-f", str(config / "config.yaml")))
+        results.append(
+            gateway.dcf("function", "deploy", "twice", "-f", str(config / "config.yaml"))
+        )
 
     threads = [threading.Thread(target=deploy, args=(timeout,)) for timeout in (10, 20)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert [deploy.returncode for deploy in result] == [0, 0], [
-        deploy.stderr.decode() for deploy in result
+    assert [deploy.returncode for deploy in results] == [0, 0], [
+        deploy.stderr.decode() for deploy in results
     ]
     assert gateway.client.function("twice").revision == 2
     assert gateway.call("twice", b"x") == (200, b"x")

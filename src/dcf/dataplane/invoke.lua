@@ -79,7 +79,7 @@ function envoy_on_request(handle)
   end
   local service, first, final = parse(text)
   if not service then
-    return refuse(handle, BAD_REQUEST, "the message is malformed: it is no InvokeServiceRequest")
+    return refuse(handle, BAD_REQUEST, "the message is malformed: expected InvokeServiceRequest")
   end
   if final - first + 1 > LARGEST then
     return refuse(handle, BODY_TOO_LARGE, "Input has " .. TOO_LARGE)

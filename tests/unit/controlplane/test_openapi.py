@@ -33,7 +33,7 @@ SCHEMAS = """
 Announced Announcement Deployment Digest Event EventKind Failure FunctionSpec
 FunctionState FunctionStatus GatewayInfo HandlerRef Key KeyWanted NewKey Problem Progress
 ProgressKind Received ReplicaLine ReplicaState ReplicaStatus Resources RevisionStatus
-Rollback Scale ScalingSpec MissingBlob
+Rollback Scale ScalingWish Wanting
 """
 OPERATIONS = """
 abort announce call_delete call_delete_path call_get call_get_path call_options

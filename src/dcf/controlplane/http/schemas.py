@@ -42,9 +42,9 @@ _PLAIN: Mapping[Any, Schema] = {
 }
 SCHEMA_NAMES: Mapping[Any, str] = {
     AnnouncementReply: "Announced",
-    MissingBlob: "MissingBlob",
+    MissingBlob: "Wanting",
     ProblemDocument: "Problem",
-    ScalingSpec: "ScalingSpec",
+    ScalingSpec: "ScalingWish",
 }
 """Schemas whose names differ from those of their classes. Generated clients use the names, so they
 must never change."""

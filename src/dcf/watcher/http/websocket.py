@@ -247,7 +247,7 @@ class WebSocket(asyncio.Protocol, Recipient):
     # Replies
 
     def settled(self, call: Call) -> None:
-        """Send the replies, of which the first is there, or the error that ended the stream."""
+        """Send the replies once the first exists, or the error that ended the stream."""
         replies = call.replies
         if replies is not None and call.state is CallState.DONE:
             if not self._writes:

@@ -8,11 +8,14 @@ import sys
 import textwrap
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
 from dcf import errors
 from dcf.protocol.exits import WatcherExit
+
+TESTS = Path(__file__).parents[1]
 
 SLOW = """
 import time
@@ -425,10 +428,11 @@ def test_the_replica_ends_when_its_parent_is_killed(launch, tmp_path, short_dir)
             (
                 "import os, sys, time\n"
                 "from pathlib import Path\n"
-                "from dcf.engines.local.local_replica import Launch, LocalReplica\n"
+                f"sys.path.insert(0, {str(TESTS)!r})\n"
+                "from process.watcher_process import Launch, WatcherProcess\n"
                 "from dcf.settings import WatcherSettings\n"
                 f"s = WatcherSettings(root={str(folder)!r}, lifeline=True)\n"
-                "r = LocalReplica(Launch(Path(sys.executable), s, {}, {}), os.environ)\n"
+                "r = WatcherProcess(Launch(Path(sys.executable), s, {}, {}), os.environ)\n"
                 "r.wait_ready()\n"
                 "print(r.pid, flush=True)\n"
                 "time.sleep(60)\n"

@@ -1,82 +1,64 @@
-"""The composition root of build, run, serve and deploy: here the parts meet."""
+"""The composition root of build, run, serve and deploy."""
 
 from __future__ import annotations
 
 import contextlib
+import secrets
+import socket
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
+from dcf.builder.build_progress import Listener
 from dcf.builder.builder import Builder, Built
-from dcf.builder.checkout import checkout
+from dcf.builder.environment import Environment
 from dcf.builder.package import Package, package
 from dcf.builder.store import Store
-from dcf.builder.uv import Uv
+from dcf.builder.uv import BuildStop, Uv
 from dcf.cli.console import Console
-from dcf.engines.local.gpu import (
-    Demand,
-    Gpu,
-    GpuSource,
-    Nvml,
-    reserve,
-    restrict,
-    visible_devices,
-)
-from dcf.engines.local.local_replica import Launch, LocalReplica
-from dcf.engines.local.workspace import Workspace, workspace
-from dcf.function.secrets import SECRETS_DIR
+from dcf.cli.replicas import CommandEngine, CommandReplica
+from dcf.engines import registry
+from dcf.engines.spec import replica_spec
+from dcf.errors import StorageError
+from dcf.model.artifact import Artifact
 from dcf.model.function import FunctionSpec
+from dcf.model.replica import ReplicaId
 from dcf.project.init import dockerfile_changed
 from dcf.project.locate import Located, locate
 from dcf.project.notices import notices
-from dcf.project.variables import Resolved, resolve_environment
+from dcf.project.variables import resolve_environment
 from dcf.settings import Locations, StoreSettings, WatcherSettings
 
-
-@dataclass(frozen=True, slots=True)
-class Staged:
-    """A function that is built and laid out for one replica.
-
-    Attributes:
-        located: Where the author keeps it.
-        built: What the build made.
-        place: The replica's own folder.
-        resolved: The author's variables and secrets.
-    """
-
-    located: Located
-    built: Built
-    place: Workspace
-    resolved: Resolved
+REVISION = 0
+"""The revision of a function that is not deployed."""
 
 
 class CommandContext:
-    """Finds, builds, lays out and starts functions for the commands."""
+    """Finds, builds and starts functions for the commands."""
 
-    def __init__(
-        self, console: Console, env: Mapping[str, str], gpus: GpuSource | None = None
-    ) -> None:
-        """Joins the parts.
+    def __init__(self, console: Console, env: Mapping[str, str]) -> None:
+        """Join the parts.
 
         Args:
-            console: Hears of everything.
+            console: Shows the progress.
             env: This process's environment.
-            gpus: Where the machine's GPUs are looked up; None takes the real ones.
         """
         self._console = console
         self._env = env
-        self._gpus = gpus or Nvml()
+        self._environments: dict[Artifact, Environment] = {}
         self._places = Locations.from_mapping(env)
         self._store = Store.at(self._places)
         bound = StoreSettings.from_mapping(env)
         self._builder = Builder(self._store, Uv(env), console, bound)
 
     def find(self, name: str | None, config: Path | None) -> Located:
-        """The function that is meant (``dcf.project.locate``)."""
+        """Find a function (``dcf.project.locate``)."""
         return locate(name, config, Path.cwd())
 
     def build(self, located: Located, *, nocache: bool = False, offline: bool = False) -> Built:
-        """Builds what is stale, and tells what of config.yaml has no effect here."""
+        """Build what is stale, and report what in config.yaml has no effect here."""
         built = self._builder.build(
             located.folder,
             located.spec,
@@ -84,15 +66,16 @@ class CommandContext:
             nocache=nocache,
             offline=offline,
         )
+        self._environments[built.artifact] = built.environment
         if not built.fresh:
-            self._tell(located, notices(located.spec))
+            self._report_notices(located, notices(located.spec))
         return built
 
     @contextlib.contextmanager
     def package(
         self, located: Located, *, nocache: bool = False, offline: bool = False
     ) -> Iterator[Package]:
-        """Brings bundle and lock up to date for a gateway, and keeps pruning away meanwhile."""
+        """Update bundle and lock for a gateway; keep them from being pruned in the block."""
         made = package(
             located,
             self._builder,
@@ -102,102 +85,91 @@ class CommandContext:
             offline=offline,
         )
         if not made.fresh:
-            self._tell(located, notices(located.spec, deployed=True))
+            self._report_notices(located, notices(located.spec, deployed=True))
         with self._store.hold(made.artifact.bundle):
             yield made
 
-    @contextlib.contextmanager
-    def stage(self, located: Located, built: Built) -> Iterator[Staged]:
-        """Lays the function out for one replica, and keeps pruning away from it meanwhile."""
-        resolved = resolve_environment(located.spec, located.folder, self._places.secrets)
-        with (
-            self._store.hold(built.environment.key),
-            self._store.hold(built.artifact.bundle),
-            workspace(self._places.workspaces, self._places.runtime) as place,
-        ):
-            checkout(self._store, built.artifact.bundle, place.source)
-            yield Staged(located, built, place, resolved)
+    def engine(self) -> CommandEngine:
+        """Return the engine for the command's replicas. Open it with ``with``."""
+        opened = partial(registry.command_engine, self._store, self, self._places, self._env)
+        return CommandEngine(opened)
 
-    @contextlib.contextmanager
-    def gpus(self, spec: FunctionSpec, *, required: bool) -> Iterator[Mapping[str, str]]:
-        """Reports the machine's GPUs and reserves what the function asks for.
+    def build_artifact(
+        self,
+        artifact: Artifact,
+        spec: FunctionSpec,
+        *,
+        listener: Listener | None = None,
+        stop: BuildStop | None = None,
+    ) -> Environment:
+        """Return the environment of an artifact that :meth:`build` has built.
 
-        Yields:
-            The variables that show the replica its devices.
+        Raises:
+            StorageError: If it has not.
         """
-        inventory = restrict(self._gpus.look(), self._env)
-        self._console.say(f"GPU: {_report(inventory.gpus, inventory.driver)}")
-        demand = Demand.of(spec.limits, spec.requests, required=required)
-        if demand.count == 0:
-            yield visible_devices(()) if demand.hidden else {}
-            return
-        guards = self._places.gpu_locks
-        with reserve(demand.count, inventory, guards, required=demand.required) as taken:
-            if not taken:
-                self._console.notice("`limits.gpu` is set and there is no GPU: running on the CPU")
-                yield {}
-                return
-            self._console.say("     using " + ", ".join(f"GPU {gpu.index}" for gpu in taken))
-            yield visible_devices([gpu.uuid for gpu in taken])
+        del listener, stop
+        if artifact not in self._environments:
+            raise StorageError(f"{spec.name} has not been built by this command")
+        return self._environments[artifact]
+
+    def report_gpus(self, engine: CommandEngine) -> None:
+        """Show which GPUs the engine has."""
+        self._console.say("GPU: " + "\n     ".join(engine.describe_gpus()))
 
     def start(
         self,
-        staged: Staged,
+        engine: CommandEngine,
+        located: Located,
+        built: Built,
         settings: WatcherSettings,
-        extra: Mapping[str, str],
-        listener: int | None = None,
-    ) -> LocalReplica:
-        """Starts a replica of what was laid out.
+        *,
+        require_gpu: bool = False,
+        listener: socket.socket | None = None,
+    ) -> CommandReplica:
+        """Start a replica, and show its limits. Its files are not pruned while it runs.
 
         Args:
-            staged: The function.
-            settings: How the watcher is to behave; function, handler and limits are filled in.
-            extra: Further variables of the framework's own.
-            listener: A listening socket to hand down.
+            engine: Where it runs.
+            located: The function.
+            built: What was built of it.
+            settings: How the watcher behaves by default.
+            require_gpu: Whether at least one GPU is needed, whatever the function says.
+            listener: A listening socket to hand over.
         """
-        spec, place = staged.located.spec, staged.place
-        limits = {
-            name: value
-            for name in ("timeout", "idle_timeout", "concurrency", "queue", "preflight")
-            if (value := getattr(spec, name)) is not None
-        }
-        settings = replace(
-            settings,
-            function=spec.name,
-            root=str(place.source),
-            origin=str(staged.located.folder),
-            handler_dir=spec.handler.dir,
-            handler_file=spec.handler.file,
-            handler_name=spec.handler.name,
-            listen=place.listen if listener is None else f"fd:{listener}",
-            **limits,
+        spec = located.spec
+        resolved = resolve_environment(spec, located.folder, self._places.secrets)
+        needed = replace(spec.requests, gpu=max(1, spec.requests.gpu or 0))
+        function = replace(
+            spec,
+            environment=resolved.environment,
+            requests=needed if require_gpu else spec.requests,
         )
-        own = dict(extra)
-        if staged.resolved.secrets:
-            own[SECRETS_DIR] = str(place.link_secrets(staged.resolved.secrets))
-        launch = Launch(
-            python=staged.built.environment.python,
-            settings=settings,
-            environment=staged.resolved.environment,
-            extra=own,
-            listener=listener,
+        replica = ReplicaId(f"{spec.name}.{REVISION}.{secrets.token_hex(4)}")
+        held = ExitStack()
+        try:
+            held.enter_context(self._store.hold(built.environment.key))
+            held.enter_context(self._store.hold(built.artifact.bundle))
+        except BaseException:
+            held.close()
+            raise
+        started = engine.start(
+            replica_spec(
+                replica,
+                REVISION,
+                function,
+                built.artifact,
+                replace(settings, origin=str(located.folder)),
+            ),
+            listener,
+            held,
         )
-        return LocalReplica(launch, self._env)
+        for limit in started.limits():
+            self._console.say(f"Limit: {limit}")
+        return started
 
-    def _tell(self, located: Located, texts: Iterable[str]) -> None:
-        """Says what of the function's folder has no effect here."""
+    def _report_notices(self, located: Located, texts: Iterable[str]) -> None:
+        """Report what in the function's folder has no effect here."""
         for text in texts:
             self._console.notice(text)
         if dockerfile_changed(located.folder, located.spec.runtime):
             self._console.notice("the changed Dockerfile acts only when an image is built")
-
-
-def _report(gpus: tuple[Gpu, ...], driver: str) -> str:
-    if not gpus:
-        return "no NVIDIA GPU"
-    lines = [f"driver {driver}"]
-    lines += [
-        f"     {gpu.index}: {gpu.name}, {gpu.memory_used >> 20} of {gpu.memory >> 20} MiB used"
-        for gpu in gpus
-    ]
-    return "\n".join(lines)

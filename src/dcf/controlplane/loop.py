@@ -19,7 +19,6 @@ from dcf.catalog.catalog import Catalog
 from dcf.catalog.isolation import Isolation
 from dcf.controlplane.recording import Recorder
 from dcf.controlplane.replicas.health import Health
-from dcf.controlplane.replicas.replica_files import ReplicaFiles
 from dcf.controlplane.replicas.replica_manager import ReplicaManager
 from dcf.controlplane.replicas.replica_registry import ReplicaRegistry
 from dcf.controlplane.route_publisher import RoutePublisher
@@ -60,9 +59,8 @@ class ControlLoop:
         catalog: Catalog,
         engine: Engine,
         routing: RoutePublisher,
-        stager: ReplicaFiles,
+        watchers: WatcherSettings | None = None,
         *,
-        start_timeout: float = 300.0,
         rules: BackoffRules = RULES,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -72,8 +70,7 @@ class ControlLoop:
             catalog: What is wanted.
             engine: Where replicas run.
             routing: Where calls go.
-            stager: Lays replicas out.
-            start_timeout: Seconds that a replica's constructor may take.
+            watchers: How watchers behave by default; None is their own defaults.
             rules: The numbers of a turn.
             clock: Seconds since the epoch.
         """
@@ -81,7 +78,6 @@ class ControlLoop:
         self._catalog = catalog
         self._engine = engine
         self._routing = routing
-        self._stager = stager
         self._rules = rules
         self._clock = clock
         self._recorded: set[str] = set()
@@ -96,8 +92,7 @@ class ControlLoop:
         self._replicas = ReplicaManager(
             self.fleet,
             engine,
-            stager,
-            start_timeout=start_timeout,
+            watchers or WatcherSettings(),
             clock=clock,
             wake=self._wake.set,
         )
@@ -165,9 +160,8 @@ class ControlLoop:
                     async for item in seen:
                         if isinstance(item, tuple):
                             self.fleet.begin(item)
-                            alive = {one.id for one in self.fleet.all()}
-                            with contextlib.suppress(OSError):  # a later sweep removes them
-                                await asyncio.to_thread(self._stager.sweep, alive)
+                            with contextlib.suppress(OSError):  # a later cleanup removes them
+                                await self._engine.cleanup()
                         else:
                             self.fleet.take(item)
                         self.wake()

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import shutil
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from dcf.errors import ProcessNotStarted, ProcessUnknown, SupervisorError
@@ -40,12 +40,14 @@ class Supervisor:
         finished: Set when all was shut down.
     """
 
-    def __init__(self, logs: Path, record: StateFile) -> None:
-        """Starts without processes.
+    def __init__(self, logs: Path | None, record: StateFile, *, has_orphans: bool = True) -> None:
+        """Create a supervisor without processes.
 
         Args:
-            logs: Folder for their logs.
-            record: Keeps what runs for the supervisor after this one.
+            logs: Folder for their logs; None leaves them on this process's standard error.
+            record: Keeps what runs for the next supervisor.
+            has_orphans: Whether this process has no children but the supervisor's processes and
+                the orphans that it adopts. Only then can it recognize orphans.
         """
         self.observers = Broadcast()
         self.finished = asyncio.Event()
@@ -53,14 +55,19 @@ class Supervisor:
         self._record = record
         self._processes: dict[str, Process] = {}
         self._closing = False
+        self._has_orphans = has_orphans
         self._killed_strays = False
 
-    async def start(self, spec: ProcessSpec) -> ProcessStatus:
-        """Starts a process, unless one of that name is known; one that is being stopped is awaited.
+    async def start(self, spec: ProcessSpec, inherited: Sequence[int] = ()) -> ProcessStatus:
+        """Start a process, unless its name is known. Wait for one that is being stopped.
+
+        Args:
+            spec: What to run.
+            inherited: Further descriptors that stay open in the process, with the same numbers.
 
         Raises:
-            ProcessNotStarted: When the program cannot be started.
-            SupervisorError: While the supervisor shuts down.
+            ProcessNotStarted: If the program cannot be started.
+            SupervisorError: If the supervisor is shutting down.
         """
         while (known := self._processes.get(spec.name)) is not None:
             if known.state is not ProcessState.STOPPING:
@@ -68,12 +75,13 @@ class Supervisor:
             await known.gone.wait()
         if self._closing:
             raise SupervisorError("the supervisor is shutting down")
-        log = ProcessLog(self._logs / spec.name, spec.log)
-        process = Process(spec, log, self._record.mark, self._tell)
+        log = ProcessLog(self._logs / spec.name, spec.log) if self._logs is not None else None
+        process = Process(spec, log, self._record.mark, self._tell, inherited)
         try:
             process.start()
         except (OSError, ValueError) as error:
-            log.close()
+            if log is not None:
+                log.close()
             raise ProcessNotStarted(f"{spec.name} cannot be started: {error}") from error
         self._processes[spec.name] = process
         return process.status()
@@ -104,12 +112,13 @@ class Supervisor:
         Raises:
             ProcessUnknown: When there never was one, or its log was dropped.
         """
-        folder = self._logs / name
         process = self._processes.get(name)
-        if process is None and not folder.is_dir():
+        if self._logs is None or (process is None and not (self._logs / name).is_dir()):
             raise ProcessUnknown(f"there is no process {name!r}")
-        lives = process is not None and process.state not in ENDED
-        return folder, process.log.followers if process is not None and lives else None
+        folder = self._logs / name
+        if process is None or process.log is None or process.state in ENDED:
+            return folder, None
+        return folder, process.log.followers
 
     def reap(self) -> None:
         """Reap every process that has ended. Call this at SIGCHLD.
@@ -125,12 +134,12 @@ class Supervisor:
                     has_ended |= process.reap()
                 except Exception:
                     logger.exception("%s: a defect; other processes continue", process.spec.name)
-            ended = descendants.ended_child()
+            ended = descendants.ended_child() if self._has_orphans else None
             if ended is None:
                 break
             if ended not in self._pids():
                 os.waitpid(ended, 0)
-        if has_ended:
+        if has_ended and self._has_orphans:
             strays = self._is_stray(descendants.children())
             self._killed_strays = descendants.kill_all(strays) > 0
 
@@ -185,6 +194,9 @@ class Supervisor:
             self.observers.tell(item_line({"event": members_of(event)}))
 
     def _drop_old_logs(self) -> None:
+        if self._logs is None:
+            return
+
         def age(folder: Path) -> float:
             try:
                 return file_of(folder, 0).stat().st_mtime

@@ -45,7 +45,7 @@ class SupervisorClient:
     Streams are to be closed: ``async with contextlib.aclosing(client.observe()) as events``.
 
     Attributes:
-        socket: Where the supervisor listens.
+        path: The socket of the supervisor. It identifies the supervisor.
     """
 
     def __init__(self, socket: Path, timeout: float = 10.0) -> None:
@@ -55,7 +55,7 @@ class SupervisorClient:
             socket: Where the supervisor listens.
             timeout: Seconds that it may take to answer, beside the time that a request names.
         """
-        self.socket = socket
+        self.path = socket
         self._timeout = timeout
 
     async def start(self, process: ProcessSpec) -> ProcessStatus:
@@ -140,9 +140,9 @@ class SupervisorClient:
 
     async def _reply(self, request: Request) -> AsyncGenerator[dict[str, Any], None]:
         try:
-            reader, writer = await asyncio.open_unix_connection(self.socket, limit=REPLY_LIMIT)
+            reader, writer = await asyncio.open_unix_connection(self.path, limit=REPLY_LIMIT)
         except OSError as error:
-            raise SupervisorUnreachable(f"nobody listens at {self.socket}: {error}") from error
+            raise SupervisorUnreachable(f"nobody listens at {self.path}: {error}") from error
         try:
             writer.write(request_line(request))
             await writer.drain()

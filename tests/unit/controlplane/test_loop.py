@@ -12,6 +12,7 @@ from dcf.errors import BuildError, DiskFull, SupervisorUnreachable
 from dcf.model.event import EventKind
 from dcf.model.function import Resources
 from dcf.model.replica import ReplicaExit, ReplicaState
+from dcf.settings import WatcherSettings
 from unit.controlplane.kit import House, running
 
 
@@ -99,7 +100,7 @@ async def test_a_deleted_function_loses_its_routes_before_its_replicas():
         await asyncio.sleep(0.05)
         assert house.living
         house.envoy.takes.set()
-        await house.until(lambda: not house.living and not house.stage.staged)
+        await house.until(lambda: not house.living)
         await house.until(lambda: not house.routing.confirmed())
 
 
@@ -119,14 +120,14 @@ async def test_another_loop_finds_what_lives_and_starts_nothing_twice():
 @scenario
 async def test_what_cannot_be_laid_out_is_a_failed_start_that_is_tried_again():
     house = House()
-    house.stage.error = BuildError("no such package")
+    house.engine.start_error = BuildError("no such package")
     async with running(house):
         house.deploy("a")
         await house.until(lambda: len(house.catalog.journal.events("a")) >= 3)
         event = house.catalog.journal.events("a")[0]
         assert (event.kind, event.error) == (EventKind.START_FAILED, "BuildError")
         assert not house.living
-        house.stage.error = None
+        house.engine.start_error = None
         house.loop.reset_backoff("a")
         await house.until(lambda: routed(house, "a"))
 
@@ -134,19 +135,19 @@ async def test_what_cannot_be_laid_out_is_a_failed_start_that_is_tried_again():
 @scenario
 async def test_a_supervisor_that_is_away_for_a_moment_is_nobodys_crash():
     house = House()
-    house.stage.error = SupervisorUnreachable("nobody listens")
+    house.engine.start_error = SupervisorUnreachable("nobody listens")
     async with running(house):
         house.deploy("a")
         await house.until(lambda: house.loop.fleet.of("a"))
         await asyncio.sleep(0.15)
-        house.stage.error = None
+        house.engine.start_error = None
         await house.until(lambda: routed(house, "a"))
         assert [event.kind for event in house.catalog.journal.events("a")] == [EventKind.DEPLOYED]
 
 
 @scenario
 async def test_a_start_without_an_end_is_ended():
-    house = House(start_timeout=-14.9)
+    house = House(watchers=WatcherSettings(start_timeout=-14.9))
     async with running(house):
         house.deploy("a")
         await house.until(lambda: len(house.catalog.journal.events("a")) > 1, tick=False)
@@ -280,7 +281,7 @@ async def test_a_replica_that_says_it_failed_and_lives_on_is_ended(monkeypatch):
         await house.until(lambda: house.living)
         (first,) = house.living
         exit_ = ReplicaExit(None, 1.0, "it says so")
-        house.engine._to(house.engine._replicas[first], ReplicaState.FAILED, exit_=exit_)
+        house.engine._transition(house.engine._replicas[first], ReplicaState.FAILED, exit_=exit_)
         await house.until(lambda: house.living and first not in house.living)
 
 

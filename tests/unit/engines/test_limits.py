@@ -111,7 +111,6 @@ def test_what_a_function_asks_of_the_gpus():
     assert Demand.of(Resources(gpu=0), nothing) == Demand(0, required=False, hidden=True)
     assert Demand.of(Resources(gpu=2), nothing) == Demand(2, required=False, hidden=False)
     assert Demand.of(Resources(gpu=1), Resources(gpu=2)) == Demand(2, required=True, hidden=False)
-    assert Demand.of(nothing, nothing, required=True) == Demand(1, required=True, hidden=False)
 
 
 def test_a_process_below_its_limit_is_left_alone():

@@ -1,42 +1,34 @@
-"""A build in a thread, told step by step."""
+"""The progress of an engine's preparation of an artifact."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
-from dcf.builder.builder import Builder
-from dcf.builder.uv import BuildStop
+from dcf.engines.base import Engine
 from dcf.model.artifact import Artifact
 from dcf.model.function import FunctionSpec
 from dcf.protocol.progress import Progress, ProgressKind
 
 
 async def build(
-    builder: Builder, artifact: Artifact, spec: FunctionSpec
+    engine: Engine, artifact: Artifact, spec: FunctionSpec
 ) -> AsyncGenerator[Progress, None]:
-    """Makes the environment of an artifact. Closed early, it ends, and leaves nothing half made.
+    """Prepare an artifact. If the generator is closed early, the work ends.
 
     Args:
-        builder: Makes it.
+        engine: Prepares it.
         artifact: Bundle and lock, in the store.
-        spec: Which Python it asks for.
+        spec: The function.
 
     Raises:
-        BuildError: When it cannot be made.
-        StorageError: When the disk does not take it.
+        BuildError: If it cannot be prepared.
+        StorageError: If it cannot be written.
     """
     queue: asyncio.Queue[Progress | None] = asyncio.Queue()
     loop = asyncio.get_running_loop()
-    listener, stop = _Teller(loop, queue), BuildStop()
-    # A build may wait long, so it gets its own thread and does not occupy the shared pool.
-    executor = ThreadPoolExecutor(1, thread_name_prefix="build")
-    work = loop.run_in_executor(
-        executor, partial(builder.build_artifact, artifact, spec, listener=listener, stop=stop)
-    )
-    executor.shutdown(wait=False)
+    work = loop.create_task(engine.prepare(artifact, spec, _Teller(loop, queue)))
     work.add_done_callback(partial(_ended, queue))
     try:
         while True:
@@ -46,17 +38,17 @@ async def build(
                 return
             yield step
     finally:
-        stop.set()
+        work.cancel()
 
 
-def _ended(queue: asyncio.Queue[Progress | None], work: asyncio.Future[object]) -> None:
+def _ended(queue: asyncio.Queue[Progress | None], work: asyncio.Task[None]) -> None:
     if not work.cancelled():
-        work.exception()  # looked at, even where nobody waits for it any more
+        work.exception()  # retrieve it, even if the generator is closed
     queue.put_nowait(None)
 
 
 class _Teller:
-    """Hears of a build on the build's thread (``dcf.builder.build_progress.Listener``)."""
+    """Queues the progress of a build from its thread (``dcf.builder.build_progress.Listener``)."""
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, queue: asyncio.Queue[Progress | None]

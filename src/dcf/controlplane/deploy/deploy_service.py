@@ -7,7 +7,6 @@ import contextlib
 import time
 from collections.abc import AsyncGenerator
 
-from dcf.builder.builder import Builder
 from dcf.builder.retained import RetainedArtifacts
 from dcf.catalog.catalog import Catalog
 from dcf.catalog.rows import wanted_of
@@ -16,7 +15,6 @@ from dcf.controlplane.deploy.build_stream import build
 from dcf.controlplane.deploy.deploy_queue import DeployQueue
 from dcf.controlplane.deploy.deploy_request import DeployRequest
 from dcf.controlplane.loop import ControlLoop
-from dcf.controlplane.replicas.replica_files import ReplicaFiles
 from dcf.controlplane.route_publisher import RoutePublisher
 from dcf.engines.base import Engine
 from dcf.errors import (
@@ -50,8 +48,6 @@ class DeployService:
         catalog: Catalog,
         loop: ControlLoop,
         routing: RoutePublisher,
-        stager: ReplicaFiles,
-        builder: Builder,
         deployed: RetainedArtifacts,
         engine: Engine,
         settings: ControlSettings,
@@ -62,18 +58,14 @@ class DeployService:
             catalog: What is deployed.
             loop: Brings about what the catalog wants.
             routing: Where calls go.
-            stager: Knows what a replica needs.
-            builder: Makes environments.
             deployed: Tells the store what must stay.
-            engine: Knows what the replicas may have in all.
+            engine: Prepares artifacts, and knows its capacity.
             settings: Bounds.
         """
         self._engine = engine
         self._catalog = catalog
         self._loop = loop
         self._routing = routing
-        self._stager = stager
-        self._builder = builder
         self._deployed = deployed
         self._settings = settings
         self._turns = DeployQueue()
@@ -99,13 +91,13 @@ class DeployService:
             StorageError: When the disk does not take it.
         """
         name = wanted.spec.name
-        self._stager.check(wanted.spec)
+        await self._engine.check(wanted.spec)
         await self._check_gpus(wanted)
         if self._turns.count >= MOST:
             raise Overloaded(f"{MOST} deploys are under way", RETRY_AFTER)
         environment = (wanted.artifact.lock, wanted.spec.python)
         with self._turns.joined(name, environment) as turn:
-            progress = build(self._builder, wanted.artifact, wanted.spec)
+            progress = build(self._engine, wanted.artifact, wanted.spec)
             async with contextlib.aclosing(progress):
                 async for step in progress:
                     self._turns.builds(turn, builds=True)

@@ -10,19 +10,20 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from dcf.controlplane.replicas.replica_files import ReplicaFiles
 from dcf.controlplane.replicas.replica_registry import ReplicaRecord, ReplicaRegistry
 from dcf.engines.base import Engine
+from dcf.engines.spec import replica_spec
 from dcf.errors import DcfError, StartTimeout, SupervisorError
 from dcf.model.observed import ReplicaKey
 from dcf.model.replica import ReplicaExit, ReplicaId, ReplicaState
 from dcf.model.revision import Revision
 from dcf.reconciler.backoff import RULES
+from dcf.settings import WatcherSettings
 
 logger = logging.getLogger("dcf.controlplane")
 
-STAGED_AT_A_TIME = 4
-"""Replicas that are laid out at a time: each is a thread, and may wait for an environment."""
+STARTS_AT_A_TIME = 4
+"""Concurrent starts: each occupies a thread, and may wait for an environment."""
 
 RETRY = 0.1
 """Seconds before a start is tried again that the supervisor did not take."""
@@ -40,9 +41,8 @@ class ReplicaManager:
         self,
         fleet: ReplicaRegistry,
         engine: Engine,
-        stager: ReplicaFiles,
+        watchers: WatcherSettings,
         *,
-        start_timeout: float,
         clock: Callable[[], float],
         wake: Callable[[], None],
     ) -> None:
@@ -51,24 +51,23 @@ class ReplicaManager:
         Args:
             fleet: Hears what came of it.
             engine: Where replicas run.
-            stager: Lays them out.
-            start_timeout: Seconds that a replica's constructor may take.
+            watchers: How watchers behave by default.
             clock: Seconds since the epoch.
             wake: Called when something came of it.
         """
         self._fleet = fleet
         self._engine = engine
-        self._stager = stager
-        self._start_timeout = start_timeout
+        self._watchers = watchers
+        self._start_timeout = watchers.start_timeout
         self._limits = {
-            ReplicaState.STARTING: start_timeout + OVERDUE,
+            ReplicaState.STARTING: watchers.start_timeout + OVERDUE,
             ReplicaState.DRAINING: RULES.grace + OVERDUE,
             ReplicaState.FAILED: OVERDUE,
         }
         self._watched: dict[ReplicaId, tuple[ReplicaState, float]] = {}
         self._clock = clock
         self._wake = wake
-        self._staging = asyncio.Semaphore(STAGED_AT_A_TIME)
+        self._starts = asyncio.Semaphore(STARTS_AT_A_TIME)
         self._errands: set[asyncio.Task[None]] = set()
 
     def start(self, key: ReplicaKey, revision: Revision) -> None:
@@ -154,13 +153,15 @@ class ReplicaManager:
 
     async def _start(self, replica: ReplicaId, revision: Revision) -> None:
         try:
-            async with self._staging:
-                spec = await asyncio.to_thread(self._stager.stage, replica, revision)
-            one = self._fleet.get(replica)
-            if one is None or one.state is not ReplicaState.STARTING:
-                await asyncio.to_thread(self._stager.clear, replica)
-                return
-            await self._engine.start(spec)
+            async with self._starts:
+                replica_record = self._fleet.get(replica)
+                if replica_record is None or replica_record.state is not ReplicaState.STARTING:
+                    return
+                await self._engine.start(
+                    replica_spec(
+                        replica, revision.number, revision.spec, revision.artifact, self._watchers
+                    )
+                )
         except SupervisorError as error:
             # Not the function's fault: it is tried again as if it had not been.
             logger.warning("%s was not started: %s", replica, error)
@@ -172,7 +173,6 @@ class ReplicaManager:
             logger.exception("%s was not started", replica)
             self._never_began(replica, error, f"a defect of the gateway: {error!r}")
         finally:
-            self._stager.hand_over(replica)
             self._wake()
 
     def _never_began(self, replica: ReplicaId, error: Exception, sentence: str) -> None:
@@ -199,7 +199,6 @@ class ReplicaManager:
     async def _clear(self, replica: ReplicaId) -> None:
         with contextlib.suppress(SupervisorError):  # it has forgotten everything itself then
             await self._engine.stop(replica, 0)
-        await asyncio.to_thread(self._stager.clear, replica)
 
     def _errand(self, work: Coroutine[Any, Any, None]) -> None:
         errand = asyncio.get_running_loop().create_task(work)

@@ -112,17 +112,11 @@ class Demand:
     hidden: bool
 
     @classmethod
-    def of(cls, limits: Resources, requests: Resources, *, required: bool = False) -> Demand:
-        """What ``limits.gpu`` and ``requests.gpu`` come to.
-
-        Args:
-            limits: At most this much.
-            requests: At least this much.
-            required: Whether at least one is needed, whatever they say.
-        """
+    def of(cls, limits: Resources, requests: Resources) -> Demand:
+        """Combine ``limits.gpu`` and ``requests.gpu``."""
         needed = requests.gpu or 0
-        count = max(limits.gpu or 0, needed, 1 if required else 0)
-        return cls(count, required or needed > 0, hidden=limits.gpu == 0 and count == 0)
+        count = max(limits.gpu or 0, needed)
+        return cls(count, needed > 0, hidden=limits.gpu == 0 and count == 0)
 
 
 @contextlib.contextmanager
@@ -198,3 +192,14 @@ def restrict(inventory: Inventory, env: Mapping[str, str]) -> Inventory:
 def visible_devices(gpus: Sequence[str]) -> dict[str, str]:
     """The variables that show a process the devices with these UUIDs and no others."""
     return {"CUDA_VISIBLE_DEVICES": ",".join(gpus)}
+
+
+def describe(inventory: Inventory) -> tuple[str, ...]:
+    """Return lines for people about the GPUs of a machine."""
+    if not inventory.gpus:
+        return ("no NVIDIA GPU",)
+    devices = (
+        f"{gpu.index}: {gpu.name}, {gpu.memory_used >> 20} of {gpu.memory >> 20} MiB used"
+        for gpu in inventory.gpus
+    )
+    return (f"driver {inventory.driver}", *devices)

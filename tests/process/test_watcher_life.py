@@ -140,7 +140,7 @@ def test_an_import_that_takes_too_long_tells_where_it_is(launch):
 
 
 def test_a_constructor_that_lets_nothing_else_run_is_given_up_from_outside(launch, monkeypatch):
-    monkeypatch.setattr("dcf.engines.local.local_replica.OVERDUE", 0.5)
+    monkeypatch.setattr("process.watcher_process.OVERDUE", 0.5)
     # PyDLL calls into C without releasing the interpreter's lock.
     source = "import ctypes; ctypes.PyDLL(None).sleep(60)"
     running = launch(source, ready=False, start_timeout=0.5)

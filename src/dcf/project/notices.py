@@ -1,18 +1,17 @@
-"""Sentences about keys that are set and do nothing where the function is run as it is."""
+"""Sentences about keys that are set but have no effect where the function runs."""
 
 from __future__ import annotations
 
-from dcf.model.function import FunctionSpec, Resources
+from dcf.model.function import FunctionSpec
 from dcf.project.kinds import PYTHON_ARGUMENT
 
 
 def notices(spec: FunctionSpec, *, deployed: bool = False) -> tuple[str, ...]:
-    """What to tell the author about keys without effect outside images or clusters.
+    """Return sentences about keys that have no effect outside images, clusters or deployments.
 
     Args:
         spec: The function.
-        deployed: Whether it is to run behind a gateway, where limits and scaling hold and lists
-            show image and labels, and not by ``run`` or ``serve``.
+        deployed: Whether a gateway runs it, which scales it and shows its image and labels.
 
     Returns:
         At most one sentence about images, one about clusters and one about deployments.
@@ -25,10 +24,9 @@ def notices(spec: FunctionSpec, *, deployed: bool = False) -> tuple[str, ...]:
     if spec.build_options:
         in_images.append("build_options")
     in_clusters = [key for key in ("constraints", *labels) if getattr(spec, key)]
-    in_clusters += _amounts("requests", spec.requests)
-    in_deployments = _amounts("limits", spec.limits) + (["scaling"] if spec.scaling else [])
-    if deployed:
-        in_deployments = []
+    requests = {"memory": spec.requests.memory, "cpu": spec.requests.cpu}
+    in_clusters += [f"requests.{name}" for name, amount in requests.items() if amount is not None]
+    in_deployments = ["scaling"] if spec.scaling and not deployed else []
     return tuple(
         f"{spec.name}: {_joined(keys)} {'acts' if len(keys) == 1 else 'act'} only in {where}"
         for keys, where in (
@@ -38,11 +36,6 @@ def notices(spec: FunctionSpec, *, deployed: bool = False) -> tuple[str, ...]:
         )
         if keys
     )
-
-
-def _amounts(key: str, given: Resources) -> list[str]:
-    amounts = {"memory": given.memory, "cpu": given.cpu}
-    return [f"{key}.{name}" for name, amount in amounts.items() if amount is not None]
 
 
 def _joined(keys: list[str]) -> str:

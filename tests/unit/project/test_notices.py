@@ -31,10 +31,7 @@ from dcf.project.notices import notices
         ),
         (
             FunctionSpec("f", limits=Resources(memory=1, gpu=1), requests=Resources(cpu=0.5)),
-            (
-                "f: requests.cpu acts only in clusters",
-                "f: limits.memory acts only in deployments, not in run and serve",
-            ),
+            ("f: requests.cpu acts only in clusters",),
         ),
         (
             FunctionSpec("f", scaling=ScalingWish(0)),

@@ -17,7 +17,7 @@ function = LazyGroup(
         "init": Lazy("dcf.cli.function_init:init", "Make a function's folder."),
         "build": Lazy("dcf.cli.function_build:build", "Build a function."),
         "run": Lazy("dcf.cli.function_run:run", "Run a function once on this machine."),
-        "serve": Lazy("dcf.cli.function_serve:serve", "Keep a function answering on a local port."),
+        "serve": Lazy("dcf.cli.function_serve:serve", "Serve a function on a local port."),
         "deploy": Lazy("dcf.cli.function_deploy:deploy", "Deploy a function."),
         "list": Lazy("dcf.cli.function_list:list_", "List the deployed functions.", ["ls"]),
         "info": Lazy("dcf.cli.function_info:info", "Tell all about a deployed function."),

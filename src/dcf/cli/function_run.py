@@ -12,6 +12,7 @@ import click
 from dcf.cli import io, options, streams
 from dcf.cli.console import Console
 from dcf.cli.context import CommandContext
+from dcf.cli.replica_start import replica_start
 from dcf.cli.replicas import CommandReplica
 from dcf.client.answer import Answer
 from dcf.client.watcher import WatcherClient
@@ -73,10 +74,9 @@ def run(
         io.open_file(input_).close()
     built = context.build(located, nocache=nocache, offline=offline)
     settings = WatcherSettings(log_level="CRITICAL", start_timeout=start_timeout)
-    with context.engine() as engine:
-        context.report_gpus(engine)
+    with replica_start(context, settings, require_gpu=require_gpu) as start:
         console.say(f"Starting {located.spec.name} on this machine")
-        replica = context.start(engine, located, built, settings, require_gpu=require_gpu)
+        replica = start(located, built)
         # Wait first: if the handler cannot start, do not ask for input.
         endpoint = replica.wait_ready()
         timeout = (located.spec.timeout or settings.timeout) + settings.grace + MARGIN

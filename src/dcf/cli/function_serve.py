@@ -8,7 +8,6 @@ import socket
 import time
 from collections import deque
 from collections.abc import Callable, Generator
-from functools import partial
 from pathlib import Path
 
 import click
@@ -19,6 +18,7 @@ from dcf.builder.ignore import LOCK_NAME
 from dcf.cli import host_options, options
 from dcf.cli.console import Console
 from dcf.cli.context import CommandContext
+from dcf.cli.replica_start import replica_start
 from dcf.cli.replicas import CommandReplica
 from dcf.errors import AddressInUse, DcfError, ReplicaExited
 from dcf.gateway.host_names import own_names
@@ -89,10 +89,8 @@ def serve(
         listener = stack.enter_context(contextlib.closing(_listen(port)))
         names = ",".join([*own_names(), *allow_host])
         settings = WatcherSettings(start_timeout=start_timeout, hosts=names)
-        engine = stack.enter_context(context.engine())
-        context.report_gpus(engine)
-        start = partial(
-            context.start, engine, settings=settings, require_gpu=require_gpu, listener=listener
+        start = stack.enter_context(
+            replica_start(context, settings, require_gpu=require_gpu, listener=listener)
         )
         server = _Server(console, start, settings)
         server.replace_by(located, built)

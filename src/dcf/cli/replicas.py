@@ -82,17 +82,16 @@ class CommandEngine:
     def start(
         self,
         spec: ReplicaSpec,
-        listener: socket.socket | None = None,
-        held: ExitStack | None = None,
+        listener: socket.socket | None,
+        held: ExitStack,
     ) -> CommandReplica:
         """Start a replica. Return before it is ready.
 
         Args:
             spec: What to run.
-            listener: A listening socket to hand over.
+            listener: A listening socket to hand over; None without one.
             held: Closed once the replica has ended, or could not be started.
         """
-        held = held or ExitStack()
         try:
             self._call(self._started.result().start(spec, listener))
         except BaseException:

@@ -188,6 +188,7 @@ def test_the_orphans_of_a_parent_do_not_end_before_it(dcf, tmp_path):
         "fork_of_a_fork",
         "\n_first = Handler\n"
         "def Handler(req):\n"
+        "    while not os.path.exists(FILE): time.sleep(0.02)\n"
         "    pid = max(int(word) for word in open(FILE).read().split())\n"
         "    os.kill(pid, 0)\n"
         "    return _first(req)\n".replace("FILE", repr(str(function.file))),

@@ -161,8 +161,7 @@ class ReplicaFiles:
 
     def _listen(self, replica: ReplicaId) -> str:
         """Return a Unix socket, or a loopback port where the socket's path would be too long."""
-        # The end of an id is random: enough for a unique name.
-        socket = self._sockets / f"{replica[-8:]}.sock"
+        socket = socket_of(self._sockets, replica)
         fits = len(os.fsencode(socket)) <= SOCKET_PATH_LIMIT
         return f"unix:{socket}" if fits else "tcp:127.0.0.1:0"
 
@@ -176,3 +175,9 @@ class ReplicaFiles:
             for name in secrets:
                 (place / name).symlink_to((self._secrets / name).resolve())
         return place
+
+
+def socket_of(sockets: Path, replica: str) -> Path:
+    """Return the path of a replica's socket."""
+    # The end of an id is random: enough for a unique name.
+    return sockets / f"{replica[-8:]}.sock"

@@ -14,7 +14,7 @@ from dcf.builder.store import Store
 from dcf.engines.local.cgroups import Cgroups
 from dcf.engines.local.engine import LocalEngine
 from dcf.engines.local.limit_enforcer import group_prefix
-from dcf.engines.local.replica_files import EnvironmentSource, ReplicaFiles
+from dcf.engines.local.replica_files import EnvironmentSource, ReplicaFiles, socket_of
 from dcf.errors import NO_SPACE, DiskFull, StorageError
 from dcf.files.runtime_folder import make_private
 from dcf.settings import Locations
@@ -63,9 +63,8 @@ def _private_folder(parent: Path, sockets: Path) -> Iterator[Path]:
     try:
         parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         make_private(sockets)
-        _remove_abandoned(parent)
-        folder = Path(tempfile.mkdtemp(prefix="", dir=parent))
-        lock = _lock(folder)
+        _remove_abandoned(parent, sockets)
+        folder, lock = _locked_folder(parent)
     except OSError as error:
         kind = DiskFull if error.errno in NO_SPACE else StorageError
         raise kind(f"{parent}: no folder for replicas: {error.strerror}") from error
@@ -73,6 +72,16 @@ def _private_folder(parent: Path, sockets: Path) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        os.close(lock)
+
+
+def _locked_folder(parent: Path) -> tuple[Path, int]:
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix="", dir=parent))
+        lock = _lock(folder)
+        # Another command may take a folder that is not locked yet for an abandoned one.
+        if lock is not None and folder.exists():
+            return folder, lock
         if lock is not None:
             os.close(lock)
 
@@ -91,12 +100,14 @@ def _lock(folder: Path) -> int | None:
     return descriptor
 
 
-def _remove_abandoned(parent: Path) -> None:
+def _remove_abandoned(parent: Path, sockets: Path) -> None:
     """Remove the folders of commands that were killed, and all that their replicas have left."""
     for folder in parent.iterdir():
         lock = _lock(folder)
         if lock is not None:
             record_of(folder).end_leftovers()
             Cgroups.find().sweep(group_prefix(folder), ())
+            for replica in folder.iterdir():
+                socket_of(sockets, replica.name).unlink(missing_ok=True)
             shutil.rmtree(folder, ignore_errors=True)
             os.close(lock)

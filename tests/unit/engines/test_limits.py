@@ -122,7 +122,7 @@ def test_what_a_function_asks_of_the_gpus():
 def test_a_process_below_its_limit_is_left_alone():
     watch = MemoryWatchdog()
     watch.add("me", os.getpid(), 1 << 50)
-    watch._look(dict(watch._watched))
+    watch._check(dict(watch._watched))
     watch.forget("me")
     assert watch.ended == {}
 

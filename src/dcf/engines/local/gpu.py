@@ -1,4 +1,4 @@
-"""The GPUs of this machine: which there are, and which are free."""
+"""The GPUs of this machine, and which of them are free."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from dcf.model.function import Resources
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """One device.
+    """A device.
 
     Attributes:
-        index: As NVML counts.
-        uuid: The device's own name, which CUDA_VISIBLE_DEVICES takes as well.
+        index: NVML's number.
+        uuid: The device's name, which CUDA_VISIBLE_DEVICES accepts.
         name: The model.
-        memory: Bytes in all.
+        memory: Total bytes.
         memory_used: Bytes in use.
-        busy: Whether a process computes on it.
+        busy: Whether a process uses it for computation.
     """
 
     index: int
@@ -39,7 +39,7 @@ class Gpu:
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """What one look at the machine found.
+    """The GPUs of a machine at one moment.
 
     Attributes:
         gpus: The devices.
@@ -51,17 +51,17 @@ class Inventory:
 
 
 class GpuSource(Protocol):
-    """Where inventories come from."""
+    """Lists the GPUs of a machine."""
 
     def look(self) -> Inventory:
-        """The machine's GPUs now."""
+        """Return the machine's GPUs."""
 
 
 class Nvml:
-    """The real source: NVIDIA's management library, through nvidia-ml-py."""
+    """Lists GPUs with NVIDIA's management library (nvidia-ml-py)."""
 
     def look(self) -> Inventory:
-        """The machine's GPUs now; an empty inventory where there is no driver."""
+        """Return the machine's GPUs; none without a driver."""
         try:
             pynvml.nvmlInit()
         except pynvml.NVMLError:
@@ -81,7 +81,7 @@ def _read(index: int) -> Gpu:
     try:
         busy = bool(pynvml.nvmlDeviceGetComputeRunningProcesses(device))
     except pynvml.NVMLError:
-        # Not told on some devices and in some containers.
+        # Some devices and containers do not report it.
         busy = False
     return Gpu(
         index=index,
@@ -99,12 +99,12 @@ def _text(value: str | bytes) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """What a function asks of the machine's GPUs.
+    """The GPUs that a function asks for.
 
     Attributes:
-        count: Devices that it is to have to itself.
-        required: Whether it cannot do without.
-        hidden: Whether it is to see none.
+        count: Number of devices reserved for it.
+        required: Whether it needs them to start.
+        hidden: Whether all devices are hidden from it.
     """
 
     count: int
@@ -128,24 +128,23 @@ def reserve(
     required: bool = False,
     taken: Collection[str] = (),
 ) -> Iterator[tuple[Gpu, ...]]:
-    """Reserves whole devices for as long as the context is open.
+    """Reserve whole devices for as long as the context is open.
 
-    A device is free when no process computes on it and no other replica of this user has reserved
-    it. The reservation is a lock on a file, so it ends with the process that holds it, however
-    that ends.
+    A device is free if no process computes on it and no other replica of this user has reserved
+    it. The reservation is a lock on a file, so it ends with the process that holds it.
 
     Args:
-        wanted: Devices.
-        inventory: What the machine has.
+        wanted: Number of devices.
+        inventory: The machine's devices.
         guards: Folder for the lock files.
         required: Whether a machine without any GPU is an error too.
-        taken: UUIDs of devices that are promised to somebody.
+        taken: UUIDs of devices that are already assigned.
 
     Yields:
-        The devices, fewest index first; none on a machine without any.
+        The devices, lowest index first; none on a machine without any.
 
     Raises:
-        GpuUnavailable: When there are GPUs and too few are free, or none at all and ``required``.
+        GpuUnavailable: If the machine has GPUs and too few are free, or has none and ``required``.
     """
     present = len(inventory.gpus)
     if present == 0 and not required:
@@ -153,18 +152,18 @@ def reserve(
         return
     guards.mkdir(parents=True, exist_ok=True, mode=0o700)
     with contextlib.ExitStack() as held:
-        found: list[Gpu] = []
+        reserved: list[Gpu] = []
         for gpu in inventory.gpus:
             free = not gpu.busy and gpu.uuid not in taken
-            if len(found) < wanted and free and _lock(lock_file(guards, gpu.uuid), held):
-                found.append(gpu)
-        if len(found) < wanted:
-            raise GpuUnavailable(wanted, len(found), present)
-        yield tuple(found)
+            if len(reserved) < wanted and free and _lock(lock_file(guards, gpu.uuid), held):
+                reserved.append(gpu)
+        if len(reserved) < wanted:
+            raise GpuUnavailable(wanted, len(reserved), present)
+        yield tuple(reserved)
 
 
 def lock_file(guards: Path, uuid: str) -> Path:
-    """The file that whoever has a device to himself keeps locked."""
+    """Return the file that is locked while a device is reserved."""
     return guards / f"{uuid}.lock"
 
 
@@ -180,7 +179,7 @@ def _lock(path: Path, held: contextlib.ExitStack) -> bool:
 
 
 def restrict(inventory: Inventory, env: Mapping[str, str]) -> Inventory:
-    """The part of ``inventory`` that CUDA_VISIBLE_DEVICES in ``env`` allows, if it is set there."""
+    """Return the devices that CUDA_VISIBLE_DEVICES in ``env`` allows; all if it is not set."""
     allowed = env.get("CUDA_VISIBLE_DEVICES")
     if allowed is None:
         return inventory
@@ -190,7 +189,7 @@ def restrict(inventory: Inventory, env: Mapping[str, str]) -> Inventory:
 
 
 def visible_devices(gpus: Sequence[str]) -> dict[str, str]:
-    """The variables that show a process the devices with these UUIDs and no others."""
+    """Return the variables that show a process only the devices with these UUIDs."""
     return {"CUDA_VISIBLE_DEVICES": ",".join(gpus)}
 
 

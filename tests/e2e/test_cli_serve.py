@@ -143,7 +143,7 @@ def test_a_change_during_the_start_is_not_missed(serving, tmp_path):
     assert server.call() == b"new"
 
 
-def test_after_a_broken_change_the_version_before_goes_on(serving):
+def test_after_a_broken_change_the_previous_version_keeps_serving(serving):
     server, handler = serving("def Handler(req): return b'good'", "--reload")
     handler.write_text("def Handler(req: return b'bad'")
     server.wait_for("The previous version keeps serving.")
@@ -219,7 +219,9 @@ def test_a_port_that_is_taken(dcf, serving, tmp_path):
         port = str(taken.getsockname()[1])
         done = dcf("function", "serve", folder, "--port", port)
     assert done.returncode == ExitCode.START
-    assert f"port {port} of 127.0.0.1 cannot be had: Address already in use" in done.stderr.decode()
+    assert (
+        f"port {port} of 127.0.0.1 cannot be used: Address already in use" in done.stderr.decode()
+    )
 
 
 def test_a_handler_that_cannot_start_ends_it_at_once(dcf, tmp_path):

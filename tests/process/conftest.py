@@ -14,13 +14,13 @@ from pathlib import Path
 import pytest
 
 from dcf.client.watcher import WatcherClient
-from dcf.engines.local.local_replica import Launch, LocalReplica
 from dcf.settings import WatcherSettings
+from process.watcher_process import Launch, WatcherProcess
 
 
 @dataclass
 class Running:
-    replica: LocalReplica
+    replica: WatcherProcess
     endpoint: str
     folder: Path
     log_file: Path
@@ -47,7 +47,7 @@ def short_dir() -> Iterator[Path]:
 @contextmanager
 def launching(home: Path, sockets: Path) -> Iterator[Callable[..., Running]]:
     """Starts replicas; ``ready=False`` does not wait for one. All end at the end."""
-    replicas: list[LocalReplica] = []
+    replicas: list[WatcherProcess] = []
 
     def start(source: str, *, ready: bool = True, environment=(), **settings) -> Running:
         number = len(replicas)
@@ -62,7 +62,7 @@ def launching(home: Path, sockets: Path) -> Iterator[Callable[..., Running]]:
             **settings,
         }
         with log_file.open("wb") as log:
-            replica = LocalReplica(
+            replica = WatcherProcess(
                 Launch(
                     python=Path(sys.executable),
                     settings=WatcherSettings(lifeline=True, **given),

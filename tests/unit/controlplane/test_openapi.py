@@ -11,6 +11,7 @@ from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from dcf.controlplane.http.openapi import document
+from dcf.controlplane.http.schemas import _NAMES
 from dcf.model.event import Event
 from dcf.model.function import FunctionSpec, HandlerRef, Resources
 from dcf.model.scaling import ScalingSpec
@@ -71,7 +72,7 @@ def test_the_document_says_where_a_token_is_needed() -> None:
     ],
 )
 def test_schemas_have_the_members_of_the_records(record: type) -> None:
-    schema = DOCUMENT["components"]["schemas"][record.__name__]
+    schema = DOCUMENT["components"]["schemas"][_NAMES.get(record, record.__name__)]
 
     assert list(schema["properties"]) == [one.name for one in fields(record)]
     if schema.get("additionalProperties") is False:

@@ -335,7 +335,7 @@ dfc: {}
         (
             "functions: {f: {}}\ndcf: {gateway: host}\n",
             (2, 16),
-            ["dcf.controlplane: expected host:port, got 'host'"],
+            ["dcf.gateway: expected host:port, got 'host'"],
         ),
         (
             "functions: {f: {}}\ndcf: {gateway: 'h:70000'}\n",

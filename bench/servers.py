@@ -20,7 +20,7 @@ from typing import IO
 from bench.figures import BenchFailed
 from bench.load import BINARY
 
-from dcf.engines.local.local_replica import replica_environment
+from dcf.engines.local.watcher_process import replica_environment
 from dcf.settings import WatcherSettings
 
 APPS = Path(__file__).parent / "apps"

@@ -3,7 +3,6 @@
 import contextlib
 import os
 import signal
-import sys
 import tempfile
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
@@ -13,11 +12,16 @@ import pytest
 
 from dcf.engines.base import Engine, ReplicaSpec
 from dcf.engines.fake import FakeEngine
-from dcf.engines.local.engine import PREFIX, LocalEngine
+from dcf.engines.local.engine import PREFIX
+from dcf.engines.spec import replica_spec
+from dcf.model.artifact import Artifact
+from dcf.model.function import FunctionSpec
 from dcf.model.replica import ReplicaId
 from dcf.settings import WatcherSettings
+from dcf.supervision.embedded import EmbeddedSupervisor
 from dcf.supervision.supervisor_client import SupervisorClient
 from dcf.testing.engine_contract import HELLO, EngineContract
+from process.local_lab import Lab
 from process.supervised import booted
 
 SERVES = f"""
@@ -40,24 +44,26 @@ class Handler:
 class Talking(FakeEngine):
     """Its replicas print what the contract expects."""
 
-    async def start(self, spec: ReplicaSpec) -> ReplicaId:
+    async def start(self, spec: ReplicaSpec, listener=None) -> ReplicaId:
         known = spec.id in self.specs
-        await super().start(spec)
+        await super().start(spec, listener)
         if not known:
             self.say(spec.id, HELLO)
         return spec.id
 
 
-class MemoryBench:
+class FakeBench:
     def __init__(self) -> None:
         self.engine: Engine = Talking(ready_after=2)
         self.fake = self.engine
 
-    def spec(self, replica: ReplicaId, *, fails: bool = False) -> ReplicaSpec:
+    def spec(self, replica: ReplicaId, *, fails: bool = False, **function) -> ReplicaSpec:
         if fails:
             self.fake.fail_starts("broken", "HandlerInitFailed", "ZeroDivisionError: by zero")
-        function = "broken" if fails else "echo"
-        return ReplicaSpec(replica, function, 1, Path("python"), Path("source"))
+        artifact = Artifact("sha256:" + "a" * 64, "sha256:" + "b" * 64)
+        spec = FunctionSpec("broken" if fails else "echo", **function)
+        self.fake.missing_secrets = set(spec.secrets)
+        return replica_spec(replica, 1, spec, artifact, WatcherSettings())
 
     async def crash(self, replica: ReplicaId) -> None:
         self.fake.crash(replica)
@@ -70,50 +76,69 @@ class MemoryBench:
 
 
 @contextlib.asynccontextmanager
-async def memory_lab() -> AsyncGenerator[MemoryBench, None]:
-    yield MemoryBench()
+async def fake_lab() -> AsyncGenerator[FakeBench, None]:
+    yield FakeBench()
 
 
 @dataclass
 class LocalBench:
     engine: Engine
-    client: SupervisorClient
-    folder: Path
+    supervisor: SupervisorClient | EmbeddedSupervisor
+    lab: Lab
 
-    def spec(self, replica: ReplicaId, *, fails: bool = False) -> ReplicaSpec:
-        source = self.folder / replica
-        (source / "src").mkdir(parents=True, exist_ok=True)
-        (source / "src" / "handler.py").write_text(FAILS if fails else SERVES)
-        listen = f"unix:{self.folder / replica}.sock"
-        settings = WatcherSettings(listen=listen)
-        return ReplicaSpec(replica, "echo", 1, Path(sys.executable), source, settings)
+    def spec(self, replica: ReplicaId, *, fails: bool = False, **function) -> ReplicaSpec:
+        return self.lab.spec(replica, FAILS if fails else SERVES, **function)
 
     async def crash(self, replica: ReplicaId) -> None:
-        (status,) = [one for one in await self.client.list() if one.name == PREFIX + replica]
+        statuses = await self.supervisor.list()
+        (status,) = [one for one in statuses if one.name == PREFIX + replica]
         os.kill(status.pid, signal.SIGKILL)
 
     async def settle(self) -> None:
         pass
 
     def again(self) -> Engine:
-        return LocalEngine(SupervisorClient(self.folder / "supervisor.sock"), os.environ)
+        return self.lab.engine(self.supervisor)
+
+
+@contextlib.contextmanager
+def short_folder():
+    # Its path leaves room for a socket's name.
+    with tempfile.TemporaryDirectory(prefix="d-", dir="/tmp") as folder:
+        yield Path(folder)
 
 
 @contextlib.asynccontextmanager
 async def local_lab() -> AsyncGenerator[LocalBench, None]:
-    # Its path leaves room for a socket's name.
-    with tempfile.TemporaryDirectory(prefix="d-", dir="/tmp") as folder:
-        async with booted(Path(folder)) as up:
-            yield LocalBench(LocalEngine(up.client, os.environ), up.client, Path(folder))
+    with short_folder() as folder:
+        async with booted(folder / "state") as up:
+            lab = Lab(folder)
+            yield LocalBench(lab.engine(up.client), up.client, lab)
 
 
-class TestMemoryEngine(EngineContract):
+@contextlib.asynccontextmanager
+async def embedded_lab() -> AsyncGenerator[LocalBench, None]:
+    with short_folder() as folder:
+        (folder / "state").mkdir()
+        supervisor = EmbeddedSupervisor(folder / "state")
+        async with supervisor.running():
+            lab = Lab(folder)
+            yield LocalBench(lab.engine(supervisor), supervisor, lab)
+
+
+class TestFakeEngine(EngineContract):
     @pytest.fixture
     def lab(self):
-        return memory_lab
+        return fake_lab
 
 
 class TestLocalEngine(EngineContract):
     @pytest.fixture
     def lab(self):
         return local_lab
+
+
+class TestLocalEngineOfACommand(EngineContract):
+    @pytest.fixture
+    def lab(self):
+        return embedded_lab

@@ -324,7 +324,7 @@ def test_limits_gpu_without_a_gpu_runs_on_the_cpu(dcf, function):
     result = dcf("function", "run", folder, input=b"x")
     assert result.stdout == b"x"
     assert b"GPU: no NVIDIA GPU" in result.stderr
-    assert b"running on the CPU" in result.stderr
+    assert b"Limit: gpu: none on this machine, runs on the CPU" in result.stderr
     needed = dcf("function", "run", folder, "--require-gpu", input=b"x")
     assert needed.returncode == ExitCode.GPU
     assert b"expected 1 free GPU(s), got 0 of 0 on this machine" in needed.stderr

@@ -220,7 +220,7 @@ def test_a_port_in_use_is_an_error(dcf, serving, tmp_path):
         result = dcf("function", "serve", folder, "--port", port)
     assert result.returncode == ExitCode.START
     assert (
-        f"port {port} of 127.0.0.1 cannot be had: Address already in use" in result.stderr.decode()
+        f"port {port} of 127.0.0.1 cannot be used: Address already in use" in result.stderr.decode()
     )
 
 

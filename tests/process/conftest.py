@@ -14,13 +14,13 @@ from pathlib import Path
 import pytest
 
 from dcf.client.watcher import WatcherClient
-from dcf.engines.local.local_replica import Launch, LocalReplica
 from dcf.settings import WatcherSettings
+from process.watcher_process import Launch, WatcherProcess
 
 
 @dataclass
 class Running:
-    replica: LocalReplica
+    replica: WatcherProcess
     endpoint: str
     folder: Path
     log_file: Path
@@ -48,7 +48,7 @@ def short_dir() -> Iterator[Path]:
 def launching(home: Path, sockets: Path) -> Iterator[Callable[..., Running]]:
     """Starts replicas; ``ready=False`` does not wait until the replica is ready. Ends all of them
     at the end."""
-    replicas: list[LocalReplica] = []
+    replicas: list[WatcherProcess] = []
 
     def start(source: str, *, ready: bool = True, environment=(), **settings) -> Running:
         number = len(replicas)
@@ -63,7 +63,7 @@ def launching(home: Path, sockets: Path) -> Iterator[Callable[..., Running]]:
             **settings,
         }
         with log_file.open("wb") as log:
-            replica = LocalReplica(
+            replica = WatcherProcess(
                 Launch(
                     python=Path(sys.executable),
                     settings=WatcherSettings(lifeline=True, **settings),

@@ -20,8 +20,8 @@ from dcf.dataplane.ext_authz_server import CheckHandler, CheckRequest, CheckResu
 from dcf.dataplane.xds_server import XdsServer
 from dcf.model.routing import CallLimits, Destination
 from dcf.settings import BridgeSettings, DataplaneSettings
-from dcf.supervision.child import Child
 from ports import free_port
+from process.child import Child
 
 PATIENCE = 10
 T = TypeVar("T")

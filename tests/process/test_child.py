@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from dcf.supervision.child import Child, Exit
+from dcf.supervision.exit_text import Exit
+from process.child import Child
 
 
 def _child(source: str, **given) -> Child:

@@ -4,22 +4,19 @@ import asyncio
 import contextlib
 import os
 import signal
-import sys
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import pytest
 
 from dcf.client.watcher import WatcherClient
-from dcf.engines.base import ReplicaSpec
 from dcf.engines.local.cgroups import CPU, MEMORY, Cgroups
-from dcf.engines.local.engine import LocalEngine
 from dcf.engines.local.gpu import Gpu, Inventory, reserve
 from dcf.errors import GpuUnavailable, HandlerRaised, ReplicaLost
 from dcf.model.function import Resources
 from dcf.model.replica import Observation, ReplicaId, ReplicaState
 from dcf.protocol.exits import WatcherExit
-from dcf.settings import Locations, WatcherSettings
+from process.local_lab import Lab
 from process.supervised import Booted, booted, status
 
 HANDLER = """
@@ -52,25 +49,17 @@ class Gpus:
         return Inventory(tuple(Gpu(n, name, "Fake", 1) for n, name in enumerate(self.names)))
 
 
-class Lab:
+class LimitsLab:
     """An engine, and what tests do with it."""
 
     def __init__(self, up: Booted, folder: Path, gpus: Gpus, cgroups: Cgroups | None) -> None:
         self.up = up
-        self.folder = folder
-        self.env = {**os.environ, "DCF_RUNTIME_DIR": str(folder / "run")}
-        self.engine = LocalEngine(up.client, self.env, gpus=gpus, cgroups=cgroups)
+        self.lab = Lab(folder)
+        self.engine = self.lab.engine(up.client, gpus=gpus, cgroups=cgroups)
 
     async def start(self, name: str = "a", handler: str = HANDLER, **given) -> Observation:
         """Starts a replica; returns it as READY, or as it ended."""
-        source = self.folder / name
-        (source / "src").mkdir(parents=True, exist_ok=True)
-        (source / "src" / "handler.py").write_text(handler)
-        settings = WatcherSettings(listen=f"unix:{self.folder}/{name}.sock", drain=1)
-        python = Path(sys.executable)
-        await self.engine.start(
-            ReplicaSpec(ReplicaId(name), "f", 1, python, source, settings, **given)
-        )
+        await self.engine.start(self.lab.spec(name, handler, **given))
         return await self.seen(name, ReplicaState.READY, ReplicaState.EXITED)
 
     async def seen(self, name: str, *states: ReplicaState) -> Observation:
@@ -93,9 +82,9 @@ class Lab:
 @contextlib.asynccontextmanager
 async def lab(
     folder: Path, *gpus: str, cgroups: Cgroups | None = WITHOUT_GROUPS
-) -> AsyncGenerator[Lab, None]:
+) -> AsyncGenerator[LimitsLab, None]:
     async with booted(folder / "state") as up:
-        made = Lab(up, folder, Gpus(*gpus), cgroups)
+        made = LimitsLab(up, folder, Gpus(*gpus), cgroups)
         yield made
         for name in ("a", "b"):
             await made.engine.stop(ReplicaId(name), 1)
@@ -142,9 +131,9 @@ def test_a_replica_over_the_limit_of_its_group_is_killed_and_says_so(short_dir):
             by = f"cgroup v{Cgroups.find().version(MEMORY)}"
             assert ended.limits == (f"memory: 256 MiB ({by})",)
             assert ended.exit
-            assert ended.exit.reason.endswith(f"it went over its memory limit of 256 MiB ({by})")
+            assert ended.exit.reason.endswith(f"it exceeded its memory limit of 256 MiB ({by})")
             # Another engine, as after a restart of the control plane, knows it as well.
-            at.engine = LocalEngine(at.up.client, at.env)
+            at.engine = at.lab.engine(at.up.client)
             assert await at.seen("a", ReplicaState.EXITED) == ended
 
     asyncio.run(main())
@@ -175,7 +164,7 @@ def test_groups_that_nobody_knows_are_swept_and_others_stay(short_dir):
             mine = next(folder for folder in _groups(await at.pid()) if "/dcf-" in str(folder))
             left = mine.with_name(mine.name + "-left")
             left.mkdir()
-            at.engine = LocalEngine(at.up.client, at.env)
+            at.engine = at.lab.engine(at.up.client)
             await at.start("b", limits=LIMIT)
             assert mine.exists()
             assert not left.exists()
@@ -241,11 +230,11 @@ def test_each_gpu_has_one_replica_for_as_long_as_that_lives(short_dir):
             assert await at.call(one, "CUDA_VISIBLE_DEVICES") == "GPU-a"
             assert await at.call(other, "CUDA_VISIBLE_DEVICES") == "GPU-b"
             assert (one.limits, other.limits) == (("gpu: GPU-a",), ("gpu: GPU-b",))
-            at.engine = LocalEngine(at.up.client, at.env, gpus=Gpus("GPU-a", "GPU-b"))
+            at.engine = at.lab.engine(at.up.client, gpus=Gpus("GPU-a", "GPU-b"))
             with pytest.raises(GpuUnavailable, match="got 0 of 2 on this machine"):
                 await at.start("c", limits=Resources(gpu=1))
             # The locks are the replicas' own: any other program of this project sees them.
-            guards = Locations.from_mapping(at.env).gpu_locks
+            guards = at.lab.places.gpu_locks
             with pytest.raises(GpuUnavailable), reserve(1, at.engine._gpus.look(), guards):
                 pass
             os.kill(await at.pid("b"), signal.SIGKILL)

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from dcf import errors
-from dcf.engines.local.local_replica import Launch, LocalReplica
 from dcf.protocol.exits import WatcherExit
 from dcf.settings import WatcherSettings
 from process.conftest import Running
+from process.watcher_process import Launch, WatcherProcess
 
 pytestmark = pytest.mark.slow
 
@@ -57,7 +57,7 @@ class Handler:
 @pytest.fixture
 def launch_with(tmp_path: Path, short_dir: Path):
     """Starts a replica whose function has more files than its handler."""
-    started: list[LocalReplica] = []
+    started: list[WatcherProcess] = []
 
     def start(
         source: str,
@@ -83,7 +83,7 @@ def launch_with(tmp_path: Path, short_dir: Path):
         log_file = tmp_path / f"log-{len(started)}"
         with log_file.open("wb") as log:
             launch = Launch(python, settings, dict(environment), {}, log.fileno())
-            replica = LocalReplica(launch, os.environ)
+            replica = WatcherProcess(launch, os.environ)
         started.append(replica)
         return Running(replica, replica.wait_ready() if ready else "", root, log_file)
 

@@ -8,11 +8,14 @@ import sys
 import textwrap
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
 from dcf import errors
 from dcf.protocol.exits import WatcherExit
+
+TESTS = Path(__file__).parents[1]
 
 SLOW = """
 import time
@@ -141,7 +144,7 @@ def test_an_import_that_takes_too_long_tells_where_it_is(launch):
 
 
 def test_a_constructor_that_lets_nothing_else_run_is_given_up_from_outside(launch, monkeypatch):
-    monkeypatch.setattr("dcf.engines.local.local_replica.OVERDUE", 0.5)
+    monkeypatch.setattr("process.watcher_process.OVERDUE", 0.5)
     # PyDLL calls into C without releasing the interpreter's lock.
     source = "import ctypes; ctypes.PyDLL(None).sleep(60)"
     running = launch(source, ready=False, start_timeout=0.5)
@@ -429,10 +432,11 @@ def test_the_replica_ends_when_its_parent_is_killed(launch, tmp_path, short_dir)
             (
                 "import os, sys, time\n"
                 "from pathlib import Path\n"
-                "from dcf.engines.local.local_replica import Launch, LocalReplica\n"
+                f"sys.path.insert(0, {str(TESTS)!r})\n"
+                "from process.watcher_process import Launch, WatcherProcess\n"
                 "from dcf.settings import WatcherSettings\n"
                 f"s = WatcherSettings(root={str(folder)!r}, lifeline=True)\n"
-                "r = LocalReplica(Launch(Path(sys.executable), s, {}, {}), os.environ)\n"
+                "r = WatcherProcess(Launch(Path(sys.executable), s, {}, {}), os.environ)\n"
                 "r.wait_ready()\n"
                 "print(r.pid, flush=True)\n"
                 "time.sleep(60)\n"

@@ -7,7 +7,7 @@ import os
 import socket
 import time
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import click
@@ -18,7 +18,8 @@ from dcf.builder.ignore import LOCK_NAME
 from dcf.cli import host_options, options
 from dcf.cli.console import Console
 from dcf.cli.context import CommandContext
-from dcf.engines.local.local_replica import LocalReplica
+from dcf.cli.replica_start import replica_start
+from dcf.cli.replicas import CommandReplica
 from dcf.errors import AddressInUse, DcfError, ReplicaExited
 from dcf.gateway.host_names import own_names
 from dcf.project.locate import LocatedFunction
@@ -27,14 +28,14 @@ from dcf.settings import WatcherSettings
 from dcf.supervision.policy import RestartPolicy, Run, delay_after, remembered
 
 TICK = 0.2
-"""Seconds between two looks at the replicas."""
+"""Seconds between two checks of the replicas."""
 
 RESTARTS = RestartPolicy(limit=5)
-"""For a replica that ends by itself. At most five: calls wait meanwhile, and whoever sits before
-the terminal is better told."""
+"""For a replica that ends by itself. At most five: calls wait meanwhile, and the user at the
+terminal should know soon."""
 
 BACKLOG = 2048
-"""Connections that may wait while no replica is ready."""
+"""Maximum number of connections that wait while no replica is ready."""
 
 
 @click.command()
@@ -45,10 +46,10 @@ BACKLOG = 2048
     type=click.IntRange(0, 65535),
     default=8080,
     show_default=True,
-    help="Port on 127.0.0.1; 0 takes a free one.",
+    help="Port on 127.0.0.1; 0 chooses a free port.",
 )
 @host_options.allow_host
-@click.option("--reload", is_flag=True, help="Start again whenever a file changes.")
+@click.option("--reload", is_flag=True, help="Restart whenever a file changes.")
 @options.require_gpu
 @options.start_timeout
 @options.offline
@@ -79,121 +80,99 @@ def serve(
       dcf-cli function serve hello-dcf --allow-host dcf.example.com
     """
     console = Console(verbose=verbose)
-    workshop = CommandContext(console, os.environ)
-    located = workshop.find(name, config)
+    context = CommandContext(console, os.environ)
+    located = context.find(name, config)
     with contextlib.ExitStack() as stack:
         changes = stack.enter_context(contextlib.closing(_changes(located.folder, reload=reload)))
-        next(changes)  # looks from here on, before the build reads the files: none is missed
-        built = workshop.build(located, offline=offline)
-        devices = stack.enter_context(workshop.gpus(located.spec, required=require_gpu))
+        next(changes)  # start watching before the build reads the files, so none is missed
+        built = context.build(located, offline=offline)
         listener = stack.enter_context(contextlib.closing(_listen(port)))
         names = ",".join([*own_names(), *allow_host])
-        settings = WatcherSettings(lifeline=True, start_timeout=start_timeout, hosts=names)
-        server = _Serving(workshop, console, settings, dict(devices), listener)
-        stack.callback(server.stop)
+        settings = WatcherSettings(start_timeout=start_timeout, hosts=names)
+        start = stack.enter_context(
+            replica_start(context, settings, require_gpu=require_gpu, listener=listener)
+        )
+        server = _Server(console, start, settings)
         server.replace_by(located, built)
+        stack.callback(server.stop)
         address = f"http://127.0.0.1:{listener.getsockname()[1]}"
         console.print(
             f"Serving {located.spec.name} at {address}{FUNCTION_PREFIX}{located.spec.name}"
         )
         for changed in changes:
-            server.look_after()
+            server.check()
             if changed:
                 console.print(f"Changed: {', '.join(changed)}")
-                server.try_to_reload(name, config, offline=offline)
+                begin = time.monotonic()
+                try:
+                    located = context.find(name, config)
+                    server.replace_by(located, context.build(located, offline=offline))
+                except DcfError as error:
+                    console.error(error)
+                    console.print("The previous version keeps serving.")
+                else:
+                    console.print(f"Reloaded in {time.monotonic() - begin:.1f} s")
 
 
-class _Serving:
-    """The replica that answers, and those before it that still finish their calls."""
+class _Server:
+    """The current replica, and how it is replaced."""
 
     def __init__(
         self,
-        workshop: CommandContext,
         console: Console,
+        start: Callable[[LocatedFunction, Built], CommandReplica],
         settings: WatcherSettings,
-        devices: dict[str, str],
-        listener: socket.socket,
     ) -> None:
-        self._workshop = workshop
         self._console = console
+        self._start = start
         self._settings = settings
-        self._devices = devices
-        self._listener = listener
-        self._current: tuple[LocalReplica, contextlib.ExitStack] | None = None
-        self._draining: list[tuple[LocalReplica, contextlib.ExitStack, float]] = []
+        self._current: CommandReplica | None = None
         self._served: tuple[LocatedFunction, Built] | None = None
         self._started = 0.0
         self._runs: deque[Run] = deque(maxlen=remembered(RESTARTS))
 
     def replace_by(self, located: LocatedFunction, built: Built) -> None:
-        """Starts what was built; once it is ready, the replica before it drains.
+        """Start a replica; once it is ready, drain the previous one.
 
         Raises:
-            DcfError: When it cannot be started; the replica before it goes on.
+            DcfError: If it cannot be started. The previous replica keeps serving.
         """
-        with contextlib.ExitStack() as stack:
-            staged = stack.enter_context(self._workshop.stage(located, built))
-            listener = self._listener.fileno()
-            replica = self._workshop.start(staged, self._settings, self._devices, listener)
-            stack.callback(replica.stop, self._settings.grace)
+        replica = self._start(located, built)
+        try:
             replica.wait_ready()
-            kept = stack.pop_all()
+        except BaseException:
+            replica.stop(self._settings.grace)
+            raise
         if self._current is not None:
-            before, its_stack = self._current
-            before.drain()
-            until = time.monotonic() + self._settings.drain
-            self._draining.append((before, its_stack, until))
-        self._current = (replica, kept)
+            self._current.drain(self._settings.drain)
+        self._current = replica
         self._started = time.monotonic()
         self._served = (located, built)
 
-    def try_to_reload(self, name: str | None, config: Path | None, *, offline: bool) -> None:
-        """Replaces the replica by what the folder holds now, if that works."""
-        begin = time.monotonic()
-        try:
-            located = self._workshop.find(name, config)
-            self.replace_by(located, self._workshop.build(located, offline=offline))
-        except DcfError as error:
-            self._console.error(error)
-            self._console.print("The previous version keeps serving.")
-        else:
-            self._console.print(f"Reloaded in {time.monotonic() - begin:.1f} s")
-
-    def look_after(self) -> None:
-        """Tidies replicas that have drained, and replaces one that ended by itself.
+    def check(self) -> None:
+        """Replace the replica if it has ended by itself.
 
         Raises:
-            DcfError: When it cannot be started again, or ends again and again.
+            DcfError: If it cannot be started again, or ends repeatedly.
         """
-        for entry in tuple(self._draining):
-            replica, stack, until = entry
-            if replica.poll() is not None or time.monotonic() >= until:
-                self._draining.remove(entry)
-                stack.close()
-        if self._current is None or self._served is None:
+        exit_ = self._current.poll() if self._current else None
+        if exit_ is None or self._current is None or self._served is None:
             return
-        replica, stack = self._current
-        ended = replica.poll()
-        if ended is not None:
-            self._current = None
-            stack.close()
-            self._runs.append(Run(self._started, time.monotonic()))
-            delay = delay_after(self._runs, RESTARTS)
-            if delay is None:
-                times = remembered(RESTARTS)
-                raise ReplicaExited(f"the replica ended {times} times in a row, last by {ended}")
-            self._console.print(f"The replica ended ({ended}); starting another")
-            time.sleep(delay)
-            self.replace_by(*self._served)
+        self._current.stop(0)
+        self._current = None
+        self._runs.append(Run(self._started, time.monotonic()))
+        delay = delay_after(self._runs, RESTARTS)
+        if delay is None:
+            times = remembered(RESTARTS)
+            raise ReplicaExited(f"the replica ended {times} times in a row, last by {exit_.reason}")
+        self._console.print(f"The replica ended ({exit_.reason}); starting another")
+        time.sleep(delay)
+        self.replace_by(*self._served)
 
     def stop(self) -> None:
-        """Ends all replicas."""
-        stacks = [stack for _, stack, _ in self._draining]
+        """End the current replica."""
         if self._current is not None:
-            stacks.append(self._current[1])
-        with contextlib.ExitStack() as together:
-            for stack in stacks:
-                together.push(stack)
+            self._current.stop(self._settings.grace)
 
 
 def _listen(port: int) -> socket.socket:
@@ -201,14 +180,14 @@ def _listen(port: int) -> socket.socket:
         return socket.create_server(("127.0.0.1", port), backlog=BACKLOG)
     except OSError as error:
         reason = os.strerror(error.errno or 0)
-        message = f"port {port} of 127.0.0.1 cannot be had: {reason}"
+        message = f"port {port} of 127.0.0.1 cannot be used: {reason}"
         raise AddressInUse(message) from error
 
 
 def _changes(folder: Path, *, reload: bool) -> Generator[list[str], None, None]:
-    """Names of changed files, and an empty list at every tick without.
+    """Yield the names of changed files; an empty list at every tick without a change.
 
-    Looks for them from the first item on.
+    Changes are noticed from the first item on.
     """
     if not reload:
         while True:
@@ -217,7 +196,7 @@ def _changes(folder: Path, *, reload: bool) -> Generator[list[str], None, None]:
     filter_ = DefaultFilter(ignore_entity_patterns=[*DefaultFilter.ignore_entity_patterns,
                                                     f"^{LOCK_NAME}$"])  # fmt: skip
     tick = int(TICK * 1000)
-    for found in watch(
+    for changes in watch(
         folder,
         watch_filter=filter_,
         debounce=200,
@@ -226,4 +205,4 @@ def _changes(folder: Path, *, reload: bool) -> Generator[list[str], None, None]:
         yield_on_timeout=True,
         raise_interrupt=True,
     ):
-        yield sorted({os.path.relpath(path, folder) for _, path in found})
+        yield sorted({os.path.relpath(path, folder) for _, path in changes})

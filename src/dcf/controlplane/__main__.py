@@ -39,7 +39,6 @@ from dcf.controlplane.http.jwks import KeySet
 from dcf.controlplane.http.server import HttpServer
 from dcf.controlplane.loop import ControlLoop
 from dcf.controlplane.replicas.rebalancer import Rebalancer
-from dcf.controlplane.replicas.replica_files import ReplicaFiles
 from dcf.controlplane.replicas.revocations import Revocations
 from dcf.controlplane.route_publisher import RoutePublisher
 from dcf.controlplane.service import GatewayService
@@ -47,14 +46,13 @@ from dcf.dataplane.bootstrap import Sockets
 from dcf.dataplane.ext_authz_server import ExtAuthzServer
 from dcf.dataplane.listener import REPLAYED
 from dcf.dataplane.xds_server import XdsServer
-from dcf.engines.local.engine import LocalEngine
+from dcf.engines import registry
 from dcf.errors import DcfError
 from dcf.files.storage import writing
 from dcf.model.endpoint import Endpoint
 from dcf.net.parent import watch_parent
 from dcf.settings import ControlSettings, Locations, StoreSettings, WatcherSettings
 from dcf.supervision.liveness import alive_socket, answering
-from dcf.supervision.supervisor_client import SupervisorClient
 from dcf.telemetry import logging_setup
 
 logger = logging.getLogger("dcf.controlplane")
@@ -116,25 +114,23 @@ def _join(
     bound, slots = StoreSettings.from_mapping(env), Slots(settings.builds)
     builder = Builder(store, Uv(env), settings=bound, slots=slots)
     retained = RetainedArtifacts(store)
-    engine = LocalEngine(SupervisorClient(sockets.supervisor), env)
-    discovery = XdsServer(sockets.cold)
-    routing = RoutePublisher(discovery)
-    stager = ReplicaFiles(
+    engine = registry.gateway_engine(
         store,
         builder,
-        replicas=places.replicas,
-        sockets=places.gateway_runtime,
-        secrets=places.secrets,
-        calls=places.calls,
-        settings=WatcherSettings(
-            start_timeout=settings.start_timeout,
-            request_ids=False,
-            log_failure=True,
-            replay=REPLAYED,
-        ),
+        places,
+        env,
+        supervisor=sockets.supervisor,
         extra={GATEWAY: str(Endpoint(path=str(sockets.calls)))},
     )
-    loop = ControlLoop(catalog, engine, routing, stager, start_timeout=settings.start_timeout)
+    discovery = XdsServer(sockets.cold)
+    routing = RoutePublisher(discovery)
+    watchers = WatcherSettings(
+        start_timeout=settings.start_timeout,
+        request_ids=False,
+        log_failure=True,
+        replay=REPLAYED,
+    )
+    loop = ControlLoop(catalog, engine, routing, watchers)
     poller = TrafficPoller(catalog, sockets.admin)
     plane = GatewayService(
         catalog=catalog,
@@ -145,8 +141,6 @@ def _join(
             catalog=catalog,
             loop=loop,
             routing=routing,
-            stager=stager,
-            builder=builder,
             retained=retained,
             engine=engine,
             settings=settings,

@@ -19,7 +19,6 @@ from dcf.catalog.catalog import Catalog
 from dcf.catalog.isolation import Isolation
 from dcf.controlplane.recording import Recorder
 from dcf.controlplane.replicas.health import Health
-from dcf.controlplane.replicas.replica_files import ReplicaFiles
 from dcf.controlplane.replicas.replica_manager import ReplicaManager
 from dcf.controlplane.replicas.replica_registry import ReplicaRegistry
 from dcf.controlplane.route_publisher import RoutePublisher
@@ -64,9 +63,8 @@ class ControlLoop:
         catalog: Catalog,
         engine: Engine,
         routing: RoutePublisher,
-        stager: ReplicaFiles,
+        watchers: WatcherSettings | None = None,
         *,
-        start_timeout: float = 300.0,
         rules: BackoffRules = RULES,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -76,8 +74,7 @@ class ControlLoop:
             catalog: The desired state.
             engine: Where replicas run.
             routing: Publishes routes to Envoy.
-            stager: Prepares the files of replicas.
-            start_timeout: Maximum seconds for the constructor of a handler.
+            watchers: The default settings of watchers; None uses the defaults of the settings.
             rules: Delays after crashes, and further limits of a turn.
             clock: Seconds since the epoch.
         """
@@ -85,7 +82,6 @@ class ControlLoop:
         self._catalog = catalog
         self._engine = engine
         self._routing = routing
-        self._stager = stager
         self._rules = rules
         self._clock = clock
         self._recorded: set[str] = set()
@@ -100,8 +96,7 @@ class ControlLoop:
         self._replicas = ReplicaManager(
             self.registry,
             engine,
-            stager,
-            start_timeout=start_timeout,
+            watchers or WatcherSettings(),
             clock=clock,
             wake=self._wake.set,
         )
@@ -169,9 +164,8 @@ class ControlLoop:
                     async for observation in observations:
                         if isinstance(observation, tuple):
                             self.registry.begin(observation)
-                            alive = {record.id for record in self.registry.all()}
-                            with contextlib.suppress(OSError):  # a later sweep removes them
-                                await asyncio.to_thread(self._stager.sweep, alive)
+                            with contextlib.suppress(OSError):  # a later cleanup removes them
+                                await self._engine.cleanup()
                         else:
                             self.registry.update(observation)
                         self.wake()

@@ -160,6 +160,7 @@ class GatewayService:
             functions=len(wanted),
             replicas=len(ready),
             started=self._started,
+            engine=self._engine.name,
             open=self._settings.open,
         )
 

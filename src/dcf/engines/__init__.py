@@ -1,1 +1,1 @@
-"""Where replicas run. Not here: building what they run, deciding how many."""
+"""Where replicas run. Building them and deciding how many there are is done elsewhere."""

@@ -1,17 +1,19 @@
-"""What an engine is: where replicas run. ``dcf.testing.engine_contract`` tests that one is.
+"""The contract of an engine, the place where replicas run.
 
-One start is one replica on every engine. An engine restarts nothing: who wants a replica back
-starts another one.
+``dcf.testing.engine_contract`` tests it. One start is one replica on every engine. An engine
+restarts nothing: its caller starts another replica.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+import socket
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Protocol
 
-from dcf.model.function import Resources
+from dcf.builder.build_progress import SILENT, Listener
+from dcf.model.artifact import Artifact
+from dcf.model.function import FunctionSpec, Resources
 from dcf.model.log import LogLine
 from dcf.model.replica import Observation, ReplicaId
 from dcf.settings import WatcherSettings
@@ -19,85 +21,135 @@ from dcf.settings import WatcherSettings
 
 @dataclass(frozen=True, slots=True)
 class ReplicaSpec:
-    """All that is needed to start one replica.
+    """What to run. The engine decides how it is laid out.
+
+    ``dcf.engines.spec.replica_spec`` makes one from a function's spec.
 
     Attributes:
         id: The replica's name.
         function: The function's name.
-        revision: The function's revision, counted from 1.
-        python: Interpreter of the function's environment.
-        source: The function's files, laid out for this replica.
-        settings: How the watcher is to behave; the engine fills in ``function``, ``root`` and what
-            depends on where it runs.
-        environment: The author's variables.
-        extra: Variables of the framework's own, such as CUDA_VISIBLE_DEVICES.
-        secrets: Folder with the replica's secrets, one file each; None without any.
-        limits: At most this much. With ``gpu`` at 0 it sees no GPU; above 0 it has that many to
-            itself, and runs on the CPU where the engine has none at all.
-        requests: At least this much. An engine without that many GPUs does not start it.
+        revision: The function's revision, counted from 1; 0 in ``run`` and ``serve``.
+        spec: The function. Its ``environment`` holds all of the author's variables, its ``limits``
+            are maxima and its ``requests`` minima.
+        artifact: The function's files and lock, which the builder's store holds.
+        secrets: Names of the secrets that the handler may read.
+        settings: How the watcher behaves, as far as that does not depend on the engine. The engine
+            sets ``root``, ``listen``, ``lifeline``, ``call_table`` and what enforces the limits.
     """
 
     id: ReplicaId
     function: str
     revision: int
-    python: Path
-    source: Path
-    settings: WatcherSettings = field(default_factory=WatcherSettings)
-    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
-    extra: Mapping[str, str] = field(default_factory=dict, repr=False)
-    secrets: Path | None = None
-    limits: Resources = field(default_factory=Resources)
-    requests: Resources = field(default_factory=Resources)
+    spec: FunctionSpec = field(repr=False)
+    artifact: Artifact
+    secrets: tuple[str, ...] = ()
+    settings: WatcherSettings = field(default_factory=WatcherSettings, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class EngineFeatures:
+    """What an engine can do beyond starting and stopping replicas.
+
+    Attributes:
+        listener: Whether ``start`` accepts a listening socket.
+        limits: Whether replicas are held to ``limits.memory`` and ``limits.cpu``.
+        gpus: Whether replicas can have GPUs.
+        logs: Whether the engine keeps what replicas print. Otherwise they print to this process's
+            standard error.
+    """
+
+    listener: bool = False
+    limits: bool = False
+    gpus: bool = False
+    logs: bool = True
 
 
 class Engine(Protocol):
     """Where replicas run.
 
-    Streams are to be closed: ``async with contextlib.aclosing(engine.observe()) as seen``.
+    Close its streams: ``async with contextlib.aclosing(engine.observe()) as observations``.
+
+    Attributes:
+        name: What users call it, such as ``local``.
+        features: What it can do.
     """
 
-    async def start(self, spec: ReplicaSpec) -> ReplicaId:
-        """Starts a replica and does not wait until it is ready.
+    name: str
+    features: EngineFeatures
 
-        Nothing happens when the id is known, in whatever state: a request can be repeated.
+    async def check(self, function: FunctionSpec) -> None:
+        """Check that the engine has what a function needs besides its artifact.
 
         Raises:
-            StartError: When it is known at once that it cannot be started.
-            GpuUnavailable: When too few GPUs are free for it.
+            SecretNotFound: If a secret is missing.
+        """
+
+    async def prepare(
+        self, artifact: Artifact, function: FunctionSpec, listener: Listener = SILENT
+    ) -> None:
+        """Make an artifact available to the engine. Do nothing if it is available already.
+
+        If the call is cancelled, the work ends and leaves nothing half made.
+
+        Args:
+            artifact: The function's files and lock, which the builder's store holds.
+            function: Its name for messages, and the Python it asks for.
+            listener: Receives the progress. It may be called on another thread.
+
+        Raises:
+            BuildError: If it cannot be made available.
+            StorageError: If it cannot be written.
+        """
+
+    async def start(self, spec: ReplicaSpec, listener: socket.socket | None = None) -> ReplicaId:
+        """Start a replica. Return before it is ready.
+
+        Do nothing if the id is known, in any state, so that a request can be repeated. If the
+        replica is stopped during the call, it is not started.
+
+        Args:
+            spec: What to run.
+            listener: A listening socket on which the replica serves. It stays open here. Only for
+                an engine whose features include it.
+
+        Raises:
+            BuildError: If the artifact is not available and cannot be made so.
+            GpuUnavailable: If too few GPUs are free.
+            SecretNotFound: If a secret is missing.
+            StartError: If the replica cannot be started.
+            StorageError: If its files cannot be written.
         """
 
     async def stop(self, replica: ReplicaId, grace: float) -> None:
-        """Ends a replica, waits until it is gone, and forgets it, its log excepted.
+        """End a replica, wait until it is gone, and forget it and its files, but not its log.
 
-        Nothing happens when the id is not known. A replica that ended by itself is to be stopped as
-        well: until then it is observed as EXITED.
+        Do nothing if the id is unknown. A replica that ended by itself must be stopped as well:
+        until then it is observed as EXITED.
 
         Args:
-            replica: Which.
-            grace: Seconds for calls in flight; then it is killed.
+            replica: The replica.
+            grace: Seconds for calls in progress. After that the replica is killed.
         """
 
     def observe(self) -> AsyncGenerator[tuple[Observation, ...] | Observation, None]:
-        """Every replica as it is now, then every change. It goes on until it is closed.
+        """Yield the current state of all replicas, then every change, until it is closed.
 
-        The first item, and no other, is a tuple: all replicas, or none. "Now" is when it is asked
-        for.
-        Only changes of ``dcf.model.replica.TRANSITIONS`` are seen; steps that were taken before
-        anybody looked may be left out.
+        Only the first item is a tuple. It is read when the item is requested. Changes follow
+        ``dcf.model.replica.TRANSITIONS``; states that passed before the first item may be missing.
         """
 
     def logs(
         self, replica: ReplicaId, *, since: float = 0.0, follow: bool = False
     ) -> AsyncGenerator[LogLine, None]:
-        """What a replica printed; for a while also of one that is forgotten.
+        """Yield what a replica printed. The log outlives the replica for a while.
 
         Args:
-            replica: Which.
-            since: Lines from this time on, in seconds since 1970.
-            follow: Whether to go on with what it prints until it has ended.
+            replica: The replica.
+            since: Skip lines before this time, in seconds since 1970.
+            follow: Whether to continue until the replica has ended.
 
         Raises:
-            ReplicaUnknown: When there is no such log.
+            ReplicaUnknown: If there is no such log.
         """
 
     async def is_suspended(self, replica: ReplicaId) -> bool:
@@ -114,4 +166,14 @@ class Engine(Protocol):
         """
 
     async def capacity(self) -> Resources:
-        """What the engine has in all for replicas, used or not."""
+        """Return what the engine has in all for replicas, used or not."""
+
+    async def describe_gpus(self) -> tuple[str, ...]:
+        """Return lines for people about the engine's GPUs; at least one line."""
+
+    async def cleanup(self) -> None:
+        """Remove what replicas that no longer exist have left, such as folders.
+
+        Raises:
+            OSError: If something cannot be removed.
+        """

@@ -1,23 +1,26 @@
-"""The fake among the engines: replicas that exist in memory alone and do as they are told.
+"""A fake engine for tests: its replicas exist in memory only.
 
-Time passes by :meth:`FakeEngine.tick`, so that a test decides when a replica is ready.
+Time passes with :meth:`FakeEngine.tick`, so that a test decides when a replica is ready.
 """
 
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field, replace
 
-from dcf.engines.base import ReplicaSpec
-from dcf.errors import ReplicaUnknown
-from dcf.model.function import Resources
+from dcf.builder.build_progress import SILENT, Listener
+from dcf.engines.base import EngineFeatures, ReplicaSpec
+from dcf.errors import ReplicaUnknown, SecretNotFound
+from dcf.model.artifact import Artifact
+from dcf.model.function import FunctionSpec, Resources
 from dcf.model.log import LogLine
 from dcf.model.replica import Observation, ReplicaExit, ReplicaId, ReplicaState
 
 PLENTY = Resources(memory=1 << 40, cpu=64.0, gpu=0)
-"""A capacity that no test exhausts unasked."""
+"""A capacity that tests do not exhaust unless they set another one."""
 
 
 @dataclass(slots=True)
@@ -38,7 +41,16 @@ class _Replica:
 
 
 class FakeEngine:
-    """An engine (``dcf.engines.base.Engine``) for tests."""
+    """An engine (``dcf.engines.base.Engine``) for tests.
+
+    Attributes:
+        prepared: The artifacts that were prepared, in order.
+        missing_secrets: Names of secrets that are missing.
+        start_error: What ``start`` raises; None starts the replica.
+    """
+
+    name = "fake"
+    features = EngineFeatures()
 
     def __init__(
         self,
@@ -47,13 +59,16 @@ class FakeEngine:
         capacity: Resources = PLENTY,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """An engine without replicas.
+        """Create an engine without replicas.
 
         Args:
             ready_after: Ticks from start to READY.
-            capacity: What :meth:`capacity` tells.
+            capacity: What :meth:`capacity` returns.
             clock: Seconds since 1970.
         """
+        self.prepared: list[Artifact] = []
+        self.missing_secrets: set[str] = set()
+        self.start_error: Exception | None = None
         self._ready_after = ready_after
         self._capacity = capacity
         self._clock = clock
@@ -65,61 +80,79 @@ class FakeEngine:
 
     @property
     def specs(self) -> dict[ReplicaId, ReplicaSpec]:
-        """What was started and is not forgotten."""
-        return {replica: one.spec for replica, one in self._replicas.items()}
+        """The specs of the replicas that were started and not forgotten."""
+        return {id_: replica.spec for id_, replica in self._replicas.items()}
 
-    async def start(self, spec: ReplicaSpec) -> ReplicaId:
-        """Starts a replica that is READY after the ticks set."""
+    async def check(self, function: FunctionSpec) -> None:
+        """Raise for a secret in :attr:`missing_secrets`."""
+        for name in function.secrets:
+            if name in self.missing_secrets:
+                raise SecretNotFound(name, None)
+
+    async def prepare(
+        self, artifact: Artifact, function: FunctionSpec, listener: Listener = SILENT
+    ) -> None:
+        """Record the artifact."""
+        del function, listener
+        if artifact not in self.prepared:
+            self.prepared.append(artifact)
+
+    async def start(self, spec: ReplicaSpec, listener: socket.socket | None = None) -> ReplicaId:
+        """Start a replica that is READY after the ticks set."""
+        if listener is not None:
+            raise ValueError("the fake engine accepts no listening socket")
+        if self.start_error is not None:
+            raise self.start_error
         if spec.id not in self._replicas:
             seen = Observation(spec.id, ReplicaState.STARTING)
             self._replicas[spec.id] = _Replica(spec, seen, self._ready_after)
             self._logs.setdefault(spec.id, _Log())
-            self._tell(seen)
+            self._notify(seen)
         return spec.id
 
     async def stop(self, replica: ReplicaId, grace: float) -> None:
-        """Ends a replica at once, whatever the grace, and forgets it."""
+        """End a replica at once and forget it."""
         del grace
-        one = self._replicas.get(replica)
-        if one is None:
+        known = self._replicas.get(replica)
+        if known is None:
             return
-        if one.seen.state is ReplicaState.READY:
-            self._to(one, ReplicaState.DRAINING)
-        if one.seen.state is not ReplicaState.EXITED:
-            self._end(one, ReplicaExit(0, self._clock(), "exit code 0", asked=True))
+        if known.seen.state is ReplicaState.READY:
+            self._transition(known, ReplicaState.DRAINING)
+        if known.seen.state is not ReplicaState.EXITED:
+            self._end(known, ReplicaExit(0, self._clock(), "exit code 0", asked=True))
         del self._replicas[replica]
 
     async def observe(self) -> AsyncGenerator[tuple[Observation, ...] | Observation, None]:
-        """Every replica as it is now, then every change."""
-        news: asyncio.Queue[Observation] = asyncio.Queue()
-        self._observers.add(news)
+        """Yield the state of every replica, then every change."""
+        changes: asyncio.Queue[Observation] = asyncio.Queue()
+        self._observers.add(changes)
         try:
-            yield tuple(one.seen for one in self._replicas.values())
+            yield tuple(replica.seen for replica in self._replicas.values())
             while True:
-                yield await news.get()
+                yield await changes.get()
         finally:
-            self._observers.discard(news)
+            self._observers.discard(changes)
 
     async def logs(
         self, replica: ReplicaId, *, since: float = 0.0, follow: bool = False
     ) -> AsyncGenerator[LogLine, None]:
-        """What :meth:`say` let a replica print."""
+        """Yield the lines given to :meth:`say`."""
         if replica not in self._logs:
             raise ReplicaUnknown(f"there is no replica {replica!r}")
         log = self._logs[replica]
-        news: asyncio.Queue[LogLine | None] = asyncio.Queue()
+        lines: asyncio.Queue[LogLine | None] = asyncio.Queue()
         for line in log.lines:
             if line.at >= since:
-                news.put_nowait(line)
-        one = self._replicas.get(replica)
-        if not follow or one is None or one.seen.state is ReplicaState.EXITED:
-            news.put_nowait(None)
-        log.followers.add(news)
+                lines.put_nowait(line)
+        known = self._replicas.get(replica)
+        if not follow or known is None or known.seen.state is ReplicaState.EXITED:
+            lines.put_nowait(None)
+        log.followers.add(lines)
         try:
-            while (line_or_end := await news.get()) is not None:
+            while (line_or_end := await lines.get()) is not None:
                 yield line_or_end
         finally:
-            log.followers.discard(news)
+            log.followers.discard(lines)
 
     async def is_suspended(self, replica: ReplicaId) -> bool:
         """Return whether :meth:`suspend` was called for the replica."""
@@ -131,34 +164,41 @@ class FakeEngine:
             self.say(replica, "Thread (most recent call first):")
 
     async def capacity(self) -> Resources:
-        """What was set."""
+        """Return the capacity that was set."""
         return self._capacity
 
+    async def describe_gpus(self) -> tuple[str, ...]:
+        """Return the number of GPUs that was set."""
+        return (f"{self._capacity.gpu or 0} GPUs",)
+
+    async def cleanup(self) -> None:
+        """Do nothing: replicas leave nothing."""
+
     def tick(self, times: int = 1) -> None:
-        """Lets time pass: replicas that start come nearer to READY, or fail."""
+        """Let time pass: starting replicas come closer to READY, or fail."""
         for _ in range(times):
-            for one in list(self._replicas.values()):
-                if one.seen.state is ReplicaState.STARTING:
-                    one.ticks -= 1
-                    if one.ticks <= 0:
-                        self._started(one)
+            for replica in list(self._replicas.values()):
+                if replica.seen.state is ReplicaState.STARTING:
+                    replica.ticks -= 1
+                    if replica.ticks <= 0:
+                        self._started(replica)
 
     def fail_starts(self, function: str, error: str, traceback: str = "") -> None:
-        """Lets replicas of ``function`` that are not READY yet fail.
+        """Make the replicas of a function that are not READY yet fail.
 
         Args:
-            function: Whose.
+            function: The function's name.
             error: Class in ``dcf.errors``.
-            traceback: As an author would see it.
+            traceback: The traceback that the author sees.
         """
         reason = f"the handler of {function} cannot be started"
         self._failing[function] = ReplicaExit(None, 0.0, reason, error, traceback)
 
     def crash(self, replica: ReplicaId, code: int = -9) -> None:
-        """Ends a replica without its having been asked to.
+        """End a replica without a stop.
 
         Args:
-            replica: Which; it must not have ended.
+            replica: A replica that has not ended.
             code: Its exit code.
         """
         reason = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
@@ -169,36 +209,37 @@ class FakeEngine:
         self._suspended.add(replica)
 
     def say(self, replica: ReplicaId, text: str) -> None:
-        """Lets a replica print a line."""
+        """Make a replica print a line."""
         log = self._logs[replica]
         line = LogLine(self._clock(), text)
         log.lines.append(line)
         for follower in log.followers:
             follower.put_nowait(line)
 
-    def _started(self, one: _Replica) -> None:
-        failure = self._failing.get(one.spec.function)
+    def _started(self, replica: _Replica) -> None:
+        failure = self._failing.get(replica.spec.function)
         if failure is None:
-            self._to(one, ReplicaState.READY, f"unix:/memory/{one.spec.id}.sock")
+            self._transition(replica, ReplicaState.READY, f"unix:/memory/{replica.spec.id}.sock")
             return
         failure = replace(failure, at=self._clock())
-        self._to(one, ReplicaState.FAILED, exit_=failure)
-        self._end(one, replace(failure, code=70))
+        self._transition(replica, ReplicaState.FAILED, exit_=failure)
+        self._end(replica, replace(failure, code=70))
 
-    def _end(self, one: _Replica, exit_: ReplicaExit) -> None:
-        self._to(one, ReplicaState.EXITED, exit_=exit_)
-        self._logs[one.spec.id].end()
+    def _end(self, replica: _Replica, exit_: ReplicaExit) -> None:
+        self._transition(replica, ReplicaState.EXITED, exit_=exit_)
+        self._logs[replica.spec.id].end()
 
-    def _to(
+    def _transition(
         self,
-        one: _Replica,
+        replica: _Replica,
         state: ReplicaState,
         endpoint: str = "",
         exit_: ReplicaExit | None = None,
     ) -> None:
-        one.seen = Observation(one.spec.id, state, endpoint or one.seen.endpoint, exit_)
-        self._tell(one.seen)
+        endpoint = endpoint or replica.seen.endpoint
+        replica.seen = Observation(replica.spec.id, state, endpoint, exit_)
+        self._notify(replica.seen)
 
-    def _tell(self, seen: Observation) -> None:
+    def _notify(self, seen: Observation) -> None:
         for observer in self._observers:
             observer.put_nowait(seen)

@@ -9,8 +9,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 
-from dcf.engines.local.cgroups import Cgroups
-from dcf.engines.local.limit_enforcer import group_prefix
+from dcf.engines import registry
 from dcf.gateway.processes import supervisor_socket
 from dcf.settings import Locations
 
@@ -23,8 +22,7 @@ def clear(places: Locations) -> None:
     """
     shutil.rmtree(places.replicas, ignore_errors=True)
     shutil.rmtree(places.calls, ignore_errors=True)
-    # This also ends processes that a replica moved to other sessions.
-    Cgroups.find().sweep(group_prefix(supervisor_socket(places)), ())
+    registry.clear_gateway(supervisor_socket(places))
     with contextlib.suppress(OSError):
         for kind in ("*.sock", "*.alive"):
             for socket in places.gateway_runtime.glob(kind):

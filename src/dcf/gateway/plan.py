@@ -12,8 +12,8 @@ from pathlib import Path
 
 from dcf.builder.store import keep_private
 from dcf.dataplane import bootstrap, envoy
-from dcf.engines.local.workspace import make_private
 from dcf.errors import AddressInUse, GatewayError
+from dcf.files.runtime_folder import make_private
 from dcf.files.storage import writing
 from dcf.gateway.host_names import own_names
 from dcf.gateway.processes import (

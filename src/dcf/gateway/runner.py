@@ -22,7 +22,7 @@ from dcf.gateway.plan import Plan
 from dcf.gateway.probe import healthy
 from dcf.gateway.processes import CONTROL, supervisor_command, supervisor_socket
 from dcf.supervision.__main__ import SupervisorExit
-from dcf.supervision.child import Exit
+from dcf.supervision.exit_text import Exit
 from dcf.supervision.liveness import Probe, answered, until_silent
 from dcf.supervision.policy import RestartPolicy, Run, delay_after, remembered
 from dcf.supervision.process_messages import List
@@ -179,7 +179,7 @@ class GatewayRunner:
 
     async def _stop_if_silent(self) -> None:
         """Kill a supervisor that does not respond; a new one replaces it."""
-        probe = Probe(str(self._client.socket), request_line(List()).decode())
+        probe = Probe(str(self._client.path), request_line(List()).decode())
         reason = await until_silent(lambda: answered(probe), probe.rule)
         if self._asked_by is None:
             self._notify(f"The supervisor was killed: {reason}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dcf.model.function import FunctionSpec, Resources
+from dcf.model.function import FunctionSpec
 from dcf.project.kinds import PYTHON_ARGUMENT
 
 
@@ -11,8 +11,8 @@ def notices(spec: FunctionSpec, *, deployed: bool = False) -> tuple[str, ...]:
 
     Args:
         spec: The function.
-        deployed: Whether it runs behind a gateway, where limits and scaling have an effect and
-            lists show image and labels, rather than by ``run`` or ``serve``.
+        deployed: Whether it runs behind a gateway, where scaling has an effect and lists show image
+            and labels, rather than by ``run`` or ``serve``.
 
     Returns:
         At most one sentence each about images, clusters and deployments.
@@ -25,10 +25,9 @@ def notices(spec: FunctionSpec, *, deployed: bool = False) -> tuple[str, ...]:
     if spec.build_options:
         in_images.append("build_options")
     in_clusters = [key for key in ("constraints", *labels) if getattr(spec, key)]
-    in_clusters += _amounts("requests", spec.requests)
-    in_deployments = _amounts("limits", spec.limits) + (["scaling"] if spec.scaling else [])
-    if deployed:
-        in_deployments = []
+    requests = {"memory": spec.requests.memory, "cpu": spec.requests.cpu}
+    in_clusters += [f"requests.{name}" for name, amount in requests.items() if amount is not None]
+    in_deployments = ["scaling"] if spec.scaling and not deployed else []
     return tuple(
         f"{spec.name}: {_joined(keys)} {'has' if len(keys) == 1 else 'have'} an effect only in"
         f" {where}"
@@ -39,11 +38,6 @@ def notices(spec: FunctionSpec, *, deployed: bool = False) -> tuple[str, ...]:
         )
         if keys
     )
-
-
-def _amounts(key: str, given: Resources) -> list[str]:
-    amounts = {"memory": given.memory, "cpu": given.cpu}
-    return [f"{key}.{name}" for name, amount in amounts.items() if amount is not None]
 
 
 def _joined(keys: list[str]) -> str:

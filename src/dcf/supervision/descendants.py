@@ -15,15 +15,17 @@ import select
 import signal
 import sys
 import time
-import uuid
 import zlib
-from collections.abc import Callable, Iterable
-from pathlib import Path
+
+# The process of ``kill_at_end`` runs this file, so it imports very little.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
 
 RUN_MARK = "DCF_RUN"
 """Variable that all descendants of one run inherit."""
 
-_PROC = Path("/proc")
+_PROC = "/proc"
 _RLIMIT_LOCKS = 10
 _RUN_BITS = 31
 _ROUNDS = 20
@@ -43,7 +45,7 @@ class DescendantMark:
         Args:
             supervisor: The supervisor's mark.
         """
-        run = uuid.uuid4().hex
+        run = os.urandom(16).hex()
         self.variables = {RUN_MARK: run}
         self._mark = f"{RUN_MARK}={run}".encode()
         self._number = _family(supervisor) << _RUN_BITS | int(run[:8], 16) >> 1
@@ -128,11 +130,11 @@ def kill_all(matches: Callable[[int], bool], patience: float = 0.0) -> int:
 
 def children() -> list[int]:
     """Return the ids of this process's children, including adopted ones."""
-    parent, pids = str(os.getpid()), []
+    parent, pids = str(os.getpid()).encode(), []
     for pid in _pids():
         with contextlib.suppress(OSError, IndexError):
-            stat = (_PROC / str(pid) / "stat").read_text(errors="replace")
-            if stat.rpartition(")")[2].split()[1] == parent:
+            stat = _read(pid, "stat")
+            if stat.rpartition(b")")[2].split()[1] == parent:
                 pids.append(pid)
     return pids
 
@@ -160,6 +162,19 @@ _SET_CHILD_SUBREAPER = 36
 """``PR_SET_CHILD_SUBREAPER`` of ``prctl(2)``."""
 
 
+def kill_at_end(variable: str, supervisor: str) -> list[str]:
+    """Return the command line of a process that kills descendants once its standard input ends.
+
+    Start it with a pipe whose other end only the supervisor holds. Then it ends the descendants of
+    a supervisor that is killed. It imports no packages, because every start waits for it.
+
+    Args:
+        variable: Name of the variable that holds the supervisor's mark.
+        supervisor: The supervisor's mark.
+    """
+    return [sys.executable, "-I", "-S", __file__, variable, supervisor]
+
+
 def _family(supervisor: str) -> int:
     return zlib.crc32(supervisor.encode()) >> 1
 
@@ -169,21 +184,33 @@ def _pids() -> list[int]:
     return [int(name) for name in os.listdir(_PROC) if name.isdecimal() and int(name) != own]  # noqa: PTH208  names suffice
 
 
+def _read(pid: int, name: str) -> bytes:
+    """Return a file of a process's folder in ``/proc``."""
+    descriptor = os.open(f"{_PROC}/{pid}/{name}", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        parts = []
+        while part := os.read(descriptor, 65536):
+            parts.append(part)
+    finally:
+        os.close(descriptor)
+    return b"".join(parts)
+
+
 def _number_of(pid: int) -> int | None:
     try:
-        limits = (_PROC / str(pid) / "limits").read_text()
+        limits = _read(pid, "limits")
     except OSError:
         return None
-    for line in limits.splitlines():
-        if line.startswith("Max file locks"):
-            soft = line.split()[3]
-            return int(soft) if soft.isdecimal() else None
-    return None
+    begin = limits.find(b"Max file locks")
+    if begin < 0:
+        return None
+    soft = limits[begin : limits.find(b"\n", begin)].split()[3]
+    return int(soft) if soft.isdigit() else None
 
 
 def _has_variable(pid: int, variable: bytes) -> bool:
     try:
-        return variable in (_PROC / str(pid) / "environ").read_bytes().split(b"\0")
+        return variable in _read(pid, "environ").split(b"\0")
     except OSError:
         return False
 
@@ -216,3 +243,9 @@ def _wait(handles: Iterable[int], patience: float) -> None:
         poll = select.poll()
         poll.register(handle, select.POLLIN)
         poll.poll(1000 * max(0.0, deadline - time.monotonic()))
+
+
+if __name__ == "__main__":
+    while os.read(0, 1024):
+        pass
+    kill_descendants(f"{sys.argv[1]}={sys.argv[2]}".encode(), sys.argv[2])

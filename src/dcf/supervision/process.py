@@ -8,13 +8,14 @@ import os
 import signal
 import stat
 import subprocess
+import sys
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from dcf.supervision.child import Exit
 from dcf.supervision.descendants import DescendantMark
+from dcf.supervision.exit_text import Exit
 from dcf.supervision.liveness import answered, until_silent
 from dcf.supervision.pipes import Pipes
 from dcf.supervision.policy import Run, delay_after, remembered
@@ -42,7 +43,7 @@ class Process:
 
     Attributes:
         spec: What to run.
-        log: The process's log.
+        log: The process's log; None if its output stays on this process's standard error.
         state: The process's state.
         gone: Set when the process was stopped and everything is cleaned up.
     """
@@ -50,17 +51,19 @@ class Process:
     def __init__(
         self,
         spec: ProcessSpec,
-        log: ProcessLog,
+        log: ProcessLog | None,
         supervisor: str,
         notify: Callable[[ProcessEvent], None],
+        inherited: Sequence[int] = (),
     ) -> None:
         """Create a process, without starting it.
 
         Args:
             spec: What to run.
-            log: Receives the process's output.
+            log: Receives the process's output; None leaves it on this process's standard error.
             supervisor: The supervisor's mark.
             notify: Called with every event.
+            inherited: Further descriptors that stay open in the process, with the same numbers.
         """
         self.spec = spec
         self.log = log
@@ -68,6 +71,7 @@ class Process:
         self.gone = asyncio.Event()
         self._supervisor = supervisor
         self._notify = notify
+        self._inherited = tuple(inherited)
         self._loop = asyncio.get_running_loop()
         self._popen: subprocess.Popen[bytes] | None = None
         self._pipes = Pipes()
@@ -95,7 +99,9 @@ class Process:
         _remove_sockets(self.spec.sockets)
         descent = DescendantMark(self._supervisor)
         with contextlib.ExitStack() as reading, contextlib.ExitStack() as writing:
-            log_read, log_write = _pipe(reading, writing)
+            log_read, log_write = (
+                _pipe(reading, writing) if self.log is not None else (None, sys.stderr.fileno())
+            )
             report_read, report_write = (
                 _pipe(reading, writing) if self.spec.reports else (None, log_write)
             )
@@ -106,6 +112,7 @@ class Process:
                 stdin=subprocess.PIPE if self.spec.lifeline else subprocess.DEVNULL,
                 stdout=report_write,
                 stderr=log_write,
+                pass_fds=self._inherited,
                 start_new_session=True,
                 bufsize=0,
             )
@@ -119,7 +126,8 @@ class Process:
         self._silence = ""
         self._runs += 1
         self._since, self._started = time.time(), self._loop.time()
-        self._pipes.add(log_read, self.log.feed)
+        if log_read is not None and self.log is not None:
+            self._pipes.add(log_read, self.log.feed)
         if report_read is not None:
             self._pipes.add(report_read, self._reports.feed)
         if self.spec.probe is not None:
@@ -167,7 +175,8 @@ class Process:
         if popen.stdin is not None:
             popen.stdin.close()
         self._pipes.close()
-        self.log.end_of_run()
+        if self.log is not None:
+            self.log.end_of_run()
         self._reports.end()
         if self._watch is not None:
             self._watch.cancel()
@@ -203,7 +212,8 @@ class Process:
                 await self._ended.wait()
         if self.state is not ProcessState.STOPPED:
             self._transition(ProcessState.STOPPED)
-            self.log.close()
+            if self.log is not None:
+                self.log.close()
             self._emit(ProcessEventKind.FORGOTTEN)
             self.gone.set()
         return self._exit
@@ -229,19 +239,23 @@ class Process:
         policy = self.spec.restart
         if policy is None:
             self._transition(ProcessState.EXITED)
-            self.log.followers.end()
+            self._end_followers()
             return
         self._history.append(Run(self._started, self._loop.time()))
         delay = delay_after(self._history, policy)
         if delay is None:
             self._transition(ProcessState.CRASH_LOOP)
-            self.log.followers.end()
+            self._end_followers()
             self._emit(ProcessEventKind.GAVE_UP)
             return
         if self.state is not ProcessState.WAITING:
             self._transition(ProcessState.WAITING)
         self._emit(ProcessEventKind.RESTARTING, delay=delay)
         self._timer = self._loop.call_later(delay, self._start_again)
+
+    def _end_followers(self) -> None:
+        if self.log is not None:
+            self.log.followers.end()
 
     def _start_again(self) -> None:
         self._timer = None

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import shutil
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from dcf.errors import ProcessNotStarted, ProcessUnknown, SupervisorError
@@ -40,12 +40,15 @@ class Supervisor:
         finished: Set when everything was shut down.
     """
 
-    def __init__(self, logs: Path, record: StateFile) -> None:
+    def __init__(self, logs: Path | None, record: StateFile, *, has_orphans: bool = True) -> None:
         """Create a supervisor without processes.
 
         Args:
-            logs: Folder for the processes' logs.
+            logs: Folder for the processes' logs; None leaves their output on this process's
+                standard error.
             record: Records the running processes for the next supervisor.
+            has_orphans: Whether this process has no children but the supervisor's processes and
+                the orphans that it adopts. Only then can it recognize orphans.
         """
         self.observers = Broadcast()
         self.finished = asyncio.Event()
@@ -53,10 +56,15 @@ class Supervisor:
         self._record = record
         self._processes: dict[str, Process] = {}
         self._is_closing = False
+        self._has_orphans = has_orphans
         self._has_killed_strays = False
 
-    async def start(self, spec: ProcessSpec) -> ProcessStatus:
+    async def start(self, spec: ProcessSpec, inherited: Sequence[int] = ()) -> ProcessStatus:
         """Start a process, unless its name is known. If that process is stopping, wait for its end.
+
+        Args:
+            spec: What to run.
+            inherited: Further descriptors that stay open in the process, with the same numbers.
 
         Raises:
             ProcessNotStarted: If the program cannot be started.
@@ -68,12 +76,13 @@ class Supervisor:
             await known.gone.wait()
         if self._is_closing:
             raise SupervisorError("the supervisor is shutting down")
-        log = ProcessLog(self._logs / spec.name, spec.log)
-        process = Process(spec, log, self._record.mark, self._handle)
+        log = ProcessLog(self._logs / spec.name, spec.log) if self._logs is not None else None
+        process = Process(spec, log, self._record.mark, self._handle, inherited)
         try:
             process.start()
         except (OSError, ValueError) as error:
-            log.close()
+            if log is not None:
+                log.close()
             raise ProcessNotStarted(f"{spec.name} cannot be started: {error}") from error
         self._processes[spec.name] = process
         return process.status()
@@ -104,12 +113,13 @@ class Supervisor:
         Raises:
             ProcessUnknown: If the process never existed, or its log was removed.
         """
-        folder = self._logs / name
         process = self._processes.get(name)
-        if process is None and not folder.is_dir():
+        if self._logs is None or (process is None and not (self._logs / name).is_dir()):
             raise ProcessUnknown(f"unknown process {name!r}")
-        has_more = process is not None and process.state not in ENDED
-        return folder, process.log.followers if process is not None and has_more else None
+        folder = self._logs / name
+        if process is None or process.log is None or process.state in ENDED:
+            return folder, None
+        return folder, process.log.followers
 
     def reap(self) -> None:
         """Reap every process that has ended. Call this at SIGCHLD.
@@ -125,12 +135,12 @@ class Supervisor:
                     has_ended |= process.reap()
                 except Exception:
                     logger.exception("%s: a defect; other processes continue", process.spec.name)
-            ended = descendants.ended_child()
+            ended = descendants.ended_child() if self._has_orphans else None
             if ended is None:
                 break
             if ended not in self._pids():
                 os.waitpid(ended, 0)
-        if has_ended:
+        if has_ended and self._has_orphans:
             strays = self._is_stray(descendants.children())
             self._has_killed_strays = descendants.kill_all(strays) > 0
 
@@ -187,6 +197,9 @@ class Supervisor:
             self.observers.publish(item_line({"event": members_of(event)}))
 
     def _remove_old_logs(self) -> None:
+        if self._logs is None:
+            return
+
         def age(folder: Path) -> float:
             try:
                 return file_of(folder, 0).stat().st_mtime

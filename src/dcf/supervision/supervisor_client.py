@@ -45,7 +45,7 @@ class SupervisorClient:
     Close the streams: ``async with contextlib.aclosing(client.observe()) as events``.
 
     Attributes:
-        socket: Path of the supervisor's socket.
+        path: Path of the supervisor's socket. It identifies the supervisor.
     """
 
     def __init__(self, socket: Path, timeout: float = 10.0) -> None:
@@ -55,7 +55,7 @@ class SupervisorClient:
             socket: Path of the supervisor's socket.
             timeout: Seconds to wait for an answer, in addition to the time that a request takes.
         """
-        self.socket = socket
+        self.path = socket
         self._timeout = timeout
 
     async def start(self, process: ProcessSpec) -> ProcessStatus:
@@ -137,15 +137,15 @@ class SupervisorClient:
                 return tuple([item async for item in items])
         except TimeoutError as error:
             raise SupervisorUnreachable(
-                f"expected an answer at {self.socket} within {within:g} s, got none"
+                f"expected an answer at {self.path} within {within:g} s, got none"
             ) from error
 
     async def _reply(self, request: Request) -> AsyncGenerator[dict[str, Any], None]:
         try:
-            reader, writer = await asyncio.open_unix_connection(self.socket, limit=REPLY_LIMIT)
+            reader, writer = await asyncio.open_unix_connection(self.path, limit=REPLY_LIMIT)
         except OSError as error:
             raise SupervisorUnreachable(
-                f"expected a supervisor at {self.socket}, got no connection: {error}"
+                f"expected a supervisor at {self.path}, got no connection: {error}"
             ) from error
         try:
             writer.write(request_line(request))

@@ -1,6 +1,6 @@
 """The contract of an engine (``dcf.engines.base``) as tests that every engine must pass.
 
-For pytest. An engine's own test file has no more than this::
+For pytest. An engine's test file contains this::
 
     class TestMyEngine(EngineContract):
         @pytest.fixture
@@ -13,55 +13,63 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
 from dcf.engines.base import Engine, ReplicaSpec
-from dcf.errors import ReplicaUnknown
+from dcf.errors import ReplicaUnknown, SecretNotFound
+from dcf.model.function import Resources
 from dcf.model.log import LogLine
 from dcf.model.replica import Observation, ReplicaId, ReplicaState, follows
 
 PATIENCE = 30.0
-"""Seconds that one test may take."""
+"""Maximum duration of one test in seconds."""
 
 GRACE = 5.0
-"""Seconds that a replica has to end."""
+"""Seconds for a replica to end."""
 
 HELLO = "hello from the replica"
-"""What every replica of a bench prints when it starts."""
+"""Line that every replica of a bench prints when it starts."""
 
 
 class Bench(Protocol):
-    """An engine and what a test needs beside it.
+    """An engine, and what a test needs besides it.
 
     Attributes:
-        engine: What is tested.
+        engine: The engine under test.
     """
 
     engine: Engine
 
-    def spec(self, replica: ReplicaId, *, fails: bool = False) -> ReplicaSpec:
-        """A replica that prints :data:`HELLO`, then serves, or else raises in its constructor."""
+    def spec(self, replica: ReplicaId, *, fails: bool = False, **function: Any) -> ReplicaSpec:
+        """Return a replica that prints :data:`HELLO`, then serves or raises in its constructor.
+
+        Args:
+            replica: The replica's id.
+            fails: Whether its constructor raises ZeroDivisionError.
+            function: Fields of its ``FunctionSpec``, such as ``limits``. Secrets do not exist.
+        """
 
     async def crash(self, replica: ReplicaId) -> None:
-        """Kills a replica from outside, as ``kill -9`` does."""
+        """Kill a replica from outside, as ``kill -9`` does."""
 
     async def settle(self) -> None:
-        """Lets time pass on an engine whose time does not pass by itself."""
+        """Let time pass on an engine whose time does not pass by itself."""
 
     def again(self) -> Engine:
-        """Another engine over the same replicas, as after a restart of the control plane."""
+        """Return another engine for the same replicas, as after a restart of the control plane."""
 
 
 Lab = Callable[[], AbstractAsyncContextManager[Bench]]
-"""Makes a bench without replicas, and ends all that is left on it."""
+"""Creates a bench without replicas, and ends what is left on it."""
 
 
 def _scenario(
     test: Callable[[Any, Bench], Awaitable[None]],
 ) -> Callable[[Any, Lab], None]:
-    """A test for pytest from one that awaits; a task that it leaves behind fails it."""
+    """Turn an async test into one for pytest. Tasks that it leaves behind fail it."""
 
     def run(self: Any, lab: Lab) -> None:
         async def within() -> None:
@@ -78,7 +86,7 @@ def _scenario(
 
 
 class Watch:
-    """One stream of observations, with all that it has told."""
+    """A stream of observations, with all that it has yielded."""
 
     def __init__(
         self,
@@ -86,25 +94,25 @@ class Watch:
         first: tuple[Observation, ...],
         stream: AsyncGenerator[tuple[Observation, ...] | Observation, None],
     ) -> None:
-        """Follows an engine on ``bench``.
+        """Follow an engine of ``bench``.
 
         Args:
-            bench: Where the engine is.
+            bench: The engine's bench.
             first: The first item of ``stream``.
             stream: The engine's observations.
         """
         self._bench = bench
         self._first = list(first)
         self._stream = stream
-        self.told: list[Observation] = []
+        self.seen: list[Observation] = []
 
     async def until(self, replica: ReplicaId, state: ReplicaState) -> Observation:
-        """Reads until ``replica`` is seen in ``state``."""
+        """Read until ``replica`` is observed in ``state``."""
         while True:
-            seen = self._first.pop(0) if self._first else await self._change()
-            self.told.append(seen)
-            if (seen.id, seen.state) == (replica, state):
-                return seen
+            observation = self._first.pop(0) if self._first else await self._change()
+            self.seen.append(observation)
+            if (observation.id, observation.state) == (replica, state):
+                return observation
 
     async def _change(self) -> Observation:
         await self._bench.settle()
@@ -113,8 +121,8 @@ class Watch:
         return seen
 
     def states(self, replica: ReplicaId) -> list[ReplicaState]:
-        """The states of ``replica`` that were told."""
-        return [seen.state for seen in self.told if seen.id == replica]
+        """Return the states of ``replica`` that were observed."""
+        return [seen.state for seen in self.seen if seen.id == replica]
 
 
 @contextlib.asynccontextmanager
@@ -129,7 +137,7 @@ A, B = ReplicaId("a-1"), ReplicaId("b-1")
 
 
 class EngineContract:
-    """What holds for every engine."""
+    """The tests that every engine must pass."""
 
     @_scenario
     async def test_a_replica_starts_serves_and_is_stopped(self, bench: Bench) -> None:
@@ -150,7 +158,7 @@ class EngineContract:
 
     @_scenario
     async def test_a_start_can_be_repeated(self, bench: Bench) -> None:
-        """One id is one replica, however often it is started."""
+        """One id is one replica, no matter how often it is started."""
         async with _watching(bench) as watch:
             await asyncio.gather(*(bench.engine.start(bench.spec(A)) for _ in range(3)))
             await watch.until(A, ReplicaState.READY)
@@ -162,7 +170,7 @@ class EngineContract:
 
     @_scenario
     async def test_a_crash_is_seen_with_its_reason(self, bench: Bench) -> None:
-        """A replica that was killed is EXITED; the others go on."""
+        """A killed replica is EXITED; the others continue."""
         async with _watching(bench) as watch:
             await bench.engine.start(bench.spec(A))
             await bench.engine.start(bench.spec(B))
@@ -214,7 +222,7 @@ class EngineContract:
 
     @_scenario
     async def test_a_stop_can_be_repeated(self, bench: Bench) -> None:
-        """Stopping what is not there does nothing; stopping twice at once does it once."""
+        """Stopping an unknown replica does nothing; two stops at once end it once."""
         await bench.engine.stop(A, GRACE)
         async with _watching(bench) as watch:
             await bench.engine.start(bench.spec(A))
@@ -229,7 +237,7 @@ class EngineContract:
 
     @_scenario
     async def test_a_replica_can_be_stopped_while_it_starts(self, bench: Bench) -> None:
-        """It is EXITED and was never READY again."""
+        """It is EXITED, as requested."""
         async with _watching(bench) as watch:
             await bench.engine.start(bench.spec(A))
             await watch.until(A, ReplicaState.STARTING)
@@ -241,7 +249,7 @@ class EngineContract:
 
     @_scenario
     async def test_another_engine_finds_the_replicas(self, bench: Bench) -> None:
-        """After a restart of the control plane: same ids, same endpoints, still in its hands."""
+        """After a restart of the control plane, ids and endpoints are the same, and stop works."""
         async with _watching(bench) as watch:
             await bench.engine.start(bench.spec(A))
             ready = await watch.until(A, ReplicaState.READY)
@@ -255,7 +263,7 @@ class EngineContract:
 
     @_scenario
     async def test_all_replicas_are_told_at_once_and_first(self, bench: Bench) -> None:
-        """Nothing yet, then all there are: whoever looks knows when it has seen them all."""
+        """The first item is empty without replicas, and otherwise has all of them."""
         async with contextlib.aclosing(bench.engine.observe()) as stream:
             nothing = await anext(stream)
         await bench.engine.start(bench.spec(A))
@@ -269,10 +277,13 @@ class EngineContract:
 
     @_scenario
     async def test_logs_are_kept_and_followed(self, bench: Bench) -> None:
-        """What was printed is there, in the replica's life and after; following ends with it."""
+        """The log can be read during the replica's life and after; following ends with it."""
         async with _watching(bench) as watch:
             await bench.engine.start(bench.spec(A))
             await watch.until(A, ReplicaState.READY)
+        if not bench.engine.features.logs:
+            assert await _has_no_log(bench.engine, A)
+            return
         found = await _all(bench.engine.logs(A))
         following = asyncio.create_task(_all(bench.engine.logs(A, follow=True)))
         await asyncio.sleep(0.05)
@@ -283,12 +294,7 @@ class EngineContract:
         assert hello in followed
         assert hello in await _all(bench.engine.logs(A, since=hello.at))
         assert hello not in await _all(bench.engine.logs(A, since=hello.at + 0.002))
-        try:
-            await _all(bench.engine.logs(B))
-        except ReplicaUnknown:
-            pass
-        else:
-            raise AssertionError("the log of a replica that never was")
+        assert await _has_no_log(bench.engine, B)
 
     @_scenario
     async def test_a_replica_that_runs_is_not_suspended(self, bench: Bench) -> None:
@@ -304,12 +310,87 @@ class EngineContract:
 
     @_scenario
     async def test_the_capacity_is_more_than_nothing(self, bench: Bench) -> None:
-        """Memory, cores and GPUs are all told."""
+        """It names memory, cores and GPUs."""
         capacity = await bench.engine.capacity()
 
         assert capacity.memory
         assert capacity.cpu
         assert capacity.gpu is not None
+        assert await bench.engine.describe_gpus()
+
+    @_scenario
+    async def test_an_artifact_can_be_prepared_again(self, bench: Bench) -> None:
+        """The second call does nothing, and a replica starts from the prepared artifact."""
+        spec = bench.spec(A)
+        for _ in range(2):
+            await bench.engine.prepare(spec.artifact, spec.spec)
+        async with _watching(bench) as watch:
+            await bench.engine.start(spec)
+            await watch.until(A, ReplicaState.READY)
+
+    @_scenario
+    async def test_a_missing_secret_is_found_before_the_start(self, bench: Bench) -> None:
+        """``check`` raises for it and accepts a function without secrets."""
+        await bench.engine.check(bench.spec(A).spec)
+        try:
+            await bench.engine.check(bench.spec(B, secrets=("no-such-secret",)).spec)
+        except SecretNotFound:
+            pass
+        else:
+            raise AssertionError("check accepted a missing secret")
+
+    @_scenario
+    async def test_cleanup_leaves_living_replicas_alone(self, bench: Bench) -> None:
+        """It may run during a start as well."""
+        async with _watching(bench) as watch:
+            await asyncio.gather(
+                bench.engine.start(bench.spec(A)),
+                bench.engine.cleanup(),
+                bench.engine.start(bench.spec(B)),
+            )
+            await watch.until(A, ReplicaState.READY)
+            if ReplicaState.READY not in watch.states(B):
+                await watch.until(B, ReplicaState.READY)
+            await bench.engine.cleanup()
+            await bench.engine.stop(A, GRACE)
+            await bench.engine.cleanup()
+
+        assert watch.states(B)[-1] is ReplicaState.READY
+
+    @_scenario
+    async def test_limits_are_reported_by_an_engine_that_has_them(self, bench: Bench) -> None:
+        """``Observation.limits`` says what enforces each of them."""
+        limits = Resources(memory=1 << 30, cpu=1.0)
+        async with _watching(bench) as watch:
+            await bench.engine.start(bench.spec(A, limits=limits))
+            ready = await watch.until(A, ReplicaState.READY)
+
+        kinds = [text.partition(":")[0] for text in ready.limits]
+        assert kinds == (["memory", "cpu"] if bench.engine.features.limits else [])
+
+    @_scenario
+    async def test_a_listening_socket_is_handed_over_where_it_can_be(self, bench: Bench) -> None:
+        """Two replicas can serve one socket; it stays open after both."""
+        if not bench.engine.features.listener:
+            return
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            async with _watching(bench) as watch:
+                for replica in (A, B):
+                    await bench.engine.start(bench.spec(replica), listener)
+                    ready = await watch.until(replica, ReplicaState.READY)
+                    assert ready.endpoint == f"tcp:127.0.0.1:{listener.getsockname()[1]}"
+                for replica in (A, B):
+                    await bench.engine.stop(replica, GRACE)
+            with socket.create_connection(listener.getsockname()):
+                pass
+
+
+async def _has_no_log(engine: Engine, replica: ReplicaId) -> bool:
+    try:
+        await _all(engine.logs(replica))
+    except ReplicaUnknown:
+        return True
+    return False
 
 
 async def _all(stream: AsyncGenerator[LogLine, None]) -> list[LogLine]:

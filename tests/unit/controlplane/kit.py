@@ -2,21 +2,16 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Collection, Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 
 from dcf.catalog.catalog import Catalog
 from dcf.controlplane.loop import ControlLoop
-from dcf.controlplane.replicas.replica_files import ReplicaFiles
 from dcf.controlplane.route_publisher import RoutePublisher
 from dcf.dataplane.xds_server import XdsServer
-from dcf.engines.base import ReplicaSpec
 from dcf.engines.fake import FakeEngine
-from dcf.errors import SecretNotFound
 from dcf.model.artifact import Artifact
 from dcf.model.function import FunctionSpec
 from dcf.model.replica import ReplicaId, ReplicaState
-from dcf.model.revision import Revision
 from dcf.model.routing import CallLimits, Destination
 from dcf.model.scaling import ScalingSpec
 from dcf.reconciler.backoff import BackoffRules
@@ -48,44 +43,13 @@ class WillingEnvoy(XdsServer):
         await self.takes.wait()
 
 
-class Stage(ReplicaFiles):
-    """Prepares no files."""
-
-    def __init__(self) -> None:
-        self.error: Exception | None = None
-        self.staged: set[ReplicaId] = set()
-        self.missing: set[str] = set()
-
-    def check(self, spec: FunctionSpec) -> None:
-        for name in self.missing & set(spec.secrets):
-            raise SecretNotFound(name, None)
-
-    def stage(self, replica: ReplicaId, revision: Revision) -> ReplicaSpec:
-        if self.error is not None:
-            raise self.error
-        self.staged.add(replica)
-        return ReplicaSpec(replica, revision.function, revision.number, Path("python"), Path())
-
-    def hand_over(self, replica: ReplicaId) -> None:
-        pass
-
-    def clear(self, replica: ReplicaId) -> None:
-        self.staged.discard(replica)
-
-    def sweep(self, alive: Collection[ReplicaId]) -> None:
-        self.staged &= set(alive)
-
-
 class FakeGateway:
     def __init__(self, catalog: Catalog | None = None, engine: FakeEngine | None = None, **more):
         self.catalog = catalog or Catalog(None)
         self.engine = engine or FakeEngine()
         self.envoy = WillingEnvoy()
         self.routing = RoutePublisher(self.envoy)
-        self.stage = Stage()
-        self.loop = ControlLoop(
-            self.catalog, self.engine, self.routing, self.stage, rules=RULES, **more
-        )
+        self.loop = ControlLoop(self.catalog, self.engine, self.routing, rules=RULES, **more)
 
     def deploy(self, name: str, replicas: int = 1, **more) -> int:
         spec = FunctionSpec(name, **more)

@@ -1,16 +1,16 @@
 """A deploy ends when its replicas accept calls, or with the reason why they do not."""
 
 import asyncio
-import threading
 from dataclasses import replace
 
 import pytest
 
-from dcf.builder.builder import Builder
+from dcf.builder.build_progress import SILENT
 from dcf.builder.retained import RetainedArtifacts
 from dcf.builder.store import Store
 from dcf.controlplane.deploy.deploy_request import DeployRequest
 from dcf.controlplane.deploy.deploy_service import DeployService
+from dcf.engines.fake import FakeEngine
 from dcf.errors import (
     BuildError,
     GpuUnavailable,
@@ -31,13 +31,14 @@ from unit.controlplane.test_loop import scenario
 OTHER = Artifact(ARTIFACT.lock, ARTIFACT.bundle)
 
 
-class Idle(Builder):
-    """Reports a step, and does not build."""
+class Preparing(FakeEngine):
+    """Reports a step of a build that does nothing."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.error: Exception | None = None
 
-    def build_artifact(self, artifact, spec, *, listener=None, stop=None, offline=False):
+    async def prepare(self, artifact, function, listener=SILENT):
         listener.started("environment", "installing")
         if self.error is not None:
             raise self.error
@@ -45,15 +46,13 @@ class Idle(Builder):
 
 
 class Site(FakeGateway):
-    def __init__(self, store: Store) -> None:
-        super().__init__()
-        self.builder = Idle()
+    def __init__(self, store: Store, engine: Preparing | None = None) -> None:
+        self.preparing = engine or Preparing()
+        super().__init__(engine=self.preparing)
         self.deploys = DeployService(
             catalog=self.catalog,
             loop=self.loop,
             routing=self.routing,
-            stager=self.stage,
-            builder=self.builder,
             retained=RetainedArtifacts(store),
             engine=self.engine,
             settings=ControlSettings(),
@@ -93,10 +92,10 @@ async def test_a_deploy_reports_its_steps_and_ends_when_calls_are_routed(store):
 @scenario
 async def test_a_failed_build_or_a_missing_secret_changes_nothing(store):
     async with running(Site(store)) as site:
-        site.builder.error = BuildError("no such package")
+        site.preparing.error = BuildError("no such package")
         with pytest.raises(BuildError):
             await site.run(FunctionSpec("a"))
-        site.stage.missing = {"token"}
+        site.preparing.missing_secrets = {"token"}
         with pytest.raises(SecretNotFound):
             await site.run(FunctionSpec("a", secrets=("token",)))
         assert site.catalog.functions() == []
@@ -174,17 +173,17 @@ async def test_a_deploy_without_replicas_does_not_wait(store):
         assert steps[-1].kind is ProgressKind.ACCEPTED
 
 
-class Gated(Builder):
-    """Builds until a lock's gate is open; locks without a gate need no build."""
+class Gated(Preparing):
+    """Prepares until a lock's gate is open; locks without a gate need no build."""
 
     def __init__(self) -> None:
-        self.gates: dict[str, threading.Event] = {}
+        super().__init__()
+        self.gates: dict[str, asyncio.Event] = {}
 
-    def build_artifact(self, artifact, spec, *, listener=None, stop=None, offline=False):
+    async def prepare(self, artifact, function, listener=SILENT):
         if (gate := self.gates.get(artifact.lock)) is not None:
             listener.started("environment", "installing")
-            while not gate.wait(0.01):
-                stop.check()
+            await gate.wait()
 
 
 def of(number: int, lock: str = "a") -> Artifact:
@@ -193,12 +192,12 @@ def of(number: int, lock: str = "a") -> Artifact:
 
 class GatedSite(Site):
     def __init__(self, store: Store) -> None:
-        super().__init__(store)
-        self.gated = self.deploys._builder = Gated()
+        self.gated = Gated()
+        super().__init__(store, self.gated)
         self.steps: list[Progress] = []
 
-    def gate(self, artifact: Artifact) -> threading.Event:
-        return self.gated.gates.setdefault(artifact.lock, threading.Event())
+    def gate(self, artifact: Artifact) -> asyncio.Event:
+        return self.gated.gates.setdefault(artifact.lock, asyncio.Event())
 
     def start(self, artifact: Artifact) -> asyncio.Task:
         async def run() -> list[Progress]:

@@ -3,13 +3,15 @@
 import asyncio
 import contextlib
 from itertools import count
-from pathlib import Path
 
 from dcf.controlplane import logs
 from dcf.engines.base import ReplicaSpec
 from dcf.engines.fake import FakeEngine
+from dcf.model.artifact import Artifact
+from dcf.model.function import FunctionSpec
 from dcf.model.replica import ReplicaId
 
+ARTIFACT = Artifact("sha256:" + "a" * 64, "sha256:" + "b" * 64)
 X, Y = ReplicaId("x"), ReplicaId("y")
 
 
@@ -22,7 +24,7 @@ class Printing:
 
     async def start(self) -> None:
         for replica in self.replicas:
-            await self.engine.start(ReplicaSpec(replica, "a", 1, Path("python"), Path()))
+            await self.engine.start(ReplicaSpec(replica, "a", 1, FunctionSpec("a"), ARTIFACT))
 
     async def wait(self) -> None:
         await self.news.wait()

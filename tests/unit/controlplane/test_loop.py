@@ -12,6 +12,7 @@ from dcf.errors import BuildError, DiskFull, SupervisorUnreachable
 from dcf.model.event import EventKind
 from dcf.model.function import Resources
 from dcf.model.replica import ReplicaExit, ReplicaState
+from dcf.settings import WatcherSettings
 from unit.controlplane.kit import FakeGateway, running
 
 
@@ -99,7 +100,7 @@ async def test_a_deleted_function_loses_its_routes_before_its_replicas():
         await asyncio.sleep(0.05)
         assert gateway.living
         gateway.envoy.takes.set()
-        await gateway.until(lambda: not gateway.living and not gateway.stage.staged)
+        await gateway.until(lambda: not gateway.living)
         await gateway.until(lambda: not gateway.routing.confirmed())
 
 
@@ -119,14 +120,14 @@ async def test_another_loop_finds_running_replicas_and_starts_none_twice():
 @scenario
 async def test_an_error_while_preparing_files_is_a_failed_start_that_is_retried():
     gateway = FakeGateway()
-    gateway.stage.error = BuildError("no such package")
+    gateway.engine.start_error = BuildError("no such package")
     async with running(gateway):
         gateway.deploy("a")
         await gateway.until(lambda: len(gateway.catalog.event_log.events("a")) >= 3)
         event = gateway.catalog.event_log.events("a")[0]
         assert (event.kind, event.error) == (EventKind.START_FAILED, "BuildError")
         assert not gateway.living
-        gateway.stage.error = None
+        gateway.engine.start_error = None
         gateway.loop.reset_backoff("a")
         await gateway.until(lambda: routed(gateway, "a"))
 
@@ -134,12 +135,12 @@ async def test_an_error_while_preparing_files_is_a_failed_start_that_is_retried(
 @scenario
 async def test_a_short_absence_of_the_supervisor_is_not_a_crash():
     gateway = FakeGateway()
-    gateway.stage.error = SupervisorUnreachable("nobody listens")
+    gateway.engine.start_error = SupervisorUnreachable("nobody listens")
     async with running(gateway):
         gateway.deploy("a")
         await gateway.until(lambda: gateway.loop.registry.of("a"))
         await asyncio.sleep(0.15)
-        gateway.stage.error = None
+        gateway.engine.start_error = None
         await gateway.until(lambda: routed(gateway, "a"))
         assert [event.kind for event in gateway.catalog.event_log.events("a")] == [
             EventKind.DEPLOYED
@@ -148,7 +149,7 @@ async def test_a_short_absence_of_the_supervisor_is_not_a_crash():
 
 @scenario
 async def test_a_start_that_does_not_end_is_aborted():
-    gateway = FakeGateway(start_timeout=-14.9)
+    gateway = FakeGateway(watchers=WatcherSettings(start_timeout=-14.9))
     async with running(gateway):
         gateway.deploy("a")
         await gateway.until(lambda: len(gateway.catalog.event_log.events("a")) > 1, tick=False)
@@ -282,7 +283,9 @@ async def test_a_replica_that_reports_a_failure_but_keeps_running_is_ended(monke
         await gateway.until(lambda: gateway.living)
         (first,) = gateway.living
         exit_ = ReplicaExit(None, 1.0, "it says so")
-        gateway.engine._to(gateway.engine._replicas[first], ReplicaState.FAILED, exit_=exit_)
+        gateway.engine._transition(
+            gateway.engine._replicas[first], ReplicaState.FAILED, exit_=exit_
+        )
         await gateway.until(lambda: gateway.living and first not in gateway.living)
 
 

@@ -6,10 +6,16 @@ from pathlib import Path
 import pytest
 
 from dcf.engines.local.cgroups import Cgroups, Parent, candidates
-from dcf.engines.local.gpu import Demand
+from dcf.engines.local.gpu import Demand, Gpu, Inventory, reserve
+from dcf.engines.local.limit_enforcer import LimitEnforcer
 from dcf.engines.local.limits import Limits, size
 from dcf.engines.local.memory_watchdog import MemoryWatchdog
-from dcf.model.function import Resources
+from dcf.engines.spec import replica_spec
+from dcf.errors import GpuUnavailable
+from dcf.model.artifact import Artifact
+from dcf.model.function import FunctionSpec, Resources
+from dcf.model.replica import ReplicaId
+from dcf.settings import Locations, WatcherSettings
 
 SYSTEMD = "25 30 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate\n"
 DOCKER = (
@@ -111,12 +117,45 @@ def test_what_a_function_asks_of_the_gpus():
     assert Demand.of(Resources(gpu=0), nothing) == Demand(0, required=False, hidden=True)
     assert Demand.of(Resources(gpu=2), nothing) == Demand(2, required=False, hidden=False)
     assert Demand.of(Resources(gpu=1), Resources(gpu=2)) == Demand(2, required=True, hidden=False)
-    assert Demand.of(nothing, nothing, required=True) == Demand(1, required=True, hidden=False)
 
 
 def test_a_process_below_its_limit_is_left_alone():
     watch = MemoryWatchdog()
     watch.add("me", os.getpid(), 1 << 50)
-    watch._look(dict(watch._watched))
+    watch._check(dict(watch._watched))
     watch.forget("me")
     assert watch.ended == {}
+
+
+class Machine:
+    """A machine with two GPUs."""
+
+    def look(self) -> Inventory:
+        return Inventory((Gpu(0, "a", "Fake", 1), Gpu(1, "b", "Fake", 1)), "1")
+
+
+def test_replicas_of_one_command_share_the_gpus_that_it_has_locked(tmp_path):
+    env = {"HOME": str(tmp_path), "DCF_RUNTIME_DIR": str(tmp_path)}
+    guards = Locations.from_mapping(env).gpu_locks
+
+    def enforcer() -> LimitEnforcer:
+        return LimitEnforcer(tmp_path, env, Machine(), Cgroups({}), keeps_gpus=True)
+
+    def spec(gpus: int):
+        artifact = Artifact("sha256:" + "a" * 64, "sha256:" + "b" * 64)
+        function = FunctionSpec("f", limits=Resources(gpu=gpus))
+        return replica_spec(ReplicaId("f.0.x"), 0, function, artifact, WatcherSettings())
+
+    first, other = enforcer(), enforcer()
+    chosen = first.confine(spec(1), {})
+    assert chosen.gpus == ("a",)
+    assert first.confine(spec(1), {ReplicaId("f.0.y"): chosen}).gpus == ("a",)
+    assert first.settings(WatcherSettings(), ReplicaId("f.0.x"), chosen).gpu_locks == ""
+    assert other.confine(spec(1), {}).gpus == ("b",)
+    with pytest.raises(GpuUnavailable):
+        first.confine(spec(2), {})
+    other.close()
+    assert first.confine(spec(2), {}).gpus == ("a", "b")
+    first.close()
+    with reserve(2, Machine().look(), guards) as free:
+        assert len(free) == 2

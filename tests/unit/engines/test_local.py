@@ -1,14 +1,14 @@
-"""GPUs and workspaces of this machine."""
+"""GPUs, folders and variables of replicas on this machine."""
 
 import stat
 from pathlib import Path
 
 import pytest
 
-from dcf.engines.local.gpu import Gpu, Inventory, Nvml, reserve, restrict, visible_devices
-from dcf.engines.local.local_replica import replica_environment
-from dcf.engines.local.workspace import workspace
+from dcf.engines.local.gpu import Gpu, Inventory, Nvml, describe, reserve, restrict, visible_devices
+from dcf.engines.local.watcher_process import replica_environment
 from dcf.errors import GpuUnavailable, StorageError
+from dcf.files.runtime_folder import make_private
 from dcf.settings import WatcherSettings
 
 GIB = 1 << 30
@@ -77,49 +77,27 @@ def test_the_real_source_knows_this_machines_gpu():
     assert inventory.gpus[0].uuid.startswith("GPU-")
 
 
-def test_a_workspace_is_private_and_goes(tmp_path):
-    with workspace(tmp_path / "w", tmp_path / "s") as place:
-        assert stat.S_IMODE(place.root.stat().st_mode) == 0o700
-        assert stat.S_IMODE((tmp_path / "s").stat().st_mode) == 0o700
-        assert place.listen == f"unix:{tmp_path}/s/{place.root.name}.sock"
-        place.source.mkdir()
-        (place.source / "file").write_text("x")
-    assert list((tmp_path / "w").iterdir()) == []
-
-
-def test_a_long_path_falls_back_to_loopback(tmp_path):
-    with workspace(tmp_path / "w", tmp_path / ("s" * 100)) as place:
-        assert place.listen == "tcp:127.0.0.1:0"
-
-
-def test_what_a_killed_process_left_is_swept_and_what_lives_stays(tmp_path):
-    with workspace(tmp_path / "w", tmp_path / "s") as living:
-        left = tmp_path / "w" / "left"
-        left.mkdir()
-        with workspace(tmp_path / "w", tmp_path / "s"):
-            assert not left.exists()
-            assert living.root.exists()
-
-
-def test_secrets_are_links_and_no_others(tmp_path):
-    (tmp_path / "token").write_text("s3cret")
-    with workspace(tmp_path / "w", tmp_path / "s") as place:
-        folder = place.link_secrets({"token": tmp_path / "token"})
-        assert [path.name for path in folder.iterdir()] == ["token"]
-        assert (folder / "token").is_symlink()
-
-
-def test_a_workspace_that_cannot_be_made(tmp_path):
-    (tmp_path / "w").write_text("a file")
-    with pytest.raises(StorageError, match="no workspace under"):
-        workspace(tmp_path / "w", tmp_path / "s").__enter__()
+def test_a_folder_for_sockets_is_private(tmp_path):
+    make_private(tmp_path / "s")
+    assert stat.S_IMODE((tmp_path / "s").stat().st_mode) == 0o700
 
 
 def test_a_folder_for_sockets_that_is_a_link_is_refused(tmp_path):
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "s").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(StorageError, match="not this user's own"):
-        workspace(tmp_path / "w", tmp_path / "s").__enter__()
+    with pytest.raises(StorageError, match="expected a folder of this user"):
+        make_private(tmp_path / "s")
+
+
+def test_the_gpus_are_described_with_the_driver():
+    used = Gpu(1, "GPU-1", "Model B", 24 * GIB, memory_used=20 * GIB)
+    inventory = Inventory((Gpu(0, "GPU-0", "Model A", 16 * GIB), used), "600.1")
+    assert describe(inventory) == (
+        "driver 600.1",
+        "0: Model A, 0 of 16384 MiB used",
+        "1: Model B, 20480 of 24576 MiB used",
+    )
+    assert describe(Inventory()) == ("no NVIDIA GPU",)
 
 
 @pytest.mark.parametrize(

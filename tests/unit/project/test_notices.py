@@ -34,10 +34,7 @@ from dcf.project.notices import notices
         ),
         (
             FunctionSpec("f", limits=Resources(memory=1, gpu=1), requests=Resources(cpu=0.5)),
-            (
-                "f: requests.cpu has an effect only in clusters",
-                "f: limits.memory has an effect only in deployments, not in run and serve",
-            ),
+            ("f: requests.cpu has an effect only in clusters",),
         ),
         (
             FunctionSpec("f", scaling=ScalingSpec(0)),

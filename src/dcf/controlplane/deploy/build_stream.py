@@ -1,42 +1,34 @@
-"""Run a build in a thread, and yield its progress."""
+"""The progress of an engine's preparation of an artifact."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
-from dcf.builder.builder import Builder
-from dcf.builder.uv import BuildStop
+from dcf.engines.base import Engine
 from dcf.model.artifact import Artifact
 from dcf.model.function import FunctionSpec
 from dcf.protocol.progress import Progress, ProgressKind
 
 
 async def build(
-    builder: Builder, artifact: Artifact, spec: FunctionSpec
+    engine: Engine, artifact: Artifact, spec: FunctionSpec
 ) -> AsyncGenerator[Progress, None]:
-    """Build the environment of an artifact. Closing the generator cancels the build cleanly.
+    """Prepare an artifact. Closing the generator cancels the work.
 
     Args:
-        builder: Builds environments.
+        engine: Prepares it.
         artifact: Bundle and lock, in the store.
-        spec: The function, with the Python version that it requires.
+        spec: The function.
 
     Raises:
-        BuildError: If the environment cannot be built.
-        StorageError: If it cannot be written to the disk.
+        BuildError: If it cannot be prepared.
+        StorageError: If it cannot be written.
     """
     queue: asyncio.Queue[Progress | None] = asyncio.Queue()
     loop = asyncio.get_running_loop()
-    listener, stop = _ThreadListener(loop, queue), BuildStop()
-    # A build may wait long, so it gets its own thread and does not occupy the shared pool.
-    executor = ThreadPoolExecutor(1, thread_name_prefix="build")
-    work = loop.run_in_executor(
-        executor, partial(builder.build_artifact, artifact, spec, listener=listener, stop=stop)
-    )
-    executor.shutdown(wait=False)
+    work = loop.create_task(engine.prepare(artifact, spec, _ThreadListener(loop, queue)))
     work.add_done_callback(partial(_ended, queue))
     try:
         while True:
@@ -46,10 +38,10 @@ async def build(
                 return
             yield step
     finally:
-        stop.set()
+        work.cancel()
 
 
-def _ended(queue: asyncio.Queue[Progress | None], work: asyncio.Future[object]) -> None:
+def _ended(queue: asyncio.Queue[Progress | None], work: asyncio.Task[None]) -> None:
     if not work.cancelled():
         work.exception()  # retrieve it: otherwise asyncio logs it if the client has disconnected
     queue.put_nowait(None)

@@ -7,7 +7,6 @@ import contextlib
 import time
 from collections.abc import AsyncGenerator
 
-from dcf.builder.builder import Builder
 from dcf.builder.retained import RetainedArtifacts
 from dcf.catalog.catalog import Catalog
 from dcf.catalog.rows import wanted_of
@@ -16,7 +15,6 @@ from dcf.controlplane.deploy.build_stream import build
 from dcf.controlplane.deploy.deploy_queue import DeployQueue
 from dcf.controlplane.deploy.deploy_request import DeployRequest
 from dcf.controlplane.loop import ControlLoop
-from dcf.controlplane.replicas.replica_files import ReplicaFiles
 from dcf.controlplane.route_publisher import RoutePublisher
 from dcf.engines.base import Engine
 from dcf.errors import (
@@ -50,8 +48,6 @@ class DeployService:
         catalog: Catalog,
         loop: ControlLoop,
         routing: RoutePublisher,
-        stager: ReplicaFiles,
-        builder: Builder,
         retained: RetainedArtifacts,
         engine: Engine,
         settings: ControlSettings,
@@ -62,18 +58,14 @@ class DeployService:
             catalog: What is deployed.
             loop: The control loop.
             routing: The routes that Envoy has confirmed.
-            stager: Checks what a replica needs.
-            builder: Builds environments.
             retained: The artifacts that must stay in the store.
-            engine: Knows the capacity for replicas.
+            engine: Prepares artifacts, and knows the capacity for replicas.
             settings: Limits.
         """
         self._engine = engine
         self._catalog = catalog
         self._loop = loop
         self._routing = routing
-        self._stager = stager
-        self._builder = builder
         self._retained = retained
         self._settings = settings
         self._turns = DeployQueue()
@@ -99,13 +91,13 @@ class DeployService:
             StorageError: If the disk cannot be written.
         """
         name = request.spec.name
-        self._stager.check(request.spec)
+        await self._engine.check(request.spec)
         await self._check_gpus(request)
         if self._turns.count >= MOST:
             raise Overloaded(f"{MOST} deploys are already in progress", RETRY_AFTER)
         environment = (request.artifact.lock, request.spec.python)
         with self._turns.joined(name, environment) as turn:
-            progress = build(self._builder, request.artifact, request.spec)
+            progress = build(self._engine, request.artifact, request.spec)
             async with contextlib.aclosing(progress):
                 async for step in progress:
                     self._turns.builds(turn, builds=True)

@@ -10,20 +10,20 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from dcf.controlplane.replicas.replica_files import ReplicaFiles
 from dcf.controlplane.replicas.replica_registry import ReplicaRecord, ReplicaRegistry
 from dcf.engines.base import Engine
+from dcf.engines.spec import replica_spec
 from dcf.errors import DcfError, StartTimeout, SupervisorError
 from dcf.model.observed import ReplicaKey
 from dcf.model.replica import ReplicaExit, ReplicaId, ReplicaState
 from dcf.model.revision import Revision
 from dcf.reconciler.backoff import RULES
+from dcf.settings import WatcherSettings
 
 logger = logging.getLogger("dcf.controlplane")
 
-STAGED_AT_A_TIME = 4
-"""Maximum number of replicas whose files are prepared at the same time. Each needs a thread and may
-wait for an environment."""
+STARTS_AT_A_TIME = 4
+"""Maximum number of concurrent starts. Each needs a thread and may wait for an environment."""
 
 RETRY = 0.1
 """Seconds before a start is retried that the supervisor did not accept."""
@@ -41,9 +41,8 @@ class ReplicaManager:
         self,
         registry: ReplicaRegistry,
         engine: Engine,
-        stager: ReplicaFiles,
+        watchers: WatcherSettings,
         *,
-        start_timeout: float,
         clock: Callable[[], float],
         wake: Callable[[], None],
     ) -> None:
@@ -52,24 +51,23 @@ class ReplicaManager:
         Args:
             registry: Records the results.
             engine: Where replicas run.
-            stager: Prepares the files of replicas.
-            start_timeout: Maximum seconds for the constructor of a handler.
+            watchers: The default settings of watchers.
             clock: Seconds since the epoch.
             wake: Called after each result.
         """
         self._registry = registry
         self._engine = engine
-        self._stager = stager
-        self._start_timeout = start_timeout
+        self._watchers = watchers
+        self._start_timeout = watchers.start_timeout
         self._limits = {
-            ReplicaState.STARTING: start_timeout + OVERDUE,
+            ReplicaState.STARTING: watchers.start_timeout + OVERDUE,
             ReplicaState.DRAINING: RULES.grace + OVERDUE,
             ReplicaState.FAILED: OVERDUE,
         }
         self._watched: dict[ReplicaId, tuple[ReplicaState, float]] = {}
         self._clock = clock
         self._wake = wake
-        self._staging = asyncio.Semaphore(STAGED_AT_A_TIME)
+        self._starts = asyncio.Semaphore(STARTS_AT_A_TIME)
         self._tasks: set[asyncio.Task[None]] = set()
 
     def start(self, key: ReplicaKey, revision: Revision) -> None:
@@ -157,13 +155,15 @@ class ReplicaManager:
 
     async def _start(self, replica: ReplicaId, revision: Revision) -> None:
         try:
-            async with self._staging:
-                spec = await asyncio.to_thread(self._stager.stage, replica, revision)
-            record = self._registry.get(replica)
-            if record is None or record.state is not ReplicaState.STARTING:
-                await asyncio.to_thread(self._stager.clear, replica)
-                return
-            await self._engine.start(spec)
+            async with self._starts:
+                record = self._registry.get(replica)
+                if record is None or record.state is not ReplicaState.STARTING:
+                    return
+                await self._engine.start(
+                    replica_spec(
+                        replica, revision.number, revision.spec, revision.artifact, self._watchers
+                    )
+                )
         except SupervisorError as error:
             # The function is not at fault, so this is not a crash: the next turn starts a replica.
             logger.warning("%s could not be started, retrying: %s", replica, error)
@@ -175,7 +175,6 @@ class ReplicaManager:
             logger.exception("%s could not be started", replica)
             self._never_began(replica, error, f"a bug in the gateway: {error!r}")
         finally:
-            self._stager.hand_over(replica)
             self._wake()
 
     def _never_began(self, replica: ReplicaId, error: Exception, sentence: str) -> None:
@@ -202,7 +201,6 @@ class ReplicaManager:
     async def _clear(self, replica: ReplicaId) -> None:
         with contextlib.suppress(SupervisorError):  # a new supervisor does not know the replica
             await self._engine.stop(replica, 0)
-        await asyncio.to_thread(self._stager.clear, replica)
 
     def _run(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

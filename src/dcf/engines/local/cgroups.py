@@ -1,7 +1,7 @@
-"""Control groups of Linux, in which the kernel holds processes to limits.
+"""Control groups of Linux, in which the kernel enforces limits.
 
-A group is a folder, made beside or below the one that this process is in; version 1 has a tree of
-folders for each controller, version 2 one tree for all.
+A group is a folder beside or below the group of this process. Version 1 has a tree of folders for
+each controller, version 2 one tree for all.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 MEMORY, CPU = "memory", "cpu"
-"""The controllers that are used, by the kernel's names."""
+"""The kernel's names of the controllers."""
 
 PERIOD = 100_000
-"""Microseconds over which the use of cores is counted; the kernel's own default."""
+"""Microseconds over which CPU time is counted; the kernel's default."""
 
 LEAST_QUOTA = 1_000
-"""Microseconds in each period; the kernel takes no less."""
+"""Minimum microseconds in each period that the kernel accepts."""
 
 _PROBE = 1 << 30
-"""Bytes of the limit that is set to see whether limits can be set."""
+"""Bytes of a limit that is set to find out whether limits can be set."""
 
 
 @dataclass(frozen=True, slots=True)
 class Parent:
-    """Where groups with some controller are made.
+    """The folder in which groups with a controller are created.
 
     Attributes:
         folder: The folder.
@@ -41,20 +41,20 @@ class Parent:
 
 
 class Cgroups:
-    """Makes groups, sees what happened in them, removes them."""
+    """Creates and removes groups, and reads what happened in them."""
 
     def __init__(self, parents: Mapping[str, Parent]) -> None:
-        """Groups at known places.
+        """Use known parents.
 
         Args:
-            parents: For each controller that can be used, where.
+            parents: The parent for each controller that can be used.
         """
         self._parents = dict(parents)
         self._folders = sorted({parent.folder for parent in parents.values()})
 
     @classmethod
     def find(cls) -> Cgroups:
-        """The groups that this process may make; none on many machines, which is no error."""
+        """Find where this process may create groups. On many machines it may not."""
         if sys.platform != "linux":
             return cls({})
         try:
@@ -69,23 +69,23 @@ class Cgroups:
         return cls(found)
 
     def version(self, controller: str) -> int:
-        """The version of cgroups that has ``controller``; 0 when it cannot be used."""
+        """Return the version of cgroups that has ``controller``; 0 if it cannot be used."""
         parent = self._parents.get(controller)
         return parent.version if parent else 0
 
     def make(self, name: str, *, memory: int = 0, cpu: float = 0.0) -> tuple[Path, ...]:
-        """Makes a group, whose limits hold for all that joins it.
+        """Create a group. Its limits apply to all processes that join it.
 
         Args:
-            name: The folder's.
-            memory: Bytes, swap included; 0 sets no limit.
+            name: The folder's name.
+            memory: Bytes, including swap; 0 sets no limit.
             cpu: Cores; 0 sets no limit.
 
         Returns:
             The folders to join.
 
         Raises:
-            OSError: When it cannot be made.
+            OSError: If it cannot be created.
         """
         wanted = [(MEMORY, float(memory)), (CPU, cpu)]
         made: dict[Path, None] = {}
@@ -99,7 +99,7 @@ class Cgroups:
         return tuple(made)
 
     def oom_kills(self, name: str) -> int:
-        """How many processes of a group the kernel killed because its memory was used up."""
+        """Return how many processes of a group the kernel killed for lack of memory."""
         parent = self._parents.get(MEMORY)
         if parent is None:
             return 0
@@ -112,27 +112,27 @@ class Cgroups:
         return 0
 
     def remove(self, name: str) -> bool:
-        """Kills what is in a group and removes it.
+        """Kill the processes in a group and remove it.
 
         Returns:
-            Whether it is gone; what was just killed can take a moment.
+            Whether it is removed. Killed processes may need a moment to end.
         """
         left = [folder for folder in self._folders if not _remove(folder / name)]
         return not left
 
     def sweep(self, prefix: str, keep: Collection[str]) -> None:
-        """Removes the groups whose names begin with ``prefix``, those in ``keep`` excepted."""
+        """Remove the groups whose names start with ``prefix``, except those in ``keep``."""
         for folder in self._folders:
-            for left in folder.glob(f"{prefix}*"):
-                if left.name not in keep:
-                    _remove(left)
+            for group in folder.glob(f"{prefix}*"):
+                if group.name not in keep:
+                    _remove(group)
 
 
 def candidates(own: str, mounts: str) -> Iterator[tuple[str, Parent]]:
-    """Where groups could be made, the best place of each controller first.
+    """Yield where groups could be created, the best parent of each controller first.
 
-    Version 2 lets no group with processes have groups with limits below it. So beside the group of
-    this process its parent is a place, where that is this user's.
+    In version 2, a group with processes cannot contain groups with limits. So the parent of this
+    process's group is a candidate too, if it belongs to this user.
 
     Args:
         own: ``/proc/self/cgroup``.
@@ -155,7 +155,7 @@ def candidates(own: str, mounts: str) -> Iterator[tuple[str, Parent]]:
 
 
 def _cgroup_mounts(mounts: str) -> Iterator[tuple[str, Path, str, list[str]]]:
-    """Of each mounted tree: which part of it, where, its kind, its options (proc(5))."""
+    """Yield root, mount point, kind and options of each mounted tree (proc(5))."""
     for line in mounts.splitlines():
         place, _, system = line.partition(" - ")
         kind, _, options = system.split(" ", 2)
@@ -165,7 +165,7 @@ def _cgroup_mounts(mounts: str) -> Iterator[tuple[str, Path, str, list[str]]]:
 
 
 def _usable(controller: str, parent: Parent) -> bool:
-    """Whether a group can be made there and joined: tried out, as many things forbid it."""
+    """Return whether a group can be created and joined. Only a trial can tell."""
     if parent.version == 2:  # noqa: PLR2004  the version
         enabled = parent.folder / "cgroup.subtree_control"
         with contextlib.suppress(OSError):
@@ -180,7 +180,7 @@ def _usable(controller: str, parent: Parent) -> bool:
             probe.rmdir()
     except OSError:
         return False
-    # What version 2 asks for to move a process.
+    # Version 2 requires this to move a process.
     return os.access(parent.folder / "cgroup.procs", os.W_OK)
 
 
@@ -202,7 +202,7 @@ def _limit(controller: str, version: int, folder: Path, amount: float) -> None:
     for name, text in files:
         (folder / name).write_text(text)
     for name, text in optional:
-        # Kernels without an account of swap do not have these.
+        # Kernels without swap accounting do not have these.
         with contextlib.suppress(OSError):
             (folder / name).write_text(text)
 

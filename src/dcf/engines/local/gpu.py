@@ -1,4 +1,4 @@
-"""The GPUs of this machine: which there are, and which are free."""
+"""The GPUs of this machine, and which of them are free."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from dcf.model.function import Resources
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """One device.
+    """A device.
 
     Attributes:
-        index: As NVML counts.
-        uuid: The device's own name, which CUDA_VISIBLE_DEVICES takes as well.
+        index: NVML's number.
+        uuid: The device's name, which CUDA_VISIBLE_DEVICES accepts.
         name: The model.
-        memory: Bytes in all.
+        memory: Total bytes.
         memory_used: Bytes in use.
-        busy: Whether a process computes on it.
+        busy: Whether a process uses it for computation.
     """
 
     index: int
@@ -40,7 +40,7 @@ class Gpu:
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """What one look at the machine found.
+    """The GPUs of a machine at one moment.
 
     Attributes:
         gpus: The devices.
@@ -52,17 +52,17 @@ class Inventory:
 
 
 class GpuSource(Protocol):
-    """Where inventories come from."""
+    """Lists the GPUs of a machine."""
 
     def look(self) -> Inventory:
-        """The machine's GPUs now."""
+        """Return the machine's GPUs."""
 
 
 class Nvml:
-    """The real source: NVIDIA's management library, through nvidia-ml-py."""
+    """Lists GPUs with NVIDIA's management library (nvidia-ml-py)."""
 
     def look(self) -> Inventory:
-        """The machine's GPUs now; an empty inventory where there is no driver."""
+        """Return the machine's GPUs; none without a driver."""
         try:
             pynvml.nvmlInit()
         except pynvml.NVMLError:
@@ -82,7 +82,7 @@ def _read(index: int) -> Gpu:
     try:
         busy = bool(pynvml.nvmlDeviceGetComputeRunningProcesses(device))
     except pynvml.NVMLError:
-        # Not told on some devices and in some containers.
+        # Some devices and containers do not report it.
         busy = False
     return Gpu(
         index=index,
@@ -100,12 +100,12 @@ def _text(value: str | bytes) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """What a function asks of the machine's GPUs.
+    """The GPUs that a function asks for.
 
     Attributes:
-        count: Devices that it is to have to itself.
-        required: Whether it cannot do without.
-        hidden: Whether it is to see none.
+        count: Number of devices reserved for it.
+        required: Whether it needs them to start.
+        hidden: Whether all devices are hidden from it.
     """
 
     count: int
@@ -113,17 +113,11 @@ class Demand:
     hidden: bool
 
     @classmethod
-    def of(cls, limits: Resources, requests: Resources, *, required: bool = False) -> Demand:
-        """What ``limits.gpu`` and ``requests.gpu`` come to.
-
-        Args:
-            limits: At most this much.
-            requests: At least this much.
-            required: Whether at least one is needed, whatever they say.
-        """
+    def of(cls, limits: Resources, requests: Resources) -> Demand:
+        """Combine ``limits.gpu`` and ``requests.gpu``."""
         needed = requests.gpu or 0
-        count = max(limits.gpu or 0, needed, 1 if required else 0)
-        return cls(count, required or needed > 0, hidden=limits.gpu == 0 and count == 0)
+        count = max(limits.gpu or 0, needed)
+        return cls(count, needed > 0, hidden=limits.gpu == 0 and count == 0)
 
 
 @contextlib.contextmanager
@@ -135,24 +129,23 @@ def reserve(
     required: bool = False,
     taken: Collection[str] = (),
 ) -> Iterator[tuple[Gpu, ...]]:
-    """Reserves whole devices for as long as the context is open.
+    """Reserve whole devices for as long as the context is open.
 
-    A device is free when no process computes on it and no other replica of this user has reserved
-    it. The reservation is a lock on a file, so it ends with the process that holds it, however
-    that ends.
+    A device is free if no process computes on it and no other replica of this user has reserved
+    it. The reservation is a lock on a file, so it ends with the process that holds it.
 
     Args:
-        wanted: Devices.
-        inventory: What the machine has.
+        wanted: Number of devices.
+        inventory: The machine's devices.
         guards: Folder for the lock files.
         required: Whether a machine without any GPU is an error too.
-        taken: UUIDs of devices that are promised to somebody.
+        taken: UUIDs of devices that are already assigned.
 
     Yields:
-        The devices, fewest index first; none on a machine without any.
+        The devices, lowest index first; none on a machine without any.
 
     Raises:
-        GpuUnavailable: When there are GPUs and too few are free, or none at all and ``required``.
+        GpuUnavailable: If the machine has GPUs and too few are free, or has none and ``required``.
     """
     present = len(inventory.gpus)
     if present == 0 and not required:
@@ -160,18 +153,18 @@ def reserve(
         return
     guards.mkdir(parents=True, exist_ok=True, mode=0o700)
     with contextlib.ExitStack() as held:
-        found: list[Gpu] = []
+        reserved: list[Gpu] = []
         for gpu in inventory.gpus:
             free = not gpu.busy and gpu.uuid not in taken
-            if len(found) < wanted and free and _lock(lock_file(guards, gpu.uuid), held):
-                found.append(gpu)
-        if len(found) < wanted:
-            raise GpuUnavailable(wanted, len(found), present)
-        yield tuple(found)
+            if len(reserved) < wanted and free and _lock(lock_file(guards, gpu.uuid), held):
+                reserved.append(gpu)
+        if len(reserved) < wanted:
+            raise GpuUnavailable(wanted, len(reserved), present)
+        yield tuple(reserved)
 
 
 def lock_file(guards: Path, uuid: str) -> Path:
-    """The file that whoever has a device to himself keeps locked."""
+    """Return the file that is locked while a device is reserved."""
     return guards / f"{uuid}.lock"
 
 
@@ -187,7 +180,7 @@ def _lock(path: Path, held: contextlib.ExitStack) -> bool:
 
 
 def restrict(inventory: Inventory, env: Mapping[str, str]) -> Inventory:
-    """The part of ``inventory`` that CUDA_VISIBLE_DEVICES in ``env`` allows, if it is set there."""
+    """Return the devices that CUDA_VISIBLE_DEVICES in ``env`` allows; all if it is not set."""
     allowed = env.get("CUDA_VISIBLE_DEVICES")
     if allowed is None:
         return inventory
@@ -197,5 +190,16 @@ def restrict(inventory: Inventory, env: Mapping[str, str]) -> Inventory:
 
 
 def visible_devices(gpus: Sequence[str]) -> dict[str, str]:
-    """The variables that show a process the devices with these UUIDs and no others."""
+    """Return the variables that show a process only the devices with these UUIDs."""
     return {"CUDA_VISIBLE_DEVICES": ",".join(gpus)}
+
+
+def describe(inventory: Inventory) -> tuple[str, ...]:
+    """Return lines for people about the GPUs of a machine."""
+    if not inventory.gpus:
+        return ("no NVIDIA GPU",)
+    devices = (
+        f"{gpu.index}: {gpu.name}, {gpu.memory_used >> 20} of {gpu.memory >> 20} MiB used"
+        for gpu in inventory.gpus
+    )
+    return (f"driver {inventory.driver}", *devices)

@@ -1,4 +1,4 @@
-"""Decides what holds replicas to their limits on this machine, and sees to it."""
+"""Chooses how replicas are held to their limits on this machine, and enforces it."""
 
 from __future__ import annotations
 
@@ -12,20 +12,22 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 from pathlib import Path
 
 from dcf.engines.base import ReplicaSpec
 from dcf.engines.local.cgroups import CPU, MEMORY, Cgroups
-from dcf.engines.local.gpu import Demand, GpuSource, lock_file, reserve, restrict, visible_devices
-from dcf.engines.local.limits import (
-    AFFINITY,
-    NOTHING,
-    RLIMIT,
-    WATCHED,
-    Limits,
-    size,
+from dcf.engines.local.gpu import (
+    Demand,
+    Gpu,
+    GpuSource,
+    lock_file,
+    reserve,
+    restrict,
+    visible_devices,
 )
+from dcf.engines.local.limits import AFFINITY, NOTHING, RLIMIT, WATCHED, Limits, size
 from dcf.errors import ConfinementFailed
 from dcf.model.replica import ReplicaId
 from dcf.settings import Locations, WatcherSettings
@@ -34,16 +36,16 @@ from dcf.supervision.process_messages import ExitRecord
 logger = logging.getLogger("dcf.engines")
 
 PATIENCE = 2.0
-"""Seconds that killed processes of a group may take to be gone."""
+"""Seconds for the killed processes of a group to end."""
 
 CRASHES = frozenset({-signal.SIGSEGV, -signal.SIGABRT, -signal.SIGBUS})
-"""How a program in C ends that was refused memory and did not expect it."""
+"""How a program in C may end if it does not handle a failed allocation."""
 
 
 class LimitEnforcer:
-    """Groups, cores and GPUs for the replicas of one supervisor.
+    """Control groups, cores and GPUs for the replicas of one supervisor.
 
-    It may block for a moment, so it is to be asked in a thread.
+    Its methods may block for a moment: call them in a thread.
     """
 
     def __init__(
@@ -52,14 +54,19 @@ class LimitEnforcer:
         base: Mapping[str, str],
         gpus: GpuSource,
         cgroups: Cgroups | None = None,
+        *,
+        keeps_gpus: bool = False,
     ) -> None:
-        """Nothing is looked at yet.
+        """Create an enforcer. It looks at nothing yet.
 
         Args:
-            owner: Tells the groups of one supervisor from those of another: its socket.
+            owner: A path that distinguishes this supervisor's groups from those of others.
             base: This process's environment.
-            gpus: Where the machine's GPUs are looked up.
-            cgroups: Where groups can be made; None tries it out.
+            gpus: Lists the machine's GPUs.
+            cgroups: Where groups can be created; None finds out.
+            keeps_gpus: Whether this process locks the GPUs itself until :meth:`close`, for
+                replicas of one function that replace each other and share them. Otherwise each
+                replica locks its own.
         """
         self._prefix = group_prefix(owner)
         self._base = base
@@ -68,20 +75,27 @@ class LimitEnforcer:
         self._cgroups = cgroups
         self._finding = threading.Lock()
         self._swept = False
+        self._keeps_gpus = keeps_gpus
+        self._kept: tuple[str, ...] = ()
+        self._locks = ExitStack()
+
+    def close(self) -> None:
+        """Free the GPUs that this process has locked."""
+        self._locks.close()
 
     def confine(self, spec: ReplicaSpec, others: Mapping[ReplicaId, Limits]) -> Limits:
-        """Chooses what is to hold a replica to its limits; its GPUs are free until it has started.
+        """Choose how a replica is held to its limits, and its GPUs.
 
         Args:
             spec: The replica.
-            others: What holds the replicas that are there; nothing holds one that has ended.
+            others: How each existing replica is held to its limits; not at all if it has ended.
 
         Raises:
-            GpuUnavailable: When too few GPUs are free for it.
+            GpuUnavailable: If too few GPUs are free.
         """
         self._sweep(others)
         groups = self._groups()
-        limits, asks_gpu = spec.limits, Demand.of(spec.limits, spec.requests).count > 0
+        limits, asks_gpu = spec.spec.limits, _demand(spec).count > 0
         chosen = Limits()
         if limits.memory:
             version = groups.version(MEMORY)
@@ -97,10 +111,10 @@ class LimitEnforcer:
     def settings(
         self, settings: WatcherSettings, replica: ReplicaId, confinement: Limits
     ) -> WatcherSettings:
-        """Makes the replica's group, and tells its watcher what to do.
+        """Create the replica's group, and add the watcher's part of the limits to its settings.
 
         Raises:
-            ConfinementFailed: When the group cannot be made.
+            ConfinementFailed: If the group cannot be created.
         """
         memory, cpu = (
             confinement.memory if confinement.memory_by.startswith("cgroup") else 0,
@@ -110,36 +124,37 @@ class LimitEnforcer:
             folders = self._groups().make(self._prefix + replica, memory=memory, cpu=cpu)
         except OSError as error:
             self.release(replica)
-            raise ConfinementFailed(f"no control group can be made: {error}") from error
+            raise ConfinementFailed(f"the control group cannot be created: {error}") from error
+        locked = () if self._keeps_gpus else confinement.gpus
         return replace(
             settings,
             memory_limit=confinement.memory if confinement.memory_by == RLIMIT else 0,
             cgroups="\n".join(map(str, folders)),
             cpus=",".join(map(str, confinement.cores)),
-            gpu_locks="\n".join(str(lock_file(self._guards, gpu)) for gpu in confinement.gpus),
+            gpu_locks="\n".join(str(lock_file(self._guards, gpu)) for gpu in locked),
         )
 
     def variables(self, spec: ReplicaSpec, confinement: Limits) -> dict[str, str]:
-        """Variables of the framework's own that show a replica no more GPUs than are its."""
-        if confinement.gpus or Demand.of(spec.limits, spec.requests).hidden:
+        """Return variables that show a replica only its own GPUs."""
+        if confinement.gpus or _demand(spec).hidden:
             return visible_devices(confinement.gpus)
         return {}
 
     def why(self, replica: ReplicaId, confinement: Limits, ended: ExitRecord) -> str:
-        """What its limits have to do with the end of a replica; "" for nothing that is known."""
+        """Return how a replica's limits explain its end; "" if they do not."""
         limit = f"{size(confinement.memory)} ({confinement.memory_by})"
         if confinement.memory_by.startswith("cgroup"):
-            # Version 1 may have killed a child process before, and the replica went on.
+            # With version 1, only a child process may have been killed, and the replica continued.
             killed = ended.code == -signal.SIGKILL
             if killed and self._groups().oom_kills(self._prefix + replica):
-                return f"it went over its memory limit of {limit}"
+                return f"it exceeded its memory limit of {limit}"
             return ""
         if confinement.memory_by == RLIMIT and ended.code in CRASHES:
             return f"its memory is limited to {limit}, which may be the cause"
         return ""
 
     def release(self, replica: ReplicaId) -> None:
-        """Ends all that is left in a replica's group, and removes it."""
+        """Kill the processes in a replica's group, and remove the group."""
         until = time.monotonic() + PATIENCE
         while not self._groups().remove(self._prefix + replica):
             if time.monotonic() > until:
@@ -154,27 +169,45 @@ class LimitEnforcer:
             return self._cgroups
 
     def _sweep(self, known: Collection[ReplicaId]) -> None:
-        """Removes, once, what an engine before this one had no time for."""
+        """Remove, once, the groups that a previous engine left behind."""
         if not self._swept:
             self._groups().sweep(self._prefix, {self._prefix + replica for replica in known})
             self._swept = True
 
     def _with_gpus(self, chosen: Limits, spec: ReplicaSpec, others: Collection[Limits]) -> Limits:
-        demand = Demand.of(spec.limits, spec.requests)
+        demand = _demand(spec)
+        if self._keeps_gpus:
+            gpus = self._keep(demand)
+        else:
+            taken = frozenset(gpu for other in others for gpu in other.gpus)
+            with self._reserve(demand.count, required=demand.required, taken=taken) as free:
+                gpus = tuple(gpu.uuid for gpu in free)
+        return replace(chosen, gpus=gpus, on_cpu=not gpus)
+
+    def _keep(self, demand: Demand) -> tuple[str, ...]:
+        """Return as many GPUs as a replica asks for; lock those that are missing."""
+        missing = demand.count - len(self._kept)
+        if missing > 0:
+            reserved = self._reserve(missing, required=demand.required, taken=self._kept)
+            self._kept += tuple(gpu.uuid for gpu in self._locks.enter_context(reserved))
+        return self._kept[: demand.count]
+
+    def _reserve(
+        self, count: int, *, required: bool, taken: Collection[str]
+    ) -> AbstractContextManager[tuple[Gpu, ...]]:
         inventory = restrict(self._gpus.look(), self._base)
-        taken = frozenset(gpu for other in others for gpu in other.gpus)
-        with reserve(
-            demand.count, inventory, self._guards, required=demand.required, taken=taken
-        ) as gpus:
-            found = tuple(gpu.uuid for gpu in gpus)
-        return replace(chosen, gpus=found, on_cpu=not found)
+        return reserve(count, inventory, self._guards, required=required, taken=taken)
+
+
+def _demand(spec: ReplicaSpec) -> Demand:
+    return Demand.of(spec.spec.limits, spec.spec.requests)
 
 
 def group_prefix(owner: Path) -> str:
-    """What the names of one supervisor's control groups begin with.
+    """Return the prefix of the names of one supervisor's control groups.
 
     Args:
-        owner: Its socket.
+        owner: As for :class:`LimitEnforcer`.
     """
     return f"dcf-{hashlib.sha256(os.fsencode(owner)).hexdigest()[:8]}-"
 
@@ -184,12 +217,12 @@ def _memory_means(version: int, *, asks_gpu: bool) -> str:
         return f"cgroup v{version}"
     if sys.platform != "linux":
         return NOTHING
-    # CUDA maps far more than it uses, so a limit of what is mapped would keep it from starting.
+    # CUDA maps far more memory than it uses, so it cannot start under a limit of mapped memory.
     return WATCHED if asks_gpu else RLIMIT
 
 
 def _cores(count: int, others: Collection[Limits]) -> tuple[int, ...]:
-    """The cores on which the fewest others run, at most ``count``."""
+    """Return the cores that the fewest other replicas use, at most ``count``."""
     if sys.platform != "linux":
         return ()
     used = Counter(core for other in others for core in other.cores)

@@ -1,4 +1,4 @@
-"""What holds one replica to its limits: a value that is kept with the replica's process."""
+"""How a replica is held to its limits; a value that is stored with the replica's process."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from dcf.protocol.json_text import read_json
 MEMORY_UNITS = (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10))
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-"""How numerical libraries are told their number of threads. They count the machine's cores
-otherwise, and get in each other's way on the few that are theirs."""
+"""Variables that set the number of threads of numerical libraries. By default they start a thread
+for each core of the machine, and the threads compete for the few cores of the replica."""
 
 RLIMIT = "RLIMIT_DATA"
 WATCHED = "watched"
@@ -22,16 +22,16 @@ NOTHING = "not held on this system"
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What holds one replica to its limits.
+    """How a replica is held to its limits.
 
     Attributes:
-        memory: Bytes; 0 is no limit.
-        memory_by: What holds it to that: "cgroup v1" or "cgroup v2", or a word of this module.
-        cpu: Cores; 0 is no limit.
-        cpu_by: Likewise.
+        memory: Bytes; 0 for no limit.
+        memory_by: What enforces it: "cgroup v1", "cgroup v2", or a constant of this module.
+        cpu: Cores; 0 for no limit.
+        cpu_by: What enforces it, as for memory.
         cores: Numbers of the cores that it runs on; empty means all.
-        gpus: UUIDs of the devices that it has to itself.
-        on_cpu: Whether it asked for GPUs that it can do without, and there are none.
+        gpus: UUIDs of the devices that are reserved for it.
+        on_cpu: Whether it asked for optional GPUs and the machine has none.
     """
 
     memory: int = 0
@@ -43,33 +43,33 @@ class Limits:
     on_cpu: bool = False
 
     def describe(self) -> tuple[str, ...]:
-        """For people: each limit and what holds it."""
-        found = []
+        """Return each limit with what enforces it, for people."""
+        texts = []
         if self.memory:
-            found.append(f"memory: {size(self.memory)} ({self.memory_by})")
+            texts.append(f"memory: {size(self.memory)} ({self.memory_by})")
         if self.cpu:
             cores = f"{len(self.cores)} core{'s' if len(self.cores) > 1 else ''}"
             amount = cores if self.cores else f"{self.cpu:g}"
-            found.append(f"cpu: {amount} ({self.cpu_by})")
+            texts.append(f"cpu: {amount} ({self.cpu_by})")
         if self.gpus:
-            found.append(f"gpu: {', '.join(self.gpus)}")
+            texts.append(f"gpu: {', '.join(self.gpus)}")
         if self.on_cpu:
-            found.append("gpu: none on this machine, runs on the CPU")
-        return tuple(found)
+            texts.append("gpu: none on this machine, runs on the CPU")
+        return tuple(texts)
 
     def thread_variables(self) -> dict[str, str]:
-        """Variables that tell numerical libraries how many threads are of use."""
+        """Return variables that set the number of threads of numerical libraries."""
         return dict.fromkeys(THREAD_VARIABLES, str(math.ceil(self.cpu))) if self.cpu else {}
 
     def to_note(self) -> str:
-        """What :meth:`from_note` reads back to an equal value."""
+        """Return a text that :meth:`from_note` reads back to an equal value."""
         return json.dumps(asdict(self))
 
     @classmethod
     def from_note(cls, note: str) -> Limits:
-        """Reads what :meth:`to_note` wrote; a process without a note is held to nothing.
+        """Read what :meth:`to_note` wrote; an empty note means no limits.
 
-        The note may be another version's: what is not known is passed over.
+        Another version may have written the note. Unknown members are ignored.
         """
         members = read_json(note) if note else {}
         known = {field.name: members[field.name] for field in fields(cls) if field.name in members}
@@ -78,7 +78,7 @@ class Limits:
 
 
 def size(amount: int) -> str:
-    """Bytes for people: 1.5 GiB."""
+    """Return bytes for people, such as 1.5 GiB."""
     for unit, factor in MEMORY_UNITS:
         if amount >= factor:
             return f"{round(amount / factor, 1):g} {unit}"

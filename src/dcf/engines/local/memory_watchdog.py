@@ -1,4 +1,4 @@
-"""Ends replicas that take more memory than they may, where nothing else holds them to it."""
+"""Ends replicas that exceed their memory limit where nothing else enforces it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dcf.engines.local.limits import WATCHED, size
 from dcf.supervision.identity import Identity, identify, kill_group
 
 INTERVAL = 0.5
-"""Seconds between two looks."""
+"""Seconds between two checks."""
 
 _PROC = Path("/proc")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -26,10 +26,10 @@ class _Watched:
 
 
 class MemoryWatchdog:
-    """Looks at the memory of replicas from time to time.
+    """Checks the memory of replicas periodically.
 
     Attributes:
-        ended: Of each replica that was killed, by the name of its process: why.
+        ended: Why each killed replica was killed, by the name of its process.
     """
 
     def __init__(self) -> None:
@@ -37,54 +37,54 @@ class MemoryWatchdog:
         self._watched: dict[str, _Watched] = {}
 
     def add(self, name: str, pid: int, limit: int) -> None:
-        """Watches a process and all of its session from now on.
+        """Watch a process and its session.
 
         Args:
             name: The process's name.
-            pid: The leader's of the session.
+            pid: The id of the session's leader.
             limit: Bytes.
         """
         if (leader := identify(pid)) is not None:
             self._watched[name] = _Watched(leader, limit)
 
     def remove(self, name: str) -> None:
-        """Watches a process no more; nothing happens when it was not watched."""
+        """Stop watching a process; do nothing if it is not watched."""
         self._watched.pop(name, None)
 
     def forget(self, name: str) -> None:
-        """Forgets a process, and why it was killed."""
+        """Forget a process, and why it was killed."""
         self.remove(name)
         self.ended.pop(name, None)
 
     async def run(self) -> None:
-        """Watches until cancelled."""
+        """Watch until cancelled."""
         while True:
             await asyncio.sleep(INTERVAL)
             if self._watched:
-                await asyncio.to_thread(self._look, dict(self._watched))
+                await asyncio.to_thread(self._check, dict(self._watched))
 
-    def _look(self, watched: dict[str, _Watched]) -> None:
+    def _check(self, watched: dict[str, _Watched]) -> None:
         resident = _resident_by_session()
-        for name, one in watched.items():
-            if resident[one.leader.pid] <= one.limit:
+        for name, process in watched.items():
+            if resident[process.leader.pid] <= process.limit:
                 continue
-            used = _proportional(one.leader.pid)
-            if used > one.limit:
+            used = _proportional(process.leader.pid)
+            if used > process.limit:
                 self.ended[name] = (
                     f"it took {size(used)} of memory, over its limit of"
-                    f" {size(one.limit)} ({WATCHED})"
+                    f" {size(process.limit)} ({WATCHED})"
                 )
-                kill_group(one.leader)
+                kill_group(process.leader)
 
 
 def _sessions() -> dict[int, tuple[int, int]]:
-    """Of every process: its session, and the bytes of memory that it uses, shared ones too."""
-    found = {}
+    """Return session and resident bytes, including shared ones, of every process."""
+    sessions = {}
     for entry in _PROC.glob("[0-9]*"):
         with contextlib.suppress(OSError):
             stat = (entry / "stat").read_text(errors="replace").rpartition(")")[2].split()
-            found[int(entry.name)] = int(stat[3]), int(stat[21]) * _PAGE
-    return found
+            sessions[int(entry.name)] = int(stat[3]), int(stat[21]) * _PAGE
+    return sessions
 
 
 def _resident_by_session() -> Counter[int]:
@@ -95,9 +95,9 @@ def _resident_by_session() -> Counter[int]:
 
 
 def _proportional(session: int) -> int:
-    """The bytes that a session uses, what its processes share counted once.
+    """Return the bytes that a session uses; shared memory counts once.
 
-    The kernel walks all of their memory for it, so it is asked only when there is doubt.
+    The kernel walks all of the memory for this, so use it only if the cheap figure is too high.
     """
     total = 0
     for pid, (its, resident) in _sessions().items():

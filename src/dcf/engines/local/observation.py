@@ -1,4 +1,4 @@
-"""From what the supervisor saw of a process to what a replica is: a pure translation."""
+"""Translates events of a process to states of a replica, without I/O."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ logger = logging.getLogger("dcf.engines")
 
 
 class Track:
-    """One replica, followed. The owner of its state on this side.
+    """Owns the state of one replica.
 
     Attributes:
-        seen: The replica now.
-        confinement: What holds it to its limits.
+        seen: The replica's latest observation.
+        confinement: How it is held to its limits.
         fault: What was wrong with its reports, as a sentence; "" if they are valid. If it is set,
             the process must be ended, and its further reports are ignored.
     """
@@ -29,11 +29,11 @@ class Track:
     def __init__(
         self, replica: ReplicaId, confinement: Limits | None = None, listen: str = ""
     ) -> None:
-        """A replica whose process runs.
+        """Track a replica whose process runs.
 
         Args:
-            replica: Which.
-            confinement: What holds it to its limits.
+            replica: The replica.
+            confinement: How it is held to its limits.
             listen: The endpoint it was told to listen on; "" if that is unknown.
         """
         self.confinement = confinement or Limits()
@@ -42,13 +42,13 @@ class Track:
         self._reports = ReportReader()
         limits = self.confinement.describe()
         self.seen = Observation(replica, ReplicaState.STARTING, limits=limits)
-        self._said: Report | None = None
+        self._last_report: Report | None = None
 
     @classmethod
     def of(cls, replica: ReplicaId, status: ProcessStatus) -> Track:
-        """A replica that was started earlier, from what the supervisor remembers.
+        """Return the track of a replica that was started earlier.
 
-        Its end is not looked at: that is for :meth:`exited`.
+        Apply its end with :meth:`exited`.
         """
         track = cls(replica, *read_note(status.note))
         for line in status.reports:
@@ -71,14 +71,14 @@ class Track:
         if report is None:
             return False
         if report.error or report.detail:
-            self._said = report
+            self._last_report = report
         if report.state is ReplicaState.EXITED:
-            # It only announces its end and why; the process is gone when the supervisor says so.
+            # The replica announces its end. The supervisor reports when the process has ended.
             return False
         exit_ = None
         if report.state is ReplicaState.FAILED:
             exit_ = ReplicaExit(None, at, report.detail, report.error, report.traceback)
-        return self._to(report.state, report.endpoint or self.seen.endpoint, exit_)
+        return self._transition(report.state, report.endpoint or self.seen.endpoint, exit_)
 
     def _check(self, endpoint: str) -> None:
         """Check that calls may be sent to an endpoint that the replica names.
@@ -94,31 +94,31 @@ class Track:
 
     def _fail(self, sentence: str, at: float) -> bool:
         self.fault = sentence
-        self._said = Report(ReplicaState.EXITED, detail=sentence)
+        self._last_report = Report(ReplicaState.EXITED, detail=sentence)
         state = ReplicaState.FAILED
         if not follows(self.seen.state, state):
             state = ReplicaState.DRAINING
-        return self._to(state, self.seen.endpoint, ReplicaExit(None, at, sentence))
+        return self._transition(state, self.seen.endpoint, ReplicaExit(None, at, sentence))
 
     def exited(self, record: ExitRecord, why: str = "") -> bool:
-        """Follows the end of the replica's process.
+        """Apply the end of the replica's process.
 
         Args:
             record: How it ended.
-            why: What its limits had to do with that; "" for nothing.
+            why: How its limits explain that; "" if they do not.
         """
-        said = self._said
+        report = self._last_report
         exit_ = ReplicaExit(
             code=record.code,
             at=record.at,
-            reason=said.detail if said else _explain(record, why),
-            error=said.error if said else "",
-            traceback=said.traceback if said else "",
+            reason=report.detail if report else _explain(record, why),
+            error=report.error if report else "",
+            traceback=report.traceback if report else "",
             asked=record.asked,
         )
-        return self._to(ReplicaState.EXITED, self.seen.endpoint, exit_)
+        return self._transition(ReplicaState.EXITED, self.seen.endpoint, exit_)
 
-    def _to(self, state: ReplicaState, endpoint: str, exit_: ReplicaExit | None) -> bool:
+    def _transition(self, state: ReplicaState, endpoint: str, exit_: ReplicaExit | None) -> bool:
         if not follows(self.seen.state, state):
             return False
         self.seen = replace(self.seen, state=state, endpoint=endpoint, exit=exit_)

@@ -9,32 +9,12 @@ import signal
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+from dcf.supervision.exit_text import Exit
 
 LINE_LIMIT = 256 * 1024
 """Maximum bytes of a line of standard output, which carries reports."""
-
-
-@dataclass(frozen=True, slots=True)
-class Exit:
-    """How a process ended.
-
-    Attributes:
-        code: The exit code; the negative number of the signal if a signal killed the process.
-    """
-
-    code: int
-
-    def __str__(self) -> str:
-        if self.code >= 0:
-            return f"exit code {self.code}"
-        try:
-            name = signal.Signals(-self.code).name
-            meaning = signal.strsignal(-self.code)
-        except ValueError:
-            return f"killed by signal {-self.code}"
-        return f"killed by {name} ({meaning})" if meaning else f"killed by {name}"
 
 
 class Child:
@@ -107,7 +87,7 @@ class Child:
             at the end of the output; None after the timeout.
         """
         stdout = self._process.stdout
-        assert stdout is not None  # noqa: S101  requested at the start
+        assert stdout is not None
         until = time.monotonic() + timeout
         while b"\n" not in self._unread:
             if len(self._unread) >= LINE_LIMIT:

@@ -1,50 +1,18 @@
-"""One replica as a process of this machine: a watcher, started, made ready, stopped."""
+"""A watcher's process without an engine, for tests of the watcher."""
 
-from __future__ import annotations
-
-import json
 import signal
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
+from dcf.engines.local.watcher_process import replica_environment, watcher_command
 from dcf.errors import DcfError, ReplicaExited, StartTimeout
 from dcf.model.replica import ReplicaState
 from dcf.protocol.report import Report, ReportReader
-from dcf.settings import RESERVED_PREFIX, WatcherSettings
-from dcf.supervision.child import Child, Exit
-
-FOREIGN = ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "VIRTUAL_ENV", "CONDA_PREFIX")
-"""Variables that would lead the replica's Python to packages that are not the function's."""
-
-EARLY = frozenset({
-    "PYTHONASYNCIODEBUG", "PYTHONBREAKPOINT", "PYTHONCOERCECLOCALE", "PYTHONDEVMODE",
-    "PYTHONDONTWRITEBYTECODE", "PYTHONFAULTHANDLER", "PYTHONHASHSEED", "PYTHONINTMAXSTRDIGITS",
-    "PYTHONIOENCODING", "PYTHONMALLOC", "PYTHONMALLOCSTATS", "PYTHONNODEBUGRANGES",
-    "PYTHONNOUSERSITE", "PYTHONOPTIMIZE", "PYTHONPERFSUPPORT", "PYTHONPROFILEIMPORTTIME",
-    "PYTHONTRACEMALLOC", "PYTHONUNBUFFERED", "PYTHONUTF8", "PYTHONVERBOSE", "PYTHONWARNINGS",
-    "PYTHON_COLORS", "PYTHON_CPU_COUNT", "PYTHON_GIL",
-})  # fmt: skip
-"""The author's variables that Python reads at its start and that do not lead it to code. All other
-``PYTHON`` variables are set only once the limits hold."""
-
-LATE = ("PYTHON", "LD_", "DYLD_", "GCONV_PATH", "LOCPATH", "OPENSSL_")
-"""Prefixes of variables that lead Python, or the libraries it starts with, to code."""
-
-START = (
-    "import sys; sys.path += sys.argv[3:]; from dcf.watcher.__main__ import main; sys.exit(main())"
-)
-"""Runs the watcher in an interpreter without ``site``. The arguments are the package folders."""
-
-KEPT = 64 * 1024**2
-"""Bytes of free memory that glibc keeps for the next body instead of giving them back. Left to
-itself it gives those of each body or array of a megabyte back to the system and asks for them anew,
-page by page: two fifths of the time of such a call. It is what glibc comes to by itself once a
-block of 32 MiB was freed. Why: docs/decisions/0026-memory-of-replicas.md."""
-
-KEPT_OF_LIMIT = 8
-"""The part of a memory limit that may be kept so: each thread keeps its own."""
+from dcf.settings import WatcherSettings
+from dcf.supervision.exit_text import Exit
+from process.child import Child
 
 OVERDUE = 5.0
 """Seconds to wait for a replica that should have given its start up by itself; a constructor that
@@ -76,66 +44,7 @@ class Launch:
     listener: int | None = None
 
 
-def watcher_command(python: Path) -> list[str]:
-    """Return the command line of a watcher.
-
-    The interpreter starts without ``site`` (``-S``) and without the function's folder on its import
-    path (``-P``): both could run the author's code before the limits hold. The last arguments are
-    the folders of the packages.
-
-    Args:
-        python: The interpreter of an environment.
-    """
-    prefix = python.parent.parent
-    packages = next(iter(sorted(prefix.glob("lib/python3*/site-packages"))), None)
-    if packages is None or not (prefix / "pyvenv.cfg").exists():
-        return [str(python), "-m", "dcf.watcher"]
-    folders = [packages]
-    if not (packages / "dcf").exists():
-        # In a development environment DCF is installed as a link, not as a copy.
-        folders.append(Path(__file__).parents[3])
-    return [str(python), "-S", "-P", "-c", START, "-m", "dcf.watcher", *map(str, folders)]
-
-
-def replica_environment(
-    settings: WatcherSettings,
-    environment: Mapping[str, str],
-    extra: Mapping[str, str],
-    base: Mapping[str, str],
-    *,
-    memory: int = 0,
-) -> dict[str, str]:
-    """The whole environment of a replica's process.
-
-    Args:
-        settings: What the watcher serves, and where.
-        environment: The author's variables.
-        extra: Variables of the framework's own.
-        base: The environment on which the others are laid.
-        memory: Bytes that the replica may have; 0 is no limit.
-    """
-    kept = {
-        name: value
-        for name, value in base.items()
-        if name not in FOREIGN and not name.startswith(RESERVED_PREFIX)
-    }
-    late = {name for name in environment if name.startswith(LATE) and name not in EARLY}
-    if late:
-        text = json.dumps({name: environment[name] for name in late})
-        settings = replace(settings, late_variables=text)
-    early = {name: value for name, value in environment.items() if name not in late}
-    own = {**extra, **settings.to_mapping(), "PYTHONUNBUFFERED": "1"}
-    return {**_allocator(memory), **kept, **early, **own}
-
-
-def _allocator(limit: int) -> dict[str, str]:
-    """Variables of glibc's allocator (``mallopt(3)``); what the user has set comes before them."""
-    kept = min(KEPT, limit // KEPT_OF_LIMIT) if limit else KEPT
-    # Both: either turns off that glibc learns them. Twice the one is the other there, too.
-    return {"MALLOC_MMAP_THRESHOLD_": str(kept // 2), "MALLOC_TRIM_THRESHOLD_": str(kept)}
-
-
-class LocalReplica:
+class WatcherProcess:
     """A watcher's process, from here."""
 
     def __init__(self, launch: Launch, base: Mapping[str, str]) -> None:

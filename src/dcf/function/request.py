@@ -171,7 +171,7 @@ class Request:
             raise BadRequest(f"the body is not valid UTF-8: {error}") from error
 
     def json(self) -> Any:
-        """The body as JSON.
+        """Parse the body as JSON.
 
         Raises:
             BadRequest: If it is not. The caller gets a 400.

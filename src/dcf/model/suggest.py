@@ -1,4 +1,4 @@
-"""Names that resemble one that is not there."""
+"""Suggests known names for an unknown name."""
 
 from __future__ import annotations
 
@@ -7,34 +7,33 @@ from difflib import SequenceMatcher
 from heapq import nlargest
 
 LIKENESS = 0.6
-"""Share of characters in common, from 0 to 1, below which two names are strangers."""
+"""Minimum similarity of a suggestion, from 0 to 1 (``difflib.SequenceMatcher.ratio``)."""
 
 LONGEST = 63
-"""Characters of the longest name; what is longer is not looked at, however long a caller makes
-it."""
+"""Number of characters that are compared, so that a very long name costs no time."""
 
 
 def nearest(name: str, names: Iterable[str], limit: int = 3) -> list[str]:
-    """The known names that resemble ``name``, best first.
+    """Return the known names that resemble ``name``, best first.
 
     Args:
-        name: What was asked for, as it came.
-        names: What there is.
-        limit: At most this many.
+        name: The unknown name, as the user wrote it.
+        names: The known names.
+        limit: Maximum number of suggestions.
     """
-    asked = name[:LONGEST].lower().replace("_", "-")
-    matcher = SequenceMatcher(a="", b=asked, autojunk=False)
-    found = []
+    unknown = name[:LONGEST].lower().replace("_", "-")
+    matcher = SequenceMatcher(a="", b=unknown, autojunk=False)
+    matches = []
     for known in names:
-        if asked and known.startswith(asked):
-            found.append((1.0, known))
+        if unknown and known.startswith(unknown):
+            matches.append((1.0, known))
             continue
         matcher.set_seq1(known)
-        # The first two are bounds from above, and far cheaper than the third.
+        # The first two are upper bounds of the third, and far cheaper.
         if matcher.real_quick_ratio() < LIKENESS or matcher.quick_ratio() < LIKENESS:
             continue
         ratio = matcher.ratio()
         if ratio >= LIKENESS:
-            found.append((ratio, known))
-    best = nlargest(limit, found, key=lambda one: one[0])
+            matches.append((ratio, known))
+    best = nlargest(limit, matches, key=lambda match: match[0])
     return [known for _, known in best]

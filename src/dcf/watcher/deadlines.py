@@ -1,7 +1,7 @@
 """Ends calls from outside: deadlines, disconnected clients and stuck handlers.
 
-One timer checks all calls every 50 ms. A call has no timer and no task of its own, so a call that is
-answered sooner, as most calls are, does not pay for them.
+One timer checks all calls every 50 ms. A call has no timer and no task of its own, so a call that
+is answered sooner, as most calls are, does not pay for them.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@ BIN := .venv/bin
 
 .PHONY: help check docs test e2e bench chaos
 
-help:  ## Show this list
+help:  ## List the targets
 	@grep -E '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 8
 
 $(BIN)/ruff: pyproject.toml
@@ -11,7 +11,7 @@ $(BIN)/ruff: pyproject.toml
 	$(BIN)/pip install --quiet --editable ".[dev]"
 	touch $@
 
-check: $(BIN)/ruff  ## Linters, types and floors: what CI runs beside the tests
+check: $(BIN)/ruff  ## Linters, types and floors: what CI runs in addition to the tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -36,5 +36,5 @@ bench: $(BIN)/ruff  ## Speed, as ratios of medians within one run
 	$(BIN)/python bench/run.py
 
 SECONDS ?= 120
-chaos: $(BIN)/ruff  ## Kills and deploys at random under load; SEED=7 SECONDS=600
+chaos: $(BIN)/ruff  ## Random kills and deploys under load; SEED=7 SECONDS=600
 	PYTHONPATH=tests $(BIN)/python -m chaos --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))

@@ -1,4 +1,4 @@
-"""The bare path: Envoy with a fixed route, a bare echo behind it on a Unix socket, nothing else."""
+"""The minimum of a proxied path: Envoy with a fixed route and a bare echo on a Unix socket."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _HTTP = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
 @contextlib.contextmanager
 def bare_path() -> Iterator[Server]:
-    """Envoy, with as many threads as a gateway's, and the echo of ``apps/serve.py``."""
+    """Run Envoy, with as many threads as a gateway's, and the echo of ``apps/serve.py``."""
     port = free_port()
     with tempfile.TemporaryDirectory(prefix="dcf-bench-", dir="/tmp") as folder:
         socket, config = Path(folder) / "echo.sock", Path(folder) / "envoy.json"
@@ -36,7 +36,7 @@ def bare_path() -> Iterator[Server]:
 
 
 def _config(port: int, socket: Path) -> dict[str, Any]:
-    """The least that proxies; as a gateway's, no call has a limit of time."""
+    """Return the smallest configuration of a proxy; as in a gateway, a call has no time limit."""
     route = {"match": {"prefix": "/"}, "route": {"cluster": "echo", "timeout": "0s"}}
     manager = {
         "@type": f"{_TYPE}extensions.filters.network.http_connection_manager.v3"

@@ -1,8 +1,8 @@
-"""How long the first build, a build of nothing new and a run of examples/01-hello-dcf take.
+"""The duration of a first build, of a build without changes, and of a run of examples/01-hello-dcf.
 
-Whole processes, on a copy of the example, with a data folder that is empty for each first build.
-uv's cache is the user's and warm: a build before the first that counts fetches what is missing.
-Without a lock the package index is asked what versions there are, so that figure depends on it.
+It runs whole processes, on a copy of the example, with an empty data folder for each first build.
+uv's cache is the user's and warm: a build before the first measured build downloads what is
+missing. Without a lock the build asks the package index for versions, so that figure depends on it.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ RUN_BAR = 0.8
 
 
 def measure() -> Iterator[Figure]:
-    """Yields seconds."""
-    # Beside uv's cache, as a user's data folder is: within one file system, files are linked.
+    """Yield seconds."""
+    # Next to uv's cache, as a user's data folder is: within one file system, uv links files.
     cache_folder().mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="build-", dir=cache_folder()) as scratch:
         bench = _Bench(Path(scratch))
-        found = alternate(
+        samples = alternate(
             {
                 "first, without a lock": lambda: bench.first(locked=False),
                 "first, locked": lambda: bench.first(locked=True),
@@ -47,9 +47,9 @@ def measure() -> Iterator[Figure]:
         ("first build, lock present, uv's cache warm", "first, locked", FIRST_BAR),
         ("first build, no lock, uv's cache warm", "first, without a lock", FIRST_BAR),
         ("function build, nothing changed", "nothing changed", UNCHANGED_BAR),
-        ("function run of what is built", "run", RUN_BAR),
+        ("function run, already built", "run", RUN_BAR),
     ):
-        times = found[side]
+        times = samples[side]
         raw = f"{median(times):.2f} s ({min(times):.2f}-{max(times):.2f})"
         yield Figure(name, median(times), "s", bar, at_least=False, raw=raw)
 
@@ -60,11 +60,11 @@ class _Bench:
         shutil.copytree(EXAMPLE, self._folder, ignore=shutil.ignore_patterns("__pycache__"))
         self._data = scratch / "data"
         self._script = str(Path(sys.executable).parent / "dcf-cli")
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("DCF_")}
-        self._env = {**kept, "DCF_DATA_DIR": str(self._data)}
+        base = {name: value for name, value in os.environ.items() if not name.startswith("DCF_")}
+        self._env = {**base, "DCF_DATA_DIR": str(self._data)}
 
     def first(self, *, locked: bool) -> float:
-        """A build with an empty data folder."""
+        """Build with an empty data folder."""
         shutil.rmtree(self._data, ignore_errors=True)
         lock = self._folder / LOCK
         if not locked:
@@ -74,11 +74,11 @@ class _Bench:
         return self.build()
 
     def build(self) -> float:
-        """A build of what is there."""
+        """Build without changes."""
         return seconds_of(lambda: self._call("build"))
 
     def run(self) -> float:
-        """One call of the function."""
+        """Call the function once."""
         return seconds_of(lambda: self._call("run"))
 
     def _call(self, command: str) -> None:

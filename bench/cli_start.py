@@ -1,8 +1,8 @@
-"""How long the command line takes to say anything, beside the least that Python takes.
+"""The start time of the command line, relative to the minimum of Python.
 
-Whole processes of one interpreter, started in turn: the installed ``dcf-cli`` script as a shell
-would start it, ``import dcf`` as an author's file does, and ``pass``. All three pay alike for the
-interpreter's start and for what its environment adds to it.
+It runs whole processes of one interpreter, in turn: the installed ``dcf-cli`` script as a shell
+would start it, ``import dcf`` as an author's file does, and ``pass``. All three include the start
+of the interpreter and the cost of its environment.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ IMPORT_BAR = 3.0
 
 
 def measure() -> Iterator[Figure]:
-    """Yields the ratios of starting times."""
+    """Yield ratios of start times."""
     script = Path(sys.executable).parent / "dcf-cli"
-    found = alternate(
+    samples = alternate(
         {
             "pass": _process([sys.executable, "-c", "pass"]),
             "import": _process([sys.executable, "-c", "import dcf"]),
@@ -31,16 +31,16 @@ def measure() -> Iterator[Figure]:
         },
         ROUNDS,
     )
-    base = median(found["pass"]) / MILLISECOND
+    base = median(samples["pass"]) / MILLISECOND
     for name, side, bar in (
         ("dcf-cli --help / python -c pass", "help", HELP_BAR),
         ("import dcf / python -c pass", "import", IMPORT_BAR),
     ):
         raw = (
-            f"{median(found[side]) / MILLISECOND:.1f} ms / {base:.1f} ms"
-            f" ({spread(found, side, 'pass')})"
+            f"{median(samples[side]) / MILLISECOND:.1f} ms / {base:.1f} ms"
+            f" ({spread(samples, side, 'pass')})"
         )
-        yield Figure(name, ratio(found, side, "pass"), "x", bar, at_least=False, raw=raw)
+        yield Figure(name, ratio(samples, side, "pass"), "x", bar, at_least=False, raw=raw)
 
 
 def _process(command: Sequence[str]) -> Callable[[], float]:

@@ -1,6 +1,6 @@
-"""What it brings to take small calls past ASGI (``dcf.watcher.http.http_protocol``).
+"""The gain of handling small calls without ASGI (``dcf.watcher.http.http_protocol``).
 
-The watcher as it is, beside a watcher that leaves every call to uvicorn.
+It compares the watcher with a watcher that leaves every call to uvicorn.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from bench.watcher_echo import ROUNDS, SECONDS, compared, rate
 
 
 def measure() -> Iterator[Figure]:
-    """Yields the ratio of calls in a second, and the time that one call gains."""
+    """Yield the ratio of calls per second, and the time saved per call."""
     with watcher() as ours, watcher(starter=[APPS / "by_asgi.py"]) as plain:
-        found = alternate(
+        samples = alternate(
             {"watcher": rate(ours, ECHOED, 32), "plain": rate(plain, ECHOED, 32)}, ROUNDS
         )
-        yield compared("64 B, 32 connections: direct / by ASGI", found, "plain", None)
+        yield compared("64 B, 32 connections: direct / by ASGI", samples, "plain", None)
         yield _gained(ours, plain)
 
 
@@ -28,8 +28,8 @@ def _gained(ours: Server, plain: Server) -> Figure:
     def p50(server: Server) -> Callable[[], float]:
         return lambda: drive(server.url, ECHOED, connections=1, seconds=SECONDS).p50
 
-    found = alternate({"watcher": p50(ours), "plain": p50(plain)}, ROUNDS)
-    direct, asgi = median(found["watcher"]), median(found["plain"])
-    each = [a - b for a, b in zip(found["watcher"], found["plain"], strict=True)]
+    samples = alternate({"watcher": p50(ours), "plain": p50(plain)}, ROUNDS)
+    direct, asgi = median(samples["watcher"]), median(samples["plain"])
+    each = [a - b for a, b in zip(samples["watcher"], samples["plain"], strict=True)]
     raw = f"p50 {direct:.0f} us - {asgi:.0f} us ({min(each):.0f} to {max(each):.0f})"
     return Figure("64 B, 1 connection: direct - by ASGI", direct - asgi, "us", raw=raw)

@@ -1,4 +1,4 @@
-"""Environments for the servers that others wrote, so that none of them is a dependency here."""
+"""Environments for third-party servers, so that they are not dependencies of this project."""
 
 from __future__ import annotations
 
@@ -9,38 +9,38 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.figures import SkippedBench, say
+from bench.figures import SkippedBench, progress
 from uv import find_uv_bin
 
 
 def cache_folder() -> Path:
-    """Where environments and builds are kept from one run to the next."""
+    """Return the folder for environments and builds that are kept between runs."""
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return home / "dcf-bench"
 
 
 def environment(name: str, packages: Sequence[str]) -> Path:
-    """An environment with the newest ``packages`` from the package index, made once.
+    """Return an environment with the newest ``packages`` of the package index, created once.
 
-    It has the Python that runs this. Delete the cache folder to take newer versions.
+    It uses the Python that runs this. Delete the cache folder to get newer versions.
 
     Returns:
         Its interpreter.
 
     Raises:
-        SkippedBench: When it cannot be made.
+        SkippedBench: If it cannot be created.
     """
-    place = cache_folder() / f"{name}-{sys.version_info.major}.{sys.version_info.minor}"
-    python = place / "bin" / "python"
-    note = place / "packages.txt"
+    folder = cache_folder() / f"{name}-{sys.version_info.major}.{sys.version_info.minor}"
+    python = folder / "bin" / "python"
+    note = folder / "packages.txt"
     wanted = "\n".join(packages)
     if note.is_file() and note.read_text() == wanted:
         return python
-    say(f"installing {', '.join(packages)} into {place}")
-    shutil.rmtree(place, ignore_errors=True)
+    progress(f"installing {', '.join(packages)} into {folder}")
+    shutil.rmtree(folder, ignore_errors=True)
     uv = find_uv_bin()
     for command in (
-        [uv, "venv", "--quiet", "--python", sys.executable, str(place)],
+        [uv, "venv", "--quiet", "--python", sys.executable, str(folder)],
         [uv, "pip", "install", "--quiet", "--python", str(python), *packages],
     ):
         done = subprocess.run(command, capture_output=True, text=True, check=False)

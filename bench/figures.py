@@ -1,4 +1,4 @@
-"""What a measurement yields, and how two things are compared."""
+"""The result of a measurement, and the comparison of two things."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ MILLISECOND = 1e-3
 
 
 class SkippedBench(Exception):
-    """A measurement cannot be made here, through no fault of the project; the message says why."""
+    """A measurement is not possible, for a reason outside the project."""
 
 
 class BenchFailed(Exception):
-    """A measurement cannot run; the message says all that is to be said."""
+    """A measurement failed; the message is complete."""
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One line of the table.
+    """A line of the table.
 
     Attributes:
         name: What is compared with what.
         value: The figure.
         unit: ``x`` for a ratio of medians, else a unit of time or size.
-        bar: What is aimed at; None for a figure that is only told.
-        at_least: Whether the figure should reach the bar; else it should stay below it.
-        raw: The medians behind the figure, and how it varied from round to round.
+        bar: The target; None for a figure without a target.
+        at_least: Whether the figure must be at least the bar; otherwise at most.
+        raw: The medians behind the figure, and their range over the rounds.
     """
 
     name: str
@@ -42,49 +42,49 @@ class Figure:
 
     @property
     def met(self) -> bool:
-        """Whether the bar is met; a figure without a bar always does."""
+        """Return whether the bar is met; a figure without a bar always meets it."""
         if self.bar is None:
             return True
         return self.value >= self.bar if self.at_least else self.value <= self.bar
 
 
-def say(text: str) -> None:
-    """Tells how far things are, beside the table."""
+def progress(text: str) -> None:
+    """Report progress, separately from the table."""
     print(text, file=sys.stderr, flush=True)
 
 
 def alternate(
     sides: Mapping[str, Callable[[], float]], rounds: int, *, warm: bool = True
 ) -> dict[str, list[float]]:
-    """Measures A B A B ..., so that whatever the machine does besides meets both sides alike.
+    """Measure A B A B ..., so that other load on the machine affects both sides equally.
 
     Args:
-        sides: What to measure, by name.
-        rounds: How often.
-        warm: Whether a first round is made that does not count.
+        sides: The measurements, by name.
+        rounds: Number of rounds.
+        warm: Whether to run a first round that is not counted.
     """
-    found: dict[str, list[float]] = {name: [] for name in sides}
+    samples: dict[str, list[float]] = {name: [] for name in sides}
     for number in range(-int(warm), rounds):
         for name, measure in sides.items():
             value = measure()
             if number >= 0:
-                found[name].append(value)
-    return found
+                samples[name].append(value)
+    return samples
 
 
-def ratio(found: Mapping[str, list[float]], of: str, to: str) -> float:
-    """The ratio of two medians."""
-    return median(found[of]) / median(found[to])
+def ratio(samples: Mapping[str, list[float]], of: str, to: str) -> float:
+    """Return the ratio of two medians."""
+    return median(samples[of]) / median(samples[to])
 
 
-def spread(found: Mapping[str, list[float]], of: str, to: str) -> str:
-    """The least and the greatest ratio of one round."""
-    each = [a / b for a, b in zip(found[of], found[to], strict=True)]
+def spread(samples: Mapping[str, list[float]], of: str, to: str) -> str:
+    """Return the range of the ratio over single rounds."""
+    each = [a / b for a, b in zip(samples[of], samples[to], strict=True)]
     return f"{min(each):.2f}-{max(each):.2f}"
 
 
 def seconds_of(act: Callable[[], object]) -> float:
-    """How long ``act`` takes."""
+    """Return the duration of ``act``."""
     begin = time.perf_counter()
     act()
     return time.perf_counter() - begin

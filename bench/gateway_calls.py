@@ -1,12 +1,12 @@
-"""What a call through the gateway costs, beside the least that such a path costs, and beside peers.
+"""The cost of a call through the gateway, relative to the minimum of such a path, and to peers.
 
-The gateway is as ``dcf-cli gateway start`` leaves it, access log included, with the echo in one
-replica. The bare path is the same Envoy with as many threads, and behind it, on a Unix socket too,
-the HTTP server that the watcher stands on. Peers run as their documentation shows them, with one
-worker; those that speak JSON get the bytes as their JSON.
+The gateway runs as ``dcf-cli gateway start`` starts it, access log included, with the echo in one
+replica. The bare path is the same Envoy with as many threads, and behind it, also on a Unix socket,
+the HTTP server that the watcher is built on. Peers run as their documentation shows, with one
+worker; peers that accept only JSON get the bytes as JSON.
 
-The load generator, Envoy and the server share the machine's cores: with few of them each takes from
-the others. It does so on both sides of every comparison.
+The load generator, Envoy and the server share the machine's cores. On a machine with few cores each
+takes time from the others, on both sides of every comparison.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ SMALL = "64 B, 32 connections"
 
 
 def measure() -> Iterator[Figure]:
-    """Yields ratios of calls in a second and of the times of one call."""
+    """Yield ratios of calls per second and of the duration of a call."""
     with one_echo() as ours:
         yield from _beside_bare(ours.server())
         yield _client(ours)
@@ -51,16 +51,16 @@ def _beside_bare(ours: Server) -> Iterator[Figure]:
             (SMALL, ECHOED, 32, BARE_BAR),
             ("1 MB, 4 connections", LARGE, 4, BARE_LARGE_BAR),
         ):
-            found = alternate(
+            samples = alternate(
                 {name: rate(server, body, connections) for name, server in sides.items()}, ROUNDS
             )
             name = f"{title}: gateway / bare Envoy and uvicorn"
-            yield compared(name, found, "bare", bar, "gateway")
+            yield compared(name, samples, "bare", bar, "gateway")
             name = f"{title}: gateway / watcher without it"
-            yield compared(name, found, "watcher", None, "gateway")
-        found = alternate({name: p50(server) for name, server in sides.items()}, ROUNDS)
-        yield slower("64 B, 1 connection, p50: gateway / bare Envoy and uvicorn", found, "bare")
-        yield slower("64 B, 1 connection, p50: gateway / watcher without it", found, "watcher")
+            yield compared(name, samples, "watcher", None, "gateway")
+        samples = alternate({name: p50(server) for name, server in sides.items()}, ROUNDS)
+        yield slower("64 B, 1 connection, p50: gateway / bare Envoy and uvicorn", samples, "bare")
+        yield slower("64 B, 1 connection, p50: gateway / watcher without it", samples, "watcher")
 
 
 def _client(ours: Gateway) -> Figure:
@@ -71,9 +71,9 @@ def _client(ours: Gateway) -> Figure:
 
         return CLIENT_CALLS / seconds_of(calls)
 
-    found = alternate({"client": burst}, ROUNDS)["client"]
-    raw = f"({min(found):,.0f}-{max(found):,.0f})"
-    return Figure("64 B, one after the other: dcf.Client", median(found), "calls/s", raw=raw)
+    samples = alternate({"client": burst}, ROUNDS)["client"]
+    raw = f"({min(samples):,.0f}-{max(samples):,.0f})"
+    return Figure("64 B, sequential: dcf.Client", median(samples), "calls/s", raw=raw)
 
 
 def _fastapi(ours: Server) -> Iterator[Figure]:
@@ -92,9 +92,9 @@ def _litserve(ours: Server) -> Iterator[Figure]:
     with running(command, url, probe=ASKED, content_type=JSON) as theirs:
         yield _faster("LitServe", ours, theirs, PEER_BAR, JSON)
         sides = {"gateway": p50(ours), "litserve": p50(theirs, ASKED, JSON)}
-        found = alternate(sides, ROUNDS)
+        samples = alternate(sides, ROUNDS)
         name = "64 B, 1 connection, p50: gateway / LitServe"
-        yield slower(name, found, "litserve", PEER_P50_BAR)
+        yield slower(name, samples, "litserve", PEER_P50_BAR)
 
 
 def _bentoml(ours: Server) -> Iterator[Figure]:
@@ -124,16 +124,16 @@ def _faster(peer: str, ours: Server, theirs: Server, bar: float, content_type: s
 
 
 def p50(server: Server, body: bytes = ECHOED, content_type: str = BINARY) -> Callable[[], float]:
-    """Microseconds that half of the calls take at most, one after the other, in a burst to come."""
+    """Return a burst of sequential calls that measures their median duration in microseconds."""
     return lambda: (
         drive(server.url, body, connections=1, seconds=SECONDS, content_type=content_type).p50
     )
 
 
 def slower(
-    name: str, found: Mapping[str, list[float]], to: str, bar: float | None = None
+    name: str, samples: Mapping[str, list[float]], to: str, bar: float | None = None
 ) -> Figure:
-    """The figure of a comparison of the gateway's times with others."""
-    times = f"{median(found['gateway']):.0f} us / {median(found[to]):.0f} us"
-    raw = f"{times} ({spread(found, 'gateway', to)})"
-    return Figure(name, ratio(found, "gateway", to), "x", bar, at_least=False, raw=raw)
+    """Return the figure that compares the gateway's durations with those of another side."""
+    times = f"{median(samples['gateway']):.0f} us / {median(samples[to]):.0f} us"
+    raw = f"{times} ({spread(samples, 'gateway', to)})"
+    return Figure(name, ratio(samples, "gateway", to), "x", bar, at_least=False, raw=raw)

@@ -1,11 +1,11 @@
-"""A gateway with 1,000 functions, ten of them with a replica, beside one with a single function."""
+"""A gateway with 1,000 functions, ten with a replica, relative to a gateway with one function."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from statistics import median
 
-from bench.figures import MILLISECOND, Figure, alternate, say, seconds_of
+from bench.figures import MILLISECOND, Figure, alternate, progress, seconds_of
 from bench.gateway_calls import p50, slower
 from bench.gateways import (
     ECHO,
@@ -37,14 +37,14 @@ CHANGE_BAR = 0.1
 
 
 def measure() -> Iterator[Figure]:
-    """Yields mebibytes, seconds, and a ratio of the times of one call."""
+    """Yield mebibytes, seconds, and a ratio of the durations of a call."""
     with scratch() as folder, one_echo() as small:
         built = packaged(write(folder / ECHO), folder / "store")
         with gateway(folder) as large:
             large.deploy(built)
             for number in range(1, RUNNING):
                 large.deploy(built, f"{ECHO}-{number}")
-        say(f"  entering {FUNCTIONS} functions")
+        progress(f"  entering {FUNCTIONS} functions")
         fill(large.places, built, range(RUNNING, FUNCTIONS))
         with gateway(folder) as large:
             until(lambda: large.client.call(ECHO, ECHOED))
@@ -53,11 +53,11 @@ def measure() -> Iterator[Figure]:
 
 def _beside(large: Gateway, small: Gateway, built: Package) -> Iterator[Figure]:
     yield _times("1,000 functions: list", _listing(large), LIST_BAR)
-    found = alternate({"gateway": p50(large.server()), "small": p50(small.server())}, ROUNDS)
-    yield slower("64 B, 1 connection, p50: 1,000 functions / one", found, "small", CALL_BAR)
+    samples = alternate({"gateway": p50(large.server()), "small": p50(small.server())}, ROUNDS)
+    yield slower("64 B, 1 connection, p50: 1,000 functions / one", samples, "small", CALL_BAR)
     for name, ours in (("1,000 functions", large), ("one function", small)):
         bar = CHANGE_BAR if ours is large else None
-        yield _times(f"{name}: scaled to 0 to no call gets through", _scaling(ours), bar)
+        yield _times(f"{name}: scaled to 0 to the first rejected call", _scaling(ours), bar)
     yield _times("1,000 functions: deleted to unknown", _deleting(large, built), CHANGE_BAR)
     processes = large.processes()
     control, envoy = memory(processes[CONTROL].pid), memory(processes[ENVOY].pid)
@@ -74,7 +74,7 @@ def _listing(large: Gateway) -> list[float]:
 
 
 def _scaling(ours: Gateway) -> list[float]:
-    """Seconds from asking for no replica until the first call that none gets."""
+    """Return the seconds from scaling to 0 until the first call that gets no replica."""
 
     def once() -> float:
         def scale() -> None:
@@ -90,7 +90,7 @@ def _scaling(ours: Gateway) -> list[float]:
 
 
 def _deleting(ours: Gateway, built: Package) -> list[float]:
-    """Seconds from asking for a function's end until a call finds none of that name."""
+    """Return the seconds from deleting a function until a call finds no such function."""
     name = f"{ECHO}-1"
 
     def once() -> float:

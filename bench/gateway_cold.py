@@ -1,7 +1,7 @@
-"""Calls of functions that have no replica: held until there is one.
+"""Calls of functions without a replica: the gateway holds them until a replica is ready.
 
-A call of a function at rest brings its replica about: the process is started, the interpreter, the
-watcher and the handler are loaded, Envoy is told, and the call goes on.
+A call of an idle function starts a replica: the process starts, loads the interpreter, the watcher
+and the handler, Envoy gets the route, and the call continues.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import median
 
-from bench.figures import Figure, alternate, ratio, say, seconds_of, spread
+from bench.figures import Figure, alternate, progress, ratio, seconds_of, spread
 from bench.gateways import ECHO, Gateway, fill, gateway, memory, packaged, scratch, write
 from bench.servers import ECHOED
 
@@ -33,12 +33,12 @@ AMONG_BAR = 1.2
 
 
 def measure() -> Iterator[Figure]:
-    """Yields seconds, failed calls, mebibytes, and a ratio of times."""
+    """Yield seconds, failed calls, mebibytes, and a ratio of durations."""
     with scratch() as folder:
         built = packaged(write(folder / ECHO), folder / "store")
         with gateway(folder / "many") as large:
             large.deploy(built, minimum=0)
-        say(f"  entering {FUNCTIONS} functions")
+        progress(f"  entering {FUNCTIONS} functions")
         fill(large.places, built, range(1, FUNCTIONS))
         with gateway(folder / "one") as small:
             for package, name in ((_example(folder), HELLO), (built, ECHO)):
@@ -50,19 +50,19 @@ def measure() -> Iterator[Figure]:
 
 
 def _from_nothing(ours: Gateway) -> Iterator[Figure]:
-    found = alternate({name: _first(ours, name) for name in (HELLO, ECHO)}, ROUNDS)
-    for name, times in found.items():
+    samples = alternate({name: _first(ours, name) for name in (HELLO, ECHO)}, ROUNDS)
+    for name, times in samples.items():
         raw = f"({min(times):.2f}-{max(times):.2f})"
         title = f"{name}: from no replica to the first reply"
         yield Figure(title, median(times), "s", FIRST_BAR, at_least=False, raw=raw)
 
 
 def _among(large: Gateway, small: Gateway) -> Iterator[Figure]:
-    found = alternate({"among": _first(large, ECHO), "alone": _first(small, ECHO)}, ROUNDS)
-    seconds = f"{median(found['among']):.2f} s / {median(found['alone']):.2f} s"
-    raw = f"{seconds} ({spread(found, 'among', 'alone')})"
+    samples = alternate({"among": _first(large, ECHO), "alone": _first(small, ECHO)}, ROUNDS)
+    seconds = f"{median(samples['among']):.2f} s / {median(samples['alone']):.2f} s"
+    raw = f"{seconds} ({spread(samples, 'among', 'alone')})"
     title = "first reply: among 1,000 functions at rest / alone"
-    yield Figure(title, ratio(found, "among", "alone"), "x", AMONG_BAR, at_least=False, raw=raw)
+    yield Figure(title, ratio(samples, "among", "alone"), "x", AMONG_BAR, at_least=False, raw=raw)
     processes = large.processes()
     control, envoy = memory(processes[CONTROL].pid), memory(processes[ENVOY].pid)
     title = "1,000 functions at rest: memory of the control plane"
@@ -71,7 +71,7 @@ def _among(large: Gateway, small: Gateway) -> Iterator[Figure]:
 
 
 def _example(folder: Path) -> Package:
-    """The example, of a copy: a build leaves a lock beside its requirements."""
+    """Package a copy of the example: a build writes a lock beside its requirements."""
     copy = folder / EXAMPLE.name
     shutil.copytree(EXAMPLE, copy)
     return packaged(copy, folder / "store")
@@ -90,7 +90,7 @@ def _burst(ours: Gateway) -> Iterator[Figure]:
         try:
             return await client.call(ECHO, ECHOED) == ECHOED
         except DcfError as error:
-            say(f"  {error}")
+            progress(f"  {error}")
             return False
 
     async def burst() -> list[bool]:

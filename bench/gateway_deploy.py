@@ -1,8 +1,8 @@
-"""How long a deploy takes, from the command to replicas that take calls, and what travels.
+"""The duration of a deploy, from the command to ready replicas, and the bytes that it sends.
 
-Whole commands, ``dcf-cli function deploy``, with nothing left to build. The author's data folder
-and the gateway's are two, as if they were two machines: whatever the gateway is to have, it must be
-sent. What was sent is read from the gateway's access log.
+It runs whole commands, ``dcf-cli function deploy``, with nothing left to build. The author and the
+gateway have separate data folders, as on two machines: whatever the gateway needs must be sent. The
+gateway's access log shows what was sent.
 """
 
 from __future__ import annotations
@@ -41,22 +41,35 @@ def Handler(req):
 
 
 def measure() -> Iterator[Figure]:
-    """Yields seconds, and bytes."""
+    """Yield seconds and bytes."""
     with scratch() as folder:
         bench = _Bench(folder)
         with gateway(folder / "gateway") as ours:
             bench.ours = ours
             bench.hello()
             first = bench.large()
-            found = alternate({"hello": bench.again, "large": bench.changed}, ROUNDS)
-        yield _seconds("deploy of what is built, to ready: hello", found["hello"], HELLO_BAR)
-        yield _seconds("a changed line beside a 300 MB model, to ready", found["large"], None)
-        more = median(found["large"]) - median(found["hello"])
-        yield Figure("that, over hello", more, "s", CHANGED_BAR, at_least=False)
+            samples = alternate({"hello": bench.again, "large": bench.changed}, ROUNDS)
+        yield _seconds("deploy, already built, to ready: hello", samples["hello"], HELLO_BAR)
+        yield _seconds("a changed line with a 300 MB model, to ready", samples["large"], None)
+        more = median(samples["large"]) - median(samples["hello"])
+        yield Figure(
+            "a changed line with a 300 MB model, minus hello",
+            more,
+            "s",
+            CHANGED_BAR,
+            at_least=False,
+        )
         size = float(len(HANDLER.format(edition=0)))
         raw = f"{bench.blobs} blob; the handler's file has {size:.0f} B"
-        yield Figure("that, contents sent", bench.sent, "B", size, at_least=False, raw=raw)
-        yield Figure("the 300 MB model's first deploy, to ready", first, "s")
+        yield Figure(
+            "a changed line with a 300 MB model, contents sent",
+            bench.sent,
+            "B",
+            size,
+            at_least=False,
+            raw=raw,
+        )
+        yield Figure("first deploy with a 300 MB model, to ready", first, "s")
 
 
 def _seconds(name: str, times: list[float], bar: float | None) -> Figure:
@@ -66,9 +79,9 @@ def _seconds(name: str, times: list[float], bar: float | None) -> Figure:
 
 class _Bench:
     """Attributes:
-    ours: Where to deploy.
-    sent: Most bytes of contents that one change sent.
-    blobs: In so many requests.
+    ours: The gateway.
+    sent: Maximum bytes of contents that a change sent.
+    blobs: The number of blobs in which it sent them.
     """
 
     ours: Gateway
@@ -85,20 +98,20 @@ class _Bench:
         packaged(self._hello, self._author / "store")
 
     def again(self) -> float:
-        """A deploy of a function that was deployed before, and is not now."""
+        """Deploy a function that was deployed before and deleted."""
         self._dcf("delete", "hello")
         return self.hello()
 
     def hello(self) -> float:
-        """A deploy of the small function."""
+        """Deploy the small function."""
         return seconds_of(lambda: self._dcf("deploy", f"{self._hello}/"))
 
     def large(self) -> float:
-        """A deploy of the function with the model."""
+        """Deploy the function with the model."""
         return seconds_of(lambda: self._dcf("deploy", f"{self._large}/"))
 
     def changed(self) -> float:
-        """A deploy after a change of one line."""
+        """Deploy after a change of a line."""
         self._editions += 1
         text = HANDLER.format(edition=self._editions)
         (self._large / "src" / "handler.py").write_text(text)
@@ -117,14 +130,14 @@ class _Bench:
 
 
 async def _blobs_sent(ours: Gateway, since: float) -> list[int]:
-    """The bytes of each blob that was sent for the deploy which began at ``since``."""
+    """Return the size of each blob that was sent for the deploy that began at ``since``."""
     sent: list[int] = []
     client = SupervisorClient(supervisor_socket(ours.places))
     logs = client.logs(ENVOY, since=since, follow=True)
     async with asyncio.timeout(10), contextlib.aclosing(logs) as lines:
         async for line in lines:
             call = json.loads(line.text)
-            # Envoy writes lines a moment late: those of the deploy before are passed over.
+            # Envoy writes lines with a short delay: skip the lines of the previous deploy.
             if datetime.fromisoformat(call["time"]).timestamp() < since:
                 continue
             if call["path"].startswith(SEND_BLOB.prefix):

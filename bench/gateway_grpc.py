@@ -1,7 +1,7 @@
-"""Invoke of ``pb.Gateway`` through the gateway, beside a bare echo on grpcio.
+"""Invoke of ``pb.Gateway`` through the gateway, relative to a bare echo on grpcio.
 
-The gateway answers it without Python on its way but the function's own. Both bare echoes do what a
-watcher did that spoke gRPC itself, and nothing else: no routing, no limits, no log.
+On the gateway's path, only the function itself is Python. The two bare echoes do what a watcher
+with a gRPC server of its own would do: no routing, no limits, no log.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ from bench.watcher_echo import LARGE, compared
 
 BAR = 1.0
 IN_FLIGHT = {"32 connections": (32, 1), "1 connection": (1, 32)}
-"""Connections, and calls under way on each."""
+"""Connections, and concurrent calls on each."""
 ROUNDS = 9
 SECONDS = 1
 LARGE_IN_FLIGHT = 4
 
 
 def measure() -> Iterator[Figure]:
-    """Yields ratios of calls in a second."""
+    """Yield ratios of calls per second."""
     find_h2load()
     with one_echo() as ours, _echo("aio") as aio, _echo("threads") as threads:
         ports = {"gateway": urlsplit(ours.url).port or 0, "aio": aio, "threads": threads}
         for title, (connections, streams) in IN_FLIGHT.items():
-            found = _rates(ports, ECHOED, connections, streams)
+            samples = _rates(ports, ECHOED, connections, streams)
             name = f"Invoke, 64 B, 32 in flight, {title}: gateway"
-            yield compared(f"{name} / bare grpc.aio", found, "aio", BAR, "gateway")
-            yield compared(f"{name} / grpc with 10 threads", found, "threads", BAR, "gateway")
-        found = _rates(ports, LARGE, LARGE_IN_FLIGHT, 1)
+            yield compared(f"{name} / bare grpc.aio", samples, "aio", BAR, "gateway")
+            yield compared(f"{name} / grpc with 10 threads", samples, "threads", BAR, "gateway")
+        samples = _rates(ports, LARGE, LARGE_IN_FLIGHT, 1)
         name = f"Invoke, 1 MB, {LARGE_IN_FLIGHT} connections: gateway / bare grpc.aio"
-        yield compared(name, found, "aio", None, "gateway")
+        yield compared(name, samples, "aio", None, "gateway")
 
 
 def _rates(
@@ -54,7 +54,7 @@ def _rates(
 
 @contextmanager
 def _echo(kind: str) -> Iterator[int]:
-    """One of the echoes of ``apps/grpc_echo.py``; gives its port, where it will soon answer."""
+    """Run an echo of ``apps/grpc_echo.py``; yield its port, where it answers soon."""
     port = free_port()
     command: list[str | Path] = [sys.executable, APPS / "grpc_echo.py", kind, str(port)]
     with tempfile.TemporaryFile("w+") as log, started(command, log):

@@ -1,10 +1,10 @@
-"""A stream of gRPC through the gateway, beside grpcio's own server with the same echo.
+"""A gRPC stream through the gateway, relative to grpcio's own server with the same echo.
 
-The gateway is as ``dcf-cli gateway start`` leaves it: Envoy, the bridge, Envoy again, one replica.
-The bare echo is grpcio's asyncio server and nothing else; its threaded one is told beside it. The
-load is a stream whose frames are made beforehand, as no gRPC client of Python's would be fast
-enough. It, Envoy, the bridge and the replica share the machine's cores, the bare echo only its own
-and the load's.
+The gateway runs as ``dcf-cli gateway start`` starts it: Envoy, the bridge, Envoy again, one
+replica. The bare echo is grpcio's asyncio server and nothing else; its threaded server is measured
+as well. The load is a stream whose frames are made in advance, because no Python client of gRPC is
+fast enough. The load, Envoy, the bridge and the replica share the machine's cores; the bare echo
+shares them only with the load.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ MEMORY_BAR = 60.0
 ROUNDS = 5
 MESSAGES = 20_000
 AHEAD = 256
-"""Messages under way at a time."""
+"""Messages in flight."""
 ALONE = 1000
 
 GENERATOR = """
@@ -40,7 +40,7 @@ async def Handler(req):
 
 
 def measure() -> Iterator[Figure]:
-    """Yields ratios of messages in a second, and what the bridge holds."""
+    """Yield ratios of messages per second, and the memory of the bridge."""
     with contextlib.ExitStack() as stack:
         ports = {kind: stack.enter_context(_bare(kind)) for kind in ("aio", "threads")}
         folder = stack.enter_context(scratch())
@@ -58,7 +58,7 @@ def measure() -> Iterator[Figure]:
 
 
 def _rates(ports: dict[str, int]) -> Iterator[Figure]:
-    found = alternate(
+    samples = alternate(
         {
             side: partial(
                 grpc_streams.rate,
@@ -79,16 +79,16 @@ def _rates(ports: dict[str, int]) -> Iterator[Figure]:
         for bare in ("aio", "threads"):
             yield Figure(
                 f"64 B, {AHEAD} ahead: {title} / bare grpcio, {bare}",
-                ratio(found, side, bare),
+                ratio(samples, side, bare),
                 "x",
                 bar if bare == "aio" else None,
-                raw=f"{median(found[side]):,.0f} / {median(found[bare]):,.0f} messages/s"
-                f" ({spread(found, side, bare)})",
+                raw=f"{median(samples[side]):,.0f} / {median(samples[bare]):,.0f} messages/s"
+                f" ({spread(samples, side, bare)})",
             )
 
 
 def _delay(ports: dict[str, int]) -> Figure:
-    found = alternate(
+    samples = alternate(
         {
             side: partial(grpc_streams.delay, ports[side], ECHO, ECHOED, messages=ALONE)
             for side in (ECHO, "aio")
@@ -96,11 +96,11 @@ def _delay(ports: dict[str, int]) -> Figure:
         ROUNDS,
     )
     return Figure(
-        "64 B, one after the other: gateway / bare grpcio, aio",
-        ratio(found, ECHO, "aio"),
+        "64 B, sequential: gateway / bare grpcio, aio",
+        ratio(samples, ECHO, "aio"),
         "x",
-        raw=f"{median(found[ECHO]) / MILLISECOND:.2f} / {median(found['aio']) / MILLISECOND:.2f} ms"
-        f" ({spread(found, ECHO, 'aio')})",
+        raw=f"{median(samples[ECHO]) / MILLISECOND:.2f}"
+        f" / {median(samples['aio']) / MILLISECOND:.2f} ms ({spread(samples, ECHO, 'aio')})",
     )
 
 
@@ -110,7 +110,7 @@ def _held(ours: Gateway) -> float:
 
 @contextlib.contextmanager
 def _bare(kind: str) -> Iterator[int]:
-    """One of the bare echoes in ``apps/grpc_echo.py``; yields its port."""
+    """Run a bare echo of ``apps/grpc_echo.py``; yield its port."""
     port = free_port()
 
     def answers() -> None:

@@ -1,8 +1,7 @@
-"""How soon a gateway is there, how soon it is there again when a part of it is killed, and what it
-holds while it waits for calls.
+"""How fast a gateway starts, how fast it recovers when a part of it is killed, and its idle memory.
 
-A process is killed once it has run for as long as its supervisor takes for a good run, as in
-earnest: one that ends sooner is started again with a delay.
+A process is killed only after its supervisor counts its run as good: a process that ends sooner is
+restarted with a delay.
 """
 
 from __future__ import annotations
@@ -36,10 +35,10 @@ BAR = 1.0
 
 
 def measure() -> Iterator[Figure]:
-    """Yields seconds and mebibytes."""
+    """Yield seconds and mebibytes."""
     with one_echo() as ours:
         yield from _memory(ours)
-        found = alternate(
+        samples = alternate(
             {
                 "control": lambda: _control_killed(ours),
                 "envoy": lambda: _envoy_killed(ours),
@@ -47,21 +46,21 @@ def measure() -> Iterator[Figure]:
             ROUNDS,
             warm=False,
         )
-    found |= _starts()
+    samples |= _starts()
     for name, side, bar in (
         ("gateway start to its first answer", "answer", None),
-        ("gateway start to the first call of a function deployed before", "call", None),
-        ("control plane killed to the next change in force", "control", BAR),
+        ("gateway start to the first call of a deployed function", "call", None),
+        ("control plane killed to the next change applied", "control", BAR),
         ("Envoy killed to the next call", "envoy", BAR),
     ):
-        times = found[side]
+        times = samples[side]
         raw = f"{median(times):.2f} s ({min(times):.2f}-{max(times):.2f})"
         yield Figure(name, median(times), "s", bar, at_least=False, raw=raw)
 
 
 def _memory(ours: Gateway) -> Iterator[Figure]:
     processes = ours.processes()
-    replica = next(one.pid for name, one in processes.items() if name.startswith("replica."))
+    replica = next(status.pid for name, status in processes.items() if name.startswith("replica."))
     for name, pid in (
         ("control plane", processes[CONTROL].pid),
         ("bridge", processes[BRIDGE].pid),
@@ -74,8 +73,8 @@ def _memory(ours: Gateway) -> Iterator[Figure]:
 
 
 def _starts() -> dict[str, list[float]]:
-    """Seconds from the command on, of a gateway with a function in its catalog."""
-    found: dict[str, list[float]] = {"answer": [], "call": []}
+    """Return the seconds from the command, for a gateway with a function in its catalog."""
+    samples: dict[str, list[float]] = {"answer": [], "call": []}
     with scratch() as folder:
         built = packaged(write(folder / ECHO), folder / "store")
         with gateway(folder) as ours:
@@ -83,14 +82,14 @@ def _starts() -> dict[str, list[float]]:
         for _ in range(ROUNDS):
             begin = time.perf_counter()
             with gateway(folder) as ours:
-                found["answer"].append(time.perf_counter() - begin)
+                samples["answer"].append(time.perf_counter() - begin)
                 until(lambda: ours.client.call(ECHO, ECHOED))
-                found["call"].append(time.perf_counter() - begin)
-    return found
+                samples["call"].append(time.perf_counter() - begin)
+    return samples
 
 
 def _control_killed(ours: Gateway) -> float:
-    """Seconds until the next control plane has taken a change, and Envoy follows it."""
+    """Return the seconds until the next control plane has applied a change and Envoy follows it."""
     begin = _kill(ours, CONTROL)
     until(lambda: ours.client.scale(ECHO, 0))
     until_refused(lambda: ours.client.call(ECHO, ECHOED), NotReady)
@@ -100,14 +99,14 @@ def _control_killed(ours: Gateway) -> float:
 
 
 def _envoy_killed(ours: Gateway) -> float:
-    """Seconds until a call succeeds."""
+    """Return the seconds until a call succeeds."""
     begin = _kill(ours, ENVOY)
     until(lambda: ours.client.call(ECHO, ECHOED))
     return time.perf_counter() - begin
 
 
 def _kill(ours: Gateway, name: str) -> float:
-    """Kills a process that has run long enough; returns when, by the clock of figures."""
+    """Kill a process that has run long enough; return the time, by the clock of figures."""
     process = ours.processes()[name]
     time.sleep(max(0.0, process.since + RESTARTS.settled - time.time()))
     begin = time.perf_counter()

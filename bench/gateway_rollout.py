@@ -1,7 +1,7 @@
-"""Another revision under load: what fails meanwhile, and how soon it serves.
+"""Rollouts under load: the calls that fail, and how fast a revision serves.
 
-wrk calls without a pause over 32 connections while revisions are deployed, gone back to, tried with
-half of the calls and promoted, one after another.
+wrk calls continuously over 32 connections while revisions are deployed, rolled back, tried as a
+canary with half of the calls and promoted, one after another.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from dcf.builder.package import Package
 
 SECONDS = 12
 CALLS = 20_000
-"""The least load that says something."""
+"""The minimum load for a meaningful result."""
 ROLLBACK_BAR = 1.0
 
 
 def measure() -> Iterator[Figure]:
-    """Yields failed calls and seconds."""
+    """Yield failed calls and seconds."""
     with scratch() as folder:
         handler = (APPS / "handler.py").read_text()
         texts = [handler, f"{handler}\nCHANGED = True\n"]
@@ -54,11 +54,11 @@ def _under_load(
             begin = time.perf_counter()
             change()
             times.append(time.perf_counter() - begin)
-    found = load.result()
-    if found.calls < CALLS:
-        raise BenchFailed(f"{found.calls} calls say too little")
-    raw = f"{found.calls:,} calls during {len(times)} changes"
-    yield Figure(f"{name}: failed calls", found.failed, "", 0, at_least=False, raw=raw)
+    burst = load.result()
+    if burst.calls < CALLS:
+        raise BenchFailed(f"{burst.calls} calls are too few for a result")
+    raw = f"{burst.calls:,} calls during {len(times)} changes"
+    yield Figure(f"{name}: failed calls", burst.failed, "", 0, at_least=False, raw=raw)
     raw = f"({min(times):.2f}-{max(times):.2f})"
     yield Figure(f"{name}: until it serves", median(times), "s", bar, at_least=False, raw=raw)
 

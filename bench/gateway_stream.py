@@ -1,4 +1,4 @@
-"""What a stream through the gateway costs, beside the same stream to the watcher without it."""
+"""The cost of a stream through the gateway, relative to the same stream directly to the watcher."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from functools import partial
 from statistics import median
 
 from bench.apps import ws_load
-from bench.figures import Figure, alternate, say
+from bench.figures import Figure, alternate, progress
 from bench.gateways import ECHO, Gateway, gateway, memory, packaged, scratch, write
 from bench.servers import APPS, Server, watcher
 from bench.watcher_echo import compared
@@ -34,36 +34,38 @@ ROUND_TRIP_BAR = 0.5
 WARM_UP, WATCHED = 5.0, 60.0
 """Seconds."""
 SLOWER = 10.0
-"""How many times slower the reader is than the writer may be: it takes a tenth of what an eager
+"""How many times slower the reader is than the writer: it reads a tenth of what a fast
 reader gets."""
 MEMORY_BAR = 5.0
 """MiB."""
 
 
 def measure() -> Iterator[Figure]:
-    """Yields ratios of messages in a second, the time of one, and what a slow reader costs."""
+    """Yield ratios of messages per second, the duration of one, and the cost of a slow reader."""
     with scratch() as folder:
         handler = (APPS / "streams" / "handler.py").read_text()
         built = packaged(write(folder / ECHO, handler), folder / "store")
         with gateway(folder) as ours, watcher(root=APPS / "streams") as direct:
             ours.deploy(built)
             servers = {"gateway": ours.server(), "direct": direct}
-            sides = {name: rate(one, 64, WINDOW) for name, one in servers.items()}
+            sides = {name: rate(server, 64, WINDOW) for name, server in servers.items()}
             name = "64 B, 1 stream: gateway / watcher without it"
             yield compared(name, alternate(sides, ROUNDS), "direct", DIRECT_BAR, of="gateway")
             yield _round_trip(servers)
-            large = {name: rate(one, FRAME, 32) for name, one in servers.items()}
-            found = alternate(large, ROUNDS)
-            yield frames(found["gateway"], found["direct"], "without the gateway")
+            large = {name: rate(server, FRAME, 32) for name, server in servers.items()}
+            samples = alternate(large, ROUNDS)
+            yield frames(samples["gateway"], samples["direct"], "without the gateway")
             yield while_computing(ours.server())
             yield from _slow_reader(ours)
 
 
 def _round_trip(servers: dict[str, Server]) -> Figure:
-    found = alternate({name: partial(_time_of_one, one) for name, one in servers.items()}, ROUNDS)
-    through, without = median(found["gateway"]) / 1000, median(found["direct"]) / 1000
+    samples = alternate(
+        {name: partial(_time_of_one, server) for name, server in servers.items()}, ROUNDS
+    )
+    through, without = median(samples["gateway"]) / 1000, median(samples["direct"]) / 1000
     raw = f"without the gateway {without:.3f} ms"
-    name = "64 B, one by one: p50"
+    name = "64 B, sequential: p50"
     return Figure(name, through, "ms", ROUND_TRIP_BAR, at_least=False, raw=raw)
 
 
@@ -72,8 +74,8 @@ def _time_of_one(server: Server) -> float:
 
 
 def _slow_reader(ours: Gateway) -> Iterator[Figure]:
-    """How the memory of what a stream passes goes while its reader is too slow for its writer."""
-    pids = {name: one.pid for name, one in ours.processes().items()}
+    """Measure the memory of the processes on a stream's path while its reader is too slow."""
+    pids = {name: status.pid for name, status in ours.processes().items()}
     (replica,) = (pid for name, pid in pids.items() if name.startswith(PREFIX))
     watched = {"replica": replica, "Envoy": pids[ENVOY]}
     with ws_load.connect(*address(ours.server(), "flood")) as peer:
@@ -81,7 +83,7 @@ def _slow_reader(ours: Gateway) -> Iterator[Figure]:
         eager = _read(peer, WARM_UP, float("inf"))
         _read(peer, WARM_UP, eager / SLOWER)
         before = {name: memory(pid) for name, pid in watched.items()}
-        say(f"  reading for {WATCHED:.0f} s at {eager / SLOWER / 1e6:.0f} MB/s")
+        progress(f"  reading for {WATCHED:.0f} s at {eager / SLOWER / 1e6:.0f} MB/s")
         greatest = dict(before)
         end = time.monotonic() + WATCHED
         while time.monotonic() < end:
@@ -94,7 +96,7 @@ def _slow_reader(ours: Gateway) -> Iterator[Figure]:
 
 
 def _read(peer: socket.socket, seconds: float, most: float) -> float:
-    """Reads for a time, at most so many bytes a second; returns how many those were."""
+    """Read for a while, at most so many bytes per second; return the number of bytes."""
     begin, taken = time.monotonic(), 0
     while (gone := time.monotonic() - begin) < seconds:
         if taken > most * gone:

@@ -1,4 +1,4 @@
-"""A gateway as its user starts it, for measurements, and functions to deploy there."""
+"""A gateway as a user starts it, for measurements, and functions to deploy to it."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ from dcf.supervision.supervisor_client import SupervisorClient
 CLI = Path(sys.executable).parent / "dcf-cli"
 ECHO = "echo"
 PATIENCE = 60.0
-"""Seconds for anything that is waited for."""
+"""Maximum seconds for every wait."""
 POLL = 0.002
-"""Seconds between two looks: the error of a figure that ends with a look."""
+"""Seconds between two polls: the error of a figure that ends with a poll."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +44,11 @@ class Gateway:
     """A gateway that answers.
 
     Attributes:
-        url: Where.
-        client: For any thread; it has the management token.
-        places: Where it keeps things.
+        url: Its URL.
+        client: A client with the management token, for any thread.
+        places: Its locations.
         env: The environment of its user's commands.
-        pid: Of ``dcf-cli gateway start``.
+        pid: The pid of ``dcf-cli gateway start``.
     """
 
     url: str
@@ -58,44 +58,44 @@ class Gateway:
     pid: int
 
     def server(self, function: str = ECHO) -> Server:
-        """A function of it, as something that can be called."""
+        """Return a function of the gateway as a server."""
         return Server(f"{self.url}/function/{function}", self.pid)
 
     def processes(self) -> dict[str, ProcessStatus]:
-        """What its supervisor has started, by name."""
+        """Return the processes of its supervisor, by name."""
         client = SupervisorClient(supervisor_socket(self.places))
-        return {one.name: one for one in asyncio.run(client.list())}
+        return {status.name: status for status in asyncio.run(client.list())}
 
     def supervisor(self) -> int:
-        """The pid of the parent of all that it runs."""
+        """Return the pid of its supervisor."""
         control = self.processes()[CONTROL].pid
         return int(_ps("ppid", control))
 
     def deploy(self, package: Package, name: str = ECHO, minimum: int = 1) -> None:
-        """Deploys under a name of its own; returns when it takes calls."""
+        """Deploy under a unique name; return once it is ready."""
         self.client.deploy(named(package, name), minimum=minimum)
 
     def rest(self, name: str = ECHO) -> None:
-        """Takes its replicas away, of which it needs none: the next call brings one back."""
+        """Stop all replicas of an idle function: the next call starts a replica."""
         self.client.scale(name, 0)
         until_refused(lambda: self.client.call(name), NotReady)
         self.client.scale(name, None)
 
     def serve(self, name: str = ECHO) -> None:
-        """Scales to one replica; returns when it takes calls."""
+        """Scale to one replica; return once it is ready."""
         self.client.scale(name, 1)
         until(lambda: self.client.call(name))
 
 
 @contextlib.contextmanager
 def gateway(folder: Path) -> Iterator[Gateway]:
-    """A gateway with its data in ``folder``, from its first answer on.
+    """Run a gateway with its data in ``folder``; enter the block once it answers.
 
     Raises:
-        BenchFailed: When it ends, or does not answer; with what it printed.
+        BenchFailed: If it ends or does not answer; the message has its output.
     """
     port = free_port()
-    # Short, as a socket's path must be.
+    # The path of a socket must be short.
     with tempfile.TemporaryDirectory(prefix="dcf-bench-", dir="/tmp") as runtime:
         env = os.environ | {
             "DCF_DATA_DIR": str(folder / "data"),
@@ -123,17 +123,17 @@ def _answering(
 
 
 def until(succeeds: Callable[[], object], process: subprocess.Popen[bytes] | None = None) -> float:
-    """Tries until a request to a gateway goes well.
+    """Retry until a request to a gateway succeeds.
 
     Args:
         succeeds: The request.
-        process: What must go on running meanwhile.
+        process: A process that must keep running meanwhile.
 
     Returns:
-        Seconds that it took.
+        The duration in seconds.
 
     Raises:
-        BenchFailed: When it never does.
+        BenchFailed: If it never succeeds.
     """
     begin = time.perf_counter()
     while True:
@@ -151,7 +151,7 @@ def until(succeeds: Callable[[], object], process: subprocess.Popen[bytes] | Non
 
 
 def until_refused(call: Callable[[], object], reason: type[DcfError]) -> float:
-    """Calls until that is answered with ``reason``; returns the seconds that it took."""
+    """Call until the answer has ``reason``; return the duration in seconds."""
 
     def refused() -> None:
         try:
@@ -165,8 +165,8 @@ def until_refused(call: Callable[[], object], reason: type[DcfError]) -> float:
 
 @contextlib.contextmanager
 def scratch() -> Iterator[Path]:
-    """A folder beside uv's cache, as a user's data folder is: within one file system, files are
-    linked.
+    """Create a folder next to uv's cache, as a user's data folder is: within one file system, uv
+    links files.
     """
     cache_folder().mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="gateway-", dir=cache_folder()) as folder:
@@ -175,7 +175,7 @@ def scratch() -> Iterator[Path]:
 
 @contextlib.contextmanager
 def one_echo() -> Iterator[Gateway]:
-    """A gateway with the echo of ``apps/handler.py``, in one replica."""
+    """Run a gateway with the echo of ``apps/handler.py``, in one replica."""
     with scratch() as folder:
         built = packaged(write(folder / ECHO), folder / "store")
         with gateway(folder) as ours:
@@ -184,7 +184,7 @@ def one_echo() -> Iterator[Gateway]:
 
 
 def write(folder: Path, handler: str = "") -> Path:
-    """The folder of a function; its handler is the echo when none is given."""
+    """Write the folder of a function; the default handler is the echo."""
     (folder / "src").mkdir(parents=True)
     text = f"functions:\n  {folder.name}:\n    runtime: python\n"
     (folder / "config.yaml").write_text(text)
@@ -194,10 +194,10 @@ def write(folder: Path, handler: str = "") -> Path:
 
 
 def packaged(folder: Path, store: Path) -> Package:
-    """A function, built into a store of its author's.
+    """Package a function, built into a store of its author.
 
     Raises:
-        SkippedBench: When there is no network.
+        SkippedBench: If there is no network.
     """
     place = Store(store)
     builder = Builder(place, Uv(os.environ))
@@ -208,13 +208,14 @@ def packaged(folder: Path, store: Path) -> Package:
 
 
 def fill(places: Locations, package: Package, numbers: Iterable[int]) -> None:
-    """Enters functions that are at rest into the catalog of a gateway that does not run: a deploy
-    would start a replica of each, to tell whether it starts.
+    """Add idle functions to the catalog of a gateway that does not run.
+
+    A deploy would start a replica of each, to check that it starts.
 
     Args:
-        places: Where the gateway keeps things.
-        package: What they run; deployed there before.
-        numbers: The ends of their names.
+        places: The gateway's locations.
+        package: Their package; it was deployed there before.
+        numbers: The suffixes of their names.
     """
     with Catalog(places.gateway / "catalog.sqlite") as catalog:
         for number in numbers:
@@ -224,12 +225,12 @@ def fill(places: Locations, package: Package, numbers: Iterable[int]) -> None:
 
 
 def named(package: Package, name: str) -> Package:
-    """The same function under another name."""
+    """Return the same function under another name."""
     return replace(package, spec=replace(package.spec, name=name))
 
 
 def memory(pid: int) -> float:
-    """Mebibytes that one process holds, without its children."""
+    """Return the mebibytes of a process, without its children."""
     return int(_ps("rss", pid)) / 1024
 
 

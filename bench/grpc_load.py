@@ -1,4 +1,4 @@
-"""Drives h2load with a gRPC request: a load generator in C, as wrk is for HTTP/1.1."""
+"""Runs h2load with a gRPC request: a load generator in C, like wrk for HTTP/1.1."""
 
 from __future__ import annotations
 
@@ -17,37 +17,37 @@ METHOD = f"/{SERVICE}/Invoke"
 _FOUND = re.compile(r"^finished in .*, ([0-9.]+) req/s,", re.MULTILINE)
 _CALLS = re.compile(r"^requests: .* (\d+) done, (\d+) succeeded, (\d+) failed", re.MULTILINE)
 _WARM = "300ms"
-"""Of load before that which counts."""
+"""Seconds of warm-up before the measurement."""
 _PATIENCE = 20
-"""Seconds that a server may take to start, and for a call."""
+"""Maximum seconds for the start of a server, and for a call."""
 
 
 def find_h2load() -> str:
-    """Where h2load is.
+    """Return the path of h2load.
 
     Raises:
-        SkippedBench: When it is not installed.
+        SkippedBench: If it is not installed.
     """
-    found = shutil.which("h2load")
-    if found is None:
+    path = shutil.which("h2load")
+    if path is None:
         raise SkippedBench(
             "h2load is not installed. It comes with nghttp2: `apt install nghttp2-client`,"
             " `dnf install nghttp2`, `brew install nghttp2`."
         )
-    return found
+    return path
 
 
 def request(function: str, data: bytes) -> bytes:
-    """A call as it goes over the wire: the message, its flag and its length in front."""
+    """Encode a call for the wire: the message, preceded by its flag and its length."""
     message = MESSAGES["InvokeServiceRequest"](Service=function, Input=data).SerializeToString()
     return b"\0" + len(message).to_bytes(4, "big") + bytes(message)
 
 
 def check(port: int, function: str, data: bytes) -> None:
-    """One call by grpcio, whose reply must be what was sent: h2load looks at no gRPC status.
+    """Make a call with grpcio and compare the reply: h2load does not check the gRPC status.
 
     Raises:
-        BenchFailed: When it is not.
+        BenchFailed: If the reply differs.
     """
     with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
         message = request(function, data)[5:]
@@ -62,15 +62,15 @@ def check(port: int, function: str, data: bytes) -> None:
 def rate(
     port: int, function: str, data: bytes, *, connections: int, streams: int, seconds: int
 ) -> Callable[[], float]:
-    """A measurement of calls in a second.
+    """Return a measurement of calls per second.
 
     Args:
-        port: Of 127.0.0.1.
-        function: Which is called.
-        data: What it is called with, and answers.
-        connections: Of the generator.
-        streams: Calls under way at a time on each of them.
-        seconds: How long.
+        port: A port of 127.0.0.1.
+        function: The function to call.
+        data: The input, which the function must return.
+        connections: Connections of the generator.
+        streams: Concurrent calls on each connection.
+        seconds: The duration.
     """
 
     def measure() -> float:
@@ -83,9 +83,9 @@ def rate(
                        "-w20", "-W22", "-Hcontent-type: application/grpc", "-Hte: trailers",
                        f"http://127.0.0.1:{port}{METHOD}"]  # fmt: skip
             done = subprocess.run(command, capture_output=True, text=True, check=False)
-        found, calls = _FOUND.search(done.stdout), _CALLS.search(done.stdout)
-        if done.returncode != 0 or found is None or calls is None or int(calls[3]):
+        rate, calls = _FOUND.search(done.stdout), _CALLS.search(done.stdout)
+        if done.returncode != 0 or rate is None or calls is None or int(calls[3]):
             raise BenchFailed(f"h2load failed:\n{done.stdout}{done.stderr}")
-        return float(found[1])
+        return float(rate[1])
 
     return measure

@@ -1,7 +1,7 @@
-"""A stream of gRPC by hand: HTTP/2 frames made beforehand, and counted when they come back.
+"""A hand-made gRPC stream: HTTP/2 frames are made in advance, and counted when they come back.
 
-No gRPC client of Python's is fast enough not to be what is measured. This one has one stream on one
-connection, whose messages are all alike (RFC 9113; grpc/grpc, doc/PROTOCOL-HTTP2.md).
+Python's gRPC clients are so slow that they would be the bottleneck. This client has one stream on
+one connection, and all its messages are equal (RFC 9113; grpc/grpc, doc/PROTOCOL-HTTP2.md).
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from bench.figures import BenchFailed
 from dcf.rpc.gateway_messages import MESSAGES, SERVICE
 
 PATIENCE = 20.0
-"""Seconds without a byte after which a measurement is given up."""
+"""Seconds without a byte after which a measurement is aborted."""
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 MOST = 2**31 - 1
-"""Bytes that the other side may send unasked: more than any measurement has."""
+"""Bytes of the receive window: more than any measurement receives."""
 FRAME = 16_384
-"""Bytes that a frame has at most, unless agreed otherwise."""
+"""Maximum bytes of a frame, unless negotiated otherwise."""
 STREAM = 1
-"""The number of the only stream."""
+"""The id of the only stream."""
 
 DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE = 0, 1, 3, 4, 6, 7, 8
 END_STREAM = ACK = 1
@@ -32,17 +32,17 @@ INITIAL_WINDOW_SIZE = 4
 
 
 def rate(port: int, function: str, data: bytes, *, messages: int, ahead: int) -> float:
-    """Messages in a second, on one stream, each answered with what was sent.
+    """Return the messages per second, on one stream, each answered with what was sent.
 
     Args:
-        port: Of 127.0.0.1.
-        function: Which is called.
-        data: What each message has.
-        messages: How many.
-        ahead: How many may be under way.
+        port: A port of 127.0.0.1.
+        function: The function.
+        data: The content of each message.
+        messages: The number of messages.
+        ahead: The maximum number of messages in flight.
 
     Raises:
-        BenchFailed: When the stream ends before they are answered.
+        BenchFailed: If the stream ends before every message is answered.
     """
     with socket.create_connection(("127.0.0.1", port)) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -54,7 +54,7 @@ def rate(port: int, function: str, data: bytes, *, messages: int, ahead: int) ->
 
 
 def delay(port: int, function: str, data: bytes, *, messages: int) -> float:
-    """Seconds from a message to its reply, one after the other."""
+    """Return the seconds from each message to its reply, one message at a time."""
     return 1 / rate(port, function, data, messages=messages, ahead=1)
 
 
@@ -84,12 +84,12 @@ class _Pump:
         )
 
     def run(self, messages: int, ahead: int) -> None:
-        sent, goal = 0, self._answered + messages
+        sent, target = 0, self._answered + messages
         most = min(ahead, FRAME // len(self._message))
         unsent = b""
-        while self._answered < goal:
-            under_way = sent - (messages - (goal - self._answered))
-            # Half of them at once: to answer each reply by a message of its own costs a write each.
+        while self._answered < target:
+            under_way = sent - (messages - (target - self._answered))
+            # Half of them at once: answering each reply with a message would cost a write each.
             room = min(messages - sent, ahead - under_way, most)
             if not unsent and room and (room == messages - sent or 2 * room >= most):
                 size = room * len(self._message)
@@ -128,7 +128,7 @@ class _Pump:
 
     def _frames(self) -> Iterator[tuple[int, int, bytes]]:
         at = 0
-        while len(self._in) - at >= 9:  # noqa: PLR2004  a frame's head
+        while len(self._in) - at >= 9:  # noqa: PLR2004  the head of a frame
             end = at + 9 + int.from_bytes(self._in[at : at + 3], "big")
             if end > len(self._in):
                 break
@@ -163,5 +163,5 @@ def _word(number: int) -> bytes:
 
 
 def _field(name: str, value: str) -> bytes:
-    """A header that no table remembers, its texts as they are (RFC 7541, 6.2.2)."""
+    """Return a header as a literal without indexing (RFC 7541, 6.2.2)."""
     return b"\0" + b"".join(bytes((len(text),)) + text.encode() for text in (name, value))

@@ -1,4 +1,4 @@
-"""Drives wrk: a load generator in C, so that the generator is not what is measured."""
+"""Runs wrk: a load generator in C, so that the generator is not the bottleneck."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ class LoadFailed(BenchFailed):
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What one burst found.
+    """The result of a burst.
 
     Attributes:
-        rate: Calls in a second.
-        p50: Microseconds that half of the calls took at most.
-        calls: How many there were.
-        failed: How many of them failed, or were answered with an error.
+        rate: Calls per second.
+        p50: Median duration in microseconds.
+        calls: Number of calls.
+        failed: Number of calls that failed or got an error.
     """
 
     rate: float
@@ -52,43 +52,43 @@ class Load:
 
 
 def find_wrk() -> str:
-    """Where wrk is.
+    """Return the path of wrk.
 
     Raises:
-        LoadFailed: When it is not installed.
+        LoadFailed: If it is not installed.
     """
-    found = shutil.which("wrk")
-    if found is None:
+    path = shutil.which("wrk")
+    if path is None:
         raise LoadFailed(
             "wrk is not installed. It is a package of most distributions and of Homebrew:"
             " `apt install wrk`, `dnf install wrk`, `brew install wrk`."
         )
-    return found
+    return path
 
 
 def drive(
     url: str, body: bytes, *, connections: int, seconds: int, content_type: str = BINARY
 ) -> Load:
-    """Sends ``body`` over and over, a new call on a connection as soon as it has its reply.
+    """Send ``body`` repeatedly; each connection sends its next call as soon as it has the reply.
 
     Raises:
-        LoadFailed: When any call fails or is answered with an error.
+        LoadFailed: If any call fails or gets an error.
     """
-    found = count(url, body, connections=connections, seconds=seconds, content_type=content_type)
-    if found.failed:
-        raise LoadFailed(f"{found.failed} of {found.calls} calls to {url} failed")
-    return found
+    burst = count(url, body, connections=connections, seconds=seconds, content_type=content_type)
+    if burst.failed:
+        raise LoadFailed(f"{burst.failed} of {burst.calls} calls to {url} failed")
+    return burst
 
 
 def count(
     url: str, body: bytes, *, connections: int, seconds: int, content_type: str = BINARY
 ) -> Load:
-    """As :func:`drive`, for load of which a part may fail.
+    """Work like :func:`drive`, but let calls fail.
 
     One thread of wrk is enough: it is many times faster than any of the servers.
 
     Raises:
-        LoadFailed: When there was no call at all.
+        LoadFailed: If there was no call at all.
     """
     with tempfile.TemporaryDirectory(prefix="dcf-bench-") as folder:
         content = Path(folder) / "body"

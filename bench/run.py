@@ -1,7 +1,7 @@
 """``bench/run.py [--list] [NAME ...]``: speed, as ratios of medians within one run.
 
-A missed bar is told and is no error: a busy machine misses bars. A measurement that cannot run is
-one, unless what it lacks is not the project's.
+A missed bar is reported and is not an error: a busy machine misses bars. A measurement that fails
+is an error, unless something outside the project is missing.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A measurement that can be chosen.
+    """A measurement.
 
     Attributes:
         module: Its module in this folder.
         help: What it measures.
-        usual: Whether it runs when nothing is chosen.
+        usual: Whether it runs by default.
     """
 
     module: str
@@ -37,40 +37,42 @@ class Entry:
 
 
 ENTRIES = {
-    "cli-start": Entry("cli_start", "dcf-cli --help and import dcf, beside a bare Python"),
+    "cli-start": Entry("cli_start", "dcf-cli --help and import dcf, relative to bare Python"),
     "build-run": Entry("build_run", "function build and function run of examples/01-hello-dcf"),
-    "watcher-echo": Entry("watcher_echo", "the watcher, beside bare uvicorn and LitServe"),
-    "watcher-stream": Entry("watcher_stream", "streams on a WebSocket, beside a bare echo"),
-    "ssd": Entry("ssd", "object detection through the watcher, beside a plain loop"),
+    "watcher-echo": Entry("watcher_echo", "the watcher, relative to bare uvicorn and LitServe"),
+    "watcher-stream": Entry("watcher_stream", "streams on a WebSocket, relative to a bare echo"),
+    "ssd": Entry("ssd", "object detection through the watcher, relative to a loop"),
     "ssd-stream": Entry("ssd_stream", "object detection in a video through the gateway"),
-    "gateway-calls": Entry("gateway_calls", "a call through the gateway, beside Envoy and peers"),
-    "gateway-stream": Entry("gateway_stream", "streams through the gateway, beside none"),
-    "gateway-grpc": Entry("gateway_grpc", "Invoke over gRPC, beside bare gRPC servers"),
+    "gateway-calls": Entry(
+        "gateway_calls", "a call through the gateway, relative to Envoy and peers"
+    ),
+    "gateway-stream": Entry("gateway_stream", "streams with and without the gateway"),
+    "gateway-grpc": Entry("gateway_grpc", "Invoke over gRPC, relative to bare gRPC servers"),
     "gateway-cold": Entry("gateway_cold", "calls of functions without a replica"),
     "gateway-deploy": Entry("gateway_deploy", "function deploy, and what it sends"),
     "gateway-catalog": Entry("gateway_catalog", "a gateway with 1,000 functions"),
     "gateway-recovery": Entry("gateway_recovery", "start, kills and memory of a gateway"),
-    "gateway-rollout": Entry("gateway_rollout", "another revision under load"),
-    "gateway-grpc-stream": Entry("gateway_grpc_stream", "a stream of gRPC, beside grpcio alone"),
-    "direct-calls": Entry("direct_calls", "calls past ASGI, beside calls by it", usual=False),
+    "gateway-rollout": Entry("gateway_rollout", "rollouts under load"),
+    "gateway-grpc-stream": Entry("gateway_grpc_stream", "a gRPC stream, relative to grpcio"),
+    "direct-calls": Entry("direct_calls", "calls with and without ASGI", usual=False),
     "http-servers": Entry("http_servers", "HTTP servers for the watcher", usual=False),
 }
 HEADINGS = ("figure", "", "bar", "", "medians (range of single rounds)")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs what is chosen and prints one table."""
+    """Run the selected measurements and print a table."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
     parser.add_argument("names", nargs="*", metavar="NAME", help="what to measure")
-    parser.add_argument("--list", action="store_true", help="show the names and end")
-    given = parser.parse_args(arguments)
-    if given.list:
+    parser.add_argument("--list", action="store_true", help="list the names and exit")
+    options = parser.parse_args(arguments)
+    if options.list:
         for name, entry in ENTRIES.items():
             print(f"{name:21}{entry.help}{'' if entry.usual else ' (only when named)'}")
         return 0
-    if unknown := sorted(set(given.names) - set(ENTRIES)):
-        parser.error(f"no such measurement: {', '.join(unknown)}; --list shows them")
-    names = given.names or [name for name, entry in ENTRIES.items() if entry.usual]
+    if unknown := sorted(set(options.names) - set(ENTRIES)):
+        parser.error(f"unknown measurement: {', '.join(unknown)}; --list shows all names")
+    names = options.names or [name for name, entry in ENTRIES.items() if entry.usual]
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
     figures, failed = _measure(names)
     _print(figures)
@@ -78,24 +80,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _measure(names: Sequence[str]) -> tuple[list[Figure], bool]:
-    from bench.figures import BenchFailed, SkippedBench, say  # noqa: PLC0415  needs the path set above
+    from bench.figures import BenchFailed, SkippedBench, progress  # noqa: PLC0415  needs the path set above
 
     figures: list[Figure] = []
     failed = False
     for name in names:
-        say(f"{name}: {ENTRIES[name].help}")
+        progress(f"{name}: {ENTRIES[name].help}")
         measure: Callable[[], Iterator[Figure]]
         measure = import_module(f"bench.{ENTRIES[name].module}").measure
         try:
             for figure in measure():
                 figures.append(figure)
-                say(f"  {figure.name}: {figure.value:.3g} {figure.unit}")
+                progress(f"  {figure.name}: {figure.value:.3g} {figure.unit}")
         except SkippedBench as error:
-            say(f"  skipped: {error}")
+            progress(f"  skipped: {error}")
         except BenchFailed as error:
-            say(f"  FAILED: {error}")
+            progress(f"  FAILED: {error}")
             failed = True
-        except Exception:  # noqa: BLE001  the others still run
+        except Exception:  # noqa: BLE001  the other measurements still run
             traceback.print_exc()
             failed = True
     return figures, failed

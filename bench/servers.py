@@ -1,4 +1,4 @@
-"""Starts and stops the servers that are compared, each as a process group of its own."""
+"""Starts and stops the compared servers, each as a separate process group."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ ECHOED = b"0123456789abcdef" * 4
 """64 bytes."""
 
 START = 60.0
-"""Seconds that a server may take to answer."""
+"""Seconds for a server to answer."""
 GRACE = 5.0
-"""Seconds that a server may take to end before it is killed."""
+"""Seconds for a server to stop before it is killed."""
 
 
 class ServerFailed(BenchFailed):
@@ -42,7 +42,7 @@ class Server:
     """A server that answers.
 
     Attributes:
-        url: Where.
+        url: Its URL.
         pid: The process that was started; it may have children.
     """
 
@@ -50,7 +50,7 @@ class Server:
     pid: int
 
     def rss(self) -> float:
-        """Mebibytes of memory that the process and its descendants hold."""
+        """Return the mebibytes of the process and its descendants."""
         listing = subprocess.run(
             ["ps", "-A", "-o", "pid=,ppid=,rss="], capture_output=True, text=True, check=True
         )
@@ -62,7 +62,7 @@ class Server:
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nothing listens on."""
+    """Return a port of 127.0.0.1 that nothing listens on."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])
 
@@ -77,10 +77,10 @@ def running(
     content_type: str = BINARY,
     folder: Path | None = None,
 ) -> Iterator[Server]:
-    """A server, from its first answer to ``probe`` on.
+    """Run a server; enter the block once it answers ``probe``.
 
     Raises:
-        ServerFailed: When it ends, or does not answer; with what it printed.
+        ServerFailed: If it ends or does not answer; the message has its output.
     """
     with (
         tempfile.TemporaryFile("w+", errors="replace") as log,
@@ -98,7 +98,7 @@ def started(
     environment: Mapping[str, str] | None = None,
     folder: Path | None = None,
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A process, ended with its children; what it prints goes to ``log``."""
+    """Run a process, and end it with its children; its output goes to ``log``."""
     process = subprocess.Popen(
         [str(part) for part in command],
         stdin=subprocess.DEVNULL,
@@ -115,7 +115,7 @@ def started(
 
 
 def echo(python: Path | str, kind: str) -> contextlib.AbstractContextManager[Server]:
-    """One of the bare echoes in ``apps/serve.py``, run by ``python``."""
+    """Run a bare echo of ``apps/serve.py`` with ``python``."""
     port = free_port()
     command = [python, APPS / "serve.py", kind, str(port)]
     return running(command, f"http://127.0.0.1:{port}/")
@@ -125,7 +125,7 @@ def watcher(
     *, python: Path | str = sys.executable, starter: Sequence[str | Path] = ("-m", "dcf.watcher"),
     root: Path = APPS, handler_dir: str = ".", probe: bytes = ECHOED,
 ) -> contextlib.AbstractContextManager[Server]:  # fmt: skip
-    """A watcher with its default settings, serving the handler in ``root``."""
+    """Run a watcher with its default settings that serves the handler in ``root``."""
     port = free_port()
     settings = WatcherSettings(
         root=str(root), handler_dir=handler_dir, listen=f"tcp:127.0.0.1:{port}"
@@ -162,7 +162,7 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
     process.terminate()
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(GRACE)
-    # Its children, if it left any.
+    # Its remaining children.
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()

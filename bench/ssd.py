@@ -1,10 +1,10 @@
-"""Object detection through the watcher, beside the same handler called in a loop.
+"""Object detection through the watcher, relative to the same handler called in a loop.
 
-Both run examples/02-object-detection-ssd as built, in the function's own environment, with the
-threads that the example asks for, and take the same picture: one of the example's, and one as a
-camera would send it. The whole handler counts, decoding
-included. Two calls are in flight, so that the handler never waits for the next one; while one side
-is measured, the other is idle.
+Both run examples/02-object-detection-ssd as built, in the function's environment, with the number
+of threads that the example sets, and with the same picture: one of the example's pictures, and the
+same as a camera would send it. The measurement covers the whole handler, decoding included. Two
+calls are in flight, so that the handler never waits for the next call; while one side is measured,
+the other side is idle.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from bench.environments import cache_folder
-from bench.figures import Figure, SkippedBench, alternate, say
+from bench.figures import Figure, SkippedBench, alternate, progress
 from bench.load import LoadFailed
 from bench.servers import APPS, Server, watcher
 from bench.watcher_echo import compared
@@ -43,7 +43,7 @@ BAR = 0.95
 
 
 def measure() -> Iterator[Figure]:
-    """Yields a ratio of pictures in a second."""
+    """Yield a ratio of pictures per second."""
     with tempfile.TemporaryDirectory(prefix="dcf-bench-") as scratch:
         # A copy, because a build writes the lock into the folder.
         folder = Path(scratch) / EXAMPLE.name
@@ -59,16 +59,16 @@ def _compare(folder: Path, python: Path, picture: Path) -> Figure:
         watcher(python=python, root=folder, handler_dir="./src", probe=body) as server,
         loop(python, folder / "src", picture) as plain,
     ):
-        found = alternate({"watcher": lambda: _through(server, body), "loop": plain}, ROUNDS)
+        samples = alternate({"watcher": lambda: _through(server, body), "loop": plain}, ROUNDS)
     size = f"{len(body) / 1000:.0f} kB {picture.suffix[1:].upper()}"
-    return compared(f"SSD, {size}, 2 in flight: watcher / loop", found, "loop", BAR)
+    return compared(f"SSD, {size}, 2 in flight: watcher / loop", samples, "loop", BAR)
 
 
 def _through(server: Server, body: bytes) -> float:
-    """Pictures in a second through the watcher.
+    """Return the pictures per second through the watcher.
 
-    A given number of calls, as in the loop, and not wrk: at so few calls in a second those that are
-    under way when the time is up would count.
+    It makes a fixed number of calls, as the loop does, and does not use wrk: at so few calls per
+    second, the calls in flight at the end would distort the result.
     """
     address = urlsplit(server.url).netloc
     left = iter(range(CALLS))
@@ -91,16 +91,16 @@ def _through(server: Server, body: bytes) -> float:
 
 
 def build(folder: Path) -> Path:
-    """Builds a function.
+    """Build a function.
 
     Returns:
         The interpreter of its environment.
 
     Raises:
-        SkippedBench: When there is no network.
+        SkippedBench: If there is no network.
     """
     spec = locate(None, None, folder).spec
-    say(f"  building {spec.name}")
+    progress(f"  building {spec.name}")
     try:
         built = Builder(Store(cache_folder() / "store"), Uv(os.environ)).build(folder, spec)
     except IndexUnreachable as error:
@@ -109,7 +109,7 @@ def build(folder: Path) -> Path:
 
 
 def _pictures(folder: Path) -> Iterator[Path]:
-    """A PNG of the example, and the same as a camera would send it."""
+    """Return a PNG of the example, and the same picture as a camera would send it."""
     png = min((folder / "pictures").glob("*.png"))
     yield png
     jpeg = folder / "picture.jpeg"
@@ -120,7 +120,7 @@ def _pictures(folder: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def loop(python: Path, source: Path, picture: Path) -> Iterator[Callable[[], float]]:
-    """Pictures in a second in the plain loop, by its own clock."""
+    """Return the pictures per second of the loop, by its own clock."""
     process = subprocess.Popen(
         [python, APPS / "loop.py", source, picture],
         stdin=subprocess.PIPE,

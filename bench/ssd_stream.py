@@ -1,8 +1,8 @@
-"""A video through the gateway, beside the same handler called in a loop.
+"""A video through the gateway, relative to the same handler called in a loop.
 
-Both run examples/05-streaming-video as built: a frame is decoded, looked at by the network, drawn
-on and encoded. The stream is a WebSocket from Python's client through Envoy. Two frames are in
-flight, so that the handler never waits for the next one; for the latency it is one.
+Both run examples/05-streaming-video as built: the handler decodes a frame, runs the network, draws
+boxes and encodes the frame. The stream is a WebSocket of the Python client through Envoy. Two
+frames are in flight, so that the handler never waits for the next frame; for the latency it is one.
 """
 
 from __future__ import annotations
@@ -26,16 +26,17 @@ from bench.watcher_echo import compared
 EXAMPLE = Path(__file__).parent.parent / "examples" / "05-streaming-video"
 FUNCTION = "detect-video"
 SOI = b"\xff\xd8\xff"
-"""How a JPEG begins."""
+"""The first bytes of a JPEG."""
 ROUNDS = 7
 BAR = 0.9
 LATENCY_BAR = 1.2
 
 
 def measure() -> Iterator[Figure]:
-    """Yields ratios of frames in a second, and of the time of one."""
+    """Yield ratios of frames per second, and of the duration of a frame."""
     with tempfile.TemporaryDirectory(prefix="dcf-bench-") as copy, scratch() as data:
-        # A copy, because a build writes the lock into the folder; it has what links lead to.
+        # A copy, because a build writes the lock into the folder; links are replaced by their
+        # targets.
         folder = Path(copy) / EXAMPLE.name
         shutil.copytree(EXAMPLE, folder, ignore=shutil.ignore_patterns("__pycache__"))
         first = (folder / "video" / "dog.mjpeg").read_bytes().split(SOI)[1]
@@ -47,9 +48,9 @@ def measure() -> Iterator[Figure]:
             ours.deploy(package, FUNCTION)
             sent = partial(_send, ours, frame.read_bytes())
             sides = {"gateway": lambda: _rate(*sent(in_flight=2)), "loop": plain}
-            found = alternate(sides, ROUNDS)
+            samples = alternate(sides, ROUNDS)
             name = "SSD, video by WebSocket, 2 in flight: gateway / loop"
-            yield compared(name, found, "loop", BAR, "gateway")
+            yield compared(name, samples, "loop", BAR, "gateway")
             times = {
                 "gateway": lambda: median(sent(in_flight=1)[1]) * 1000,
                 "loop": lambda: 1000 / plain(),
@@ -58,7 +59,7 @@ def measure() -> Iterator[Figure]:
 
 
 def _send(ours: Gateway, frame: bytes, *, in_flight: int) -> tuple[float, list[float]]:
-    """Seconds of the whole stream, and of each frame from its sending to its reply."""
+    """Return the seconds of the whole stream, and of each frame from sending to its reply."""
     room = threading.Semaphore(in_flight)
     sent: deque[float] = deque()
     seconds = []
@@ -80,13 +81,13 @@ def _rate(whole: float, seconds: list[float]) -> float:
     return len(seconds) / whole
 
 
-def _slower(found: dict[str, list[float]]) -> Figure:
-    times = f"p50 {median(found['gateway']):.1f} ms / {median(found['loop']):.1f} ms"
+def _slower(samples: dict[str, list[float]]) -> Figure:
+    times = f"p50 {median(samples['gateway']):.1f} ms / {median(samples['loop']):.1f} ms"
     return Figure(
         "SSD, video by WebSocket, 1 in flight, latency: gateway / loop",
-        ratio(found, "gateway", "loop"),
+        ratio(samples, "gateway", "loop"),
         "x",
         LATENCY_BAR,
         at_least=False,
-        raw=f"{times} ({spread(found, 'gateway', 'loop')})",
+        raw=f"{times} ({spread(samples, 'gateway', 'loop')})",
     )

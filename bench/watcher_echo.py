@@ -1,13 +1,13 @@
-"""What the watcher costs: an echo through it, beside an echo without it.
+"""The cost of the watcher: an echo through it, relative to an echo without it.
 
-The watcher adds to its HTTP server what a handler needs: a thread of its own, admission, deadlines,
-call ids, timing. So it is compared with that server bare: uvicorn (httptools, uvloop) with an ASGI
-echo that reads the whole body and sends it back, once with the watcher's settings (no access log,
-neither Date nor Server header) and once as ``uvicorn.run(app)`` comes, but for the access log. The
-same interpreter runs all three, all are up for the whole comparison, the load is alternated.
+The watcher adds to its HTTP server what a handler needs: a thread, admission, deadlines, call ids,
+timing. So it is compared with the bare server: uvicorn (httptools, uvloop) with an ASGI echo that
+reads the whole body and sends it back, once with the watcher's settings (no access log, no Date and
+no Server header), and once with the defaults of ``uvicorn.run(app)`` except for the access log. All
+three use the same interpreter and run during the whole comparison; the load alternates.
 
-LitServe is the peer whose promise is nearest. It runs as its documentation shows it, one worker,
-and gets the bytes as its JSON.
+LitServe is the most similar peer. It runs as its documentation shows, with one worker, and gets the
+bytes as JSON.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ ADDED_BAR = 150.0
 
 
 def measure() -> Iterator[Figure]:
-    """Yields ratios of calls in a second, and the added time of one call."""
+    """Yield ratios of calls per second, and the added duration of a call."""
     with (
         watcher() as ours,
         echo(sys.executable, "uvicorn") as bare,
@@ -62,7 +62,7 @@ def measure() -> Iterator[Figure]:
 def rate(
     server: Server, body: bytes, connections: int, content_type: str | None = None
 ) -> Callable[[], float]:
-    """Calls in a second, in a burst that is to come."""
+    """Return a burst that measures calls per second."""
     more = {} if content_type is None else {"content_type": content_type}
 
     def once() -> float:
@@ -72,20 +72,22 @@ def rate(
 
 
 def compared(
-    name: str, found: Mapping[str, list[float]], to: str, bar: float | None, of: str = "watcher"
+    name: str, samples: Mapping[str, list[float]], to: str, bar: float | None, of: str = "watcher"
 ) -> Figure:
-    """The figure of a comparison of rates."""
-    rates = f"{median(found[of]):,.0f}/s / {median(found[to]):,.0f}/s"
-    return Figure(name, ratio(found, of, to), "x", bar, raw=f"{rates} ({spread(found, of, to)})")
+    """Return the figure that compares rates."""
+    rates = f"{median(samples[of]):,.0f}/s / {median(samples[to]):,.0f}/s"
+    return Figure(
+        name, ratio(samples, of, to), "x", bar, raw=f"{rates} ({spread(samples, of, to)})"
+    )
 
 
 def _added(ours: Server, bare: Server) -> Figure:
     def p50(server: Server) -> Callable[[], float]:
         return lambda: drive(server.url, ECHOED, connections=1, seconds=SECONDS).p50
 
-    found = alternate({"watcher": p50(ours), "bare": p50(bare)}, ROUNDS)
-    each = [a - b for a, b in zip(found["watcher"], found["bare"], strict=True)]
-    ours_, bare_ = median(found["watcher"]), median(found["bare"])
+    samples = alternate({"watcher": p50(ours), "bare": p50(bare)}, ROUNDS)
+    each = [a - b for a, b in zip(samples["watcher"], samples["bare"], strict=True)]
+    ours_, bare_ = median(samples["watcher"]), median(samples["bare"])
     raw = f"p50 {ours_:.0f} us - {bare_:.0f} us ({min(each):.0f}-{max(each):.0f})"
     name = "64 B, 1 connection: added by the watcher"
     return Figure(name, ours_ - bare_, "us", ADDED_BAR, at_least=False, raw=raw)
@@ -98,5 +100,5 @@ def _litserve(ours: Server) -> Figure:
     url = f"http://127.0.0.1:{port}/predict"
     with running(command, url, probe=ASKED, content_type=JSON) as theirs:
         sides = {"watcher": rate(ours, ECHOED, 32), "litserve": rate(theirs, ASKED, 32, JSON)}
-        found = alternate(sides, ROUNDS)
-    return compared("64 B, 32 connections: watcher / LitServe", found, "litserve", LITSERVE_BAR)
+        samples = alternate(sides, ROUNDS)
+    return compared("64 B, 32 connections: watcher / LitServe", samples, "litserve", LITSERVE_BAR)

@@ -1,9 +1,9 @@
-"""What a stream through the watcher costs, beside a bare echo of its messages.
+"""The cost of a stream through the watcher, relative to a bare echo of its messages.
 
 The bare echo is uvicorn on the same WebSocket library (``websockets-sansio``), with an ASGI
-application that sends each message back on the server's own loop. The watcher hands the messages
-to the handler's thread and the replies back, with flow control, deadlines and cancellation. The
-client runs in a process of its own (``apps/ws_load.py``).
+application that sends each message back on the server's loop. The watcher passes the messages to
+the handler's thread and the replies back, with flow control, deadlines and cancellation. The client
+runs in a separate process (``apps/ws_load.py``).
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from bench.watcher_echo import compared
 ROUNDS = 9
 SECONDS = 1
 WINDOW = 1000
-"""Small messages under way."""
+"""Small messages in flight."""
 FRAME = 50_000
 """Bytes of a camera's picture."""
 SLOW = 3.0
-"""Seconds for which a slow reader is watched."""
+"""Seconds for which a slow reader is observed."""
 
 BARE_BAR = 0.5
 FRAMES_BAR = 5000.0
@@ -39,19 +39,23 @@ MEMORY_BAR = 16.0
 
 
 def measure() -> Iterator[Figure]:
-    """Yields rates beside the bare echo's, and what a message and a slow reader cost."""
+    """Yield rates relative to the bare echo, and the cost of a message and of a slow reader."""
     with (
         watcher(root=APPS / "streams") as stream,
         watcher() as each,
         echo(sys.executable, "uvicorn-websocket") as bare,
     ):
         servers = {"generator": stream, "each": each, "bare": bare}
-        small = alternate({name: rate(one, 64, WINDOW) for name, one in servers.items()}, ROUNDS)
+        small = alternate(
+            {name: rate(server, 64, WINDOW) for name, server in servers.items()}, ROUNDS
+        )
         name = "64 B, 1 stream: generator / bare echo"
         yield compared(name, small, "bare", BARE_BAR, of="generator")
         name = "64 B, 1 stream: handler for each message / bare echo"
         yield compared(name, small, "bare", BARE_BAR, of="each")
-        large = alternate({name: rate(one, FRAME, 32) for name, one in servers.items()}, ROUNDS)
+        large = alternate(
+            {name: rate(server, FRAME, 32) for name, server in servers.items()}, ROUNDS
+        )
         yield frames(large["generator"], large["bare"])
         yield _round_trip(stream, bare)
         yield while_computing(stream)
@@ -60,19 +64,19 @@ def measure() -> Iterator[Figure]:
 
 
 def drive(server: Server, size: int, window: int) -> tuple[float, float]:
-    """Messages a second, and the median of their times in microseconds.
+    """Return messages per second, and the median of their durations in microseconds.
 
     Args:
-        server: Echoes them.
+        server: A server that echoes them.
         size: Bytes of each.
-        window: How many are under way; the times are known with one.
+        window: Messages in flight; with 1, the durations are measured.
 
     Raises:
-        BenchFailed: When the client fails.
+        BenchFailed: If the client fails.
     """
     host, port, path = address(server)
-    given = [path, str(size), str(window), str(SECONDS)]
-    command = [sys.executable, str(APPS / "ws_load.py"), host, str(port), *given]
+    arguments = [path, str(size), str(window), str(SECONDS)]
+    command = [sys.executable, str(APPS / "ws_load.py"), host, str(port), *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise BenchFailed(f"the client failed:\n{done.stderr}")
@@ -81,34 +85,34 @@ def drive(server: Server, size: int, window: int) -> tuple[float, float]:
 
 
 def rate(server: Server, size: int, window: int) -> Callable[[], float]:
-    """Messages a second, in a burst to come; arguments as for :func:`drive`."""
+    """Return a burst that measures messages per second; arguments as for :func:`drive`."""
     return lambda: drive(server, size, window)[0]
 
 
 def address(server: Server, path: str = "") -> tuple[str, int, str]:
-    """Host, port and path of a server; with ``path`` behind its own."""
+    """Return host, port and path of a server, with ``path`` appended."""
     where, _, own = server.url.removeprefix("http://").partition("/")
     host, _, port = where.partition(":")
     return host, int(port), "/" + "/".join(filter(None, (own, path)))
 
 
-def frames(found: list[float], others: list[float], beside: str = "bare echo") -> Figure:
-    """The figure of large messages, beside those of something else."""
-    raw = f"{beside} {median(others):,.0f}/s ({min(found):,.0f}-{max(found):,.0f})"
-    return Figure("50 KB, 1 stream: messages", median(found), "/s", FRAMES_BAR, raw=raw)
+def frames(samples: list[float], others: list[float], beside: str = "bare echo") -> Figure:
+    """Return the figure of large messages, relative to another side."""
+    raw = f"{beside} {median(others):,.0f}/s ({min(samples):,.0f}-{max(samples):,.0f})"
+    return Figure("50 KB, 1 stream: messages", median(samples), "/s", FRAMES_BAR, raw=raw)
 
 
 def _round_trip(ours: Server, bare: Server) -> Figure:
-    found = alternate(
+    samples = alternate(
         {"ours": lambda: drive(ours, 64, 1)[1], "bare": lambda: drive(bare, 64, 1)[1]}, ROUNDS
     )
-    ours_, bare_ = median(found["ours"]), median(found["bare"])
-    name = "64 B, one by one: added by the watcher"
+    ours_, bare_ = median(samples["ours"]), median(samples["bare"])
+    name = "64 B, sequential: added by the watcher"
     return Figure(name, ours_ - bare_, "us", raw=f"p50 {ours_:.0f} us - {bare_:.0f} us")
 
 
 def while_computing(server: Server) -> Figure:
-    """From a yield to its reader, while the handler goes on in Python at once."""
+    """Measure the time from a yield to its reader while the handler continues in Python at once."""
     late = []
     with ws_load.connect(*address(server, "compute")) as peer:
         peer.sendall(ws_load.masked(b""))
@@ -122,7 +126,7 @@ def while_computing(server: Server) -> Figure:
 
 
 def _cost(server: Server) -> Figure:
-    """Plain Python in a handler, beside the same in this process."""
+    """Compare plain Python in a handler with the same code in this process."""
     with ws_load.connect(*address(server, "cost")) as peer:
         peer.sendall(ws_load.masked(b""))
         there = float(_message(peer))
@@ -132,7 +136,7 @@ def _cost(server: Server) -> Figure:
 
 
 def _slow_reader(server: Server) -> Figure:
-    """How much more memory the watcher has after a time with a reader that is far too slow."""
+    """Measure the growth of the watcher's memory with a reader that is far too slow."""
     with ws_load.connect(*address(server, "flood")) as peer:
         peer.sendall(ws_load.masked(b""))
         until = time.monotonic() + 0.5
@@ -149,16 +153,16 @@ def _slow_reader(server: Server) -> Figure:
 
 
 def _message(peer: socket.socket) -> bytes:
-    """A short message."""
+    """Return a short message."""
     _, size = _exactly(peer, 2)
     return _exactly(peer, size)
 
 
 def _exactly(peer: socket.socket, size: int) -> bytes:
-    found = b""
-    while len(found) < size:
-        data = peer.recv(size - len(found))
+    received = b""
+    while len(received) < size:
+        data = peer.recv(size - len(received))
         if not data:
             raise BenchFailed("the watcher closed the stream")
-        found += data
-    return found
+        received += data
+    return received

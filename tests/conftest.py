@@ -1,4 +1,4 @@
-"""What holds for every test: no process and no thread outlives it."""
+"""Fails a test if a process or a thread outlives it."""
 
 import os
 import signal
@@ -18,7 +18,7 @@ RUN = uuid.uuid4().hex
 def _marked() -> Iterator[None]:
     os.environ["TEST_RUN_MARK"] = RUN
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        # A script's shell has what it starts in the background ignore Ctrl-C, and their children.
+        # The shell of a script makes background commands, and their children, ignore Ctrl-C.
         signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     until = time.monotonic() + 5
@@ -29,13 +29,13 @@ def _marked() -> Iterator[None]:
 
 
 def descendants(*, shared: bool = False) -> list[str]:
-    """Command lines of living processes of this test run, itself left out.
+    """Return the command lines of the living processes of this test run, except its own.
 
     Args:
-        shared: Whether those count that several tests share: they have SHARED_BY_TESTS in their
-            environment.
+        shared: Whether to include processes that several tests share. They have SHARED_BY_TESTS in
+            their environment.
     """
-    found = []
+    commands = []
     mark = f"TEST_RUN_MARK={RUN}".encode()
     for entry in Path("/proc").glob("[0-9]*"):
         try:
@@ -47,8 +47,8 @@ def descendants(*, shared: bool = False) -> list[str]:
         if b"SHARED_BY_TESTS=" in environ and not shared:
             continue
         if mark in environ and state != "Z" and entry.name != str(os.getpid()):
-            found.append(f"{entry.name} {command}")
-    return found
+            commands.append(f"{entry.name} {command}")
+    return commands
 
 
 @pytest.fixture(autouse=True)
@@ -67,7 +67,7 @@ def _new_threads(before: set[threading.Thread]) -> list[str]:
         for thread in threading.enumerate()
         if thread not in before
         and not thread.name.startswith("asyncio_")
-        # grpc.aio has one for all its servers. It is another one, and lives on with a module's
-        # server, where a test has ended all of them and started that anew.
+        # grpc.aio has a single poller thread for all its servers. If a test stops every server and
+        # starts a module's server again, a new poller lives as long as that server.
         and not thread.name.endswith("(_poll_wrapper)")
     ]

@@ -1,4 +1,4 @@
-"""``bentoml serve bentoml_echo:Echo``: the echo as BentoML's documentation would write it."""
+"""``bentoml serve bentoml_echo:Echo``: the echo in the style of BentoML's documentation."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ if TYPE_CHECKING:
     from typing import Any
 
     def service(_kind: type) -> Any:
-        """What BentoML makes of a class."""
+        """Return the decorator of a class, typed."""
 
     def api(_method: Callable[..., str]) -> Any:
-        """What BentoML makes of a method."""
+        """Return the decorator of a method, typed."""
 else:
     service = import_module("bentoml").service
     api = import_module("bentoml").api
@@ -21,9 +21,9 @@ else:
 
 @service
 class Echo:
-    """Sends back what comes."""
+    """Returns its input."""
 
     @api
     def echo(self, input: str) -> str:  # noqa: A002  the member of the request's JSON
-        """One call."""
+        """Handle a call."""
         return input

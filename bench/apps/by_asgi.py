@@ -1,4 +1,4 @@
-"""A watcher whose calls all go by ASGI."""
+"""A watcher that handles every call through ASGI."""
 
 from __future__ import annotations
 

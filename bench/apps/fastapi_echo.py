@@ -1,4 +1,4 @@
-"""``fastapi_echo.py PORT``: the echo as an author of FastAPI would write it, on uvicorn."""
+"""``fastapi_echo.py PORT``: the echo in FastAPI's usual style, on uvicorn."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ app = fastapi.FastAPI()
 
 
 async def echo(request: Any) -> Any:
-    """Sends back what comes."""
+    """Return the body."""
     return fastapi.Response(await request.body(), media_type="application/octet-stream")
 
 
-# FastAPI goes by the parameter's type.
+# FastAPI uses the type of the parameter.
 echo.__annotations__["request"] = fastapi.Request
 app.post("/")(echo)
 

@@ -1,6 +1,6 @@
 """``grpc_echo.py KIND PORT``: Invoke and Invokes of ``pb.Gateway`` as a bare echo, on grpcio.
 
-``aio`` is its asyncio server. ``threads`` is its other server with ten threads, as watchers had it
+``aio`` is its asyncio server. ``threads`` is its threaded server with ten threads, as in watchers
 that spoke gRPC themselves.
 """
 
@@ -20,7 +20,7 @@ _FIELD = descriptor_pb2.FieldDescriptorProto
 
 
 def _messages() -> tuple[Any, Any, Any]:
-    """InvokeServiceRequest, Message and Messages."""
+    """Return the classes InvokeServiceRequest, Message and Messages."""
     file = descriptor_pb2.FileDescriptorProto(name="echo.proto", package="pb", syntax="proto3")
     tables = {
         "InvokeServiceRequest": {"Service": _FIELD.TYPE_STRING, "Input": _FIELD.TYPE_BYTES},
@@ -43,7 +43,7 @@ REQUEST, MESSAGE, MESSAGES = _messages()
 
 
 def _handler(invoke: Any, invokes: Any) -> Any:
-    one = grpc.unary_unary_rpc_method_handler(
+    unary = grpc.unary_unary_rpc_method_handler(
         invoke,
         request_deserializer=REQUEST.FromString,
         response_serializer=MESSAGE.SerializeToString,
@@ -53,7 +53,7 @@ def _handler(invoke: Any, invokes: Any) -> Any:
         request_deserializer=REQUEST.FromString,
         response_serializer=MESSAGES.SerializeToString,
     )
-    return grpc.method_handlers_generic_handler("pb.Gateway", {"Invoke": one, "Invokes": many})
+    return grpc.method_handlers_generic_handler("pb.Gateway", {"Invoke": unary, "Invokes": many})
 
 
 async def _by_asyncio(port: str) -> None:
@@ -87,8 +87,8 @@ def _by_threads(port: str) -> None:
 
 
 if __name__ == "__main__":
-    kind, place = sys.argv[1:]
+    kind, address = sys.argv[1:]
     if kind == "aio":
-        asyncio.run(_by_asyncio(place))
+        asyncio.run(_by_asyncio(address))
     else:
-        _by_threads(place)
+        _by_threads(address)

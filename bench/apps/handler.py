@@ -6,8 +6,8 @@ from dcf import Request
 
 
 class Handler:
-    """Sends back what comes."""
+    """Returns its input."""
 
     def __call__(self, req: Request) -> bytes:
-        """One call."""
+        """Handle a call."""
         return req.input

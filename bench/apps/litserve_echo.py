@@ -1,4 +1,4 @@
-"""``litserve_echo.py PORT``: the echo as LitServe's documentation would write it."""
+"""``litserve_echo.py PORT``: the echo in the style of LitServe's documentation."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ else:
 
 
 class Echo(Base):
-    """Sends back what comes."""
+    """Returns its input."""
 
     def setup(self, device: str) -> None:
-        """Nothing to load."""
+        """Load nothing."""
 
     def decode_request(self, request: dict[str, str]) -> str:
-        """From the request's JSON."""
+        """Decode the request's JSON."""
         return request["input"]
 
     def predict(self, x: str) -> str:
-        """The model."""
+        """Run the model."""
         return x
 
     def encode_response(self, output: str) -> dict[str, str]:
-        """To the reply's JSON."""
+        """Encode the reply's JSON."""
         return {"output": output}
 
 

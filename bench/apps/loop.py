@@ -1,6 +1,6 @@
-"""``loop.py FOLDER FILE``: calls the handler in FOLDER with FILE's bytes, one call after the other.
+"""``loop.py FOLDER FILE``: calls the handler in FOLDER with the bytes of FILE, one call at a time.
 
-For each line of standard input, a number of calls, it prints the seconds that they took.
+For each line of standard input, a number of calls, it prints their duration in seconds.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dcf import Request
 
 
 def main() -> None:
-    """Serves bursts until standard input ends."""
+    """Run bursts until standard input ends."""
     body = Path(sys.argv[2]).read_bytes()
     os.chdir(sys.argv[1])
     sys.path.insert(0, sys.argv[1])

@@ -1,8 +1,8 @@
-"""``serve.py KIND PORT``: a bare echo on one of the HTTP servers, in the least code each allows.
+"""``serve.py KIND PORT``: a bare echo on an HTTP server, with the least code that each allows.
 ``serve.py uvicorn-unix PATH`` listens on a Unix socket.
 
-Every one reads the whole body and sends it back with its length. Nothing is imported that the
-chosen server does not need, so that the process's memory is the server's.
+Each echo reads the whole body and sends it back with its length. It imports only what the chosen
+server needs, so that the memory of the process is that of the server.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ async def asgi(
     receive: Callable[[], Awaitable[Message]],
     send: Callable[[Message], Awaitable[None]],
 ) -> None:
-    """The echo in ASGI."""
+    """Echo in ASGI."""
     if scope["type"] != "http":
         return
     parts: list[bytes] = []
@@ -42,7 +42,7 @@ async def asgi(
 
 
 async def rsgi(scope: Any, protocol: Any) -> None:  # noqa: ARG001  granian's signature
-    """The echo in RSGI, granian's own interface. It sets the length by itself."""
+    """Echo in RSGI, granian's own interface, which sets the length itself."""
     body = await protocol()
     protocol.response_bytes(200, [("content-type", "application/octet-stream")], body)
 
@@ -52,7 +52,7 @@ async def asgi_stream(
     receive: Callable[[], Awaitable[Message]],
     send: Callable[[Message], Awaitable[None]],
 ) -> None:
-    """The echo of each message of a WebSocket, and of a body."""
+    """Echo each message of a WebSocket, and each body."""
     if scope["type"] != "websocket":
         await asgi(scope, receive, send)
         return
@@ -63,7 +63,7 @@ async def asgi_stream(
 
 
 def uvicorn_websocket(port: int) -> None:
-    """On the WebSocket library that the watcher stands on, with the watcher's settings."""
+    """Run uvicorn on the WebSocket library of the watcher, with the watcher's settings."""
     quiet = {"access_log": False, "log_level": "warning", "lifespan": "off", "backlog": 2048}
     bare = {"http": "httptools", "loop": "uvloop", "ws": "websockets-sansio"}
     import_module("uvicorn").run(
@@ -72,34 +72,34 @@ def uvicorn_websocket(port: int) -> None:
 
 
 def uvicorn(port: int, **settings: Any) -> None:
-    """With the watcher's settings, unless others are given."""
+    """Run uvicorn with the watcher's settings, unless others are given."""
     quiet = {"access_log": False, "server_header": False, "date_header": False, "lifespan": "off"}
     quiet |= {"log_level": "warning", "ws": "none", "proxy_headers": False, "backlog": 2048}
     import_module("uvicorn").run(asgi, host=HOST, port=port, **{**quiet, **settings})
 
 
 def uvicorn_httptools(port: int) -> None:
-    """What the watcher stands on, without the watcher's change of how it writes."""
+    """Run the watcher's server without the watcher's change of its writes."""
     uvicorn(port, http="httptools", loop="uvloop")
 
 
 def uvicorn_unix(path: str) -> None:
-    """The same on a Unix socket, as the watcher listens behind a gateway."""
+    """Run the same server on a Unix socket, as the watcher listens behind a gateway."""
     uvicorn(0, uds=path, http="httptools", loop="uvloop")
 
 
 def uvicorn_h11(port: int) -> None:
-    """No code in C at all."""
+    """Run uvicorn without any code in C."""
     uvicorn(port, http="h11", loop="asyncio")
 
 
 def uvicorn_run(port: int) -> None:
-    """As it comes, but for the access log."""
+    """Run uvicorn with its defaults, except for the access log."""
     import_module("uvicorn").run(asgi, host=HOST, port=port, access_log=False)
 
 
 def hypercorn(port: int) -> None:
-    """In one process, on uvloop."""
+    """Run hypercorn in one process, on uvloop."""
     config = import_module("hypercorn.config").Config()
     config.bind = [f"{HOST}:{port}"]
     config.include_date_header = config.include_server_header = False
@@ -109,7 +109,7 @@ def hypercorn(port: int) -> None:
 
 
 def granian(port: int, interface: str, app: Any) -> None:
-    """Embedded: in this process and this loop, as the watcher would need it."""
+    """Run granian embedded in this process and this loop, as the watcher would need it."""
     embed = import_module("granian.server.embed")
     kind = import_module("granian.constants").Interfaces(interface)
     server = embed.Server(app, HOST, port, interface=kind, log_enabled=False, backlog=2048)
@@ -117,7 +117,7 @@ def granian(port: int, interface: str, app: Any) -> None:
 
 
 def granian_worker(port: int) -> None:
-    """As it comes: a parent and one worker, ASGI."""
+    """Run granian with its defaults: a parent and one worker, ASGI."""
     kind = import_module("granian.constants").Interfaces.ASGI
     server = import_module("granian").Granian(
         "serve:asgi", HOST, port, interface=kind, workers=1, log_enabled=False, backlog=2048
@@ -126,7 +126,7 @@ def granian_worker(port: int) -> None:
 
 
 def aiohttp(port: int) -> None:
-    """aiohttp.web with one route, on uvloop."""
+    """Run aiohttp.web with one route, on uvloop."""
     web = import_module("aiohttp.web")
 
     async def echo(request: Any) -> Any:

@@ -1,9 +1,9 @@
-"""``ws_load.py HOST PORT PATH SIZE WINDOW SECONDS``: messages to a WebSocket that echoes them.
+"""``ws_load.py HOST PORT PATH SIZE WINDOW SECONDS``: loads a WebSocket that echoes messages.
 
-In a process of its own and on a bare socket, with frames that were made before, so that it takes
-a small part of what any server does. It has WINDOW messages under way and counts the bytes that
-come back; with a window of one it tells how long each took. Prints messages a second, and the
-median of their times in microseconds.
+It is a separate process on a bare socket, with frames that are made in advance, so that it needs
+much less time than any server. It keeps WINDOW messages in flight and counts the bytes that come
+back; with a window of one it measures the duration of each. It prints messages per second, and the
+median of the durations in microseconds.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ import time
 from collections.abc import Iterator
 
 BLOCK = 256 * 1024
-"""Bytes of frames that are sent at once, at most."""
+"""Maximum bytes of frames in a single write."""
 
 
 def connect(host: str, port: int, path: str) -> socket.socket:
-    """A connection whose handshake is done."""
+    """Open a connection and complete its handshake."""
     peer = socket.create_connection((host, port))
     peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     peer.sendall(
@@ -37,7 +37,7 @@ def connect(host: str, port: int, path: str) -> socket.socket:
 
 
 def masked(data: bytes) -> bytes:
-    """A binary message as a client sends it."""
+    """Encode a binary message as a client sends it."""
     mask = os.urandom(4)
     repeated = mask * (len(data) // 4 + 1)
     length = len(data)
@@ -46,7 +46,7 @@ def masked(data: bytes) -> bytes:
 
 
 def _length(size: int, mask: int) -> bytes:
-    """RFC 6455, 5.2."""
+    """Encode the length of a frame (RFC 6455, 5.2)."""
     if size < 126:  # noqa: PLR2004
         return bytes((mask | size,))
     if size < 65536:  # noqa: PLR2004
@@ -55,10 +55,10 @@ def _length(size: int, mask: int) -> bytes:
 
 
 def pipelined(peer: socket.socket, size: int, window: int, seconds: float) -> float:
-    """Messages a second with ``window`` of them under way."""
-    one = masked(os.urandom(size))
-    at_once = max(1, min(window // 2, BLOCK // len(one)))
-    block = one * at_once
+    """Return messages per second with ``window`` messages in flight."""
+    message = masked(os.urandom(size))
+    at_once = max(1, min(window // 2, BLOCK // len(message)))
+    block = message * at_once
     echoed = 1 + len(_length(size, 0)) + size
     under_way = received = 0
     begin = time.perf_counter()
@@ -76,13 +76,13 @@ def pipelined(peer: socket.socket, size: int, window: int, seconds: float) -> fl
 
 
 def one_by_one(peer: socket.socket, size: int, seconds: float) -> Iterator[float]:
-    """Seconds from each message to its echo."""
-    one = masked(os.urandom(size))
+    """Yield the seconds from each message to its echo."""
+    message = masked(os.urandom(size))
     echoed = 1 + len(_length(size, 0)) + size
     until = time.perf_counter() + seconds
     begin = time.perf_counter()
     while begin < until:
-        peer.sendall(one)
+        peer.sendall(message)
         left = echoed
         while left > 0:
             left -= len(peer.recv(left))
@@ -92,7 +92,7 @@ def one_by_one(peer: socket.socket, size: int, seconds: float) -> Iterator[float
 
 
 def main() -> None:
-    """Drives one connection."""
+    """Load one connection."""
     host, port, path, size, window, seconds = sys.argv[1:]
     peer = connect(host, int(port), path)
     if int(window) == 1:

@@ -1,10 +1,10 @@
-"""Sends a video frame by frame, and shows or writes what comes back.
+"""Sends a video frame by frame, and shows or writes the annotated frames.
 
     python client.py --video video/dog.mjpeg --out boxes.mjpeg
     python client.py --webcam --show
 
-Needs dcframework alone for a file of JPEGs (.mjpeg). For other videos, the webcam and the window:
-pip install opencv-python
+A file of JPEGs (.mjpeg) needs only dcframework. Other videos, the webcam and the window need
+OpenCV: pip install opencv-python
 """
 
 import argparse
@@ -19,65 +19,65 @@ from statistics import quantiles
 
 import dcf
 
-WIDTH = 640  # pixels; the network looks at 300 x 300, so larger frames only take longer
+WIDTH = 640  # pixels; the network's input is 300 x 300, so larger frames only take longer
 JPEG = re.compile(rb"\xff\xd8\xff.*?\xff\xd9", re.DOTALL)
 
 
 class Video:
-    """Sends frames and times them.
+    """Sends frames and measures their latency.
 
     Args:
-        frames: JPEGs; the next one is asked for when it is sent.
-        in_flight: How many are on the way at once. With one, the function waits for the network
-            between two frames; with many, each waits for those before it.
+        frames: JPEGs; each is taken from the iterable when it is sent.
+        in_flight: Maximum number of frames without a reply. With 1, the function is idle while a
+            frame is on the network; with many, each frame waits for the frames before it.
     """
 
     def __init__(self, frames, in_flight=2):
         self._frames = frames
-        self._room = threading.Semaphore(in_flight)
+        self._slots = threading.Semaphore(in_flight)
         self._sent = deque()
-        self.seconds = []  # from a frame's sending to its reply
-        self.refused = []  # errors of single frames
+        self.seconds = []  # from sending a frame to its reply
+        self.errors = []  # errors of single frames
 
     def messages(self):
-        """What goes out. The client takes it in a thread of its own."""
+        """Yield the frames to send. The client iterates over them in another thread."""
         for frame in self._frames:
-            self._room.acquire()
+            self._slots.acquire()
             self._sent.append(time.perf_counter())
             yield frame
 
     def replies(self, stream):
-        """What comes back, in the order in which it was sent."""
+        """Yield the replies, in the order of the frames."""
         for reply in stream:
             self._answered()
             yield reply
 
     def skip(self, error):
-        """Takes the error that has come in the place of a frame."""
-        self.refused.append(error)
+        """Record an error that is the reply to a frame."""
+        self.errors.append(error)
         self._answered()
 
     def _answered(self):
         self.seconds.append(time.perf_counter() - self._sent.popleft())
-        self._room.release()
+        self._slots.release()
 
 
 def jpegs(path):
-    """The frames of a file that holds nothing but JPEGs, as webcams write them."""
+    """Return the frames of a file that is a sequence of JPEGs, as webcams write them."""
     return JPEG.findall(Path(path).read_bytes())
 
 
 def captured(source):
-    """Frames of a webcam (a number) or of a video file."""
+    """Yield the frames of a webcam (a number) or of a video file."""
     import cv2
 
     capture = cv2.VideoCapture(source)
     if not capture.isOpened():
-        sys.exit(f"{source!r} cannot be opened as a video")
+        sys.exit(f"expected a video or a webcam, could not open {source!r}")
     try:
         while True:
-            is_there, frame = capture.read()
-            if not is_there:
+            has_frame, frame = capture.read()
+            if not has_frame:
                 return
             height, width = frame.shape[:2]
             if width > WIDTH:
@@ -88,7 +88,7 @@ def captured(source):
 
 
 def show(reply):
-    """Shows a frame in a window; returns whether somebody pressed a key."""
+    """Show a frame in a window; return whether a key was pressed."""
     import cv2
     import numpy as np
 
@@ -102,41 +102,42 @@ def main():
     source.add_argument("--video", metavar="FILE")
     source.add_argument("--webcam", type=int, nargs="?", const=0, metavar="NUMBER")
     parser.add_argument("--out", metavar="FILE.mjpeg", help="write the annotated frames")
-    parser.add_argument("--show", action="store_true", help="show them; any key ends it")
-    parser.add_argument("--in-flight", type=int, default=2, metavar="N", help="frames at once")
+    parser.add_argument("--show", action="store_true", help="show them; any key stops")
+    parser.add_argument("--in-flight", type=int, default=2, metavar="N", help="frames in flight")
     parser.add_argument("-g", "--gateway", metavar="HOST:PORT")
-    given = parser.parse_args()
+    options = parser.parse_args()
 
-    if given.webcam is not None:
-        frames = captured(given.webcam)
+    if options.webcam is not None:
+        frames = captured(options.webcam)
     else:
-        frames = jpegs(given.video) if given.video.endswith(".mjpeg") else captured(given.video)
-    video = Video(frames, given.in_flight)
+        video_file = options.video
+        frames = jpegs(video_file) if video_file.endswith(".mjpeg") else captured(video_file)
+    video = Video(frames, options.in_flight)
     with ExitStack() as stack:
-        out = stack.enter_context(Path(given.out).open("wb")) if given.out else None
-        client = stack.enter_context(dcf.Client(given.gateway))
+        out = stack.enter_context(Path(options.out).open("wb")) if options.out else None
+        client = stack.enter_context(dcf.Client(options.gateway))
         begin = time.perf_counter()
         stream = client.stream("detect-video", video.messages(), on_error=video.skip)
         for reply in video.replies(stack.enter_context(stream)):
             if out:
                 out.write(reply)
-            if given.show and show(reply):
+            if options.show and show(reply):
                 break
-        spent = time.perf_counter() - begin
+        seconds = time.perf_counter() - begin
 
-    report(video, spent)
+    report(video, seconds)
 
 
-def report(video, spent):
-    """Prints how fast it went."""
+def report(video, seconds):
+    """Print the frame rate and the latencies."""
     count = len(video.seconds)
-    line = f"{count} frames in {spent:.2f} s, {count / spent:.1f}/s"
+    line = f"{count} frames in {seconds:.2f} s, {count / seconds:.1f}/s"
     if count > 1:
         centiles = quantiles(video.seconds, n=100, method="inclusive")
         line += f"; latency p50 {centiles[49] * 1000:.1f} ms, p95 {centiles[94] * 1000:.1f} ms"
     print(line)
-    for error in video.refused:
-        print(f"a frame was refused: {error}", file=sys.stderr)
+    for error in video.errors:
+        print(f"a frame was rejected: {error}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""The same over gRPC, with the interface of the original: frames go in, and come out in order.
+"""Sends a video over gRPC with the original's interface; replies arrive in the order of the frames.
 
     python client_grpc.py video/dog.mjpeg boxes.mjpeg
 
-Needs grpcio and protobuf, which dcframework brings. Clients in other languages get their stubs from
-docs/gateway.proto by protoc; the two messages are so few that they are written out here.
+Needs grpcio and protobuf, which dcframework depends on. For other languages, generate stubs from
+docs/gateway.proto with protoc. This client needs only two messages and defines them here.
 """
 
 import os
@@ -21,22 +21,22 @@ GATEWAY = os.environ.get("DCF_GATEWAY", "127.0.0.1:32222").removeprefix("http://
 
 
 def messages():
-    """The classes of InvokeServiceRequest and Messages."""
-    kinds = descriptor_pb2.FieldDescriptorProto
+    """Return the classes InvokeServiceRequest and Messages."""
+    field = descriptor_pb2.FieldDescriptorProto
     file = descriptor_pb2.FileDescriptorProto(name="stream.proto", package="pb", syntax="proto3")
-    asked = file.message_type.add(name="InvokeServiceRequest")
-    asked.field.add(name="Service", number=1, type=kinds.TYPE_STRING, label=kinds.LABEL_OPTIONAL)
-    asked.field.add(name="Input", number=2, type=kinds.TYPE_BYTES, label=kinds.LABEL_OPTIONAL)
-    given = file.message_type.add(name="Messages")
-    given.field.add(name="Output", number=1, type=kinds.TYPE_BYTES, label=kinds.LABEL_OPTIONAL)
+    request = file.message_type.add(name="InvokeServiceRequest")
+    request.field.add(name="Service", number=1, type=field.TYPE_STRING, label=field.LABEL_OPTIONAL)
+    request.field.add(name="Input", number=2, type=field.TYPE_BYTES, label=field.LABEL_OPTIONAL)
+    reply = file.message_type.add(name="Messages")
+    reply.field.add(name="Output", number=1, type=field.TYPE_BYTES, label=field.LABEL_OPTIONAL)
     classes = message_factory.GetMessages([file], pool=descriptor_pool.DescriptorPool())
     return classes["pb.InvokeServiceRequest"], classes["pb.Messages"]
 
 
-def main(source, goal):
+def main(source, target):
     request, reply = messages()
     video = Video(jpegs(source))
-    with grpc.insecure_channel(GATEWAY) as channel, Path(goal).open("wb") as out:
+    with grpc.insecure_channel(GATEWAY) as channel, Path(target).open("wb") as out:
         invokes = channel.stream_stream(
             "/pb.Gateway/Invokes",
             request_serializer=request.SerializeToString,
@@ -46,7 +46,7 @@ def main(source, goal):
         frames = (request(Service=FUNCTION, Input=frame) for frame in video.messages())
         for message in video.replies(invokes(frames)):
             if message.Output.startswith(b"{"):
-                # In the place of a frame that was refused: the reason, as JSON.
+                # The reply to a rejected frame: the reason, as JSON.
                 print(message.Output.decode(), file=sys.stderr)
             else:
                 out.write(message.Output)

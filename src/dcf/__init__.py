@@ -1,10 +1,10 @@
 """DCF, the Digital Companion Framework.
 
-What an author imports::
+Authors of functions import from here::
 
     from dcf import Reply, Request
 
-Names are loaded when they are first used, so that ``import dcf`` costs next to nothing.
+Each name is loaded on first use, so that ``import dcf`` is fast.
 """
 
 from importlib import import_module
@@ -40,7 +40,7 @@ _HOMES = {
     "stream_async": "dcf.function.calls",
 }
 
-# Without `build`, which is not there inside a function's environment.
+# `build` is missing, because a function's environment does not contain it.
 __all__ = [
     "AsyncClient",
     "BadRequest",

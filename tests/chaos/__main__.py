@@ -1,9 +1,9 @@
-"""``python -m chaos [--seed N] [--seconds N]``: kills and deploys at random, and looks at it all.
+"""``python -m chaos [--seed N] [--seconds N]``: kills and deploys at random, and checks everything.
 
-A gateway under mixed load has its processes killed and stopped while functions come and go, while
-handlers end or block their own processes, and while callers do what they must not. No call may be
-lost but those that had begun on what is killed, no process and no deploy either. The seed decides
-what is drawn; the machine decides which instants that meets.
+It runs a gateway under mixed load. Meanwhile it kills and stops the gateway's processes, deploys
+and deletes functions, lets handlers end or block their own processes, and lets callers misbehave.
+No call may be lost except those that had begun in a killed process; no process and no deploy may be
+lost. The seed determines all random choices; the timing depends on the machine.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ MOST_SEED = 10_000
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs it once; returns 1 when something was violated."""
+    """Run it once; return 1 if there was a violation."""
     parser = argparse.ArgumentParser(prog="chaos", description=(__doc__ or "").split("\n\n")[1])
-    parser.add_argument("--seed", type=int, help="of all that is drawn; drawn itself if not given")
-    parser.add_argument("--seconds", type=float, default=120.0, help="of chaos (120)")
+    parser.add_argument("--seed", type=int, help="of all random choices; random if not given")
+    parser.add_argument("--seconds", type=float, default=120.0, help="duration (120)")
     parser.add_argument(
         "--without",
         type=parse,
@@ -32,12 +32,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         metavar="PART,...",
         help=f"parts to leave out: {', '.join(Part)}",
     )
-    given = parser.parse_args(arguments)
-    seed = random.randrange(MOST_SEED) if given.seed is None else given.seed
-    sys.stdout.write(f"seed {seed}, {given.seconds:g} s\n")
+    options = parser.parse_args(arguments)
+    seed = random.randrange(MOST_SEED) if options.seed is None else options.seed
+    sys.stdout.write(f"seed {seed}, {options.seconds:g} s\n")
     sys.stdout.flush()
-    result = run(seed, given.seconds, given.without)
-    for line in report(result, given.seconds):
+    result = run(seed, options.seconds, options.without)
+    for line in report(result, options.seconds):
         sys.stdout.write(f"{line}\n")
     return 1 if result.violations else 0
 

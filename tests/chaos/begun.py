@@ -1,4 +1,4 @@
-"""Which calls have begun, and where: what the handlers wrote down."""
+"""Reads from the handlers' record which calls have begun, and where."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class Begun:
         self._read = 0
         self._pids: defaultdict[str, list[int]] = defaultdict(list)
 
-    def look(self) -> None:
-        """Read what is new."""
+    def read(self) -> None:
+        """Read new lines."""
         if not self.path.exists():
             return
         with self.path.open("rb") as file:

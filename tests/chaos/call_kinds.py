@@ -1,4 +1,4 @@
-"""The ways to call a function, and what comes back."""
+"""The kinds of calls of a function, and their outcomes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from dcf.protocol import http as wire
 from process.stub import Stub, connected
 
 DEADLINE = 15.0
-"""Seconds for each call: none that is not held up needs two."""
+"""Seconds for each call: without a disturbance, no call needs two."""
 
 GIVE_UP = DEADLINE + SLACK + 2
 """Seconds after which a caller stops waiting: its call hung."""
@@ -38,24 +38,24 @@ _UNAVAILABLE = {
     "had no ready replica": "NotReady",
     "the replica ended": "ReplicaExited",
 }
-"""What stands for each of these in a gRPC status that is several errors' own."""
+"""Fragments of a detail that identify the error where several errors share a gRPC status."""
 
 
 MESSAGES = 3
-"""Of a stream, each of which is echoed."""
+"""Number of messages in a stream; each is echoed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Came:
-    """What a caller got.
+    """The outcome of a call.
 
     Attributes:
         ending: How it ended.
-        body: A reply's.
-        error: A problem's class.
-        detail: For people.
-        partial: Whether a reply broke off after its beginning.
-        bridged: Whether it went by the bridge.
+        body: The body of a reply.
+        error: The class of a problem.
+        detail: Text for people.
+        partial: Whether a reply broke off after its start.
+        bridged: Whether the call passed through the bridge.
     """
 
     ending: Ending
@@ -67,13 +67,13 @@ class Came:
 
 
 class Way(ABC):
-    """How a caller calls. One thread's.
+    """A way to call a function. An object belongs to a single thread.
 
     Attributes:
-        name: For people.
-        connected: When the connection was made, in seconds of the monotonic clock.
+        name: Name for people.
+        connected: Time at which the connection was opened, in seconds of the monotonic clock.
         deadline: Seconds for each call.
-        messages: How often a call may begin, in one process.
+        messages: How often a call may begin, in the same process.
     """
 
     name: str
@@ -83,20 +83,20 @@ class Way(ABC):
 
     @abstractmethod
     def send(self, function: str, body: bytes) -> Came:
-        """Makes one call, to its end."""
+        """Make a call and return its outcome."""
 
     @abstractmethod
     def close(self) -> None:
-        """Ends the connection, if one is kept."""
+        """Close the connection, if one is open."""
 
 
 class Http(Way):
     """HTTP/1.1.
 
     Args:
-        port: The gateway's.
-        name: For people.
-        keep: Whether a connection is kept for the next call.
+        port: The gateway's port.
+        name: Name for people.
+        keep: Whether the connection is kept for the next call.
         deadline: Seconds for each call.
     """
 
@@ -135,10 +135,10 @@ class Http(Way):
 
 
 class Grpc(Way):
-    """Invoke of pb.Gateway, a connection for each call: grpcio waits long before it tries again.
+    """Invoke of pb.Gateway. Each call has its own connection: grpcio waits long before it reconnects.
 
     Args:
-        port: The gateway's.
+        port: The gateway's port.
     """
 
     name = "grpc"
@@ -157,18 +157,18 @@ class Grpc(Way):
                 return _of_status(error)
 
     def _ask(self, stub: Stub, function: str, body: bytes) -> bytes:
-        # Its own deadline is the client's as well; the gateway's word is to come first.
+        # The client has a deadline of its own; the gateway's answer must arrive first.
         metadata = ((wire.DEADLINE_MS, f"{DEADLINE * 1000:.0f}"),)
-        asked = {"Service": function, "Input": body}
-        reply: str = stub("Invoke", timeout=GIVE_UP, metadata=metadata, **asked).Msg
+        request = {"Service": function, "Input": body}
+        reply: str = stub("Invoke", timeout=GIVE_UP, metadata=metadata, **request).Msg
         return reply.encode()
 
     def close(self) -> None:
-        """Nothing is kept."""
+        """Do nothing: no connection is kept."""
 
 
 class Invokes(Grpc):
-    """Invokes of pb.Gateway: some messages, by the bridge."""
+    """Invokes of pb.Gateway: a few messages, through the bridge."""
 
     name = "grpc stream"
     messages = MESSAGES
@@ -184,10 +184,10 @@ class Invokes(Grpc):
 
 
 class WebSocket(Way):
-    """A stream of the client's: some messages.
+    """A stream of the client: a few messages.
 
     Args:
-        client: For calls.
+        client: Client for the calls.
     """
 
     name = "websocket"
@@ -206,22 +206,23 @@ class WebSocket(Way):
         except GatewayUnreachable as error:
             return Came(Ending.BROKEN, detail=str(error))
         except DcfError as error:
-            # A connection that is lost in a stream is told as if the replica were.
+            # The client reports a connection that is lost in a stream as a lost replica.
             lost = isinstance(error, ReplicaLost)
             kind = type(error).__name__
             return Came(Ending.PROBLEM, error=kind, detail=str(error), partial=lost)
 
     def close(self) -> None:
-        """Nothing is kept."""
+        """Do nothing: no connection is kept."""
 
 
 def _one_of(replies: list[bytes]) -> bytes:
-    """The reply that all of a stream's are; b"" when they differ, or are too few or too many."""
+    """Return the reply that every message of a stream got; b"" if they differ or their number is
+    wrong."""
     return replies[0] if len(replies) == MESSAGES and len(set(replies)) == 1 else b""
 
 
 def of_response(status: int, body: bytes) -> Came:
-    """What a whole reply of HTTP is."""
+    """Return the outcome of a complete HTTP reply."""
     if status == http.client.OK:
         return Came(Ending.REPLY, body)
     error = detail = ""

@@ -1,4 +1,4 @@
-"""Careless callers: slow and unfinished bodies, and replies that they do not read."""
+"""Careless callers: slow and unfinished bodies, and replies that are not read."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from chaos.judge import Ending
 from dcf.protocol import http as wire
 
 LEAVES = 3.0
-"""Seconds after which such a caller goes away."""
+"""Seconds after which such a caller disconnects."""
 
 CHUNK = 4096
 
 
 class SlowBody(Way):
-    """Sends a body in pieces with pauses, to its end: a call like any other.
+    """Sends a complete body in pieces with pauses; the call is an ordinary call.
 
     Args:
-        port: The gateway's.
-        seconds: For the whole body.
-        pieces: That it is sent in.
+        port: The gateway's port.
+        seconds: Duration of the whole body.
+        pieces: Number of pieces.
     """
 
     name = "slow body"
@@ -47,8 +47,9 @@ class SlowBody(Way):
                 size = len(body) // self._pieces + 1
                 for start in range(0, len(body), size):
                     connection.send(body[start : start + size])
-                    # A reply that comes before the end of the body is the last one of the
-                    # connection (RFC 9112, 9.3): a client that sends on may not get to read it.
+                    # A reply that arrives before the end of the body is the last reply of the
+                    # connection (RFC 9112, 9.3): a client that keeps sending may not be able to
+                    # read it.
                     if select.select([connection.sock], [], [], self._pause)[0]:
                         break
                 response = connection.getresponse()
@@ -58,15 +59,15 @@ class SlowBody(Way):
             return Came(Ending.BROKEN, detail=repr(error), partial=began)
 
     def close(self) -> None:
-        """Nothing is kept."""
+        """Do nothing: no connection is kept."""
 
 
 class Unfinished(Way):
-    """Sends one byte of many bodies, and no more.
+    """Sends only the first byte of many bodies.
 
     Args:
-        port: The gateway's.
-        number: Of connections. None of these calls may ever begin.
+        port: The gateway's port.
+        number: Number of connections. None of these calls may ever begin.
     """
 
     name = "unfinished bodies"
@@ -92,14 +93,14 @@ class Unfinished(Way):
         return Came(Ending.LEFT)
 
     def close(self) -> None:
-        """Nothing is kept."""
+        """Do nothing: no connection is kept."""
 
 
 class Unread(Way):
     """Reads only the beginning of a reply.
 
     Args:
-        port: The gateway's.
+        port: The gateway's port.
     """
 
     name = "unread replies"
@@ -123,7 +124,7 @@ class Unread(Way):
         return Came(Ending.LEFT)
 
     def close(self) -> None:
-        """Nothing is kept."""
+        """Do nothing: no connection is kept."""
 
 
 def _connection(port: int) -> http.client.HTTPConnection:
@@ -132,7 +133,7 @@ def _connection(port: int) -> http.client.HTTPConnection:
 
 def _socket(port: int) -> socket.socket:
     connection = socket.socket()
-    # Little is taken of a reply that is not read.
+    # A small receive buffer, so that little of an unread reply leaves the gateway.
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, CHUNK)
     connection.settimeout(GIVE_UP)
     try:

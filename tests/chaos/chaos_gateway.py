@@ -1,4 +1,4 @@
-"""A real gateway for chaos: what it consists of, seen from outside."""
+"""A real gateway for chaos, observed from outside."""
 
 from __future__ import annotations
 
@@ -27,29 +27,30 @@ from dcf.supervision.supervisor_client import SupervisorClient
 from e2e.gateway_process import GatewayProcess
 
 SUPERVISOR = "-m dcf.supervision"
-"""In its command line."""
+"""Marker in the command line of the supervisor."""
 
-MARK = "CHAOS_WORLD"
-"""Names the world in the environment of each of its processes."""
+MARK = "CHAOS_GATEWAY"
+"""Variable that marks every process of this gateway."""
 
 SETTINGS = {"DCF_CONTROL_HEALTH_INTERVAL": "0.5", "DCF_CONTROL_HEALTH_SILENCE": "4"}
-"""So that a process that stands still for some seconds is found within the run."""
+"""Short liveness settings, so that a process that is stopped for some seconds is detected within
+the run."""
 
 
 ASK = 1.0
-"""Seconds that a part of the gateway may take to answer; it may be stopped."""
+"""Seconds for a part of the gateway to answer; it may be stopped."""
 
 PROBE = b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n"
-"""A call of gRPC without a message, as Envoy passes it to the bridge."""
+"""A gRPC call without a message, as Envoy passes it to the bridge."""
 
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """A process of the world's.
+    """A process of the gateway.
 
     Attributes:
         pid: Its id.
-        parent: Its parent's.
+        parent: The id of its parent.
         command: Its command line, for people.
         memory: Bytes in use.
     """
@@ -61,33 +62,33 @@ class Process:
 
 
 class ChaosGateway:
-    """A gateway and what can be seen of it without asking it.
+    """A gateway, and what can be observed without its help.
 
     Args:
-        folder: For its data and logs.
-        runtime: For its sockets; a short path.
+        folder: Folder for its data and logs.
+        runtime: Folder for its sockets; a short path.
     """
 
     def __init__(self, folder: Path, runtime: Path) -> None:
         self.folder = folder
         self.runtime = runtime
-        self.house = GatewayProcess(folder, runtime)
+        self.gateway_process = GatewayProcess(folder, runtime)
         self._mark = uuid.uuid4().hex
-        self.house.env |= {MARK: self._mark, **SETTINGS}
+        self.gateway_process.env |= {MARK: self._mark, **SETTINGS}
 
-    # From outside
+    # Observed from outside
 
     @property
     def root(self) -> int:
-        """The pid of ``gateway start``."""
-        process = self.house.process
+        """Return the pid of ``gateway start``."""
+        process = self.gateway_process.process
         if process is None:
             raise RuntimeError("the gateway was not started")
         return process.pid
 
     def processes(self) -> dict[int, Process]:
-        """Everything that lives and descends from this gateway, wherever it is now."""
-        found = {}
+        """Return every living process that descends from this gateway, wherever it is now."""
+        processes = {}
         mark = f"{MARK}={self._mark}".encode()
         for entry in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError, ValueError):
@@ -99,12 +100,12 @@ class ChaosGateway:
                 if state != "Z":
                     memory = pages * os.sysconf("SC_PAGE_SIZE")
                     pid = int(entry.name)
-                    found[pid] = Process(pid, int(parent), command, memory)
-        return found
+                    processes[pid] = Process(pid, int(parent), command, memory)
+        return processes
 
     def envoy_answers(self) -> bool:
-        """Whether Envoy takes connections and has the control plane's answer or its own."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.house.port, timeout=2)
+        """Return whether Envoy answers, by itself or with the answer of the control plane."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.gateway_process.port, timeout=2)
         with contextlib.closing(connection):
             try:
                 connection.request("GET", "/healthz")
@@ -114,17 +115,17 @@ class ChaosGateway:
         return True
 
     def control_answers(self) -> bool:
-        """Whether the control plane answers."""
+        """Return whether the control plane answers."""
         try:
-            with Client(self.house.url, self.house.token, timeout=2) as client:
+            with Client(self.gateway_process.url, self.gateway_process.token, timeout=2) as client:
                 client.gateway_info()
         except DcfError:
             return False
         return True
 
     def events(self, functions: Iterable[str]) -> Iterator[Event]:
-        """What the control plane says that happened; nothing while it does not answer."""
-        with Client(self.house.url, self.house.token, timeout=ASK) as client:
+        """Return the events of the control plane; none while it does not answer."""
+        with Client(self.gateway_process.url, self.gateway_process.token, timeout=ASK) as client:
             for name in functions:
                 try:
                     yield from client.events(name)
@@ -134,8 +135,8 @@ class ChaosGateway:
                     return
 
     def bridge_answers(self) -> bool:
-        """Whether the bridge answers."""
-        path = Sockets.under(self.house.places.gateway_runtime).bridge
+        """Return whether the bridge answers."""
+        path = Sockets.under(self.gateway_process.places.gateway_runtime).bridge
         with socket.socket(socket.AF_UNIX) as probe:
             probe.settimeout(ASK)
             try:
@@ -145,52 +146,52 @@ class ChaosGateway:
             except OSError:
                 return False
 
-    # By the supervisor's word
+    # Reported by the supervisor
 
     def replicas(self) -> dict[str, int]:
-        """The pids of living replicas by their names, without the supervisor's prefix."""
+        """Return the pids of living replicas by name, without the supervisor's prefix."""
         return {
-            name.removeprefix(PREFIX): one.pid
-            for name, one in self._statuses().items()
-            if name.startswith(PREFIX) and one.pid
+            name.removeprefix(PREFIX): status.pid
+            for name, status in self._statuses().items()
+            if name.startswith(PREFIX) and status.pid
         }
 
     def pid(self, name: str) -> int:
-        """Of a part that is no replica; 0 while there is none."""
+        """Return the pid of a part other than a replica; 0 if it does not run."""
         return self._statuses()[name].pid
 
     def parts(self) -> dict[str, int]:
-        """The pids of those that are no replicas."""
+        """Return the pids of all parts other than replicas."""
         statuses = self._statuses()
         return {name: statuses[name].pid for name in (CONTROL, BRIDGE, ENVOY)}
 
     @property
     def supervisor(self) -> int:
-        """The supervisor's pid; 0 while there is none."""
-        found = (
-            one.pid
-            for one in self.processes().values()
-            if SUPERVISOR in one.command and one.parent == self.root
+        """Return the supervisor's pid; 0 if it does not run."""
+        pids = (
+            process.pid
+            for process in self.processes().values()
+            if SUPERVISOR in process.command and process.parent == self.root
         )
-        return next(found, 0)
+        return next(pids, 0)
 
     def _statuses(self) -> dict[str, ProcessStatus]:
-        client = SupervisorClient(supervisor_socket(self.house.places))
+        client = SupervisorClient(supervisor_socket(self.gateway_process.places))
 
-        async def asked() -> list[ProcessStatus]:
+        async def statuses() -> list[ProcessStatus]:
             async with asyncio.timeout(ASK):
                 return list(await client.list())
 
         try:
-            return {one.name: one for one in asyncio.run(asked())}
+            return {status.name: status for status in asyncio.run(statuses())}
         except TimeoutError as error:
             raise SupervisorUnreachable(f"the supervisor did not answer in {ASK:g} s") from error
 
-    # After its end
+    # After the gateway has ended
 
     def catalog_faults(self) -> Iterator[str]:
-        """What is wrong with the catalog's file."""
-        path = self.house.places.gateway / "catalog.sqlite"
+        """Return the errors of the catalog's file."""
+        path = self.gateway_process.places.gateway / "catalog.sqlite"
         with contextlib.closing(sqlite3.connect(path)) as connection:
             for check in ("integrity_check", "foreign_key_check"):
                 for row in connection.execute(f"PRAGMA {check}"):
@@ -198,22 +199,24 @@ class ChaosGateway:
                         yield f"{check}: {row}"
 
     def left(self) -> list[str]:
-        """What an ended gateway has left that it should not."""
-        found = [f"process {one.pid} {one.command}" for one in self.processes().values()]
-        found += [
+        """Return what an ended gateway should not have left behind."""
+        leftovers = [
+            f"process {process.pid} {process.command}" for process in self.processes().values()
+        ]
+        leftovers += [
             f"socket {path}"
             for path in self.runtime.rglob("*")
             if stat.S_ISSOCK(path.lstat().st_mode)
         ]
-        places = self.house.places
-        found += [
+        places = self.gateway_process.places
+        leftovers += [
             f"workspace {path}"
             for folder in (places.replicas, places.workspaces)
             if folder.is_dir()
             for path in folder.iterdir()
         ]
-        return found + [f"control group {path}" for path in self._groups()]
+        return leftovers + [f"control group {path}" for path in self._groups()]
 
     def _groups(self) -> list[Path]:
-        prefix = group_prefix(supervisor_socket(self.house.places))
+        prefix = group_prefix(supervisor_socket(self.gateway_process.places))
         return [path for folder in Cgroups.find()._folders for path in folder.glob(f"{prefix}*")]

@@ -1,4 +1,4 @@
-"""Deploys, tries, promotes, goes back, scales and deletes, and knows what must have come of it."""
+"""Deploys, rolls back, scales and deletes functions, tries canaries, and checks the results."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from dcf.model.replica import ReplicaState
 from dcf.model.status import FunctionState, FunctionStatus
 
 PATIENCE = 90.0
-"""Seconds in which a function must have settled: crashes in a row delay starts by up to a minute."""
+"""Seconds for a function to settle: repeated crashes delay starts by up to a minute."""
 
 POLL = 0.1
 HASTE = 0.3
-"""The part of deeds after which nobody waits for their effect."""
+"""Share of actions after which the deployer does not wait for the effect."""
 LONGEST_PAUSE = 3.0
-"""Seconds between two deeds."""
+"""Maximum seconds between two actions."""
 UNSURE = (GatewayUnreachable, AnswerInvalid, CallError)
-"""What a deed ends with whose answer is lost."""
+"""Errors of an action whose answer was lost."""
 KEPT = 10
 """Revisions that the gateway keeps of each function."""
 
@@ -41,24 +41,24 @@ T = TypeVar("T")
 
 
 class Violated(Exception):
-    """Something that must not be."""
+    """A violation of what the gateway guarantees."""
 
 
 @dataclass(slots=True)
 class Deployment:
-    """What is known of one function. The deployer's thread alone changes it.
+    """The state of a function as the deployer knows it. Only the deployer's thread changes it.
 
     Attributes:
-        shape: Which.
-        current: Number of the current revision; None while it is not deployed.
-        canary: Number of the canary; None without one.
-        versions: What calls itself how, by number, since the last deletion.
-        highest: The highest number that there ever was.
-        pending: The version of a deploy of which nobody knows whether it came in; "" without one.
+        shape: The function.
+        current: Number of the current revision; None while the function is not deployed.
+        canary: Number of the canary; None without a canary.
+        versions: The version of each revision, by number, since the last deletion.
+        highest: The highest revision number so far.
+        pending: The version of a deploy with an unknown result; "" without such a deploy.
         sure: Whether ``current`` and ``canary`` were acknowledged.
-        spans: Open spans of versions that may serve.
-        absent: The open span of its absence.
-        resting: The open span of its rest.
+        spans: Open spans of the versions that may serve.
+        absent: The open span in which the function may not exist.
+        resting: The open span in which it may be scaled to 0.
     """
 
     shape: Shape
@@ -74,16 +74,16 @@ class Deployment:
 
 
 class Deployer:
-    """Does one thing after another to the functions, in a thread of its own.
+    """Changes the functions one action after another, in a thread of its own.
 
     Args:
-        client: With the management token.
-        packages: What is deployed.
-        history: Hears of it all.
-        seed: Of what is drawn.
+        client: Client with the management token.
+        packages: The packages to deploy.
+        history: Receives every action.
+        seed: Seed of the random choices.
 
     Attributes:
-        violations: What must not be.
+        violations: The violations so far.
     """
 
     def __init__(self, client: Client, packages: Packages, history: History, seed: str) -> None:
@@ -95,160 +95,174 @@ class Deployer:
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run)
         self._all = {shape.name: Deployment(shape) for shape in ALL}
-        for one in self._all.values():
-            one.absent = history.begin(Kind.ABSENT, one.shape.name)
+        for deployment in self._all.values():
+            deployment.absent = history.begin(Kind.ABSENT, deployment.shape.name)
 
     def begin(self) -> None:
-        """Deploys everything once."""
-        for one in self._all.values():
-            self._deploy(one)
-            self._settle(one)
+        """Deploy every function once."""
+        for deployment in self._all.values():
+            self._deploy(deployment)
+            self._settle(deployment)
 
     def start(self) -> None:
-        """Begins."""
+        """Start the thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Ends what it is at, and waits."""
+        """Stop after the current action, and wait."""
         self._over.set()
         self._thread.join()
 
     def calm(self) -> dict[str, str]:
-        """Waits until every function is as it is to be; deploys what is deleted.
+        """Bring every function into its final state; deploy deleted functions.
 
         Returns:
             The version of each function that must answer now.
         """
-        for one in self._all.values():
-            self._settle(one)
-            if one.current is None:
-                self._deploy(one)
-            self._release(one)
-            if one.canary is not None:
-                self._abort(one)
-            self._settle(one)
+        for deployment in self._all.values():
+            self._settle(deployment)
+            if deployment.current is None:
+                self._deploy(deployment)
+            self._release(deployment)
+            if deployment.canary is not None:
+                self._abort(deployment)
+            self._settle(deployment)
         return {
-            name: one.versions[one.current]
-            for name, one in self._all.items()
-            if one.current is not None
+            name: deployment.versions[deployment.current]
+            for name, deployment in self._all.items()
+            if deployment.current is not None
         }
 
     def _run(self) -> None:
         try:
             while not self._over.wait(self._drawn.uniform(0, LONGEST_PAUSE)):
-                one = self._drawn.choice([one for one in self._all.values() if one.shape.changed])
-                self._drawn.choice(self._deeds(one))(one)
-                if not one.sure or self._drawn.random() > HASTE:
-                    self._settle(one)
+                deployment = self._drawn.choice(
+                    [deployment for deployment in self._all.values() if deployment.shape.changed]
+                )
+                self._drawn.choice(self._actions(deployment))(deployment)
+                if not deployment.sure or self._drawn.random() > HASTE:
+                    self._settle(deployment)
         except Violated as violated:
             self.violations.append(str(violated))
-        except Exception as error:  # noqa: BLE001  a thread's errors are told by whoever started it
+        except Exception as error:  # noqa: BLE001  the main thread reports it
             self.violations.append(f"the deployer failed: {error!r}")
 
-    def _deeds(self, one: Deployment) -> list[Callable[[Deployment], None]]:
-        """What can be done to a function now; what is listed often is done often."""
-        if one.current is None:
+    def _actions(self, deployment: Deployment) -> list[Callable[[Deployment], None]]:
+        """Return the possible actions; an action that is listed several times is more likely."""
+        if deployment.current is None:
             return [self._deploy]
-        deeds: list[Callable[[Deployment], None]] = [self._deploy] * 3
-        deeds += [self._scale, self._release]
-        if len(one.versions) > 1:
-            deeds += [self._roll_back]
-        if one.canary is None:
-            deeds += [self._try]
+        actions: list[Callable[[Deployment], None]] = [self._deploy] * 3
+        actions += [self._scale, self._release]
+        if len(deployment.versions) > 1:
+            actions += [self._roll_back]
+        if deployment.canary is None:
+            actions += [self._try]
         else:
-            deeds += [self._promote, self._promote, self._abort]
-        if not one.shape.lasting:
-            deeds += [self._delete]
-        return deeds
+            actions += [self._promote, self._promote, self._abort]
+        if not deployment.shape.lasting:
+            actions += [self._delete]
+        return actions
 
-    # Deeds
+    # Actions
 
-    def _deploy(self, one: Deployment) -> None:
-        self._make(one, None)
+    def _deploy(self, deployment: Deployment) -> None:
+        self._make(deployment, None)
 
-    def _try(self, one: Deployment) -> None:
-        self._make(one, self._drawn.choice((10.0, 50.0, 90.0)))
+    def _try(self, deployment: Deployment) -> None:
+        self._make(deployment, self._drawn.choice((10.0, 50.0, 90.0)))
 
-    def _make(self, one: Deployment, canary: float | None) -> None:
-        name = one.shape.name
-        version, package = self._packages.next(one.shape)
-        self._may_serve(one, version)
-        one.pending = version
-        said = f"deploy {version}" if canary is None else f"deploy {version} for {canary:g} %"
+    def _make(self, deployment: Deployment, canary: float | None) -> None:
+        name = deployment.shape.name
+        version, package = self._packages.next(deployment.shape)
+        self._may_serve(deployment, version)
+        deployment.pending = version
+        action = f"deploy {version}" if canary is None else f"deploy {version} for {canary:g} %"
         status = self._attempt(
-            one, said, lambda: self._client.deploy(package, canary=canary, timeout=PATIENCE)
+            deployment,
+            action,
+            lambda: self._client.deploy(package, canary=canary, timeout=PATIENCE),
         )
         if status is None:
             return
         number = status.revision if canary is None else status.canary
-        if number is None or number <= one.highest:
-            raise Violated(f"{name}: {said} became {number}, after {one.highest}")
-        self._know(one, number)
+        if number is None or number <= deployment.highest:
+            raise Violated(f"{name}: {action} has number {number} after {deployment.highest}")
+        self._know(deployment, number)
         if canary is None:
-            one.current, one.canary = number, None
+            deployment.current, deployment.canary = number, None
         else:
-            one.canary = number
-        self._is_deployed(one)
+            deployment.canary = number
+        self._is_deployed(deployment)
 
-    def _promote(self, one: Deployment) -> None:
-        expected = one.canary
-        if self._attempt(one, "promote", lambda: self._client.promote(one.shape.name)):
-            one.current, one.canary = expected, None
+    def _promote(self, deployment: Deployment) -> None:
+        expected = deployment.canary
+        if self._attempt(
+            deployment, "promote", lambda: self._client.promote(deployment.shape.name)
+        ):
+            deployment.current, deployment.canary = expected, None
 
-    def _abort(self, one: Deployment) -> None:
-        if self._attempt(one, "abort", lambda: self._client.abort(one.shape.name)):
-            one.canary = None
+    def _abort(self, deployment: Deployment) -> None:
+        if self._attempt(deployment, "abort", lambda: self._client.abort(deployment.shape.name)):
+            deployment.canary = None
 
-    def _roll_back(self, one: Deployment) -> None:
-        kept = sorted(one.versions)[-KEPT:]
-        number = self._drawn.choice([number for number in kept if number != one.current] or kept)
-        self._may_serve(one, one.versions[number])
-        said = f"roll back to {one.versions[number]}"
-        if self._attempt(one, said, lambda: self._client.rollback(one.shape.name, number)):
-            one.current, one.canary = number, None
+    def _roll_back(self, deployment: Deployment) -> None:
+        numbers = sorted(deployment.versions)[-KEPT:]
+        number = self._drawn.choice(
+            [number for number in numbers if number != deployment.current] or numbers
+        )
+        self._may_serve(deployment, deployment.versions[number])
+        action = f"roll back to {deployment.versions[number]}"
+        if self._attempt(
+            deployment, action, lambda: self._client.rollback(deployment.shape.name, number)
+        ):
+            deployment.current, deployment.canary = number, None
 
-    def _scale(self, one: Deployment) -> None:
+    def _scale(self, deployment: Deployment) -> None:
         replicas = self._drawn.choice((0, 1, 1, 2, 2, 2, 3, 3))
-        if replicas == 0 and one.resting is None:
-            one.resting = self._history.begin(Kind.RESTING, one.shape.name)
-        said = f"scale to {replicas}"
-        self._attempt(one, said, lambda: self._client.scale(one.shape.name, replicas))
+        if replicas == 0 and deployment.resting is None:
+            deployment.resting = self._history.begin(Kind.RESTING, deployment.shape.name)
+        action = f"scale to {replicas}"
+        self._attempt(
+            deployment, action, lambda: self._client.scale(deployment.shape.name, replicas)
+        )
 
-    def _release(self, one: Deployment) -> None:
-        self._attempt(one, "scale by itself", lambda: self._client.scale(one.shape.name, None))
+    def _release(self, deployment: Deployment) -> None:
+        self._attempt(
+            deployment, "autoscale", lambda: self._client.scale(deployment.shape.name, None)
+        )
 
-    def _delete(self, one: Deployment) -> None:
-        if one.absent is None:
-            one.absent = self._history.begin(Kind.ABSENT, one.shape.name)
-        if self._attempt(one, "delete", lambda: self._delete_it(one.shape.name)):
-            self._forget(one)
+    def _delete(self, deployment: Deployment) -> None:
+        if deployment.absent is None:
+            deployment.absent = self._history.begin(Kind.ABSENT, deployment.shape.name)
+        if self._attempt(deployment, "delete", lambda: self._delete_it(deployment.shape.name)):
+            self._forget(deployment)
 
     def _delete_it(self, name: str) -> bool:
         self._client.delete(name)
         return True
 
-    def _attempt(self, one: Deployment, said: str, deed: Callable[[], T]) -> T | None:
-        """Does something; None when nobody knows whether it is done."""
-        name = one.shape.name
+    def _attempt(self, deployment: Deployment, action: str, act: Callable[[], T]) -> T | None:
+        """Run an action; return None if its result is unknown."""
+        name = deployment.shape.name
         begin = time.monotonic()
-        self._history.note(f"{name}: {said} ...")
+        self._history.note(f"{name}: {action} ...")
         try:
-            result = deed()
+            result = act()
         except DcfError as error:
-            told = f"{name}: {said}: {type(error).__name__}: {error}"
-            self._history.note(told)
+            failure = f"{name}: {action}: {type(error).__name__}: {error}"
+            self._history.note(failure)
             if not may_fail(error, self._history.facts(), name, begin, time.monotonic()):
-                raise Violated(f"{told} without a cause") from error
-            one.sure = False
+                raise Violated(f"{failure} without a cause") from error
+            deployment.sure = False
             return None
-        self._history.note(f"{name}: {said}: done")
+        self._history.note(f"{name}: {action}: done")
         return result
 
-    # What must be so
+    # Checks
 
-    def _settle(self, one: Deployment) -> None:
-        """Waits until what is wanted is so, and compares it with what was asked for."""
-        name = one.shape.name
+    def _settle(self, deployment: Deployment) -> None:
+        """Wait until a function has settled, and compare it with what was acknowledged."""
+        name = deployment.shape.name
         end = time.monotonic() + PATIENCE
         last = ""
         while time.monotonic() < end:
@@ -256,83 +270,87 @@ class Deployer:
                 status = self._client.function(name)
                 numbers = [revision.number for revision in self._client.revisions(name)]
             except FunctionNotFound:
-                self._is_gone(one)
+                self._is_gone(deployment)
                 return
             except UNSURE as error:
                 last = f"{type(error).__name__}: {error}"
             else:
                 if _is_settled(status):
-                    self._compare(one, status, numbers)
+                    self._compare(deployment, status, numbers)
                     return
                 last = f"{status.state}, {status.ready} of {status.replicas} ready"
             time.sleep(POLL)
-        raise Violated(f"{name} has not settled within {PATIENCE:g} s: {last}")
+        raise Violated(f"{name} did not settle within {PATIENCE:g} s: {last}")
 
-    def _is_gone(self, one: Deployment) -> None:
-        if one.sure and one.current is not None:
-            raise Violated(f"{one.shape.name} is unknown, but was deployed")
-        if one.absent is None:
-            raise Violated(f"{one.shape.name} is unknown, but nobody has deleted it")
-        self._forget(one)
-        one.sure = True
+    def _is_gone(self, deployment: Deployment) -> None:
+        if deployment.sure and deployment.current is not None:
+            raise Violated(f"{deployment.shape.name} is unknown, but was deployed")
+        if deployment.absent is None:
+            raise Violated(f"{deployment.shape.name} is unknown, but was not deleted")
+        self._forget(deployment)
+        deployment.sure = True
 
-    def _compare(self, one: Deployment, status: FunctionStatus, numbers: list[int]) -> None:
-        name = one.shape.name
-        for number in sorted(set(numbers) - set(one.versions)):
-            if not one.pending or number <= one.highest:
-                raise Violated(f"{name}: nobody has made revision {number}")
-            self._know(one, number)
-        if lost := set(sorted(one.versions)[-KEPT:]) - set(numbers):
+    def _compare(self, deployment: Deployment, status: FunctionStatus, numbers: list[int]) -> None:
+        name = deployment.shape.name
+        for number in sorted(set(numbers) - set(deployment.versions)):
+            if not deployment.pending or number <= deployment.highest:
+                raise Violated(f"{name}: revision {number} appeared without a deploy")
+            self._know(deployment, number)
+        if lost := set(sorted(deployment.versions)[-KEPT:]) - set(numbers):
             raise Violated(f"{name}: revisions {sorted(lost)} are lost; there are {numbers}")
-        found = (status.revision, status.canary)
-        if one.sure and found != (one.current, one.canary):
-            asked = (one.current, one.canary)
-            raise Violated(f"{name}: revision and canary are {found}, {asked} was acknowledged")
-        one.current, one.canary = found
-        one.pending, one.sure = "", True
-        serving = {one.versions[number] for number in found if number is not None}
-        for version in [version for version in one.spans if version not in serving]:
-            self._history.end(one.spans.pop(version))
+        serving_numbers = (status.revision, status.canary)
+        if deployment.sure and serving_numbers != (deployment.current, deployment.canary):
+            acknowledged = (deployment.current, deployment.canary)
+            raise Violated(
+                f"{name}: revision and canary are {serving_numbers}, but {acknowledged} was acknowledged"
+            )
+        deployment.current, deployment.canary = serving_numbers
+        deployment.pending, deployment.sure = "", True
+        serving = {deployment.versions[number] for number in serving_numbers if number is not None}
+        for version in [version for version in deployment.spans if version not in serving]:
+            self._history.end(deployment.spans.pop(version))
         for version in serving:
-            self._may_serve(one, version)
-        self._is_deployed(one)
-        if one.resting is not None and not (status.by_hand and status.replicas == 0):
-            self._history.end(one.resting)
-            one.resting = None
+            self._may_serve(deployment, version)
+        self._is_deployed(deployment)
+        if deployment.resting is not None and not (status.by_hand and status.replicas == 0):
+            self._history.end(deployment.resting)
+            deployment.resting = None
 
-    def _know(self, one: Deployment, number: int) -> None:
-        one.versions[number] = one.pending
-        one.highest = max(one.highest, number)
-        one.pending = ""
+    def _know(self, deployment: Deployment, number: int) -> None:
+        deployment.versions[number] = deployment.pending
+        deployment.highest = max(deployment.highest, number)
+        deployment.pending = ""
 
-    def _may_serve(self, one: Deployment, version: str) -> None:
-        if version not in one.spans:
-            one.spans[version] = self._history.begin(Kind.SERVING, one.shape.name, version)
+    def _may_serve(self, deployment: Deployment, version: str) -> None:
+        if version not in deployment.spans:
+            deployment.spans[version] = self._history.begin(
+                Kind.SERVING, deployment.shape.name, version
+            )
 
-    def _is_deployed(self, one: Deployment) -> None:
-        if one.absent is not None:
-            self._history.end(one.absent)
-            one.absent = None
+    def _is_deployed(self, deployment: Deployment) -> None:
+        if deployment.absent is not None:
+            self._history.end(deployment.absent)
+            deployment.absent = None
 
-    def _forget(self, one: Deployment) -> None:
-        one.current = one.canary = None
-        one.versions = {}
-        one.pending = ""
+    def _forget(self, deployment: Deployment) -> None:
+        deployment.current = deployment.canary = None
+        deployment.versions = {}
+        deployment.pending = ""
         time.sleep(AFTERMATH)
-        for span in one.spans.values():
+        for span in deployment.spans.values():
             self._history.end(span)
-        one.spans = {}
+        deployment.spans = {}
 
 
 def may_fail(error: DcfError, facts: Facts, function: str, begin: float, end: float) -> bool:
-    """Whether a deed may have failed so, by what was done meanwhile.
+    """Return whether other actions explain the failure of this action.
 
     Args:
-        error: What it failed with.
+        error: The error of the action.
         facts: What was done.
-        function: What it was about.
-        begin: When it began, in seconds of the monotonic clock.
-        end: When it had failed.
+        function: The function.
+        begin: Start of the action, in seconds of the monotonic clock.
+        end: Time of the failure.
     """
     if isinstance(error, StartError):
         return facts.any(Kind.REPLICA, begin - CRASHES_REMEMBERED, end, function)
@@ -345,8 +363,9 @@ def may_fail(error: DcfError, facts: Facts, function: str, begin: float, end: fl
 
 def _is_settled(status: FunctionStatus) -> bool:
     others = [
-        one
-        for one in status.replica_list
-        if one.revision not in {status.revision, status.canary} and one.state == ReplicaState.READY
+        replica
+        for replica in status.replica_list
+        if replica.revision not in {status.revision, status.canary}
+        and replica.state == ReplicaState.READY
     ]
     return status.state in {FunctionState.READY, FunctionState.IDLE} and not others

@@ -1,4 +1,4 @@
-"""The functions that are called: one handler, of which each version says its name before it echoes."""
+"""The functions that chaos calls: one handler; each version puts its name before the echo."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ functions:
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """A function of the world's.
+    """A function of the gateway.
 
     Attributes:
         name: Its name.
         least: ``scaling.min``.
         most: ``scaling.max``.
         lasting: Whether it is never deleted.
-        changed: Whether it is deployed and scaled meanwhile.
-        timeout: Seconds that it has for a call.
+        changed: Whether it is deployed and scaled during the run.
+        timeout: Seconds for each of its calls.
     """
 
     name: str
@@ -51,32 +51,32 @@ FLEETING = Shape("fleeting", 1, 2, lasting=False)
 RARE = Shape("rare", 0, 2)
 ELASTIC = Shape("elastic", 1, 4)
 ROUGH = Shape("rough", 1, 2, changed=False, timeout=5.0)
-"""The one whose handlers end their processes."""
+"""The function whose handlers end their processes."""
 ALL = (STEADY, SINGLE, FLEETING, RARE, ELASTIC, ROUGH)
 BUSY = (STEADY, SINGLE, FLEETING)
-"""Those that are called without a pause. RARE is left alone until it has no replica."""
+"""The functions that are called continuously. RARE is left alone until it has no replica."""
 
 
 class Packages:
-    """What is deployed: one handler built twice, and versions of these two by a variable.
+    """Packages to deploy: one handler built twice; a variable makes versions of these two builds.
 
-    So a version is a matter of milliseconds, while files and replicas are truly others.
+    So a version takes milliseconds, while files and replicas really change.
 
     Args:
-        house: Where they are deployed.
-        begun: The file where the handlers write down which calls have begun.
+        gateway: The gateway to deploy to.
+        begun: The file where the handlers record which calls have begun.
     """
 
-    def __init__(self, house: GatewayProcess, begun: Path) -> None:
+    def __init__(self, gateway: GatewayProcess, begun: Path) -> None:
         self._begun = begun
-        store = Store(house.places.store)
-        builder = Builder(store, Uv(house.env))
-        folders = [house.folder / f"variant-{variant}" for variant in range(2)]
+        store = Store(gateway.places.store)
+        builder = Builder(store, Uv(gateway.env))
+        folders = [gateway.folder / f"variant-{variant}" for variant in range(2)]
         self._built = [_built(folder, builder, store) for folder in folders]
         self._made = 0
 
     def next(self, shape: Shape) -> tuple[str, Package]:
-        """Another version of a function: what it calls itself, and what to deploy."""
+        """Return another version of a function: its name and its package."""
         self._made += 1
         version = f"{shape.name}-{self._made}"
         built = self._built[self._made % 2]
@@ -103,7 +103,7 @@ def body_of(call: str, order: str, payload: str) -> bytes:
 
     Args:
         call: Its id.
-        order: A word of the handler's, and maybe a number.
+        order: An order for the handler, and optionally a number.
         payload: The bytes to echo.
     """
     word, _, number = order.partition(" ")
@@ -111,10 +111,10 @@ def body_of(call: str, order: str, payload: str) -> bytes:
 
 
 def version_of(sent: bytes, got: bytes) -> str:
-    """Which version gave a reply; "" when it is not byte for byte what it must be.
+    """Return the version that gave a reply; "" if a byte of the reply is wrong.
 
     Args:
-        sent: The call's body: an order, and what is to be echoed.
+        sent: The call's body: an order, and the bytes to echo.
         got: The reply.
     """
     version, _, echoed = got.partition(b"\n")

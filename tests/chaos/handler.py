@@ -1,8 +1,8 @@
-"""The handler of every function in chaos. It does what the first line of its input says.
+"""The handler of every function in chaos. The first line of its input says what to do.
 
-The line is ``CALL WORD NUMBER``: the call's id, what to do, and a number for that. The reply is the
-version of the function and what stands behind the line. Each call that begins is written down in the
-file that ``BEGUN`` names, with the process that it began in.
+The line is ``CALL WORD NUMBER``: the call's id, an order, and a number for it. The reply is the
+version of the function and the rest of the input. The handler records each call that begins, with
+its process, in the file that ``BEGUN`` names.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ REPORTS = (
     b'{"state": "ready"}' * 100 + b"\n",
     b"no end",
 )
-"""Lines that are not reports, or not ones that a watcher would write then."""
+"""Lines that are not reports, or that a watcher would not write at that time."""
 
 DESCRIPTORS = range(32)
 
 
 def begin(call: str) -> None:
-    """Write down that a call has begun, in one write, so that no two of them mix."""
+    """Record that a call has begun, in a single write, so that records do not mix."""
     file = os.open(BEGUN, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         os.write(file, f"{call} {os.getpid()}\n".encode())
@@ -48,7 +48,7 @@ def begin(call: str) -> None:
 
 
 class Handler:
-    """Echoes, in many ways."""
+    """Echoes, with side effects."""
 
     def __call__(self, req: Any) -> Any:
         """Do what the first line says, then reply."""
@@ -64,7 +64,7 @@ class Handler:
         return reply
 
     def chunks(self, reply: bytes, number: int) -> Iterator[bytes]:
-        """Yield the reply in so many parts, with pauses."""
+        """Yield the reply in a number of parts, with pauses."""
         size = len(reply) // number + 1
         for start in range(0, len(reply), size):
             time.sleep(0.02)
@@ -76,12 +76,12 @@ def nothing(_: str) -> None:
 
 
 def sleep(seconds: str) -> None:
-    """Take a while."""
+    """Sleep for a while."""
     time.sleep(float(seconds))
 
 
 def block(seconds: str) -> None:
-    """Take a while, and let no other thread of the process run meanwhile."""
+    """Sleep for a while, and let no other thread of the process run meanwhile."""
     ctypes.PyDLL(None).usleep(int(float(seconds) * 1e6))
 
 
@@ -91,7 +91,7 @@ def leave(code: str) -> None:
 
 
 def pool(processes: str) -> None:
-    """Have forked processes work, and end them."""
+    """Let forked processes work, and end them."""
     with multiprocessing.get_context("fork").Pool(int(processes)) as workers:
         assert workers.map(abs, range(-9, 0)) == list(range(9, 0, -1))
 
@@ -112,12 +112,12 @@ def command(_: str) -> None:
 
 
 def stray(seconds: str) -> None:
-    """Start a process in a session of its own, and leave it alone."""
+    """Start a process in a session of its own, and leave it running."""
     subprocess.Popen(["sleep", seconds], start_new_session=True)
 
 
 def report(number: str) -> None:
-    """Write something that is not a report to every pipe that the process has."""
+    """Write something that is not a report to every pipe of the process."""
     for descriptor in DESCRIPTORS:
         try:
             if stat.S_ISFIFO(os.fstat(descriptor).st_mode):

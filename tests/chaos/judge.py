@@ -1,9 +1,9 @@
-"""Whether a call ended as it may: a pure function of the call and of what was done meanwhile.
+"""Judges whether a call ended as it may: a pure function of the call and of what was done meanwhile.
 
-A call has begun when the watcher gives it to a handler's thread or loop. It is begun at most once. A
-call that has not begun is never lost: it moves to another replica. Only a call that had begun may
-fail when its replica is lost, one that cannot move (its body is larger than the gateway keeps, or it
-is a stream), and one whose reply had begun.
+A call has begun when the watcher passes it to a handler's thread or loop. It begins at most once. A
+call that has not begun is never lost: it moves to another replica. When a replica is lost, only
+three kinds of calls may fail: a call that had begun, a call that cannot move (its body is larger
+than the gateway keeps, or it is a stream), and a call whose reply had begun.
 """
 
 from __future__ import annotations
@@ -16,66 +16,67 @@ from enum import StrEnum
 from chaos.spans import Facts, Kind, Span
 
 AFTERMATH = 0.5
-"""Seconds for which a deed may still be felt: a signal takes a moment, news travel."""
+"""Seconds for which an action may still have an effect: signals and updates take a moment."""
 
 SLACK = 3.0
-"""Seconds beyond its deadline after which a call hangs: the watcher looks every 50 ms, the rest is
-a busy machine's."""
+"""Seconds beyond its deadline after which a call hangs: the watcher polls every 50 ms, the rest is
+for a busy machine."""
 
 CRASHES_REMEMBERED = 75.0
-"""Seconds for which crashes delay the next start (a minute at most), and may be told to callers."""
+"""Seconds for which crashes delay the next start (a minute at most), and may be reported to
+callers."""
 
 START_ERRORS = frozenset({"StartError", "ReplicaExited", "StartTimeout"})
-"""What a call is told whose function has no replica because they keep being killed."""
+"""Errors of a call whose function has no replica because its replicas were killed repeatedly."""
 
 
 LOSSES = frozenset({"ReplicaLost", "NotReady", "ReplicaExited"})
-"""What a call may be told whose replica is lost."""
+"""Errors of a call whose replica is lost."""
 
 UNSEEN = "a replica was killed just when it began, before its handler could write that down"
-"""A cause that each kill may be once: see :func:`unexplained`."""
+"""A cause that each kill explains at most once: see :func:`unexplained`."""
 
 
 class Ending(StrEnum):
     """How a call ended."""
 
     REPLY = "reply"
-    """A whole reply that is no error."""
+    """A complete reply without an error."""
     PROBLEM = "problem"
-    """An error that was told."""
+    """An error reply."""
     BROKEN = "broken"
-    """The connection could not be made, or was lost."""
+    """The connection could not be opened, or was lost."""
     LEFT = "left"
-    """Its caller went away before it ended."""
+    """Its caller disconnected before it ended."""
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call and how it ended.
+    """A call and how it ended.
 
     Attributes:
-        function: Of which function.
-        way: How it was made, for people.
-        connected: When its connection was made, in seconds of the monotonic clock: a connection
-            that is kept may have been lost before the call.
-        begin: When it began.
-        end: When it was over.
-        deadline: Seconds that it was given.
+        function: Its function.
+        way: Its kind, for people.
+        connected: Time at which its connection was opened, in seconds of the monotonic clock: a
+            kept connection may have been lost before the call.
+        begin: When it was sent.
+        end: When it ended.
+        deadline: Its deadline in seconds.
         ending: How it ended.
-        version: With a reply that is byte for byte what it must be, which version gave it.
-        error: With a problem, the error's class.
-        detail: What else was told, for people.
+        version: The version that gave the reply, if every byte of the reply is right.
+        error: The class of a problem.
+        detail: Further text, for people.
         partial: Whether the connection may have been lost during the reply.
-        bridged: Whether it went by the bridge.
-        id: Its own among all calls; "" where nobody writes down whether it began.
-        begun: The processes that it began in, once for each time.
-        messages: How often it may begin, in one process: a stream begins with each message.
+        bridged: Whether it passed through the bridge.
+        id: Its unique id; "" if nobody records whether it began.
+        begun: The processes in which it began, once for each time.
+        messages: How often it may begin, in the same process: a stream begins with each message.
         large: Whether its body is larger than the gateway keeps, so that it cannot move.
         stream: Whether it is a stream, which cannot move once it is open.
-        timeout: Seconds that its function has for a call.
-        impatient: Whether its deadline may well be too short.
-        fatal: Whether its order may end the replica that it is in.
-        careless: Whether its caller does not do what a caller must.
+        timeout: Seconds that its function allows for a call.
+        impatient: Whether its deadline may be too short.
+        fatal: Whether its order may end its replica.
+        careless: Whether its caller misbehaves.
     """
 
     function: str
@@ -102,12 +103,12 @@ class Call:
 
     @property
     def may_be_lost(self) -> bool:
-        """Whether it may fail when its replica is lost."""
+        """Return whether it may fail when its replica is lost."""
         return bool(self.begun) or self.partial or self.large or self.stream
 
 
 class Finding(StrEnum):
-    """What a call comes to."""
+    """The result of judging a call."""
 
     GOOD = "good"
     ALLOWED = "allowed"
@@ -116,11 +117,11 @@ class Finding(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a call comes to, and why.
+    """The result of judging a call, and the reason.
 
     Attributes:
-        finding: What.
-        why: The cause, or what is violated.
+        finding: The result.
+        why: The cause, or the violation.
     """
 
     finding: Finding
@@ -128,11 +129,11 @@ class Verdict:
 
 
 def judge(call: Call, facts: Facts) -> Verdict:
-    """Judges a call.
+    """Judge a call.
 
     Args:
-        call: Which is over.
-        facts: What was done up to its end; of later the more, the stricter.
+        call: A call that has ended.
+        facts: What was done up to its end; later facts make the judgement stricter.
     """
     still = facts.away(Kind.STILL, call.begin, call.end)
     if call.end - call.begin > call.deadline + SLACK + still:
@@ -151,19 +152,19 @@ def judge(call: Call, facts: Facts) -> Verdict:
 
 
 def unexplained(calls: Iterable[Call], facts: Facts) -> list[Call]:
-    """The calls, of those that are allowed as :data:`UNSEEN`, for which there are too few kills.
+    """Return the calls that were allowed as :data:`UNSEEN` but exceed the number of kills.
 
-    A kill meets at most one call that has just begun, as each replica has one at a time.
+    A kill meets at most one call that has just begun, because a replica begins one call at a time.
 
     Args:
-        calls: Those that are allowed for that reason.
+        calls: The calls that were allowed for that reason.
         facts: What was done.
     """
     left = sorted(calls, key=lambda call: call.end)
     for function in {call.function for call in left}:
         kills = facts.during(Kind.REPLICA, -math.inf, math.inf, function)
         for kill in sorted(kills, key=lambda kill: kill.begin):
-            met = (one for one in left if one.function == function and _meets(kill, one))
+            met = (call for call in left if call.function == function and _meets(kill, call))
             if (first := next(met, None)) is not None:
                 left.remove(first)
     return left
@@ -175,15 +176,15 @@ def _meets(kill: Span, call: Call) -> bool:
 
 def _of_reply(call: Call, facts: Facts) -> Verdict:
     if not call.version:
-        return _violation("the reply is not what it must be")
+        return _violation("the reply is wrong")
     serving = facts.versions(call.function, call.begin - AFTERMATH, call.end)
     if call.version not in serving:
-        return _violation(f"{call.version} answered, which did not serve then")
+        return _violation(f"{call.version} answered but did not serve then")
     return Verdict(Finding.GOOD, "")
 
 
 def _forgiven(call: Call) -> Verdict | None:
-    """A failure that the call itself is the cause of; None for any other."""
+    """Return a verdict if the call itself caused its failure, else None."""
     if call.careless:
         return _allowed("its caller was careless")
     if call.fatal and call.error in LOSSES | {"DeadlineExceeded"}:
@@ -235,7 +236,7 @@ def _of_problem(call: Call, facts: Facts) -> Verdict:
             waited = call.end - call.begin >= limit - min(AFTERMATH, limit / 10)
             if waited and call.impatient:
                 return Verdict(Finding.GOOD, "")
-            causes = [(waited and _held_up(call, facts), "its time was up, after kills")]
+            causes = [(waited and _held_up(call, facts), "its deadline passed after kills")]
         case error if error in START_ERRORS:
             causes = [(_crashes(call, facts) > 0, "a replica was killed while it started")]
     for holds, why in causes:

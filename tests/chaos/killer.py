@@ -18,16 +18,16 @@ from dcf.errors import SupervisorError
 from dcf.gateway.processes import BRIDGE, CONTROL, ENVOY
 from process.supervised import alive
 
-LOOK = 0.05
-"""Seconds between two looks at who is back."""
+POLL = 0.05
+"""Seconds between two polls for restarted parts."""
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.2, 3.0
-"""Seconds between two deeds."""
+"""Range of seconds between two actions."""
 SHORTEST_STOP, LONGEST_STOP = 0.2, 7.0
-"""Seconds for which a process is stopped. The longest exceed the time after which the gateway ends a
-stopped replica."""
+"""Range of seconds for which a process is stopped. The maximum exceeds the time after which the gateway ends
+a stopped replica."""
 BACK = 40.0
 """Seconds within which the control plane and Envoy must answer again: after several kills in a row
-the supervisor waits for up to 5, the rest is a busy machine's."""
+the supervisor waits for up to 5, the rest is for a busy machine."""
 HEALED = {CONTROL: 10.0, BRIDGE: 10.0, ENVOY: 20.0}
 """Seconds after which the supervisor replaces a part that does not answer."""
 KINDS = {CONTROL: Kind.CONTROL, BRIDGE: Kind.BRIDGE, ENVOY: Kind.ENVOY}
@@ -62,20 +62,20 @@ class Killer:
     """Kills at random, in a thread of its own.
 
     Args:
-        world: Whose processes.
-        history: Hears of it all.
-        seed: Of what is drawn.
+        gateway: The gateway.
+        history: Receives every action.
+        seed: Seed of the random choices.
         without: Parts of chaos to leave out.
 
     Attributes:
-        violations: What must not be.
+        violations: The violations so far.
     """
 
     def __init__(
-        self, world: ChaosGateway, history: History, seed: str, without: Collection[Part] = ()
+        self, gateway: ChaosGateway, history: History, seed: str, without: Collection[Part] = ()
     ) -> None:
         self.violations: list[str] = []
-        self._world = world
+        self._gateway = gateway
         self._history = history
         self._drawn = random.Random(seed)
         self._over = threading.Event()
@@ -86,48 +86,51 @@ class Killer:
         self._rare = Rare({} if Part.FREEZES in without else FREEZES, f"{seed} freezes")
 
     def start(self) -> None:
-        """Begins."""
+        """Start the thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Has everything go on that stands still, and waits until all is back."""
+        """Continue every stopped process, and wait until every part answers."""
         self._over.set()
         self._thread.join()
 
     def _run(self) -> None:
         try:
             self._kill_until_over()
-        except Exception as error:  # noqa: BLE001  a thread's errors are told by whoever started it
+        except Exception as error:  # noqa: BLE001  the main thread reports it
             self.violations.append(f"the killer failed: {error!r}")
         finally:
-            for pid, one in tuple(self._stopped.items()):
-                one.timer.cancel()
+            for pid, stop in tuple(self._stopped.items()):
+                stop.timer.cancel()
                 self._go_on(pid)
-                one.timer.join()
+                stop.timer.join()
         self._wait_until_back()
         for pid in self._frozen:
             # No old process is left, unless it has not been replaced.
             _signal(pid, signal.SIGCONT)
 
     def _wait_until_back(self) -> None:
-        end = max((one.since + one.most for one in self._gone.values()), default=0.0) + LOOK
+        end = (
+            max((absence.since + absence.most for absence in self._gone.values()), default=0.0)
+            + POLL
+        )
         while self._gone and time.monotonic() < end:
-            self._look()
-            time.sleep(LOOK)
+            self._poll()
+            time.sleep(POLL)
 
     def _kill_until_over(self) -> None:
-        deeds = [self._kill_replica] * 5 + [self._stop_replica] * 3
-        deeds += [self._kill_control] * 2 + [self._kill_envoy] * 2
-        deeds += [self._kill_bridge]
+        actions = [self._kill_replica] * 5 + [self._stop_replica] * 3
+        actions += [self._kill_control] * 2 + [self._kill_envoy] * 2
+        actions += [self._kill_bridge]
         freezes = self._freezes()
         due = time.monotonic()
         self._rare.start(due)
-        while not self._over.wait(LOOK):
+        while not self._over.wait(POLL):
             now = time.monotonic()
-            self._look()
+            self._poll()
             if now >= due:
                 with contextlib.suppress(SupervisorError):
-                    self._drawn.choice(deeds)()
+                    self._drawn.choice(actions)()
                 due = now + self._drawn.uniform(SHORTEST_PAUSE, LONGEST_PAUSE)
             for name in self._rare.due(now):
                 with contextlib.suppress(SupervisorError):
@@ -142,39 +145,37 @@ class Killer:
             "stop bridge for a while": lambda: self._stop_part(BRIDGE),
             "stop Envoy for a while": lambda: self._stop_part(ENVOY),
             "stop supervisor for a while": lambda: self._stop_process(
-                "supervisor", self._world.supervisor, Kind.SUPERVISOR
+                "supervisor", self._gateway.supervisor, Kind.SUPERVISOR
             ),
             "stop first process for a while": lambda: self._stop_process(
-                "gateway start", self._world.root, Kind.FIRST
+                "gateway start", self._gateway.root, Kind.FIRST
             ),
         }
 
-    def _look(self) -> None:
-        """Notes which of the parts that are not replicas are back."""
+    def _poll(self) -> None:
+        """Record which parts other than replicas answer again."""
         answers = {
-            ENVOY: self._world.envoy_answers,
-            CONTROL: self._world.control_answers,
-            BRIDGE: self._world.bridge_answers,
+            ENVOY: self._gateway.envoy_answers,
+            CONTROL: self._gateway.control_answers,
+            BRIDGE: self._gateway.bridge_answers,
         }
-        for name, gone in tuple(self._gone.items()):
+        for name, absence in tuple(self._gone.items()):
             if answers[name]():
                 self._history.note(f"{name} answers again")
-                for span in gone.spans:
+                for span in absence.spans:
                     self._history.end(span)
                 del self._gone[name]
-            elif time.monotonic() - gone.since > gone.most:
-                told = (
-                    f"{name} did not answer within {gone.most:g} s after it was killed or stopped"
-                )
-                self.violations.append(told)
+            elif time.monotonic() - absence.since > absence.most:
+                late = f"{name} did not answer within {absence.most:g} s after it was killed or stopped"
+                self.violations.append(late)
                 del self._gone[name]
 
     def _choose(self) -> tuple[str, int] | None:
-        """A replica that does not stand still."""
-        found = sorted(
-            item for item in self._world.replicas().items() if item[1] not in self._stopped
+        """Return a replica that is not stopped."""
+        replicas = sorted(
+            item for item in self._gateway.replicas().items() if item[1] not in self._stopped
         )
-        return self._drawn.choice(found) if found else None
+        return self._drawn.choice(replicas) if replicas else None
 
     def _kill_replica(self) -> None:
         if (chosen := self._choose()) is None:
@@ -200,15 +201,15 @@ class Killer:
             self._stop(name, pid, seconds, self._history.begin(kind))
 
     def _stop_part(self, name: str) -> None:
-        """Stops a part for a while that is shorter than what it takes to be replaced."""
-        if name in self._gone or not (pid := self._world.pid(name)):
+        """Stop a part for less time than it takes to be replaced."""
+        if name in self._gone or not (pid := self._gateway.pid(name)):
             return
         self._gone[name] = self._away(name, BACK, still=True)
         self._stop(name, pid, self._rare.drawn.uniform(SHORTEST_STOP, LONGEST_STOP), None)
 
     def _freeze_part(self, name: str) -> None:
-        """Stops a part until the supervisor replaces it."""
-        if name in self._gone or not (pid := self._world.pid(name)):
+        """Stop a part until the supervisor replaces it."""
+        if name in self._gone or not (pid := self._gateway.pid(name)):
             return
         self._gone[name] = self._away(name, HEALED[name] + BACK, still=True)
         self._frozen.append(pid)
@@ -216,20 +217,20 @@ class Killer:
         self._history.note(f"stopped {name} ({pid})")
 
     def _stop(self, name: str, pid: int, seconds: float, span: int | None) -> None:
-        self._history.note(f"{name} ({pid}) stands still for {seconds:.1f} s")
+        self._history.note(f"{name} ({pid}) is stopped for {seconds:.1f} s")
         _signal(pid, signal.SIGSTOP)
-        # A thread of its own: this one waits for answers of what stands still.
+        # A separate thread: this thread waits for answers of stopped processes.
         timer = threading.Timer(seconds, self._go_on, (pid,))
         self._stopped[pid] = _Stopped(timer, span, name)
         timer.start()
 
     def _go_on(self, pid: int) -> None:
-        if (one := self._stopped.pop(pid, None)) is None:
+        if (stop := self._stopped.pop(pid, None)) is None:
             return
         _signal(pid, signal.SIGCONT)
-        self._history.note(f"{one.name} ({pid}) goes on")
-        if one.span is not None:
-            self._history.end(one.span)
+        self._history.note(f"{stop.name} ({pid}) continues")
+        if stop.span is not None:
+            self._history.end(stop.span)
 
     def _kill_control(self) -> None:
         self._kill_part(CONTROL)
@@ -241,7 +242,7 @@ class Killer:
         self._kill_part(BRIDGE)
 
     def _kill_part(self, name: str) -> None:
-        if name in self._gone or not (pid := self._world.pid(name)):
+        if name in self._gone or not (pid := self._gateway.pid(name)):
             return
         self._gone[name] = self._away(name, BACK)
         _kill(pid)
@@ -255,14 +256,14 @@ class Killer:
 
 
 class Rare:
-    """When rare things are done: each at random, so often on average.
+    """Schedules rare actions: each at random, with its own average interval.
 
     Args:
-        means: Seconds between two, by name.
-        seed: Of the times.
+        means: Average seconds between two actions, by name.
+        seed: Seed of the times.
 
     Attributes:
-        drawn: Of what else is drawn for them.
+        drawn: The generator of their other random choices.
     """
 
     def __init__(self, means: Mapping[str, float], seed: str) -> None:
@@ -272,18 +273,18 @@ class Rare:
         self._due: dict[str, float] = {}
 
     def start(self, now: float) -> None:
-        """Begin to count."""
+        """Start the clock."""
         self._due = {name: now + self._pause(name) for name in self._means}
 
     def due(self, now: float) -> list[str]:
         """Return the actions that are due now."""
-        found = [name for name, due in self._due.items() if due <= now]
-        for name in found:
+        names = [name for name, due in self._due.items() if due <= now]
+        for name in names:
             self._due[name] = now + self._pause(name)
-        return found
+        return names
 
     def _pause(self, name: str) -> float:
-        # At least half of the mean, so that a run is never filled by one of them.
+        # At least half of the mean, so that no action ever fills a run.
         mean = self._means[name]
         return mean / 2 + self._times[name].expovariate(2 / mean)
 
@@ -294,7 +295,7 @@ def _signal(pid: int, number: int) -> None:
 
 
 def _kill(pid: int) -> None:
-    """Ends a process as nothing else does, and waits until it is gone."""
+    """Kill a process with SIGKILL, and wait until it is gone."""
     _signal(pid, signal.SIGKILL)
     while alive(pid):
         time.sleep(0.001)

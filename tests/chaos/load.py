@@ -1,4 +1,4 @@
-"""Callers: who calls what, how, and what became of each call."""
+"""The callers: which functions they call, how, and the outcome of each call."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from chaos.spans import History, Kind
 from dcf.client.client import Client
 
 REST = 0.2
-"""Seconds before another call after one that met nobody, so that few calls are spent so."""
+"""Seconds between a call that could not connect and the next call, so that few calls are spent this
+way."""
 
 BUFFER = 1024 * 1024
 """Bytes of a body that the gateway keeps to send it again."""
@@ -29,26 +30,27 @@ BEHIND = 0.1
 """Seconds between a call and the calls that must queue behind it."""
 
 GRACE = 5.0
-"""Seconds that a handler may keep working after its function's `timeout`, before it is ended."""
+"""Seconds that a handler may keep working after its function's `timeout`, before its process is
+ended."""
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """What one caller does, again and again.
+    """A caller, and what it repeats.
 
     Attributes:
-        way: How.
-        functions: Of which one is called.
-        orders: What the handler is told to do, of which one is drawn.
-        size: Bytes to be echoed.
-        pause: Seconds between two calls at the most.
-        part: The part of chaos that it belongs to; None for one that always calls.
-        behind: How many calls are made at once behind each, over new connections.
-        behind_order: What these tell the handler.
-        ends: Seconds after a call's end in which its replica may end because of it; None when it
-            must not.
-        impatient: Whether its deadline may well be too short.
-        careless: Whether it does not do what a caller must.
+        way: The kind of its calls.
+        functions: The functions to choose from.
+        orders: The orders to the handler to choose from.
+        size: Bytes to echo.
+        pause: Maximum seconds between two calls.
+        part: The part of chaos that it belongs to; None for a caller that always runs.
+        behind: Number of simultaneous calls behind each call, over new connections.
+        behind_order: The order of these calls.
+        ends: Seconds after a call's end in which its replica may end because of it; None if its
+            replica must not end.
+        impatient: Whether its deadline may be too short.
+        careless: Whether it misbehaves.
     """
 
     way: Way
@@ -65,11 +67,11 @@ class Caller:
 
 
 def callers(port: int, client: Client) -> Iterator[Caller]:
-    """Everyone.
+    """Yield all callers.
 
     Args:
-        port: The gateway's.
-        client: For those who stream.
+        port: The gateway's port.
+        client: Client for the streaming callers.
     """
     slow = [f"sleep {tenths / 10}" for tenths in range(2, 9)]
     yield Caller(Http(port, "http", keep=True), BUSY, ["echo"], 100, 0.03)
@@ -90,7 +92,7 @@ def callers(port: int, client: Client) -> Iterator[Caller]:
         Http(port, "burst", keep=False), [ELASTIC], ["sleep 0.5"], 100, 6.0,
         part=Part.BURSTS, behind=11, behind_order="sleep 0.5",
     )  # fmt: skip
-    # More than a replica has places for.
+    # More calls than a replica has slots.
     yield Caller(
         Unfinished(port, 140), [SINGLE, STEADY], ["echo"], 1000, 20.0,
         part=Part.BODIES, careless=True,
@@ -103,7 +105,8 @@ def callers(port: int, client: Client) -> Iterator[Caller]:
 
 
 def _hasty(port: int) -> Iterator[Caller]:
-    """Those that stop waiting before their handler is done. That must not end its replica."""
+    """Yield callers that stop waiting before their handler is done. That must not end its
+    replica."""
     soon = [f"sleep {tenths / 10}" for tenths in range(8)]
     for deadline in (0.1, 0.4):
         way = Http(port, f"within {deadline} s", keep=True, deadline=deadline)
@@ -114,7 +117,7 @@ def _hasty(port: int) -> Iterator[Caller]:
 
 
 def _rough(port: int) -> Iterator[Caller]:
-    """Those whose handlers harm their own replica, and those that wait behind them."""
+    """Yield callers whose handlers harm their own replica, and callers that wait behind them."""
     exits = [f"exit {code}" for code in (0, 1, 9)]
     yield Caller(
         Http(port, "exit", keep=False), [ROUGH], exits, 50, 30.0,
@@ -140,12 +143,12 @@ def _rough(port: int) -> Iterator[Caller]:
 
 
 class Load:
-    """All callers at once.
+    """Runs all callers at once.
 
     Args:
-        port: The gateway's.
-        client: For those who stream.
-        seed: Of what they draw.
+        port: The gateway's port.
+        client: Client for the streaming callers.
+        seed: Seed of their random choices.
         history: Records when a handler is asked to end its replica.
         without: Parts of chaos to leave out.
     """
@@ -167,55 +170,56 @@ class Load:
         self._ids = itertools.count(1)
         self._quiet = 0.0
         self._threads: dict[threading.Thread, Caller] = {}
-        # Numbered before some are left out, so that what the others draw stays the same.
-        for number, one in enumerate(callers(port, client)):
-            if one.part not in without:
+        # The numbers include the callers that are left out, so that the choices of the others do
+        # not change.
+        for number, caller in enumerate(callers(port, client)):
+            if caller.part not in without:
                 drawn = random.Random(f"{seed} {number}")
-                thread = threading.Thread(target=self._run, args=(one, drawn))
-                self._threads[thread] = one
+                thread = threading.Thread(target=self._run, args=(caller, drawn))
+                self._threads[thread] = caller
 
     def start(self) -> None:
-        """Lets them begin."""
+        """Start the callers."""
         for thread in self._threads:
             thread.start()
 
     def calm(self) -> None:
-        """Ends those that do harm, and waits until that cannot be felt any more."""
+        """Stop the harmful callers, and wait until their effects are over."""
         self._gentle.set()
-        for thread, one in self._threads.items():
-            if _does_harm(one):
+        for thread, caller in self._threads.items():
+            if _does_harm(caller):
                 thread.join()
         time.sleep(max(0.0, self._quiet - time.monotonic()))
 
     def stop(self) -> None:
-        """Waits until everybody has ended what he had begun."""
+        """Wait until every caller has completed its call."""
         self._over.set()
         for thread in self._threads:
             thread.join()
 
     def calls(self, after: int = 0) -> list[Call]:
-        """The calls that are over, in the order of their ends.
+        """Return the ended calls, in the order of their ends.
 
         Args:
-            after: How many of the first ones to leave out.
+            after: Number of calls to skip.
         """
         with self._lock:
             return self._calls[after:]
 
-    def _run(self, one: Caller, drawn: random.Random) -> None:
-        over = self._gentle if _does_harm(one) else self._over
-        with contextlib.closing(one.way):
-            while not self._wait(over, drawn.uniform(0, one.pause)):
-                function = drawn.choice(one.functions)
-                payload = drawn.randbytes(one.size // 2).hex()
-                order = drawn.choice(one.orders)
+    def _run(self, caller: Caller, drawn: random.Random) -> None:
+        over = self._gentle if _does_harm(caller) else self._over
+        with contextlib.closing(caller.way):
+            while not self._wait(over, drawn.uniform(0, caller.pause)):
+                function = drawn.choice(caller.functions)
+                payload = drawn.randbytes(caller.size // 2).hex()
+                order = drawn.choice(caller.orders)
                 others = [
-                    threading.Thread(target=self._call_behind, args=(one, function, payload))
-                    for _ in range(one.behind)
+                    threading.Thread(target=self._call_behind, args=(caller, function, payload))
+                    for _ in range(caller.behind)
                 ]
                 timer = threading.Timer(BEHIND, _start, (others,))
                 timer.start()
-                call = self._call(one, one.way, function, order, payload)
+                call = self._call(caller, caller.way, function, order, payload)
                 timer.join()
                 for thread in others:
                     thread.join()
@@ -225,17 +229,17 @@ class Load:
     def _wait(self, over: threading.Event, seconds: float) -> bool:
         return over.wait(seconds) or self._over.is_set()
 
-    def _call_behind(self, one: Caller, function: Shape, payload: str) -> None:
-        way = Http(self._port, f"{one.way.name}, behind", keep=False)
-        self._call(None, way, function, one.behind_order, payload)
+    def _call_behind(self, caller: Caller, function: Shape, payload: str) -> None:
+        way = Http(self._port, f"{caller.way.name}, behind", keep=False)
+        self._call(None, way, function, caller.behind_order, payload)
 
     def _call(
-        self, one: Caller | None, way: Way, function: Shape, order: str, payload: str
+        self, caller: Caller | None, way: Way, function: Shape, order: str, payload: str
     ) -> Call:
-        """Makes one call; without a caller, an ordinary one."""
+        """Make a call; without a caller, an ordinary call."""
         number = f"{next(self._ids):x}"
         sent = body_of(number, order, payload)
-        ends = one.ends if one is not None else None
+        ends = caller.ends if caller is not None else None
         span = None
         if ends is not None:
             span = self._history.begin(Kind.REPLICA, function.name)
@@ -264,17 +268,17 @@ class Load:
             large=len(sent) > BUFFER,
             stream=way.messages > 1,
             timeout=function.timeout,
-            impatient=one is not None and one.impatient,
+            impatient=caller is not None and caller.impatient,
             fatal=ends is not None,
-            careless=one is not None and one.careless,
+            careless=caller is not None and caller.careless,
         )
         with self._lock:
             self._calls.append(call)
         return call
 
 
-def _does_harm(one: Caller) -> bool:
-    return one.careless or one.ends is not None
+def _does_harm(caller: Caller) -> bool:
+    return caller.careless or caller.ends is not None
 
 
 def _start(threads: Sequence[threading.Thread]) -> None:

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Part(StrEnum):
-    """What a run does, beside kills, stops of replicas, deploys and ordinary calls."""
+    """Parts of a run, in addition to kills, stops of replicas, deploys and ordinary calls."""
 
     MOVING = "moving"
     """A call that has not begun must not be lost when its replica is."""
@@ -21,21 +21,21 @@ class Part(StrEnum):
     HANGS = "hangs"
     """Handlers do not return, or hold the interpreter's lock, with calls that wait behind them."""
     FORKS = "forks"
-    """Handlers fork, start programs, end their children, and leave some alone."""
+    """Handlers fork, start programs, end their children, and leave some running."""
     REPORTS = "reports"
     """Handlers write malformed reports."""
     BURSTS = "bursts"
-    """Many calls come at once, to a function that starts replicas for them."""
+    """Many calls arrive at once, at a function that starts replicas for them."""
     BODIES = "bodies"
-    """Bodies come slowly, or never to their end."""
+    """Bodies arrive slowly or incompletely."""
     UNREAD = "unread"
     """Callers do not read their replies."""
 
 
 def parse(text: str) -> frozenset[Part]:
-    """Read names with commas between them.
+    """Parse comma-separated names.
 
     Raises:
-        ValueError: When one is not a part's.
+        ValueError: If a name is not that of a part.
     """
     return frozenset(Part(name) for name in text.split(",") if name)

@@ -1,4 +1,4 @@
-"""What a run came to, for people."""
+"""Formats the result of a run for people."""
 
 from __future__ import annotations
 
@@ -9,21 +9,22 @@ from chaos.judge import Finding
 from chaos.run import Result
 
 MOST_VIOLATIONS = 20
-"""That are printed; the file has them all."""
+"""Number of violations to print; the file has all of them."""
 
 
 def report(result: Result, seconds: float) -> Iterator[str]:
-    """The lines to print: figures where all was well, else what must be known to look into it."""
+    """Yield the lines to print: figures if there was no violation, else the details for an
+    investigation."""
     yield from _figures(result)
     if not result.violations:
         return
     yield ""
-    yield from result.deeds
+    yield from result.actions
     yield ""
     yield f"{len(result.violations)} violations:"
     yield from result.violations[:MOST_VIOLATIONS]
     file = result.folder / "chaos.txt"
-    file.write_text("\n".join([*result.deeds, "", *result.violations, ""]))
+    file.write_text("\n".join([*result.actions, "", *result.violations, ""]))
     logs = result.folder / "data" / "gateway" / "supervisor" / "logs"
     yield ""
     yield f"again: make chaos SEED={result.seed} SECONDS={seconds:g}"
@@ -32,21 +33,21 @@ def report(result: Result, seconds: float) -> Iterator[str]:
 
 
 def _figures(result: Result) -> Iterator[str]:
-    ways: dict[str, Counter[str]] = {}
+    kinds: dict[str, Counter[str]] = {}
     causes: Counter[str] = Counter()
-    for (way, finding, why), number in result.calls.items():
-        ways.setdefault(way, Counter())[finding] += number
+    for (kind, finding, why), number in result.calls.items():
+        kinds.setdefault(kind, Counter())[finding] += number
         if finding is Finding.ALLOWED:
             causes[why] += number
-    for way, found in sorted(ways.items()):
-        told = (f"{found[finding]} {finding}" for finding in Finding if found[finding])
-        slowest = result.slowest.get(way, 0.0)
-        yield f"{way:24}{', '.join(told)}, the slowest {slowest:.1f} s"
+    for kind, counts in sorted(kinds.items()):
+        parts = (f"{counts[finding]} {finding}" for finding in Finding if counts[finding])
+        slowest = result.slowest.get(kind, 0.0)
+        yield f"{kind:24}{', '.join(parts)}, the slowest {slowest:.1f} s"
     for why, number in causes.most_common():
         yield f"{'':4}{number} allowed: {why}"
     for name, most in sorted(result.most.items()):
-        yield f"{name:24}{most / 1024**2:.0f} MiB at the most"
+        yield f"{name:24}{most / 1024**2:.0f} MiB at most"
     for kind, times in result.kills.items():
         if times:
-            yield f"{kind:24}{len(times)} times away, at the most {max(times):.2f} s"
-    yield f"{len(result.deeds)} deeds"
+            yield f"{kind:24}{len(times)} times away, at most {max(times):.2f} s"
+    yield f"{len(result.actions)} actions"

@@ -1,4 +1,4 @@
-"""One run of chaos, from the gateway's start to what is left of it."""
+"""Runs chaos once, from the start of the gateway to the check of what it leaves behind."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from chaos.load import Load
 from chaos.parts import Part
 from chaos.spans import History, Kind
 
-LOOK = 1.0
-"""Seconds between two looks."""
+POLL = 1.0
+"""Seconds between two polls."""
 CALM = 3.0
-"""Seconds of load after the last deed, in which nothing may fail that begins then."""
+"""Seconds of load after the last action. No call that begins in this time may fail."""
 SOON = 10.0
 """Seconds within which a function must answer then, however busy the machine is."""
 END = 10.0
-"""Seconds after which an ended gateway must have left nothing."""
+"""Seconds after which an ended gateway must have left nothing behind."""
 KILLED = (
     Kind.REPLICA, Kind.CONTROL, Kind.BRIDGE, Kind.ENVOY, Kind.SUPERVISOR, Kind.FIRST,
 )  # fmt: skip
@@ -38,74 +38,74 @@ KILLED = (
 
 @dataclass(slots=True)
 class Result:
-    """What a run came to.
+    """The result of a run.
 
     Attributes:
-        seed: Of all that was drawn.
-        folder: The gateway's data and logs; gone when nothing was violated.
-        violations: What must not be.
-        calls: How many calls came to what, by way, finding and cause.
-        deeds: What was done, a line each.
-        most: The most bytes that the control plane and Envoy had.
-        kills: How long each of what was killed was away, in seconds.
-        slowest: Of a good call, seconds by way.
+        seed: Seed of all random choices.
+        folder: The gateway's data and logs; deleted if there was no violation.
+        violations: The violations.
+        calls: The number of calls by kind, finding and cause.
+        actions: The actions, a line each.
+        most: The maximum bytes of each part of the gateway.
+        kills: How long each killed part was away, in seconds.
+        slowest: Duration of the slowest good call in seconds, by kind.
     """
 
     seed: int
     folder: Path
     violations: list[str] = field(default_factory=list)
     calls: Counter[tuple[str, str, str]] = field(default_factory=Counter)
-    deeds: list[str] = field(default_factory=list)
+    actions: list[str] = field(default_factory=list)
     most: dict[str, int] = field(default_factory=dict)
     kills: dict[Kind, list[float]] = field(default_factory=dict)
     slowest: dict[str, float] = field(default_factory=dict)
 
 
 def run(seed: int, seconds: float, without: Collection[Part] = ()) -> Result:
-    """Starts a gateway, and does to it for so long what a seed says.
+    """Start a gateway, and run what a seed determines.
 
     Args:
-        seed: Of all that is drawn.
-        seconds: For which things are killed and deployed; start, calm and end are beside.
+        seed: Seed of all random choices.
+        seconds: Duration of kills and deploys; start, calm and end take additional time.
         without: Parts to leave out.
     """
     folder = Path(tempfile.mkdtemp(prefix=f"dcf-chaos-{seed}-"))
     result = Result(seed, folder)
-    # Short, as a socket's path must be.
+    # The path of a socket must be short.
     with tempfile.TemporaryDirectory(prefix="dcf-", dir="/tmp") as runtime:
-        world = ChaosGateway(folder, Path(runtime))
-        world.house.start()
+        gateway = ChaosGateway(folder, Path(runtime))
+        gateway.gateway_process.start()
         try:
-            _disturb(world, result, seconds, without)
-            if code := world.house.stop():
+            _disturb(gateway, result, seconds, without)
+            if code := gateway.gateway_process.stop():
                 result.violations.append(f"the gateway ended with {code}")
         except BaseException:
             with contextlib.suppress(Exception):
-                world.house.kill_everything()
+                gateway.gateway_process.kill_everything()
             raise
         finally:
-            world.house.client.close()
-        result.violations += _left(world)
-        result.violations += [f"catalog: {fault}" for fault in world.catalog_faults()]
+            gateway.gateway_process.client.close()
+        result.violations += _left(gateway)
+        result.violations += [f"catalog: {fault}" for fault in gateway.catalog_faults()]
     if not result.violations:
         shutil.rmtree(folder)
     return result
 
 
 def _disturb(
-    world: ChaosGateway, result: Result, seconds: float, without: Collection[Part]
+    gateway: ChaosGateway, result: Result, seconds: float, without: Collection[Part]
 ) -> None:
-    history, begun = History(), Begun(world.folder / "begun")
-    client, seed = world.house.client, result.seed
-    load = Load(world.house.port, client, f"{seed} load", history, without)
-    packages = Packages(world.house, begun.path)
+    history, begun = History(), Begun(gateway.folder / "begun")
+    client, seed = gateway.gateway_process.client, result.seed
+    load = Load(gateway.gateway_process.port, client, f"{seed} load", history, without)
+    packages = Packages(gateway.gateway_process, begun.path)
     deployer = Deployer(client, packages, history, f"{seed} deployer")
-    killer = Killer(world, history, f"{seed} killer", without)
-    inspector = Inspector(world, load, history, begun, without)
-    everyone = (inspector, deployer, killer)
+    killer = Killer(gateway, history, f"{seed} killer", without)
+    inspector = Inspector(gateway, load, history, begun, without)
+    actors = (inspector, deployer, killer)
 
     def clean() -> bool:
-        return not any(one.violations for one in everyone)
+        return not any(actor.violations for actor in actors)
 
     deployer.begin()
     with contextlib.ExitStack() as running:
@@ -114,19 +114,19 @@ def _disturb(
             running.callback(part.stop)
         end = time.monotonic() + seconds
         while time.monotonic() < end and clean():
-            time.sleep(LOOK)
-            inspector.look()
+            time.sleep(POLL)
+            inspector.poll()
         killer.stop()
         deployer.stop()
         load.calm()
         if clean():
             calm = min(CALM, seconds / 2)
-            result.violations += _calm(world, deployer, inspector, history, calm)
-    inspector.look()
+            result.violations += _calm(gateway, deployer, inspector, history, calm)
+    inspector.poll()
     result.calls = inspector.judge_all()
-    for one in everyone:
-        result.violations += one.violations
-    result.deeds = history.lines()
+    for actor in actors:
+        result.violations += actor.violations
+    result.actions = history.lines()
     result.most = dict(inspector.most)
     facts = history.facts()
     result.kills = {kind: facts.lengths(kind) for kind in KILLED}
@@ -137,9 +137,9 @@ def _disturb(
 
 
 def _calm(
-    world: ChaosGateway, deployer: Deployer, inspector: Inspector, history: History, calm: float
+    gateway: ChaosGateway, deployer: Deployer, inspector: Inspector, history: History, calm: float
 ) -> Iterator[str]:
-    """What is not as it must be after everything was let alone."""
+    """Yield what is wrong after everything was left alone."""
     history.note("calm")
     try:
         versions = deployer.calm()
@@ -150,20 +150,20 @@ def _calm(
     for name, version in versions.items():
         begin = time.monotonic()
         sent = body_of("calm", "echo", "hello")
-        came = Http(world.house.port, "calm", keep=False).send(name, sent)
+        came = Http(gateway.gateway_process.port, "calm", keep=False).send(name, sent)
         took = time.monotonic() - begin
         answered = version_of(sent, came.body)
         if came.ending is not Ending.REPLY or answered != version or took > SOON:
-            told = f"{came.ending} {answered} {came.detail} after {took:.1f} s"
-            yield f"{name} does not answer with {version} after all is over: {told}"
+            outcome = f"{came.ending} {answered} {came.detail} after {took:.1f} s"
+            yield f"{name} does not answer with {version} at the end: {outcome}"
     end = time.monotonic() + calm
     while time.monotonic() < end:
         time.sleep(calm / 10)
-        inspector.look()
+        inspector.poll()
 
 
-def _left(world: ChaosGateway) -> list[str]:
+def _left(gateway: ChaosGateway) -> list[str]:
     end = time.monotonic() + END
-    while (left := world.left()) and time.monotonic() < end:
+    while (left := gateway.left()) and time.monotonic() < end:
         time.sleep(0.1)
-    return [f"left behind: {one}" for one in left]
+    return [f"left behind: {leftover}" for leftover in left]

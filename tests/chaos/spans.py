@@ -1,4 +1,4 @@
-"""What was done to the gateway and when, as spans of time: all that a call is judged by."""
+"""The actions on the gateway as spans of time: all that a call is judged by."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from enum import StrEnum
 
 
 class Kind(StrEnum):
-    """What is so during a span."""
+    """The kind of a span."""
 
     SERVING = "serving"
     """A version of a function may answer its calls."""
     ABSENT = "absent"
-    """A function is not surely deployed."""
+    """A function may not be deployed."""
     RESTING = "resting"
-    """A function is scaled to 0 by hand, or may be."""
+    """A function is scaled to 0 manually, or may be."""
     REPLICA = "replica"
-    """A replica of a function is being killed, stands still, or may be ended by its handler."""
+    """A replica of a function is being killed, is stopped, or may be ended by its handler."""
     ENVOY = "envoy"
     """Envoy was killed or stopped and does not answer again yet."""
     STILL = "still"
-    """Envoy is stopped, so that not even a deadline can be told through it."""
+    """Envoy is stopped, so that it cannot even report an exceeded deadline."""
     CONTROL = "control"
     """The control plane was killed or stopped and does not answer again yet."""
     BRIDGE = "bridge"
-    """The bridge was killed or stopped and does not take streams again yet."""
+    """The bridge was killed or stopped and does not accept streams again yet."""
     SUPERVISOR = "supervisor"
     """The supervisor is stopped."""
     FIRST = "first"
@@ -37,14 +37,14 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Something that is so for a while.
+    """A condition that holds for a while.
 
     Attributes:
-        kind: What.
-        begin: In seconds of the monotonic clock.
-        end: Likewise; infinite while it is not over.
-        function: Of which function; "" where it is about the whole gateway.
-        version: Which one serves; "" where that is not the point.
+        kind: The condition.
+        begin: Start, in seconds of the monotonic clock.
+        end: End, in seconds of the same clock; infinite while the span is open.
+        function: The function; "" for the whole gateway.
+        version: The version that serves; "" for other kinds.
     """
 
     kind: Kind
@@ -54,7 +54,7 @@ class Span:
     version: str = ""
 
     def meets(self, begin: float, end: float) -> bool:
-        """Whether it was so at some instant of a time."""
+        """Return whether the span overlaps a time."""
         return self.begin <= end and begin <= self.end
 
 
@@ -67,43 +67,44 @@ class Facts:
             self._spans.setdefault((span.kind, span.function), []).append(span)
 
     def during(self, kind: Kind, begin: float, end: float, function: str = "") -> list[Span]:
-        """The spans of a kind that meet a time, of the whole gateway or of one function."""
-        return [one for one in self._spans.get((kind, function), ()) if one.meets(begin, end)]
+        """Return the spans of a kind that overlap a time, of the whole gateway or of one
+        function."""
+        return [span for span in self._spans.get((kind, function), ()) if span.meets(begin, end)]
 
     def any(self, kind: Kind, begin: float, end: float, function: str = "") -> bool:
-        """Whether there is one."""
+        """Return whether there is such a span."""
         return bool(self.during(kind, begin, end, function))
 
     def away(self, kind: Kind, begin: float, end: float) -> float:
-        """Return for how many seconds of a time something was so, of the whole gateway."""
+        """Return for how many seconds of a time a condition held, of the whole gateway."""
         met = self.during(kind, begin, end)
-        return sum(min(one.end, end) - max(one.begin, begin) for one in met)
+        return sum(min(span.end, end) - max(span.begin, begin) for span in met)
 
     def lengths(self, kind: Kind) -> list[float]:
-        """Seconds that each span of a kind took which is over, of the gateway and of functions."""
+        """Return the seconds of each closed span of a kind, of the gateway and of functions."""
         return [
-            one.end - one.begin
+            span.end - span.begin
             for (known, _), spans in self._spans.items()
-            for one in spans
-            if known is kind and not math.isinf(one.end)
+            for span in spans
+            if known is kind and not math.isinf(span.end)
         ]
 
     def versions(self, function: str, begin: float, end: float) -> set[str]:
-        """The versions of a function that may have answered."""
+        """Return the versions of a function that may have answered."""
         return {span.version for span in self.during(Kind.SERVING, begin, end, function)}
 
 
 class History:
-    """Spans and deeds as they come. For any thread."""
+    """Records spans and actions as they happen. Any thread may use it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._spans: list[Span] = []
-        self._deeds: list[tuple[float, str]] = []
+        self._actions: list[tuple[float, str]] = []
         self._began = time.monotonic()
 
     def begin(self, kind: Kind, function: str = "", version: str = "") -> int:
-        """A span begins now.
+        """Open a span now.
 
         Returns:
             Its number, for :meth:`end`.
@@ -113,32 +114,32 @@ class History:
             return len(self._spans) - 1
 
     def end(self, number: int, after: float = 0.0) -> None:
-        """A span is over, if it was not before.
+        """Close a span, unless it is closed.
 
         Args:
-            number: Which one.
-            after: Seconds from now until it is.
+            number: The span.
+            after: Seconds from now until its end.
         """
         with self._lock:
             span = self._spans[number]
             if math.isinf(span.end):
                 self._spans[number] = replace(span, end=time.monotonic() + after)
 
-    def note(self, deed: str) -> None:
-        """Something was done, for people."""
+    def note(self, action: str) -> None:
+        """Record an action, for people."""
         with self._lock:
-            self._deeds.append((time.monotonic(), deed))
+            self._actions.append((time.monotonic(), action))
 
     def facts(self) -> Facts:
-        """All spans as they are now."""
+        """Return all spans as they are now."""
         with self._lock:
             return Facts(self._spans)
 
     def at(self, when: float) -> str:
-        """A time for people: seconds since the beginning."""
+        """Format a time for people: seconds since the start."""
         return f"{when - self._began:8.3f}"
 
     def lines(self) -> list[str]:
-        """What was done, a line for each deed."""
+        """Return the actions, a line each."""
         with self._lock:
-            return [f"{self.at(when)}  {deed}" for when, deed in self._deeds]
+            return [f"{self.at(when)}  {action}" for when, action in self._actions]

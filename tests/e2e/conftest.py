@@ -1,4 +1,4 @@
-"""The CLI as a user has it: a process of its own, and the examples in a folder of their own."""
+"""Fixtures that run the command line in a process of its own, and the examples in a copy."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from ports import free_port
 ROOT = Path(__file__).parents[2]
 CLI = (sys.executable, "-m", "dcf.cli")
 RUN_SECONDS = 150
-"""One command. The first one of a function fetches its packages."""
+"""Seconds for one command. The first command of a function downloads its packages."""
 
 
 @pytest.fixture(scope="session")
 def examples(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of examples/, because a build leaves a lock beside requirements.txt."""
+    """Copy examples/, because a build writes a lock beside requirements.txt."""
     copy = tmp_path_factory.mktemp("checkout") / "examples"
     out = shutil.ignore_patterns("__pycache__", "requirements.lock")
     shutil.copytree(ROOT / "examples", copy, ignore=out)
@@ -38,24 +38,24 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """The user's environment with an empty store, shared by a session's tests.
+    """Return the user's environment with an empty store, which the tests of a session share.
 
-    uv's cache stays the user's, so that packages are fetched once and not once per session.
+    uv's cache stays the user's, so that packages are downloaded once and not once per session.
     """
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("DCF_")}
-    # Short, as a socket's path must be, which pytest's own folders need not be.
+    base = {name: value for name, value in os.environ.items() if not name.startswith("DCF_")}
+    # The path of a socket must be short; pytest's own folders may be too long.
     with tempfile.TemporaryDirectory(prefix="dcf-e2e-", dir="/tmp") as runtime:
         data = tmp_path_factory.mktemp("data")
-        yield kept | {"DCF_DATA_DIR": str(data), "DCF_RUNTIME_DIR": runtime}
+        yield base | {"DCF_DATA_DIR": str(data), "DCF_RUNTIME_DIR": runtime}
 
 
 @pytest.fixture(scope="session")
 def dcf(environment: Mapping[str, str]) -> Callable[..., subprocess.CompletedProcess[bytes]]:
-    """``dcf("function", "run", folder, input=b"...", cwd=..., env=...)``: one command, to its end."""
+    """Run ``dcf("function", "run", folder, input=b"...", cwd=..., env=...)`` until it exits."""
 
     def command(
         *arguments: str | Path,
-        input: bytes = b"",  # noqa: A002  as subprocess.run has it
+        input: bytes = b"",  # noqa: A002  the name that subprocess.run uses
         cwd: Path | None = None,
         env: Mapping[str, str] | None = None,
     ) -> subprocess.CompletedProcess[bytes]:
@@ -74,7 +74,7 @@ def dcf(environment: Mapping[str, str]) -> Callable[..., subprocess.CompletedPro
 
 @pytest.fixture(scope="module")
 def serve(environment: Mapping[str, str]) -> Iterator[Callable[[Path], str]]:
-    """``serve(folder)`` keeps a function answering until the module's last test; gives its URL."""
+    """Serve a function with ``serve(folder)`` until the last test of the module; return its URL."""
     running: list[subprocess.Popen[bytes]] = []
 
     def start(folder: Path) -> str:
@@ -108,21 +108,22 @@ def serve(environment: Mapping[str, str]) -> Iterator[Callable[[Path], str]]:
 
 
 @pytest.fixture(scope="session")
-def example_house(
+def example_gateway(
     tmp_path_factory: pytest.TempPathFactory, environment: Mapping[str, str]
 ) -> Iterator[GatewayProcess]:
-    """A gateway for the modules that deploy examples.
+    """Run a gateway for the modules that deploy examples.
 
-    With the session's store: what the tests of the examples have built need not be built again.
+    It has the session's store, so that an example is built only once.
     """
     data = Path(environment["DCF_DATA_DIR"])
-    with running(tmp_path_factory.mktemp("house"), shared=True, data=data) as house:
-        yield house
+    with running(tmp_path_factory.mktemp("gateway"), shared=True, data=data) as gateway:
+        yield gateway
 
 
 @pytest.fixture(scope="module")
 def author() -> Iterator[Callable[[Path, str], Any]]:
-    """``author(folder, "handler")``: a module of a function, as in its author's own tests."""
+    """Import a module of a function with ``author(folder, "handler")``, as its author's
+    tests do."""
     before, path = set(sys.modules), sys.path.copy()
 
     def imported(folder: Path, name: str) -> Any:
@@ -132,14 +133,15 @@ def author() -> Iterator[Callable[[Path, str], Any]]:
     yield imported
     sys.path[:] = path
     for name in set(sys.modules) - before:
-        # Another function has a `handler` as well.
+        # Another function also has a module `handler`.
         if "examples" in str(getattr(sys.modules[name], "__file__", "")):
             del sys.modules[name]
 
 
 @pytest.fixture(scope="session")
 def call() -> Callable[..., tuple[int, str, bytes]]:
-    """``call(url, body, {"Accept": "image/png"})`` gives status, content type and body."""
+    """Post with ``call(url, body, {"Accept": "image/png"})``; return status, content type
+    and body."""
 
     def post(
         url: str, body: bytes, headers: Mapping[str, str] | None = None

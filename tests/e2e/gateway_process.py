@@ -1,4 +1,4 @@
-"""A gateway as its user has it: started by the command line, with all of its processes."""
+"""Runs a gateway as a user does: the command line starts it, with all of its processes."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ PATIENCE = 60
 
 
 class GatewayProcess:
-    """A gateway in a data directory of its own; the packages come from the user's caches.
+    """A gateway with its own data directory. Packages come from the user's caches.
 
     Args:
-        folder: For its data.
-        runtime: For its sockets; a short path.
-        options: Further ones of ``gateway start``.
-        before: A command that runs the gateway's.
-        trust: The certificate of one that speaks TLS.
+        folder: Folder for its data.
+        runtime: Folder for its sockets; a short path.
+        options: Further options of ``gateway start``.
+        before: A command prefix that runs the gateway's command.
+        trust: The certificate of a gateway with TLS.
         shared: Whether several tests use it.
-        data: Its data directory; None makes one in ``folder``.
+        data: Its data directory; None creates a directory in ``folder``.
     """
 
     def __init__(
@@ -58,8 +58,8 @@ class GatewayProcess:
         self._trust = trust
         self._options = options
         self._before = before
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("DCF_")}
-        self.env = kept | {
+        base = {name: value for name, value in os.environ.items() if not name.startswith("DCF_")}
+        self.env = base | {
             "DCF_DATA_DIR": str(data or folder / "data"),
             "DCF_STATE_DIR": str(folder / "state"),
             "DCF_SECRETS_DIR": str(folder / "secrets"),
@@ -73,10 +73,10 @@ class GatewayProcess:
         self.process: subprocess.Popen[bytes] | None = None
         self.log = folder / "gateway.log"
 
-    # Its life
+    # Lifecycle
 
     def start(self) -> None:
-        """In the foreground; returns when it answers."""
+        """Start it in the foreground; return when it answers."""
         command = [
             *self._before,
             *CLI,
@@ -114,7 +114,7 @@ class GatewayProcess:
             raise
 
     def kill_everything(self) -> None:
-        """As if the machine's power had failed, at one instant."""
+        """Kill all processes at once, like a power failure."""
         pids = self.pids()
         assert self.process is not None
         for pid in (self.process.pid, *pids):
@@ -122,11 +122,11 @@ class GatewayProcess:
                 os.kill(pid, signal.SIGKILL)
         self.process.wait()
 
-    # Its processes
+    # Processes
 
     def statuses(self) -> dict[str, ProcessStatus]:
         client = SupervisorClient(processes.supervisor_socket(self.places))
-        return {one.name: one for one in asyncio.run(client.list())}
+        return {status.name: status for status in asyncio.run(client.list())}
 
     def pid(self, name: str) -> int:
         return self.statuses()[name].pid
@@ -135,13 +135,15 @@ class GatewayProcess:
         os.kill(self.pid(name), signal.SIGKILL)
 
     def replicas(self, function: str) -> list[str]:
-        """Names of the processes of its replicas that live."""
+        """Return the names of the living replica processes."""
         mine = f"replica.{function}."
-        return [name for name, one in self.statuses().items() if name.startswith(mine) and one.pid]
+        return [
+            name for name, status in self.statuses().items() if name.startswith(mine) and status.pid
+        ]
 
     @property
     def supervisor(self) -> int:
-        """Its pid."""
+        """Return the pid of the supervisor."""
         state = os.fsencode(processes.supervisor_state(self.places))
         for entry in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
@@ -151,10 +153,10 @@ class GatewayProcess:
         raise AssertionError("no supervisor runs")
 
     def pids(self) -> list[int]:
-        """The supervisor and all that it has started."""
-        return [self.supervisor, *(one.pid for one in self.statuses().values() if one.pid)]
+        """Return the pids of the supervisor and of every process that it started."""
+        return [self.supervisor, *(status.pid for status in self.statuses().values() if status.pid)]
 
-    # Using it
+    # Requests
 
     @property
     def token(self) -> str:
@@ -167,11 +169,11 @@ class GatewayProcess:
     def dcf(
         self,
         *arguments: str | Path,
-        input: bytes = b"",  # noqa: A002  as subprocess.run has it
+        input: bytes = b"",  # noqa: A002  the name that subprocess.run uses
         cwd: Path | None = None,
         env: Mapping[str, str] | None = None,
     ) -> subprocess.CompletedProcess[bytes]:
-        """One command, to its end."""
+        """Run a command until it exits."""
         return subprocess.run(
             [*CLI, *map(str, arguments)],
             input=input,
@@ -185,12 +187,14 @@ class GatewayProcess:
     def request(
         self, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None
     ) -> tuple[int, dict[str, str], bytes]:
-        """Status, headers (small letters; one that came twice is joined) and body."""
+        """Return status, headers and body. Names are lowercase; repeated headers are joined."""
         with contextlib.closing(self._connection()) as connection:
             connection.request(method, path, body, dict(headers or {}))
             response = connection.getresponse()
-            given = {name.lower(): response.headers.get_all(name) for name in response.headers}
-            joined = {name: ", ".join(values or ()) for name, values in given.items()}
+            headers_by_name = {
+                name.lower(): response.headers.get_all(name) for name in response.headers
+            }
+            joined = {name: ", ".join(values or ()) for name, values in headers_by_name.items()}
             return response.status, joined, response.read()
 
     def _connection(self) -> http.client.HTTPConnection:
@@ -202,7 +206,7 @@ class GatewayProcess:
         )
 
     def manage(self, method: str, path: str, body: bytes = b"") -> tuple[int, Any]:
-        """Status and what the JSON of a reply says, asked with the management token."""
+        """Send a request with the management token; return status and decoded JSON."""
         headers = {"authorization": f"Bearer {self.token}"}
         status, _, reply = self.request(method, path, body, headers)
         return status, json.loads(reply) if reply else None
@@ -218,7 +222,7 @@ class GatewayProcess:
         end = time.monotonic() + patience
         while not holds():
             assert time.monotonic() < end, (
-                f"it did not come to pass\n{self.log.read_text()[-4000:]}"
+                f"the condition did not become true\n{self.log.read_text()[-4000:]}"
             )
             time.sleep(0.01)
 
@@ -226,7 +230,7 @@ class GatewayProcess:
         self.until(lambda: self.client.function(name).ready == replicas)
 
     def write(self, name: str, handler: str, *, config: str = "", requirements: str = "") -> Path:
-        """A function's folder; ``config`` is indented by four spaces below its name."""
+        """Write a function's folder. ``config`` is indented by four spaces, below the name."""
         folder = self.folder / "functions" / name
         (folder / "src").mkdir(parents=True, exist_ok=True)
         (folder / "config.yaml").write_text(f"functions:\n  {name}:\n    runtime: python\n{config}")
@@ -235,8 +239,8 @@ class GatewayProcess:
         return folder
 
     def deploy(self, folder: Path, *more: str) -> None:
-        done = self.dcf("function", "deploy", f"{folder}/", *more)
-        assert done.returncode == 0, done.stderr.decode()
+        result = self.dcf("function", "deploy", f"{folder}/", *more)
+        assert result.returncode == 0, result.stderr.decode()
 
 
 @contextlib.contextmanager
@@ -248,22 +252,22 @@ def running(
     shared: bool = False,
     data: Path | None = None,
 ) -> Iterator[GatewayProcess]:
-    """A gateway that answers, ended in an orderly way at the end if it still runs."""
-    # Short, as a socket's path must be, which pytest's own folders need not be.
+    """Run a gateway that answers; if it still runs at the end, stop it in an orderly way."""
+    # The path of a socket must be short; pytest's own folders may be too long.
     with tempfile.TemporaryDirectory(prefix="dcf-", dir="/tmp") as runtime:
-        house = GatewayProcess(
+        gateway = GatewayProcess(
             folder, Path(runtime), *options, before=before, trust=trust, shared=shared, data=data
         )
         try:
-            house.start()
-            yield house
-            assert house.process is not None
-            if house.process.poll() is None:
-                house.stop()
+            gateway.start()
+            yield gateway
+            assert gateway.process is not None
+            if gateway.process.poll() is None:
+                gateway.stop()
         except BaseException:
-            if house.process is not None and house.process.poll() is None:
+            if gateway.process is not None and gateway.process.poll() is None:
                 with contextlib.suppress(Exception):
-                    house.kill_everything()
+                    gateway.kill_everything()
             raise
         finally:
-            house.client.close()
+            gateway.client.close()

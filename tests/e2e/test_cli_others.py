@@ -1,4 +1,4 @@
-"""The smaller commands, and what holds for all."""
+"""The smaller commands, and what applies to all commands."""
 
 import json
 import subprocess
@@ -10,13 +10,13 @@ from dcf.cli.exit_codes import ExitCode
 from dcf.version import __version__
 
 
-def test_version(dcf):
+def test_version_prints_the_version(dcf):
     assert dcf("version").stdout.decode() == f"dcf-cli {__version__}\n"
     assert dcf("--version").stdout.decode() == f"dcf-cli {__version__}\n"
     assert json.loads(dcf("version", "--json").stdout)["version"] == __version__
 
 
-def test_runtime_list(dcf):
+def test_runtime_list_prints_the_runtimes(dcf):
     lines = dcf("runtime", "list").stdout.decode().splitlines()
     assert lines[0].split() == ["Runtime", "Description"]
     assert lines[1].startswith("python ")
@@ -29,47 +29,47 @@ def test_schema_is_json(dcf):
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_completion_scripts(dcf, shell):
-    done = dcf("completion", shell)
-    assert b"_DCF_CLI_COMPLETE" in done.stdout
+def test_completion_scripts_are_printed(dcf, shell):
+    result = dcf("completion", shell)
+    assert b"_DCF_CLI_COMPLETE" in result.stdout
 
 
 def test_bash_completes_commands_and_names(dcf, tmp_path):
     (tmp_path / "config.yaml").write_text("functions:\n  alpha: {}\n  beta: {}\n")
 
     def complete(words: str, position: int) -> list[str]:
-        asked = {"_DCF_CLI_COMPLETE": "bash_complete", "COMP_WORDS": words}
-        done = dcf(env={**asked, "COMP_CWORD": str(position)}, cwd=tmp_path)
-        return [line.partition(",")[2] for line in done.stdout.decode().splitlines()]
+        variables = {"_DCF_CLI_COMPLETE": "bash_complete", "COMP_WORDS": words}
+        result = dcf(env={**variables, "COMP_CWORD": str(position)}, cwd=tmp_path)
+        return [line.partition(",")[2] for line in result.stdout.decode().splitlines()]
 
     assert complete("dcf-cli function se", 2) == ["serve"]
     assert complete("dcf-cli function run a", 3) == ["alpha"]
 
 
 def test_no_command_shows_the_help(dcf):
-    done = dcf()
-    assert b"Commands:" in done.stdout + done.stderr
+    result = dcf()
+    assert b"Commands:" in result.stdout + result.stderr
 
 
 @pytest.mark.parametrize(
     "arguments",
     [("function", "fly"), ("function", "run", "--no-such"), ("fn", "serve", "--port", "x")],
 )
-def test_a_command_line_that_is_wrong(dcf, arguments):
+def test_a_wrong_command_line_is_a_usage_error(dcf, arguments):
     assert dcf(*arguments).returncode == ExitCode.USAGE
 
 
-def test_every_command_can_be_called(dcf):
+def test_every_command_has_help(dcf):
     context = root.make_context("dcf-cli", ["version"])
     for name in root.list_commands(context):
         assert dcf(name, "--help").returncode == 0
 
 
-def test_init_refuses_to_overwrite(dcf, tmp_path):
+def test_init_does_not_overwrite(dcf, tmp_path):
     (tmp_path / "taken").write_text("mine")
-    done = dcf("function", "init", "taken", cwd=tmp_path)
-    assert done.returncode == ExitCode.PROJECT
-    assert b"taken already exists; nothing was written" in done.stderr
+    result = dcf("function", "init", "taken", cwd=tmp_path)
+    assert result.returncode == ExitCode.PROJECT
+    assert b"taken already exists; nothing was written" in result.stderr
     assert (tmp_path / "taken").read_text() == "mine"
 
 
@@ -84,13 +84,13 @@ def test_init_refuses_to_overwrite(dcf, tmp_path):
     ],
 )
 def test_init_with_wrong_input_writes_nothing(dcf, tmp_path, arguments, says):
-    done = dcf("function", "init", *arguments, cwd=tmp_path)
-    assert done.returncode in {ExitCode.PROJECT, ExitCode.USAGE}
-    assert says in done.stderr.decode()
+    result = dcf("function", "init", *arguments, cwd=tmp_path)
+    assert result.returncode in {ExitCode.PROJECT, ExitCode.USAGE}
+    assert says in result.stderr.decode()
     assert list(tmp_path.iterdir()) == []
 
 
-def test_prune_frees_what_no_folder_needs(dcf, tmp_path):
+def test_prune_deletes_what_no_folder_needs(dcf, tmp_path):
     store = {"DCF_DATA_DIR": str(tmp_path / "data")}
     dcf("function", "init", "gone", cwd=tmp_path)
     assert dcf("function", "build", "gone", cwd=tmp_path, env=store).returncode == 0

@@ -1,4 +1,4 @@
-"""``function serve``: answers, reloads, survives."""
+"""``function serve`` answers, reloads, and restarts replicas."""
 
 import http.client
 import signal
@@ -33,9 +33,9 @@ class Serving:
     def wait_for(self, text: str, seconds: float = 60) -> str:
         until = time.monotonic() + seconds
         while time.monotonic() < until:
-            found = [line for line in self.lines if text in line]
-            if found:
-                return found[-1]
+            matches = [line for line in self.lines if text in line]
+            if matches:
+                return matches[-1]
             assert self.process.poll() is None, self.lines
             time.sleep(0.01)
         raise AssertionError(f"{text!r} never came: {self.lines}")
@@ -81,13 +81,13 @@ def serving(environment, tmp_path: Path):
             serving.stop(signal.SIGTERM)
 
 
-def test_it_answers_until_interrupted(serving):
+def test_it_answers_until_it_is_interrupted(serving):
     server, _ = serving("def Handler(req): return req.input + b'!'")
     assert [server.call(b"a"), server.call(b"b")] == [b"a!", b"b!"]
     assert server.stop() == ExitCode.INTERRUPTED
 
 
-def test_a_request_for_another_host_is_refused(serving):
+def test_a_request_for_another_host_is_rejected(serving):
     server, _ = serving("def Handler(req): return b'in'", "--allow-host", "Dcf.Example.com")
 
     def ask(host: str) -> int:
@@ -104,13 +104,13 @@ def test_a_request_for_another_host_is_refused(serving):
     assert [ask(host) for host in good] == [200] * 4
 
 
-def test_a_change_is_in_force_within_a_second_and_no_call_fails(serving):
+def test_a_change_takes_effect_within_a_second_and_no_call_fails(serving):
     server, handler = serving("def Handler(req): return b'1'", "--reload")
     failures: list[OSError] = []
-    done = threading.Event()
+    stopped = threading.Event()
 
     def load() -> None:
-        while not done.is_set():
+        while not stopped.is_set():
             try:
                 server.call()
             except OSError as error:
@@ -125,13 +125,13 @@ def test_a_change_is_in_force_within_a_second_and_no_call_fails(serving):
         while server.call() != version and time.monotonic() - begin < 10:
             time.sleep(0.01)
         took.append(time.monotonic() - begin)
-    done.set()
+    stopped.set()
     caller.join()
     assert failures == []
     assert sorted(took)[1] < 1.0
 
 
-def test_a_change_during_the_start_is_not_missed(serving, tmp_path):
+def test_a_change_during_a_start_is_not_missed(serving, tmp_path):
     handler = tmp_path / "mine" / "src" / "handler.py"
     server, _ = serving(
         "from pathlib import Path\n"
@@ -154,7 +154,7 @@ def test_after_a_broken_change_the_previous_version_keeps_serving(serving):
     assert server.call() == b"better"
 
 
-def test_a_changed_config_counts_as_well(serving):
+def test_a_changed_config_takes_effect(serving):
     server, handler = serving("def Handler(req): return b'old'", "--reload")
     (handler.parent / "other.py").write_text("def Handler(req): return b'other'")
     config = handler.parents[1] / "config.yaml"
@@ -166,7 +166,7 @@ def test_a_changed_config_counts_as_well(serving):
     assert server.call() == b"other"
 
 
-def test_a_replica_that_ends_is_replaced(serving):
+def test_a_replica_that_exits_is_replaced(serving):
     server, _ = serving(
         "import os\ndef Handler(req):\n    if req.input: os._exit(3)\n    return b'fine'"
     )
@@ -176,7 +176,7 @@ def test_a_replica_that_ends_is_replaced(serving):
     assert server.call() == b"fine"
 
 
-def test_a_replica_that_ends_again_and_again_is_given_up(serving):
+def test_serve_gives_up_a_replica_that_keeps_exiting(serving):
     server, _ = serving(
         "import os, threading\n"
         "class Handler:\n"
@@ -188,7 +188,7 @@ def test_a_replica_that_ends_again_and_again_is_given_up(serving):
     assert any("ended 6 times in a row, last by exit code 4" in line for line in server.lines)
 
 
-def test_what_is_replaced_is_what_was_served(serving):
+def test_a_replica_is_replaced_by_the_version_that_was_served(serving):
     server, handler = serving(
         "import os\ndef Handler(req):\n    if req.input: os._exit(3)\n    return b'served'"
     )
@@ -199,7 +199,7 @@ def test_what_is_replaced_is_what_was_served(serving):
     assert server.call() == b"served"
 
 
-def test_an_error_in_a_call_is_shown_with_its_traceback(serving):
+def test_an_error_in_a_call_is_printed_with_its_traceback(serving):
     server, handler = serving("def Handler(req): return {}[1]")
     with pytest.raises(urllib.request.HTTPError) as caught:
         server.call()
@@ -210,25 +210,25 @@ def test_an_error_in_a_call_is_shown_with_its_traceback(serving):
     assert any(f'File "{handler}", line 1' in line for line in server.lines)
 
 
-def test_a_port_that_is_taken(dcf, serving, tmp_path):
+def test_a_port_in_use_is_an_error(dcf, serving, tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         folder = tmp_path / "other"
         (folder / "src").mkdir(parents=True)
         (folder / "config.yaml").write_text("functions:\n  other:\n    runtime: python\n")
         (folder / "src" / "handler.py").write_text("def Handler(req): return b''")
         port = str(taken.getsockname()[1])
-        done = dcf("function", "serve", folder, "--port", port)
-    assert done.returncode == ExitCode.START
+        result = dcf("function", "serve", folder, "--port", port)
+    assert result.returncode == ExitCode.START
     assert (
-        f"port {port} of 127.0.0.1 cannot be used: Address already in use" in done.stderr.decode()
+        f"port {port} of 127.0.0.1 cannot be used: Address already in use" in result.stderr.decode()
     )
 
 
-def test_a_handler_that_cannot_start_ends_it_at_once(dcf, tmp_path):
+def test_a_handler_that_cannot_start_ends_serve_at_once(dcf, tmp_path):
     folder = tmp_path / "broken"
     (folder / "src").mkdir(parents=True)
     (folder / "config.yaml").write_text("functions:\n  broken:\n    runtime: python\n")
     (folder / "src" / "handler.py").write_text("raise RuntimeError('no model')")
-    done = dcf("function", "serve", folder, "--port", "0")
-    assert done.returncode == ExitCode.START
-    assert b"RuntimeError: no model" in done.stderr
+    result = dcf("function", "serve", folder, "--port", "0")
+    assert result.returncode == ExitCode.START
+    assert b"RuntimeError: no model" in result.stderr

@@ -1,4 +1,4 @@
-"""``--stream`` of `run` and `call` as parts of a pipe, each a process of its own."""
+"""``--stream`` of `run` and `call` in a pipe, with each command in a process of its own."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def url(serve: Callable[[Path], str], shout: Path) -> str:
 
 @pytest.fixture(params=["call", "run"])
 def command(request, shout: Path, url: str) -> tuple[str, ...]:
-    """The two commands with which a stream is had."""
+    """Return the two commands that open a stream."""
     if request.param == "run":
         return (*CLI, "function", "run", str(shout), "--stream")
     return (*CLI, "function", "call", "shout", "--stream", "-g", url)
@@ -92,7 +92,7 @@ def _read(process: subprocess.Popen[bytes], size: int) -> bytes:
     return process.stdout.read(size)
 
 
-def test_each_line_is_answered_before_the_next_is_there(started, command):
+def test_each_line_is_answered_before_the_next_line_is_sent(started, command):
     process = started(command)
     for line in (b"one\n", b"\n", b"two\n"):
         _write(process, line)
@@ -101,25 +101,25 @@ def test_each_line_is_answered_before_the_next_is_there(started, command):
     assert (process.returncode, out) == (0, b"THREE\n")
 
 
-def test_bytes_in_pieces_are_many_messages_and_come_out_as_they_are(started, command):
+def test_chunks_of_bytes_are_messages_and_arrive_unchanged(started, command):
     body = bytes(range(97)) * 3000
     process = started(command, "--frames", "raw:1000")
     out, _ = process.communicate(body, timeout=PATIENCE)
     assert (process.returncode, out) == (0, body)
 
 
-def test_what_the_handler_raises_ends_it_while_input_is_awaited(started, command):
+def test_an_exception_of_the_handler_ends_the_command_while_it_waits_for_input(started, command):
     process = started(command)
     _write(process, b"one\nraise\n")
     assert process.wait(PATIENCE) == ExitCode.CALL
     assert _read(process, 100) == b"ONE\n"
     assert process.stderr is not None
-    told = process.stderr.read()
-    assert b'raise ValueError("not today")' in told
-    assert b"Error: ValueError: not today" in told
+    errors = process.stderr.read()
+    assert b'raise ValueError("not today")' in errors
+    assert b"Error: ValueError: not today" in errors
 
 
-def test_a_replica_that_ends_is_told(started, command):
+def test_a_replica_that_exits_is_reported(started, command):
     process = started(command)
     _write(process, b"one\nexit\n")
     assert process.wait(PATIENCE) == ExitCode.LOST
@@ -142,7 +142,7 @@ def test_it_can_be_interrupted_while_it_waits_for_input(started, command, number
     assert b"Traceback" not in process.stderr.read()
 
 
-def test_a_reader_who_has_had_enough_ends_it(started, command):
+def test_a_reader_that_closes_early_ends_the_command(started, command):
     process = started(command)
     _write(process, b"one\n")
     assert _read(process, 4) == b"ONE\n"
@@ -160,7 +160,7 @@ def test_a_reader_who_has_had_enough_ends_it(started, command):
         process.stdin.close()
 
 
-def test_a_slow_reader_slows_what_is_read(started, url):
+def test_a_slow_reader_slows_the_input_down(started, url):
     process = started(
         (*CLI, "function", "call", "shout", "--stream", "-g", url, "--frames", "raw:100000")
     )
@@ -177,19 +177,19 @@ def test_a_slow_reader_slows_what_is_read(started, url):
     process.kill()
 
 
-def test_run_answers_message_by_message(dcf, tmp_path):
+def test_run_answers_each_message(dcf, tmp_path):
     folder = _folder(tmp_path, "parse", JSON)
-    done = dcf("function", "run", folder, "--stream", input=b'{"a": 1}\n{\n[2]\n')
-    assert (done.returncode, done.stdout) == (
+    result = dcf("function", "run", folder, "--stream", input=b'{"a": 1}\n{\n[2]\n')
+    assert (result.returncode, result.stdout) == (
         ExitCode.CALL,
         b'{"got": {"a": 1}}\n{"got": [2]}\n',
-    ), done.stderr
-    assert b"is not valid JSON" in done.stderr
+    ), result.stderr
+    assert b"is not valid JSON" in result.stderr
 
 
-def test_run_takes_a_file_and_tells_a_missing_one_before_it_builds(dcf, shout, tmp_path):
+def test_run_reads_a_file_and_reports_a_missing_file_before_the_build(dcf, shout, tmp_path):
     (tmp_path / "in").write_bytes(b"a\nb\n")
-    done = dcf(
+    result = dcf(
         "function",
         "run",
         shout,
@@ -199,13 +199,13 @@ def test_run_takes_a_file_and_tells_a_missing_one_before_it_builds(dcf, shout, t
         "--reply",
         tmp_path / "out",
     )
-    assert (done.returncode, (tmp_path / "out").read_bytes()) == (0, b"A\nB\n")
+    assert (result.returncode, (tmp_path / "out").read_bytes()) == (0, b"A\nB\n")
     missing = dcf("function", "run", shout, "--stream", "--input", tmp_path / "nothing")
     assert missing.returncode == ExitCode.USAGE
     assert b"Starting" not in missing.stderr
 
 
-def test_a_handler_that_cannot_start_waits_for_no_message(started, tmp_path):
+def test_a_handler_that_cannot_start_does_not_wait_for_a_message(started, tmp_path):
     folder = _folder(tmp_path, "broken", "raise OSError('no model')")
     process = started((*CLI, "function", "run", str(folder), "--stream"))
     assert process.wait(PATIENCE) == ExitCode.START

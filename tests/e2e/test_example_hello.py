@@ -18,14 +18,14 @@ def folder(examples: Path) -> Path:
 
 
 @pytest.mark.parametrize("text", [b"Hello\n", "안녕".encode(), b""])
-def test_any_text_gives_hello_dcf_and_nothing_else(dcf: Dcf, folder: Path, text: bytes) -> None:
-    done = dcf("function", "run", folder, input=text)
+def test_the_reply_to_any_text_is_hello_dcf(dcf: Dcf, folder: Path, text: bytes) -> None:
+    result = dcf("function", "run", folder, input=text)
 
-    assert done.returncode == 0, done.stderr.decode()
-    assert done.stdout == b"Hello DCF"
+    assert result.returncode == 0, result.stderr.decode()
+    assert result.stdout == b"Hello DCF"
 
 
-def test_the_steps_of_the_readme(dcf: Dcf, folder: Path, tmp_path: Path) -> None:
+def test_the_steps_of_the_readme_work(dcf: Dcf, folder: Path, tmp_path: Path) -> None:
     made = dcf("function", "init", "hello-dcf", "--runtime", "python", cwd=tmp_path)
     assert made.returncode == 0, made.stderr.decode()
 
@@ -41,7 +41,7 @@ def test_the_steps_of_the_readme(dcf: Dcf, folder: Path, tmp_path: Path) -> None
     assert ran.stdout == b"Hello DCF"
 
 
-def test_the_example_is_what_init_makes_but_for_the_handler(
+def test_the_example_equals_what_init_creates_except_for_the_handler(
     dcf: Dcf, folder: Path, tmp_path: Path
 ) -> None:
     dcf("function", "init", "hello-dcf", cwd=tmp_path)

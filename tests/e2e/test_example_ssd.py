@@ -1,4 +1,4 @@
-"""examples/02-object-detection-ssd: the objects in real photos, and pictures that are none."""
+"""examples/02-object-detection-ssd: the objects in real photos, and input that is not a picture."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ EXPECTED: dict[str, list[tuple[str, float, Box]]] = {
     ],
     "astronaut.png": [("person", 0.6498, (27, 8, 368, 480))],
 }
-"""What the network finds in each photo: (xmin, ymin, xmax, ymax)."""
+"""The objects that the network detects in each photo; boxes are (xmin, ymin, xmax, ymax)."""
 
 KEYS = {"class", "confidence", "xmin", "ymin", "xmax", "ymax"}
 
@@ -48,7 +48,7 @@ def photos(folder: Path) -> dict[str, bytes]:
 def ask(
     serve: Callable[[Path], str], call: Callable[..., tuple[int, str, bytes]], folder: Path
 ) -> Ask:
-    """One loaded model for all the pictures of this module."""
+    """Serve one loaded model for all tests of this module."""
     url = serve(folder) + "/function/ssd"
 
     def post(body: bytes) -> tuple[int, Any]:
@@ -59,29 +59,31 @@ def ask(
     return post
 
 
-def test_run_with_base64_as_the_readme_does(
+def test_run_accepts_base64_as_in_the_readme(
     dcf: Dcf, folder: Path, photos: dict[str, bytes]
 ) -> None:
-    done = dcf("function", "run", folder, input=base64.encodebytes(photos["coffee.png"]))
+    result = dcf("function", "run", folder, input=base64.encodebytes(photos["coffee.png"]))
 
-    assert done.returncode == 0, done.stderr.decode()
-    assert_found(json.loads(done.stdout), EXPECTED["coffee.png"])
+    assert result.returncode == 0, result.stderr.decode()
+    assert_found(json.loads(result.stdout), EXPECTED["coffee.png"])
 
 
-def test_run_with_files_as_the_readme_does(dcf: Dcf, folder: Path, tmp_path: Path) -> None:
+def test_run_reads_and_writes_files_as_in_the_readme(
+    dcf: Dcf, folder: Path, tmp_path: Path
+) -> None:
     reply = tmp_path / "objects.json"
-    asked = ("--input", "pictures/cat_chelsea.png", "--reply", reply)
-    done = dcf("function", "run", "ssd", *asked, cwd=folder)
+    options = ("--input", "pictures/cat_chelsea.png", "--reply", reply)
+    result = dcf("function", "run", "ssd", *options, cwd=folder)
 
-    assert done.returncode == 0, done.stderr.decode()
+    assert result.returncode == 0, result.stderr.decode()
     assert_found(json.loads(reply.read_bytes()), EXPECTED["cat_chelsea.png"])
 
 
-def test_run_with_a_text_fails_and_says_why(dcf: Dcf, folder: Path) -> None:
-    done = dcf("function", "run", folder, input=b"no picture")
+def test_run_with_text_fails_and_gives_the_reason(dcf: Dcf, folder: Path) -> None:
+    result = dcf("function", "run", folder, input=b"no picture")
 
-    assert done.returncode == 9
-    assert "neither a picture" in json.loads(done.stdout)["error"]
+    assert result.returncode == 9
+    assert "expected a picture" in json.loads(result.stdout)["error"]
 
 
 def test_the_model_is_in_the_bundle_and_the_pictures_are_not(folder: Path) -> None:
@@ -94,59 +96,62 @@ def test_the_model_is_in_the_bundle_and_the_pictures_are_not(folder: Path) -> No
 
 @pytest.mark.parametrize("name", EXPECTED)
 @pytest.mark.parametrize("encode", [bytes, base64.b64encode, base64.encodebytes])
-def test_the_objects_in_a_photo(
+def test_the_objects_in_a_photo_are_detected(
     ask: Ask, photos: dict[str, bytes], name: str, encode: Callable[[bytes], bytes]
 ) -> None:
-    status, found = ask(encode(photos[name]))
+    status, detections = ask(encode(photos[name]))
 
     assert status == 200
-    assert_found(found, EXPECTED[name])
+    assert_found(detections, EXPECTED[name])
 
 
 @pytest.mark.parametrize(
     ("mode", "kind"),
     [("RGB", "JPEG"), ("CMYK", "JPEG"), ("L", "PNG"), ("RGBA", "PNG"), ("P", "PNG"), ("P", "GIF")],
 )
-def test_any_kind_of_picture_will_do(
+def test_pictures_of_any_mode_and_format_are_read(
     ask: Ask, photos: dict[str, bytes], mode: str, kind: str
 ) -> None:
-    status, found = ask(packed(opened(photos["coffee.png"]).convert(mode), kind))
+    status, detections = ask(packed(opened(photos["coffee.png"]).convert(mode), kind))
 
     assert status == 200
-    assert found[0]["class"] == "cup"
-    assert overlap(box_of(found[0]), EXPECTED["coffee.png"][0][2]) > 0.8
+    assert detections[0]["class"] == "cup"
+    assert overlap(box_of(detections[0]), EXPECTED["coffee.png"][0][2]) > 0.8
 
 
-def test_a_picture_that_lies_on_its_side_is_turned(ask: Ask, photos: dict[str, bytes]) -> None:
+def test_a_sideways_picture_is_rotated(ask: Ask, photos: dict[str, bytes]) -> None:
     lying = opened(photos["cat_chelsea.png"]).convert("RGB").transpose(Image.Transpose.ROTATE_90)
     note = Image.Exif()
-    note[0x0112] = 6  # EXIF: turn it clockwise to see it upright
-    status, found = ask(packed(lying, "JPEG", exif=note, quality=95))
+    note[0x0112] = 6  # EXIF: rotate clockwise to see it upright
+    status, detections = ask(packed(lying, "JPEG", exif=note, quality=95))
 
     assert status == 200
-    assert found[0]["class"] == "cat"
-    assert overlap(box_of(found[0]), EXPECTED["cat_chelsea.png"][0][2]) > 0.8
+    assert detections[0]["class"] == "cat"
+    assert overlap(box_of(detections[0]), EXPECTED["cat_chelsea.png"][0][2]) > 0.8
 
 
-def test_a_picture_of_nothing_gives_an_empty_list(ask: Ask) -> None:
+def test_a_blank_picture_gives_an_empty_list(ask: Ask) -> None:
     assert ask(packed(Image.new("RGB", (1, 1)), "PNG")) == (200, [])
 
 
 @pytest.mark.parametrize(
     ("case", "reason"),
     [
-        ("empty", "empty"),
-        ("text", "neither a picture"),
-        ("base64 of text", "neither a picture"),
+        ("empty", "expected a picture, as bytes or as base64, got an empty body"),
+        (
+            "text",
+            "expected a picture (PNG, JPEG, WEBP, GIF, BMP, TIFF) or its base64, got 23 other bytes",
+        ),
+        ("base64 of text", "got 8 other bytes"),
         ("half a PNG", "damaged"),
         ("half a JPEG", "damaged"),
         ("base64 of half a PNG", "damaged"),
         ("base64 cut off", "picture"),
-        ("a bomb", "more than 50,000,000 pixels"),
-        ("no pixels", "neither a picture"),
+        ("a bomb", "expected at most 50,000,000 pixels, got more"),
+        ("no pixels", "expected a picture"),
     ],
 )
-def test_what_is_no_picture_is_refused_with_the_reason(
+def test_input_that_is_not_a_picture_is_rejected_with_the_reason(
     ask: Ask, photos: dict[str, bytes], case: str, reason: str
 ) -> None:
     png = photos["coffee.png"]
@@ -169,30 +174,35 @@ def test_what_is_no_picture_is_refused_with_the_reason(
     assert reason in reply["error"]
 
 
-def test_it_goes_on_after_a_refusal(ask: Ask, photos: dict[str, bytes]) -> None:
+def test_it_keeps_working_after_a_rejected_picture(ask: Ask, photos: dict[str, bytes]) -> None:
     assert ask(b"no picture")[0] == 400
     assert_found(ask(photos["astronaut.png"])[1], EXPECTED["astronaut.png"])
 
 
-def assert_found(found: Any, expected: list[tuple[str, float, Box]]) -> None:
-    assert [one["class"] for one in found] == [name for name, _, _ in expected]
-    for one, (_, confidence, box) in zip(found, expected, strict=True):
-        assert set(one) == KEYS
-        assert all(isinstance(value, str) for value in one.values())
-        assert float(one["confidence"]) == pytest.approx(confidence, abs=0.02)
-        assert overlap(box_of(one), box) >= 0.8
+def assert_found(detections: Any, expected: list[tuple[str, float, Box]]) -> None:
+    assert [detection["class"] for detection in detections] == [name for name, _, _ in expected]
+    for detection, (_, confidence, box) in zip(detections, expected, strict=True):
+        assert set(detection) == KEYS
+        assert all(isinstance(value, str) for value in detection.values())
+        assert float(detection["confidence"]) == pytest.approx(confidence, abs=0.02)
+        assert overlap(box_of(detection), box) >= 0.8
 
 
-def box_of(one: dict[str, str]) -> Box:
-    return int(one["xmin"]), int(one["ymin"]), int(one["xmax"]), int(one["ymax"])
+def box_of(detection: dict[str, str]) -> Box:
+    return (
+        int(detection["xmin"]),
+        int(detection["ymin"]),
+        int(detection["xmax"]),
+        int(detection["ymax"]),
+    )
 
 
-def overlap(one: Box, other: Box) -> float:
-    """Intersection over union."""
-    width = min(one[2], other[2]) - max(one[0], other[0])
-    height = min(one[3], other[3]) - max(one[1], other[1])
+def overlap(first: Box, second: Box) -> float:
+    """Return the intersection over union."""
+    width = min(first[2], second[2]) - max(first[0], second[0])
+    height = min(first[3], second[3]) - max(first[1], second[1])
     shared = max(0, width) * max(0, height)
-    areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (one, other)]
+    areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (first, second)]
     return shared / (sum(areas) - shared)
 
 
@@ -207,7 +217,7 @@ def packed(image: Image.Image, kind: str, **options: Any) -> bytes:
 
 
 def bare_png(width: int, height: int) -> bytes:
-    """A PNG that says how large it is and has no pixels."""
+    """Return a PNG with a header but without pixels."""
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(b"")), (b"IEND", b"")]
     return b"\x89PNG\r\n\x1a\n" + b"".join(

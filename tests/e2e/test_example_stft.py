@@ -1,4 +1,4 @@
-"""examples/03-stft: the numbers against SciPy, the picture with Pillow, and sounds that are none."""
+"""examples/03-stft: compares the numbers with SciPy's, and tests pictures and invalid sounds."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def guitar(folder: Path) -> bytes:
 
 @pytest.fixture(scope="session")
 def spectrogram(folder: Path) -> Any:
-    """The example's own module."""
+    """Import the example's module."""
     path = folder / "src" / "spectrogram.py"
     spec = importlib.util.spec_from_file_location("example_spectrogram", path)
     assert spec is not None
@@ -62,14 +62,14 @@ def ask(serve: Callable[[Path], str], call: Callable[..., Any], folder: Path) ->
     return post
 
 
-def test_run_gives_the_base64_of_a_png_as_the_readme_says(
+def test_run_prints_the_base64_of_a_png_as_in_the_readme(
     dcf: Dcf, folder: Path, guitar: bytes
 ) -> None:
-    done = dcf("function", "run", folder, input=guitar)
+    result = dcf("function", "run", folder, input=guitar)
 
-    assert done.returncode == 0, done.stderr.decode()
-    image = decoded(base64.b64decode(done.stdout, validate=True))
-    assert image.size == (518, ROWS)  # 3 s in steps of 256 samples, and both ends
+    assert result.returncode == 0, result.stderr.decode()
+    image = decoded(base64.b64decode(result.stdout, validate=True))
+    assert image.size == (518, ROWS)  # 3 s in steps of 256 samples, plus both ends
     assert is_not_blank(image)
 
 
@@ -77,16 +77,16 @@ def test_run_writes_the_png_that_the_readme_shows(
     dcf: Dcf, folder: Path, tmp_path: Path, guitar: bytes
 ) -> None:
     reply = tmp_path / "spectrogram.png"
-    asked = ("--input", "sounds/guitar.wav", "--reply", reply)
-    done = dcf("function", "run", "stft", "-H", "Accept: image/png", *asked, cwd=folder)
+    options = ("--input", "sounds/guitar.wav", "--reply", reply)
+    result = dcf("function", "run", "stft", "-H", "Accept: image/png", *options, cwd=folder)
 
-    assert done.returncode == 0, done.stderr.decode()
-    assert done.stdout == b""
+    assert result.returncode == 0, result.stderr.decode()
+    assert result.stdout == b""
     shown = decoded((folder / "spectrogram.png").read_bytes())
     assert np.array_equal(np.asarray(decoded(reply.read_bytes())), np.asarray(shown))
 
 
-def test_the_sounds_stay_out_of_the_bundle(folder: Path) -> None:
+def test_the_sounds_are_not_in_the_bundle(folder: Path) -> None:
     assert {file.path for file in find_files(folder)} == {
         "Dockerfile",
         "README.md",
@@ -116,7 +116,7 @@ def test_a_tone_is_a_line_at_its_row(ask: Ask, frequency: int) -> None:
 
     brightness = np.asarray(decoded(png).convert("L"))
     middle = brightness[:, brightness.shape[1] // 2]
-    row = ROWS - 1 - round(frequency * FRAME / RATE)  # the lowest row is 0 Hz
+    row = ROWS - 1 - round(frequency * FRAME / RATE)  # row 0 of the spectrogram is 0 Hz
     assert middle.argmax() == row
     assert middle[row] > 200
     assert np.delete(middle, range(row - 3, row + 4)).max() < 30
@@ -129,7 +129,7 @@ def test_silence_is_black(ask: Ask) -> None:
     assert not is_not_blank(decoded(png))
 
 
-def test_one_sample_is_a_sound(ask: Ask) -> None:
+def test_a_sound_may_be_a_single_sample(ask: Ask) -> None:
     status, _, png = ask(wav(b"\x00\x40"), accept="image/png")
 
     assert status == 200
@@ -139,20 +139,22 @@ def test_one_sample_is_a_sound(ask: Ask) -> None:
 @pytest.mark.parametrize(
     ("case", "reason"),
     [
-        ("empty", "not a WAV file"),
-        ("text", "not a WAV file"),
-        ("cut in the header", "ends within its header"),
-        ("cut before the samples", "ends before its samples"),
-        ("no samples", "no samples"),
-        ("half a sample", "no samples"),
-        ("ADPCM", "format 2 with 4 bits are not supported"),
-        ("mu-law", "format 7 with 8 bits are not supported"),
-        ("extensible ADPCM", "format 2 with 16 bits are not supported"),
-        ("no channels", "header is wrong"),
-        ("not a number", "no sound"),
+        ("empty", "expected a WAV file, got 0 other bytes"),
+        ("text", "expected a WAV file, got 27 other bytes"),
+        ("cut in the header", "expected a header of at least 16 bytes, got 10"),
+        ("cut before the samples", "expected the samples of a WAV file, got the end of the file"),
+        ("no samples", "expected samples, got a file without any"),
+        ("half a sample", "expected samples, got a file without any"),
+        ("ADPCM", "got format 2 with 4 bits"),
+        ("mu-law", "got format 7 with 8 bits"),
+        ("extensible ADPCM", "got format 2 with 16 bits"),
+        ("no channels", "the header contradicts itself"),
+        ("not a number", "expected finite samples, got infinite ones or NaN"),
     ],
 )
-def test_what_is_no_sound_is_refused_with_the_reason(ask: Ask, case: str, reason: str) -> None:
+def test_input_that_is_not_a_sound_is_rejected_with_the_reason(
+    ask: Ask, case: str, reason: str
+) -> None:
     whole = wav(bytes(100))
     bodies = {
         "empty": b"",
@@ -175,7 +177,7 @@ def test_what_is_no_sound_is_refused_with_the_reason(ask: Ask, case: str, reason
 
 
 @pytest.mark.parametrize("length", [1024, 1025, 1279, 1280, 1281, 7777, 132_300])
-def test_the_numbers_are_those_of_scipy(spectrogram: Any, guitar: bytes, length: int) -> None:
+def test_the_numbers_equal_those_of_scipy(spectrogram: Any, guitar: bytes, length: int) -> None:
     rate, samples = spectrogram.read_wav(guitar)
     samples = samples[:length]
 
@@ -188,7 +190,7 @@ def test_the_numbers_are_those_of_scipy(spectrogram: Any, guitar: bytes, length:
 
 
 @pytest.mark.parametrize("length", [1, 2, 255, 256, 257, 1023])
-def test_short_sounds_have_a_spectrogram_too(spectrogram: Any, guitar: bytes, length: int) -> None:
+def test_short_sounds_have_a_spectrogram(spectrogram: Any, guitar: bytes, length: int) -> None:
     rate, samples = spectrogram.read_wav(guitar)
 
     frequencies, times, magnitudes = spectrogram.stft(samples[5000 : 5000 + length], rate)
@@ -197,7 +199,7 @@ def test_short_sounds_have_a_spectrogram_too(spectrogram: Any, guitar: bytes, le
     assert spectrogram.picture(magnitudes).size == (len(times), ROWS)
 
 
-def test_a_long_sound_gives_a_picture_of_bounded_width_without_losing_a_click(
+def test_the_picture_of_a_long_sound_has_a_bounded_width_and_keeps_a_click(
     spectrogram: Any,
 ) -> None:
     samples = np.zeros(60 * 44_100)
@@ -214,7 +216,7 @@ def test_a_long_sound_gives_a_picture_of_bounded_width_without_losing_a_click(
 @pytest.mark.parametrize(
     ("code", "bits"), [(PCM, 8), (PCM, 16), (PCM, 24), (PCM, 32), (FLOAT, 32), (FLOAT, 64)]
 )
-def test_a_wav_of_any_kind_is_read_as_scipy_reads_it(
+def test_every_supported_wav_format_is_read_as_scipy_reads_it(
     spectrogram: Any, code: int, bits: int, channels: int, *, extensible: bool
 ) -> None:
     noise = np.random.default_rng(seed=bits)
@@ -228,13 +230,13 @@ def test_a_wav_of_any_kind_is_read_as_scipy_reads_it(
     reference_rate, reference = scipy.io.wavfile.read(io.BytesIO(body))
     whole = np.asarray(reference, dtype=np.float64)
     if code == PCM:
-        # SciPy puts 24 bits in the upper part of 32.
+        # SciPy returns 24 bits in the upper part of 32.
         whole = (whole - 128) / 128 if bits == 8 else whole / 2 ** (31 if bits > 16 else 15)
     assert rate == reference_rate
     np.testing.assert_allclose(samples, whole.reshape(-1, channels).mean(axis=1), atol=1e-12)
 
 
-def test_what_is_left_of_a_wav_that_was_cut_off_is_read(spectrogram: Any) -> None:
+def test_the_rest_of_a_truncated_wav_file_is_read(spectrogram: Any) -> None:
     data = np.arange(1, 301, dtype="<i2").tobytes()
 
     _, samples = spectrogram.read_wav(wav(data, channels=2)[:-3])
@@ -242,7 +244,7 @@ def test_what_is_left_of_a_wav_that_was_cut_off_is_read(spectrogram: Any) -> Non
     np.testing.assert_allclose(samples * 32768, np.arange(1.5, 298, 2))
 
 
-def test_a_size_that_a_pipe_could_not_know_is_no_fault(spectrogram: Any) -> None:
+def test_a_size_of_a_recorder_that_writes_to_a_pipe_is_accepted(spectrogram: Any) -> None:
     body = bytearray(wav(bytes(200)))
     body[40:44] = b"\xff\xff\xff\xff"
 
@@ -257,7 +259,7 @@ def test_other_chunks_are_skipped(spectrogram: Any) -> None:
 
 
 def wav(data: bytes, code: int = PCM, channels: int = 1, bits: int = 16, inner: int = PCM) -> bytes:
-    """A WAV file with any header, right or wrong."""
+    """Return a WAV file with any header, valid or invalid."""
     block = channels * bits // 8
     header = struct.pack("<HHIIHH", code, channels, RATE, RATE * block, block, bits)
     if code == EXTENSIBLE:

@@ -1,4 +1,4 @@
-"""examples/04-streaming-text: lines without addresses and numbers, one name for each of them."""
+"""examples/04-streaming-text: replaces addresses and numbers, each by its own placeholder."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ def redact(author: Callable[[Path, str], Any], folder: Path) -> Redact:
     return lambda lines: list(handler(Request(stream=lines)))
 
 
-def test_each_line_comes_back_without_what_is_personal(redact: Redact) -> None:
+def test_each_line_is_returned_with_placeholders(redact: Redact) -> None:
     assert redact(line.encode() for line in MAIL) == [*REDACTED]
 
 
-def test_a_line_is_answered_before_the_next_one_comes(author: Any, folder: Path) -> None:
+def test_a_line_is_answered_before_the_next_line_is_read(author: Any, folder: Path) -> None:
     taken: list[bytes] = []
 
     def lines() -> Iterator[bytes]:
@@ -54,7 +54,7 @@ def test_a_line_is_answered_before_the_next_one_comes(author: Any, folder: Path)
     assert len(taken) == 1
 
 
-def test_another_stream_begins_anew(redact: Redact) -> None:
+def test_each_stream_starts_anew(redact: Redact) -> None:
     assert redact([b"ada@example.com"]) == ["[email 1]"]
     assert redact([b"bob@example.com"]) == ["[email 1]"]
 
@@ -73,13 +73,13 @@ def test_another_stream_begins_anew(redact: Redact) -> None:
         ("", None),
     ],
 )
-def test_what_is_an_address_or_a_number_and_what_is_not(
+def test_only_addresses_and_numbers_are_replaced(
     redact: Redact, text: str, redacted: str | None
 ) -> None:
     assert redact([text.encode()]) == [text if redacted is None else redacted]
 
 
-def test_bytes_that_are_no_text_do_not_end_the_stream(redact: Redact) -> None:
+def test_bytes_that_are_not_text_do_not_end_the_stream(redact: Redact) -> None:
     assert redact([b"\xff\xfe ada@example.com", b"ada@example.com"]) == [
         "\ufffd\ufffd [email 1]",
         "[email 1]",
@@ -88,13 +88,13 @@ def test_bytes_that_are_no_text_do_not_end_the_stream(redact: Redact) -> None:
 
 @pytest.mark.timeout(20)
 @pytest.mark.parametrize("piece", ["a", "a@", "a.b-", "0", "a@a.", "012 ", "+1 ", "1-"])
-def test_no_line_takes_hours(redact: Redact, piece: str) -> None:
+def test_no_line_takes_long(redact: Redact, piece: str) -> None:
     text = piece * (200_000 // len(piece))
 
     assert len(redact([text.encode()])) == 1
 
 
-def test_what_is_in_the_bundle(folder: Path) -> None:
+def test_the_bundle_contains_the_source(folder: Path) -> None:
     assert {file.path for file in find_files(folder) if file.path.startswith("src")} == {
         "src/__init__.py",
         "src/handler.py",

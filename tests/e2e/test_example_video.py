@@ -1,4 +1,4 @@
-"""examples/05-streaming-video: boxes around what is in a frame, and frames that are none."""
+"""examples/05-streaming-video: boxes around the objects of a frame, and invalid frames."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Ask = Callable[[bytes], tuple[int, str, bytes]]
 
 SIZE = (640, 360)
 DOG = (132, 30, 400, 296)
-"""Where it lies in every frame, nearly."""
+"""The approximate box of the dog in every frame."""
 
 
 @pytest.fixture(scope="session")
@@ -35,22 +35,22 @@ def frames(folder: Path) -> list[bytes]:
 def ask(
     serve: Callable[[Path], str], call: Callable[..., tuple[int, str, bytes]], folder: Path
 ) -> Ask:
-    """A frame alone, as a plain call: the handler is the same."""
+    """Send a frame as a single call; the handler is the same as for streams."""
     url = serve(folder) + "/function/detect-video"
     return lambda frame: call(url, frame)
 
 
-def test_the_video_is_whole(frames: list[bytes]) -> None:
+def test_the_video_has_all_frames(frames: list[bytes]) -> None:
     assert len(frames) == 27
     assert {opened(frame).size for frame in frames} == {SIZE}
 
 
-def test_a_frame_comes_back_with_a_box_and_a_label(ask: Ask, frames: list[bytes]) -> None:
+def test_a_frame_is_returned_with_a_box_and_a_label(ask: Ask, frames: list[bytes]) -> None:
     status, _, reply = ask(frames[0])
 
     assert status == 200
     assert_annotated(reply)
-    before, after = (np.asarray(opened(one).convert("RGB"), int) for one in (frames[0], reply))
+    before, after = (np.asarray(opened(jpeg).convert("RGB"), int) for jpeg in (frames[0], reply))
     changed = np.abs(after - before).max(axis=2) > 60
     xmin, ymin, xmax, ymax = box_of(found_in(reply)[0])
     assert changed[ymin : ymin + 20, xmin : xmin + 60].mean() > 0.5  # the label
@@ -64,7 +64,7 @@ def test_a_frame_comes_back_with_a_box_and_a_label(ask: Ask, frames: list[bytes]
     assert changed.mean() < 0.001
 
 
-def test_the_picture_of_the_readme_is_what_comes_back(
+def test_the_picture_of_the_readme_equals_the_reply(
     ask: Ask, frames: list[bytes], folder: Path
 ) -> None:
     shown = (folder / "boxes.jpeg").read_bytes()
@@ -74,7 +74,7 @@ def test_the_picture_of_the_readme_is_what_comes_back(
     assert np.abs(difference).mean() < 2
 
 
-def test_a_frame_of_nothing_comes_back_as_it_is(ask: Ask) -> None:
+def test_a_blank_frame_is_returned_without_boxes(ask: Ask) -> None:
     status, _, reply = ask(packed(Image.new("L", (64, 48), 128), "JPEG"))
 
     assert (status, opened(reply).size, found_in(reply)) == (200, (64, 48), [])
@@ -83,14 +83,14 @@ def test_a_frame_of_nothing_comes_back_as_it_is(ask: Ask) -> None:
 @pytest.mark.parametrize(
     ("case", "reason"),
     [
-        ("empty", "a JPEG is wanted, 0 bytes"),
-        ("text", "a JPEG is wanted, 5 bytes"),
-        ("a PNG", "a JPEG is wanted"),
+        ("empty", "expected a JPEG, got 0 other bytes"),
+        ("text", "expected a JPEG, got 5 other bytes"),
+        ("a PNG", "expected a JPEG"),
         ("half a JPEG", "damaged"),
-        ("large", "more than 10,000,000 pixels"),
+        ("large", "expected at most 10,000,000 pixels, got more"),
     ],
 )
-def test_what_is_no_frame_is_refused_with_the_reason(
+def test_an_invalid_frame_is_rejected_with_the_reason(
     ask: Ask, frames: list[bytes], case: str, reason: str
 ) -> None:
     bodies = {
@@ -108,7 +108,7 @@ def test_what_is_no_frame_is_refused_with_the_reason(
     assert ask(frames[0])[0] == 200
 
 
-def test_the_model_is_that_of_the_other_example(folder: Path) -> None:
+def test_the_model_is_a_link_to_that_of_the_ssd_example(folder: Path) -> None:
     checkout = Path(__file__).parents[2] / "examples" / folder.name
     model = "src/models/ssdlite_mobilenet_v2_coco.onnx"
     other = checkout.parent / "02-object-detection-ssd" / model

@@ -1,4 +1,4 @@
-"""Numbers of replicas that cannot be had: refused where they are asked for, and nothing is changed."""
+"""Impossible numbers of replicas are rejected where they are requested, and nothing changes."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ class Handler:
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
-    with running(tmp_path_factory.mktemp("house"), shared=True) as house:
-        house.deploy(house.write("echo", ECHO))
-        yield house
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
+    with running(tmp_path_factory.mktemp("gateway"), shared=True) as gateway:
+        gateway.deploy(gateway.write("echo", ECHO))
+        yield gateway
 
 
 @pytest.fixture(scope="module")
-def deployable(house: GatewayProcess) -> dict[str, Any]:
-    """A deploy as it is sent, of a function that nobody has deployed yet."""
-    store = Store(house.places.store)
-    folder = house.write("sized", ECHO)
-    made = package(locate(None, None, folder), Builder(store, Uv(house.env)), store)
+def deployable(gateway: GatewayProcess) -> dict[str, Any]:
+    """Return the request of a deploy of a function that does not exist yet."""
+    store = Store(gateway.places.store)
+    folder = gateway.write("sized", ECHO)
+    made = package(locate(None, None, folder), Builder(store, Uv(gateway.env)), store)
     spec = json.loads(spec_to_json(made.spec))
     return {"spec": spec, "bundle": made.artifact.bundle, "lock": made.artifact.lock}
 
 
 @pytest.mark.parametrize(
-    ("scaling", "told"),
+    ("scaling", "message"),
     [
         ({"minimum": 3, "maximum": 2}, "min 3 is greater than max 2"),
         ({"maximum": 0}, "max: expected a number from 1 to 1000, got 0"),
@@ -57,38 +57,38 @@ def deployable(house: GatewayProcess) -> dict[str, Any]:
     ],
     ids=str,
 )
-def test_scaling_that_cannot_be_had_is_refused(
-    house: GatewayProcess, deployable: dict[str, Any], scaling: Any, told: str
+def test_scaling_that_is_impossible_is_rejected(
+    gateway: GatewayProcess, deployable: dict[str, Any], scaling: Any, message: str
 ) -> None:
     within = deployable | {"spec": deployable["spec"] | {"scaling": scaling}}
-    asked = [within]
+    requests = [within]
     if isinstance(scaling, dict) and scaling.keys() <= {"minimum", "maximum"}:
-        asked.append(deployable | scaling)
-    for body in asked:
-        status, problem = house.manage("POST", "/system/functions", json.dumps(body).encode())
+        requests.append(deployable | scaling)
+    for body in requests:
+        status, problem = gateway.manage("POST", "/system/functions", json.dumps(body).encode())
         assert status == 400, problem
-        assert told in problem["detail"]
-    assert house.manage("GET", "/system/function/sized")[0] == 404, "nothing is half done"
+        assert message in problem["detail"]
+    assert gateway.manage("GET", "/system/function/sized")[0] == 404, "nothing is half done"
 
 
-def test_scaling_that_cannot_be_meant_is_told_at_the_command_line(house: GatewayProcess) -> None:
-    folder = house.write("sized", ECHO)
-    for options, code, told in (
+def test_the_command_line_rejects_implausible_scaling(gateway: GatewayProcess) -> None:
+    folder = gateway.write("sized", ECHO)
+    for options, code, message in (
         (("--min", "3", "--max", "2"), 3, b"min 3 is greater than max 2"),
         (("--max", "0"), 2, b"--max"),
         (("--min", "-1"), 2, b"--min"),
         (("--min", "two"), 2, b"'two' is not a valid integer"),
         (("--min", "1001"), 3, b"got 1001"),
     ):
-        done = house.dcf("function", "deploy", f"{folder}/", *options)
-        assert (done.returncode, told in done.stderr) == (code, True), done.stderr.decode()
+        result = gateway.dcf("function", "deploy", f"{folder}/", *options)
+        assert (result.returncode, message in result.stderr) == (code, True), result.stderr.decode()
     for replicas in ("many", "1.5", "-1", "1001"):
-        done = house.dcf("function", "scale", "echo", replicas)
-        assert done.returncode in {2, 3}, done.stderr.decode()
-        assert replicas.encode() in done.stderr
-    house.write("sized", ECHO, config="    scaling: {min: 3, max: 2}\n")
-    done = house.dcf("function", "deploy", f"{folder}/")
-    assert done.returncode == 3
-    assert b"config.yaml:4:" in done.stderr
-    assert house.client.function("echo").replicas == 1
-    assert house.manage("GET", "/system/function/sized")[0] == 404
+        result = gateway.dcf("function", "scale", "echo", replicas)
+        assert result.returncode in {2, 3}, result.stderr.decode()
+        assert replicas.encode() in result.stderr
+    gateway.write("sized", ECHO, config="    scaling: {min: 3, max: 2}\n")
+    result = gateway.dcf("function", "deploy", f"{folder}/")
+    assert result.returncode == 3
+    assert b"config.yaml:4:" in result.stderr
+    assert gateway.client.function("echo").replicas == 1
+    assert gateway.manage("GET", "/system/function/sized")[0] == 404

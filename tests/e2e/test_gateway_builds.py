@@ -24,30 +24,30 @@ class Handler:
 
 
 @pytest.fixture
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
-    with running(tmp_path_factory.mktemp("house")) as house:
-        yield house
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
+    with running(tmp_path_factory.mktemp("gateway")) as gateway:
+        yield gateway
 
 
 class Deploy:
     """A deploy of a function with a package whose build hangs.
 
     Args:
-        house: The gateway.
+        gateway: The gateway.
         name: The function.
-        package: What tells its environment from others.
+        package: The package, which makes the environment unique.
     """
 
-    def __init__(self, house: GatewayProcess, name: str, package: str) -> None:
-        self.pids = house.folder / f"pids-{package}"
+    def __init__(self, gateway: GatewayProcess, name: str, package: str) -> None:
+        self.pids = gateway.folder / f"pids-{package}"
         self.pids.mkdir(exist_ok=True)
-        folder = house.write(name, HANDLER.format(name), requirements="./hangs\n")
+        folder = gateway.write(name, HANDLER.format(name), requirements="./hangs\n")
         (folder / "hangs").mkdir()
         (folder / "hangs" / "pyproject.toml").write_text(PROJECT.format(version='version = "1.0"'))
         (folder / "hangs" / "backend.py").write_text(BACKEND.format(place=str(self.pids)))
         self.process = subprocess.Popen(
             [*CLI, "function", "deploy", f"{folder}/"],
-            env=house.env,
+            env=gateway.env,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -64,7 +64,7 @@ class Deploy:
                 self._lines.put(line)
 
     def says(self, text: str) -> None:
-        """Returns once it has."""
+        """Return once the build hangs."""
         while text not in self._lines.get(timeout=30):
             pass
 
@@ -81,31 +81,31 @@ class Deploy:
 
 
 @pytest.fixture
-def deploy(house: GatewayProcess) -> Iterator[Callable[[str, str], Deploy]]:
+def deploy(gateway: GatewayProcess) -> Iterator[Callable[[str, str], Deploy]]:
     with ExitStack() as stack:
 
         def start(name: str, package: str) -> Deploy:
-            found = Deploy(house, name, package)
-            stack.callback(found.end)
-            return found
+            hung_deploy = Deploy(gateway, name, package)
+            stack.callback(hung_deploy.end)
+            return hung_deploy
 
         yield start
 
 
-def test_hung_builds_block_no_others_and_end_with_their_clients(
-    house: GatewayProcess, deploy: Callable[[str, str], Deploy]
+def test_hung_builds_do_not_block_others_and_end_with_their_clients(
+    gateway: GatewayProcess, deploy: Callable[[str, str], Deploy]
 ) -> None:
-    steady = house.write("steady", HANDLER.format("one"))
-    house.deploy(steady)
+    steady = gateway.write("steady", HANDLER.format("one"))
+    gateway.deploy(steady)
     first, second = deploy("first", "a"), deploy("second", "b")
-    house.until(first.hangs)
-    house.until(second.hangs)
+    gateway.until(first.hangs)
+    gateway.until(second.hangs)
 
-    house.write("steady", HANDLER.format("two"))
-    done = house.dcf("function", "deploy", f"{steady}/")
-    assert done.returncode == 0, done.stderr
-    assert b"Waiting" not in done.stderr
-    assert house.call("steady") == (200, b"two")
+    gateway.write("steady", HANDLER.format("two"))
+    result = gateway.dcf("function", "deploy", f"{steady}/")
+    assert result.returncode == 0, result.stderr
+    assert b"Waiting" not in result.stderr
+    assert gateway.call("steady") == (200, b"two")
 
     twin = deploy("twin", "a")
     twin.says("Waiting for another build of the same environment")
@@ -116,25 +116,25 @@ def test_hung_builds_block_no_others_and_end_with_their_clients(
 
     twin.end()
     first.end()
-    house.until(first.is_over)
-    house.until(lambda: third.hangs() or fourth.hangs())
+    gateway.until(first.is_over)
+    gateway.until(lambda: third.hangs() or fourth.hangs())
     second.end(signal.SIGKILL)
-    house.until(second.is_over)
-    house.until(lambda: third.hangs() and fourth.hangs())
+    gateway.until(second.is_over)
+    gateway.until(lambda: third.hangs() and fourth.hangs())
 
-    house.kill("gateway.control")
-    house.until(third.is_over)
-    house.until(fourth.is_over)
-    house.until(house.answers)
-    assert [one.name for one in house.client.functions()] == ["steady"]
+    gateway.kill("gateway.control")
+    gateway.until(third.is_over)
+    gateway.until(fourth.is_over)
+    gateway.until(gateway.answers)
+    assert [function.name for function in gateway.client.functions()] == ["steady"]
 
 
 def test_a_hung_build_of_a_gateway_has_a_time_limit(
-    house: GatewayProcess, deploy: Callable[[str, str], Deploy]
+    gateway: GatewayProcess, deploy: Callable[[str, str], Deploy]
 ) -> None:
-    house.stop()
-    house.env["DCF_BUILD_TIMEOUT"] = "12"
-    house.start()
+    gateway.stop()
+    gateway.env["DCF_BUILD_TIMEOUT"] = "12"
+    gateway.start()
     hung = deploy("hung", "e")
     hung.says("expected the build to end within 12 s (DCF_BUILD_TIMEOUT), got a timeout")
     assert hung.process.wait(30) == 4
@@ -142,11 +142,11 @@ def test_a_hung_build_of_a_gateway_has_a_time_limit(
     assert hung.is_over()
 
 
-def test_the_end_of_a_gateway_ends_its_builds(
-    house: GatewayProcess, deploy: Callable[[str, str], Deploy]
+def test_builds_end_with_their_gateway(
+    gateway: GatewayProcess, deploy: Callable[[str, str], Deploy]
 ) -> None:
     hung = deploy("hung", "f")
-    house.until(hung.hangs)
-    assert house.stop() == 0
+    gateway.until(hung.hangs)
+    assert gateway.stop() == 0
     assert hung.is_over()
     assert hung.process.wait(30) != 0

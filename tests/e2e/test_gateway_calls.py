@@ -1,4 +1,4 @@
-"""Calls: what they carry, how they end, how they are counted, and calls out of calls."""
+"""Calls: what they carry, how they end, how they are counted, and calls from handlers."""
 
 from __future__ import annotations
 
@@ -63,82 +63,88 @@ THROWER = KIT.replace('what = req.path.strip("/")', 'what = "raise"')
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
-    with running(tmp_path_factory.mktemp("house"), shared=True) as house:
-        house.deploy(house.write("kit", KIT))
-        house.deploy(house.write("sleeper", SLEEPER), "--no-wait")
-        house.deploy(house.write("thrower", THROWER), "--no-wait")
-        house.deploy(house.write("idle", KIT), "--no-wait")
-        house.client.scale("idle", 0)
-        house.deploy(house.write("chain", CHAIN))
-        house.deploy(house.write("pages", KIT, config="    preflight: true\n"))
-        house.until_ready("sleeper")
-        house.until_ready("thrower")
-        yield house
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
+    with running(tmp_path_factory.mktemp("gateway"), shared=True) as gateway:
+        gateway.deploy(gateway.write("kit", KIT))
+        gateway.deploy(gateway.write("sleeper", SLEEPER), "--no-wait")
+        gateway.deploy(gateway.write("thrower", THROWER), "--no-wait")
+        gateway.deploy(gateway.write("idle", KIT), "--no-wait")
+        gateway.client.scale("idle", 0)
+        gateway.deploy(gateway.write("chain", CHAIN))
+        gateway.deploy(gateway.write("pages", KIT, config="    preflight: true\n"))
+        gateway.until_ready("sleeper")
+        gateway.until_ready("thrower")
+        yield gateway
 
 
-def in_flight(house: GatewayProcess, name: str) -> float:
-    return sample(house, "dcf_function_in_flight", function=name)
+def in_flight(gateway: GatewayProcess, name: str) -> float:
+    return sample(gateway, "dcf_function_in_flight", function=name)
 
 
-def sample(house: GatewayProcess, metric: str, **labels: str) -> float:
-    text = house.get("/metrics")[2].decode()
+def sample(gateway: GatewayProcess, metric: str, **labels: str) -> float:
+    text = gateway.get("/metrics")[2].decode()
     for family in text_string_to_metric_families(text):
-        for one in family.samples:
-            if one.name == metric and one.labels == labels:
-                return float(one.value)
+        for sample in family.samples:
+            if sample.name == metric and sample.labels == labels:
+                return float(sample.value)
     raise AssertionError(f"{metric} {labels} is not in\n{text}")
 
 
-def problem(house: GatewayProcess, path: str, **headers: str) -> tuple[int, dict[str, Any]]:
-    given = {name.replace("_", "-"): value for name, value in headers.items()}
-    status, told, body = house.request("POST", path, b"", given)
-    assert told["content-type"] == "application/problem+json"
+def problem(gateway: GatewayProcess, path: str, **headers: str) -> tuple[int, dict[str, Any]]:
+    sent = {name.replace("_", "-"): value for name, value in headers.items()}
+    status, received, body = gateway.request("POST", path, b"", sent)
+    assert received["content-type"] == "application/problem+json"
     return status, json.loads(body)
 
 
-def test_a_trace_tells_where_the_time_went(house: GatewayProcess) -> None:
-    done = house.dcf("function", "call", "kit", "--trace", input=b"hi")
+def test_a_trace_shows_where_the_time_was_spent(gateway: GatewayProcess) -> None:
+    result = gateway.dcf("function", "call", "kit", "--trace", input=b"hi")
 
-    assert done.returncode == 0
-    reply = json.loads(done.stdout)
+    assert result.returncode == 0
+    reply = json.loads(result.stdout)
     assert reply["text"] == "hi"
-    lines = dict(line.split()[:2] for line in done.stderr.decode().splitlines())
+    lines = dict(line.split()[:2] for line in result.stderr.decode().splitlines())
     for part in ("queue", "handler", "gateway", "transfer", "total"):
         assert float(lines[part]) >= 0
     assert lines["request"] == reply["id"]
 
 
-def test_header_method_and_path_reach_the_handler(house: GatewayProcess) -> None:
-    given = ("--header", "X-Colour: green", "--path", "header")
-    assert house.dcf("function", "call", "kit", *given).stdout == b"green"
-    asked = ("--method", "GET", "--path", "?a=1&b=%C3%A4")
-    reply = json.loads(house.dcf("function", "call", "kit", *asked).stdout)
+def test_headers_method_and_path_reach_the_handler(gateway: GatewayProcess) -> None:
+    options = ("--header", "X-Colour: green", "--path", "header")
+    assert gateway.dcf("function", "call", "kit", *options).stdout == b"green"
+    options = ("--method", "GET", "--path", "?a=1&b=%C3%A4")
+    reply = json.loads(gateway.dcf("function", "call", "kit", *options).stdout)
     assert (reply["method"], reply["query"]) == ("GET", {"a": "1", "b": "ä"})
 
 
-def test_a_call_that_takes_too_long_ends_with_504_and_exit_code_10(house: GatewayProcess) -> None:
-    status, told = problem(house, "/function/kit/sleep", x_dcf_deadline_ms="200")
-    assert (status, told["error"]) == (504, "DeadlineExceeded")
-    done = house.dcf("function", "call", "kit", "--path", "sleep", "--timeout", "0.2")
-    assert done.returncode == 10
-    house.until(lambda: in_flight(house, "kit") == 0)
+def test_a_call_that_takes_too_long_ends_with_504_and_exit_code_10(gateway: GatewayProcess) -> None:
+    status, document = problem(gateway, "/function/kit/sleep", x_dcf_deadline_ms="200")
+    assert (status, document["error"]) == (504, "DeadlineExceeded")
+    result = gateway.dcf("function", "call", "kit", "--path", "sleep", "--timeout", "0.2")
+    assert result.returncode == 10
+    gateway.until(lambda: in_flight(gateway, "kit") == 0)
 
 
-def test_a_handler_that_raises_answers_with_its_traceback(house: GatewayProcess) -> None:
-    status, told = problem(house, "/function/kit/raise")
-    assert (status, told["error"], told["exception"]) == (500, "HandlerRaised", "LookupError")
-    assert "nothing there" in told["traceback"]
-    done = house.dcf("function", "call", "kit", "--path", "raise")
-    assert done.returncode == 9
-    assert b"LookupError: nothing there" in done.stderr
+def test_a_handler_that_raises_answers_with_its_traceback(gateway: GatewayProcess) -> None:
+    status, document = problem(gateway, "/function/kit/raise")
+    assert (status, document["error"], document["exception"]) == (
+        500,
+        "HandlerRaised",
+        "LookupError",
+    )
+    assert "nothing there" in document["traceback"]
+    result = gateway.dcf("function", "call", "kit", "--path", "raise")
+    assert result.returncode == 9
+    assert b"LookupError: nothing there" in result.stderr
 
 
-def test_a_replica_that_ends_during_a_call_is_told_and_replaced(house: GatewayProcess) -> None:
-    status, told = problem(house, "/function/kit/end")
-    assert (status, told["error"]) == (502, "ReplicaLost")
-    house.until(lambda: house.call("kit", b"again")[0] == 200)
-    kinds = [str(event.kind) for event in house.client.events("kit")]
+def test_a_replica_that_exits_during_a_call_is_reported_and_replaced(
+    gateway: GatewayProcess,
+) -> None:
+    status, document = problem(gateway, "/function/kit/end")
+    assert (status, document["error"]) == (502, "ReplicaLost")
+    gateway.until(lambda: gateway.call("kit", b"again")[0] == 200)
+    kinds = [str(event.kind) for event in gateway.client.events("kit")]
     assert "crashed" in kinds, kinds
 
 
@@ -153,99 +159,101 @@ def test_a_replica_that_ends_during_a_call_is_told_and_replaced(house: GatewayPr
         ("/function/idle", 503),
     ],
 )
-@pytest.mark.parametrize("given", [True, False])
-def test_every_reply_has_a_request_id_and_its_time(
-    house: GatewayProcess, path: str, status: int, *, given: bool
+@pytest.mark.parametrize("with_id", [True, False])
+def test_every_reply_has_a_request_id_and_its_duration(
+    gateway: GatewayProcess, path: str, status: int, *, with_id: bool
 ) -> None:
-    identity = "my-own-id" if given else ""
+    identity = "my-own-id" if with_id else ""
     method = "GET" if path.startswith("/system") else "POST"
-    headers = {"x-request-id": identity} if given else {}
-    found, told, body = house.request(method, path, b"", headers)
+    headers = {"x-request-id": identity} if with_id else {}
+    got_status, received, body = gateway.request(method, path, b"", headers)
 
-    assert found == status
-    assert told["x-request-id"] == identity if given else uuid.UUID(told["x-request-id"])
-    assert re.search(r"gateway;dur=[0-9.]+(e-[0-9]+)?", told["server-timing"])
+    assert got_status == status
+    assert received["x-request-id"] == identity if with_id else uuid.UUID(received["x-request-id"])
+    assert re.search(r"gateway;dur=[0-9.]+(e-[0-9]+)?", received["server-timing"])
     if path.startswith("/function/kit"):
-        assert "handler;dur=" in told["server-timing"]
+        assert "handler;dur=" in received["server-timing"]
     if status >= 400:
-        assert told["content-type"] == "application/problem+json"
+        assert received["content-type"] == "application/problem+json"
         document = json.loads(body)
         assert document["status"] == status
-        assert document["request_id"] == told["x-request-id"]
+        assert document["request_id"] == received["x-request-id"]
 
 
-def test_a_call_is_counted(house: GatewayProcess) -> None:
-    house.deploy(house.write("counted", KIT))
+def test_a_call_is_counted(gateway: GatewayProcess) -> None:
+    gateway.deploy(gateway.write("counted", KIT))
     for path in ("", "/header", "/raise"):
-        house.call(f"counted{path}")
+        gateway.call(f"counted{path}")
 
     def counted(metric: str, **labels: str) -> float:
-        return sample(house, metric, function="counted", **labels)
+        return sample(gateway, metric, function="counted", **labels)
 
-    house.until(lambda: counted("dcf_function_invocations_total") == 3)
-    house.until(lambda: counted("dcf_function_errors_total", kind="server") == 1)
-    house.until(lambda: counted("dcf_function_duration_seconds_count") == 3)
+    gateway.until(lambda: counted("dcf_function_invocations_total") == 3)
+    gateway.until(lambda: counted("dcf_function_errors_total", kind="server") == 1)
+    gateway.until(lambda: counted("dcf_function_duration_seconds_count") == 3)
     assert counted("dcf_function_replicas", state="ready") == 1
     assert counted("dcf_function_replicas_wanted") == 1
-    assert house.client.function("counted").invocations == 3
+    assert gateway.client.function("counted").invocations == 3
 
 
-def test_a_call_out_of_a_call_has_its_id_and_what_is_left_of_its_time(
-    house: GatewayProcess,
+def test_a_call_from_a_handler_has_its_request_id_and_its_remaining_time(
+    gateway: GatewayProcess,
 ) -> None:
     headers = {"x-request-id": "one-id", "x-dcf-deadline-ms": "5000"}
-    status, told, body = house.request("POST", "/function/chain", b"hello", headers)
+    status, received, body = gateway.request("POST", "/function/chain", b"hello", headers)
 
     assert status == 200, body
     reply = json.loads(body)
-    assert (reply["text"], reply["id"], told["x-request-id"]) == ("hello", "one-id", "one-id")
+    assert (reply["text"], reply["id"], received["x-request-id"]) == ("hello", "one-id", "one-id")
     assert 0 < reply["left"] < 5
 
 
-def test_the_mesh_of_old_works(house: GatewayProcess) -> None:
-    status, _, body = house.request("POST", "/function/chain/mesh", b"hello")
+def test_the_mesh_of_the_original_works(gateway: GatewayProcess) -> None:
+    status, _, body = gateway.request("POST", "/function/chain/mesh", b"hello")
     assert (status, json.loads(body)["text"]) == (200, "hello")
 
 
-def test_what_goes_wrong_in_a_call_out_of_a_call_is_told(house: GatewayProcess) -> None:
-    status, told = problem(house, "/function/chain/unknown")
+def test_an_error_in_a_call_from_a_handler_is_reported(gateway: GatewayProcess) -> None:
+    status, document = problem(gateway, "/function/chain/unknown")
     assert status == 500
-    assert "FunctionNotFound" in told["traceback"]
-    assert "kitt" in told["detail"]
-    status, told = problem(house, "/function/chain/raise")
+    assert "FunctionNotFound" in document["traceback"]
+    assert "kitt" in document["detail"]
+    status, document = problem(gateway, "/function/chain/raise")
     assert status == 500
-    assert "nothing there" in told["detail"]
+    assert "nothing there" in document["detail"]
 
 
-def test_a_deadline_holds_for_a_whole_chain(house: GatewayProcess) -> None:
+def test_a_deadline_applies_to_a_chain_of_calls(gateway: GatewayProcess) -> None:
     begin = time.monotonic()
-    status, told = problem(house, "/function/chain/sleep", x_dcf_deadline_ms="300")
+    status, document = problem(gateway, "/function/chain/sleep", x_dcf_deadline_ms="300")
 
-    assert (status, told["error"]) == (504, "DeadlineExceeded")
-    assert time.monotonic() - begin < 10, "not the 20 s that the last one would sleep"
-    house.until(lambda: in_flight(house, "sleeper") == 0)
-    assert house.call("chain", b"x")[0] == 200
+    assert (status, document["error"]) == (504, "DeadlineExceeded")
+    assert time.monotonic() - begin < 10, "the deadline must end the sleep of 20 s"
+    gateway.until(lambda: in_flight(gateway, "sleeper") == 0)
+    assert gateway.call("chain", b"x")[0] == 200
 
 
-def test_memory_beyond_the_limit_is_an_error_of_the_call_or_ends_the_replica(
-    house: GatewayProcess,
+def test_exceeding_the_memory_limit_fails_the_call_or_ends_the_replica(
+    gateway: GatewayProcess,
 ) -> None:
-    house.deploy(house.write("eater", KIT, config="    limits: {memory: 300Mi}\n"))
-    (replica,) = house.client.function("eater").replica_list
+    gateway.deploy(gateway.write("eater", KIT, config="    limits: {memory: 300Mi}\n"))
+    (replica,) = gateway.client.function("eater").replica_list
     assert re.search(r"memory: 300 MiB \(.+\)", " ".join(replica.limits)), replica.limits
-    status, told = problem(house, "/function/eater/eat")
+    status, document = problem(gateway, "/function/eater/eat")
 
     if status == 500:
-        assert told["exception"] == "MemoryError"
+        assert document["exception"] == "MemoryError"
     else:
-        assert told["error"] == "ReplicaLost"
-        house.until(lambda: any("memory" in one.detail for one in house.client.events("eater")))
-    house.until(lambda: house.call("eater", b"x")[0] == 200)
+        assert document["error"] == "ReplicaLost"
+        gateway.until(
+            lambda: any("memory" in event.detail for event in gateway.client.events("eater"))
+        )
+    gateway.until(lambda: gateway.call("eater", b"x")[0] == 200)
 
 
-def test_the_key_preflight_has_the_handler_answer_preflights(house: GatewayProcess) -> None:
-    asked = {"origin": "https://app.example", "access-control-request-method": "POST"}
-    status, _, body = house.request("OPTIONS", "/function/pages", b"", asked)
+def test_with_the_key_preflight_the_handler_answers_preflights(gateway: GatewayProcess) -> None:
+    preflight = {"origin": "https://app.example", "access-control-request-method": "POST"}
+    status, _, body = gateway.request("OPTIONS", "/function/pages", b"", preflight)
     assert (status, json.loads(body)["method"]) == (200, "OPTIONS")
-    status, _, body = house.request("OPTIONS", "/function/kit", b"", asked)
+    status, _, body = gateway.request("OPTIONS", "/function/kit", b"", preflight)
     assert (status, json.loads(body)["error"]) == (403, "PreflightRefused")

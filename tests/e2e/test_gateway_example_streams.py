@@ -1,4 +1,4 @@
-"""The examples of streams, deployed and called in every way that there is."""
+"""The streaming examples, deployed and called by every client and protocol."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ Stream = Callable[[GatewayProcess, str, Sequence[bytes]], list[bytes]]
 
 
 @pytest.fixture(scope="module")
-def house(example_house: GatewayProcess, examples: Path) -> GatewayProcess:
+def gateway(example_gateway: GatewayProcess, examples: Path) -> GatewayProcess:
     for folder in FOLDERS.values():
-        example_house.deploy(examples / folder)
-    return example_house
+        example_gateway.deploy(examples / folder)
+    return example_gateway
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def speech(examples: Path) -> bytes:
 
 @pytest.fixture(scope="module")
 def columns(author: Callable[[Path, str], Any], examples: Path, speech: bytes) -> list[Any]:
-    """What the handler makes of the speech, called by hand."""
+    """Call the handler directly with the speech; return its columns."""
     handler = author(examples / FOLDERS["listen"], "handler").Handler()
 
     async def listen() -> list[Any]:
@@ -59,24 +59,24 @@ def columns(author: Callable[[Path, str], Any], examples: Path, speech: bytes) -
     return asyncio.run(listen())
 
 
-# Ways
+# Clients
 
 
-def by_client(house: GatewayProcess, name: str, messages: Sequence[bytes]) -> list[bytes]:
-    with dcf.Client(house.url) as client, client.stream(name, messages) as replies:
+def by_client(gateway: GatewayProcess, name: str, messages: Sequence[bytes]) -> list[bytes]:
+    with dcf.Client(gateway.url) as client, client.stream(name, messages) as replies:
         return list(replies)
 
 
-def by_async_client(house: GatewayProcess, name: str, messages: Sequence[bytes]) -> list[bytes]:
+def by_async_client(gateway: GatewayProcess, name: str, messages: Sequence[bytes]) -> list[bytes]:
     async def stream() -> list[bytes]:
-        async with dcf.AsyncClient(house.url) as client:
+        async with dcf.AsyncClient(gateway.url) as client:
             return [reply async for reply in client.stream(name, messages)]
 
     return asyncio.run(stream())
 
 
-def by_grpc(house: GatewayProcess, name: str, messages: Sequence[bytes]) -> list[bytes]:
-    with connected(house.port) as stub, stub.talk() as talk:
+def by_grpc(gateway: GatewayProcess, name: str, messages: Sequence[bytes]) -> list[bytes]:
+    with connected(gateway.port) as stub, stub.talk() as talk:
         talk.send(name, *messages)
         talk.end()
         return talk.rest()
@@ -90,15 +90,17 @@ WAYS = [
 
 
 @pytest.mark.parametrize("stream", WAYS)
-def test_lines_of_text(house: GatewayProcess, stream: Stream) -> None:
-    replies = stream(house, "redact", [line.encode() for line in MAIL])
+def test_lines_of_text_are_redacted(gateway: GatewayProcess, stream: Stream) -> None:
+    replies = stream(gateway, "redact", [line.encode() for line in MAIL])
 
     assert replies == [line.encode() for line in REDACTED]
 
 
 @pytest.mark.parametrize("stream", WAYS)
-def test_frames_of_a_video(house: GatewayProcess, frames: list[bytes], stream: Stream) -> None:
-    replies = stream(house, "detect-video", frames[:5])
+def test_frames_of_a_video_are_annotated(
+    gateway: GatewayProcess, frames: list[bytes], stream: Stream
+) -> None:
+    replies = stream(gateway, "detect-video", frames[:5])
 
     assert len(replies) == 5
     for reply in replies:
@@ -106,30 +108,30 @@ def test_frames_of_a_video(house: GatewayProcess, frames: list[bytes], stream: S
 
 
 @pytest.mark.parametrize("stream", WAYS)
-def test_chunks_of_a_sound(
-    house: GatewayProcess, speech: bytes, columns: list[Any], stream: Stream
+def test_chunks_of_a_sound_give_columns(
+    gateway: GatewayProcess, speech: bytes, columns: list[Any], stream: Stream
 ) -> None:
-    replies = stream(house, "listen", cut(speech, 1999))
+    replies = stream(gateway, "listen", cut(speech, 1999))
 
     assert [json.loads(reply) for reply in replies] == columns
 
 
-def test_a_line_comes_back_before_the_next_one_is_sent(house: GatewayProcess) -> None:
+def test_a_line_is_answered_before_the_next_line_is_sent(gateway: GatewayProcess) -> None:
     replies: list[bytes] = []
 
     def lines() -> Iterator[str]:
         for number, line in enumerate(MAIL):
             assert len(replies) == number
             yield line
-            house.until(lambda: len(replies) > number)  # noqa: B023  it is asked at once
+            gateway.until(lambda: len(replies) > number)  # noqa: B023  evaluated at once
 
-    with dcf.Client(house.url) as client, client.stream("redact", lines()) as stream:
+    with dcf.Client(gateway.url) as client, client.stream("redact", lines()) as stream:
         replies.extend(stream)
     assert replies == [line.encode() for line in REDACTED]
 
 
-def test_as_a_browser_does_it(house: GatewayProcess, frames: list[bytes]) -> None:
-    url = f"ws://127.0.0.1:{house.port}/function"
+def test_a_browser_uses_websockets(gateway: GatewayProcess, frames: list[bytes]) -> None:
+    url = f"ws://127.0.0.1:{gateway.port}/function"
     with connect(f"{url}/redact", compression=None) as text:
         text.send(MAIL[0])
         assert text.recv(PATIENCE) == REDACTED[0]
@@ -140,118 +142,124 @@ def test_as_a_browser_does_it(house: GatewayProcess, frames: list[bytes]) -> Non
     assert_annotated(reply)
 
 
-def test_streams_at_the_same_time_know_nothing_of_each_other(house: GatewayProcess) -> None:
-    url = f"ws://127.0.0.1:{house.port}/function/redact"
-    with connect(url, compression=None) as one, connect(url, compression=None) as other:
-        for websocket, name in ((one, "ada"), (other, "bob"), (one, "bob"), (other, "ada")):
+def test_concurrent_streams_are_independent(gateway: GatewayProcess) -> None:
+    url = f"ws://127.0.0.1:{gateway.port}/function/redact"
+    with connect(url, compression=None) as first, connect(url, compression=None) as second:
+        for websocket, name in ((first, "ada"), (second, "bob"), (first, "bob"), (second, "ada")):
             websocket.send(f"{name}@example.com")
-        assert [one.recv(PATIENCE) for _ in "12"] == ["[email 1]", "[email 2]"]
-        assert [other.recv(PATIENCE) for _ in "12"] == ["[email 1]", "[email 2]"]
+        assert [first.recv(PATIENCE) for _ in "12"] == ["[email 1]", "[email 2]"]
+        assert [second.recv(PATIENCE) for _ in "12"] == ["[email 1]", "[email 2]"]
 
 
-# HTTP, as curl has it
+# HTTP, as curl sends it
 
 LINES = "application/x-ndjson"
 EVENTS = "text/event-stream"
 
 
-def uploaded(house: GatewayProcess, name: str, parts: Iterable[bytes], **headers: str) -> bytes:
-    """A body in chunks, each sent at once."""
-    given = {name.replace("_", "-"): value for name, value in headers.items()}
-    connection = http.client.HTTPConnection("127.0.0.1", house.port, timeout=PATIENCE)
+def uploaded(gateway: GatewayProcess, name: str, parts: Iterable[bytes], **headers: str) -> bytes:
+    """Send a body in chunks, each at once."""
+    sent_headers = {name.replace("_", "-"): value for name, value in headers.items()}
+    connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=PATIENCE)
     with contextlib.closing(connection):
-        connection.request("POST", f"/function/{name}", parts, given, encode_chunked=True)
+        connection.request("POST", f"/function/{name}", parts, sent_headers, encode_chunked=True)
         response = connection.getresponse()
         assert response.status == 200
         return response.read()
 
 
-def test_lines_of_text_over_http(house: GatewayProcess) -> None:
+def test_lines_of_text_are_redacted_over_http(gateway: GatewayProcess) -> None:
     body = "".join(f"{line}\n" for line in MAIL).encode()
-    # Cut where no line ends.
+    # Split within the lines.
     parts = cut(body, 20)
 
-    lines = uploaded(house, "redact", parts, content_type=LINES, accept=LINES)
+    lines = uploaded(gateway, "redact", parts, content_type=LINES, accept=LINES)
     assert [json.loads(line) for line in lines.splitlines()] == [*REDACTED]
-    events = uploaded(house, "redact", parts, content_type=LINES, accept=EVENTS).decode()
-    told = "".join(f"data: {line}\n\n" for line in REDACTED)
-    assert events == f"{told}event: end\ndata:\n\n"
+    events = uploaded(gateway, "redact", parts, content_type=LINES, accept=EVENTS).decode()
+    expected = "".join(f"data: {line}\n\n" for line in REDACTED)
+    assert events == f"{expected}event: end\ndata:\n\n"
 
 
-def test_a_sound_over_http(house: GatewayProcess, speech: bytes, columns: list[Any]) -> None:
-    lines = uploaded(house, "listen", cut(speech, 3001), accept=LINES)
+def test_a_sound_is_analysed_over_http(
+    gateway: GatewayProcess, speech: bytes, columns: list[Any]
+) -> None:
+    lines = uploaded(gateway, "listen", cut(speech, 3001), accept=LINES)
     assert [json.loads(line) for line in lines.splitlines()] == columns
-    # Whole, as a plain call.
-    assert [json.loads(line) for line in house.call("listen", speech)[1].splitlines()] == columns
+    # As a single call with the whole file.
+    assert [json.loads(line) for line in gateway.call("listen", speech)[1].splitlines()] == columns
 
 
 # The command line
 
 
-def test_lines_by_the_command_line(house: GatewayProcess) -> None:
-    given = "".join(f"{line}\n" for line in MAIL)
-    done = house.dcf("function", "call", "redact", "--stream", input=given.encode())
+def test_the_command_line_streams_lines(gateway: GatewayProcess) -> None:
+    text = "".join(f"{line}\n" for line in MAIL)
+    result = gateway.dcf("function", "call", "redact", "--stream", input=text.encode())
 
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.decode().splitlines() == [*REDACTED]
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.decode().splitlines() == [*REDACTED]
 
 
-def test_frames_by_the_command_line(
-    house: GatewayProcess, frames: list[bytes], tmp_path: Path
+def test_the_command_line_streams_frames(
+    gateway: GatewayProcess, frames: list[bytes], tmp_path: Path
 ) -> None:
     out = tmp_path / "boxes.mjpeg"
-    asked = ("--stream", "--frames", "jpg", "--reply", out)
-    done = house.dcf("function", "call", "detect-video", *asked, input=b"".join(frames[:3]))
+    options = ("--stream", "--frames", "jpg", "--reply", out)
+    result = gateway.dcf("function", "call", "detect-video", *options, input=b"".join(frames[:3]))
 
-    assert done.returncode == 0, done.stderr
+    assert result.returncode == 0, result.stderr
     replies = frames_of(out.read_bytes())
     assert len(replies) == 3
     for reply in replies:
         assert_annotated(reply)
 
 
-def test_a_sound_by_the_command_line(
-    house: GatewayProcess, speech: bytes, columns: list[Any]
+def test_the_command_line_streams_a_sound(
+    gateway: GatewayProcess, speech: bytes, columns: list[Any]
 ) -> None:
-    asked = ("--stream", "--frames", "raw:2048")
-    done = house.dcf("function", "call", "listen", *asked, input=speech)
+    options = ("--stream", "--frames", "raw:2048")
+    result = gateway.dcf("function", "call", "listen", *options, input=speech)
 
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.replace(b"}{", b"}\n{").splitlines() == [
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.replace(b"}{", b"}\n{").splitlines() == [
         json.dumps(column).encode() for column in columns
     ]
 
 
-# What goes wrong
+# Errors
 
 
-def test_a_frame_that_is_none_is_answered_with_the_error_and_the_stream_goes_on(
-    house: GatewayProcess, frames: list[bytes]
+def test_an_invalid_frame_is_answered_with_an_error_and_the_stream_continues(
+    gateway: GatewayProcess, frames: list[bytes]
 ) -> None:
     errors: list[Exception] = []
     sent = [frames[0], b"no frame", frames[1], frames[2][:5000], frames[3]]
-    with dcf.Client(house.url) as client:
+    with dcf.Client(gateway.url) as client:
         replies = list(client.stream("detect-video", sent, on_error=errors.append))
 
     assert len(replies) == 3
     for reply in replies:
         assert_annotated(reply)
     assert [type(error).__name__ for error in errors] == ["BadRequest", "BadRequest"]
-    assert "a JPEG is wanted" in str(errors[0])
+    assert "expected a JPEG, got 8 other bytes" in str(errors[0])
     assert "the JPEG is damaged" in str(errors[1])
 
 
-def test_a_frame_that_is_none_over_grpc(house: GatewayProcess, frames: list[bytes]) -> None:
-    first, wrong, last = by_grpc(house, "detect-video", [frames[0], b"no frame", frames[1]])
+def test_an_invalid_frame_is_answered_with_an_error_over_grpc(
+    gateway: GatewayProcess, frames: list[bytes]
+) -> None:
+    first, wrong, last = by_grpc(gateway, "detect-video", [frames[0], b"no frame", frames[1]])
 
     assert_annotated(first)
-    assert "a JPEG is wanted" in json.loads(wrong)["detail"]
+    assert "expected a JPEG, got 8 other bytes" in json.loads(wrong)["detail"]
     assert_annotated(last)
 
 
 @pytest.mark.parametrize("sound", [[b"RIFF", b"no sound at all"], []])
-def test_what_is_no_sound_ends_the_stream(house: GatewayProcess, sound: list[bytes]) -> None:
-    with dcf.Client(house.url) as client, pytest.raises(dcf.BadRequest, match="WAV"):
+def test_a_stream_that_is_not_a_wav_file_ends_with_an_error(
+    gateway: GatewayProcess, sound: list[bytes]
+) -> None:
+    with dcf.Client(gateway.url) as client, pytest.raises(dcf.BadRequest, match="WAV"):
         list(client.stream("listen", sound))
 
 
@@ -266,23 +274,25 @@ def test_what_is_no_sound_ends_the_stream(house: GatewayProcess, sound: list[byt
     ],
     ids=lambda command: command[0],
 )
-def test_the_video_clients(
-    house: GatewayProcess, examples: Path, tmp_path: Path, client: tuple[str, ...]
+def test_the_video_clients_write_annotated_frames(
+    gateway: GatewayProcess, examples: Path, tmp_path: Path, client: tuple[str, ...]
 ) -> None:
     out = tmp_path / "boxes.mjpeg"
-    done = ran(house, examples / FOLDERS["detect-video"], *client, str(out))
+    result = ran(gateway, examples / FOLDERS["detect-video"], *client, str(out))
 
     replies = frames_of(out.read_bytes())
     assert len(replies) == 27
     for reply in replies:
         assert_annotated(reply)
-    assert done.startswith("27 frames in ")
-    assert "latency p50" in done
+    assert result.startswith("27 frames in ")
+    assert "latency p50" in result
 
 
-def test_the_audio_client(house: GatewayProcess, examples: Path, columns: list[Any]) -> None:
+def test_the_audio_client_prints_every_column(
+    gateway: GatewayProcess, examples: Path, columns: list[Any]
+) -> None:
     folder = examples / FOLDERS["listen"]
-    lines = ran(house, folder, "client.py", "sounds/speech.wav", "--fast").splitlines()
+    lines = ran(gateway, folder, "client.py", "sounds/speech.wav", "--fast").splitlines()
 
     assert len(lines) == len(columns)
     for line, column in zip(lines, columns, strict=True):
@@ -291,16 +301,16 @@ def test_the_audio_client(house: GatewayProcess, examples: Path, columns: list[A
         assert ("Hz" in line) == (column["pitch"] is not None)
 
 
-def ran(house: GatewayProcess, folder: Path, *command: str) -> str:
-    """What a program in an example's folder prints."""
-    done = subprocess.run(
+def ran(gateway: GatewayProcess, folder: Path, *command: str) -> str:
+    """Run a program in an example's folder; return its output."""
+    result = subprocess.run(
         [sys.executable, *command],
         cwd=folder,
-        env={**house.env, "PYTHONIOENCODING": "utf-8", "PYTHONDONTWRITEBYTECODE": "1"},
+        env={**gateway.env, "PYTHONIOENCODING": "utf-8", "PYTHONDONTWRITEBYTECODE": "1"},
         capture_output=True,
         text=True,
         timeout=PATIENCE,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    assert result.returncode == 0, result.stderr
+    return result.stdout

@@ -1,4 +1,4 @@
-"""The examples, deployed and called in every way that there is."""
+"""The examples, deployed and called by every client."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ Call = Callable[[GatewayProcess, str, bytes], bytes]
 
 
 @pytest.fixture(scope="module")
-def house(example_house: GatewayProcess, examples: Path) -> GatewayProcess:
+def gateway(example_gateway: GatewayProcess, examples: Path) -> GatewayProcess:
     for folder in FOLDERS.values():
-        example_house.deploy(examples / folder)
-    return example_house
+        example_gateway.deploy(examples / folder)
+    return example_gateway
 
 
 @pytest.fixture(scope="module")
@@ -42,30 +42,30 @@ def inputs(examples: Path) -> dict[str, bytes]:
 
 
 def by_curl(*options: str) -> Call:
-    def call(house: GatewayProcess, name: str, body: bytes) -> bytes:
+    def call(gateway: GatewayProcess, name: str, body: bytes) -> bytes:
         command = ["curl", "--silent", "--show-error", "--fail", *options, "--data-binary", "@-"]
-        url = f"{house.url}/function/{name}"
-        done = subprocess.run([*command, url], input=body, capture_output=True, check=False)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+        url = f"{gateway.url}/function/{name}"
+        result = subprocess.run([*command, url], input=body, capture_output=True, check=False)
+        assert result.returncode == 0, result.stderr
+        return result.stdout
 
     return call
 
 
-def by_cli(house: GatewayProcess, name: str, body: bytes) -> bytes:
-    done = house.dcf("function", "call", name, input=body)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+def by_cli(gateway: GatewayProcess, name: str, body: bytes) -> bytes:
+    result = gateway.dcf("function", "call", name, input=body)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
 
 
-def by_client(house: GatewayProcess, name: str, body: bytes) -> bytes:
-    with dcf.Client(house.url) as client:
+def by_client(gateway: GatewayProcess, name: str, body: bytes) -> bytes:
+    with dcf.Client(gateway.url) as client:
         return client.call(name, body)
 
 
-def by_async_client(house: GatewayProcess, name: str, body: bytes) -> bytes:
+def by_async_client(gateway: GatewayProcess, name: str, body: bytes) -> bytes:
     async def call() -> bytes:
-        async with dcf.AsyncClient(house.url) as client:
+        async with dcf.AsyncClient(gateway.url) as client:
             return await client.call(name, body)
 
     return asyncio.run(call())
@@ -85,10 +85,10 @@ needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="there is n
     ],
 )
 @pytest.mark.parametrize("name", FOLDERS)
-def test_an_example_answers_as_its_readme_says(
-    house: GatewayProcess, inputs: dict[str, bytes], name: str, call: Call
+def test_an_example_answers_as_its_readme_shows(
+    gateway: GatewayProcess, inputs: dict[str, bytes], name: str, call: Call
 ) -> None:
-    reply = call(house, name, inputs[name])
+    reply = call(gateway, name, inputs[name])
 
     if name == "hello-dcf":
         assert reply == b"Hello DCF"
@@ -100,25 +100,27 @@ def test_an_example_answers_as_its_readme_says(
         assert is_not_blank(image)
 
 
-def test_what_a_client_accepts_reaches_the_handler(
-    house: GatewayProcess, inputs: dict[str, bytes], examples: Path, tmp_path: Path
+def test_the_accept_header_reaches_the_handler(
+    gateway: GatewayProcess, inputs: dict[str, bytes], examples: Path, tmp_path: Path
 ) -> None:
     reply = tmp_path / "spectrogram.png"
     accept = ("--header", "Accept: image/png")
-    done = house.dcf("function", "call", "stft", *accept, "--reply", reply, input=inputs["stft"])
+    result = gateway.dcf(
+        "function", "call", "stft", *accept, "--reply", reply, input=inputs["stft"]
+    )
 
-    assert (done.returncode, done.stdout) == (0, b"")
+    assert (result.returncode, result.stdout) == (0, b"")
     shown = (examples / FOLDERS["stft"] / "spectrogram.png").read_bytes()
     assert np.array_equal(pixels(reply.read_bytes()), pixels(shown))
 
 
-def test_a_reply_that_is_an_error_of_the_handlers_own_ends_with_exit_code_9(
-    house: GatewayProcess,
+def test_an_error_reply_of_a_handler_ends_the_command_with_exit_code_9(
+    gateway: GatewayProcess,
 ) -> None:
-    done = house.dcf("function", "call", "ssd", input=b"no picture")
+    result = gateway.dcf("function", "call", "ssd", input=b"no picture")
 
-    assert done.returncode == 9
-    assert "neither a picture" in json.loads(done.stdout)["error"]
+    assert result.returncode == 9
+    assert "expected a picture" in json.loads(result.stdout)["error"]
 
 
 def pixels(png: bytes) -> Any:

@@ -1,4 +1,4 @@
-"""What the commands about deployed functions show and do."""
+"""The commands about deployed functions: their output and their effects."""
 
 from __future__ import annotations
 
@@ -45,28 +45,28 @@ class Handler:
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
-    with running(tmp_path_factory.mktemp("house"), shared=True) as house:
-        house.deploy(house.write("talker", TALKER.format(version=1), config=LOOKS))
-        house.dcf("function", "deploy", f"{house.write('faulty', FAULTY)}/")
-        yield house
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
+    with running(tmp_path_factory.mktemp("gateway"), shared=True) as gateway:
+        gateway.deploy(gateway.write("talker", TALKER.format(version=1), config=LOOKS))
+        gateway.dcf("function", "deploy", f"{gateway.write('faulty', FAULTY)}/")
+        yield gateway
 
 
-def told(house: GatewayProcess, *arguments: str) -> str:
-    """What a command that goes well prints."""
-    done = house.dcf("function", *arguments)
-    assert done.returncode == 0, done.stderr.decode()
-    return done.stdout.decode()
+def printed(gateway: GatewayProcess, *arguments: str) -> str:
+    """Return the output of a command that succeeds."""
+    result = gateway.dcf("function", *arguments)
+    assert result.returncode == 0, result.stderr.decode()
+    return result.stdout.decode()
 
 
-def info(house: GatewayProcess, name: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(told(house, "info", name, "--json"))
-    return found
+def info(gateway: GatewayProcess, name: str) -> dict[str, Any]:
+    function: dict[str, Any] = json.loads(printed(gateway, "info", name, "--json"))
+    return function
 
 
-def test_the_list_has_the_columns_of_the_original(house: GatewayProcess) -> None:
-    calls = info(house, "talker")["invocations"]
-    titles, faulty, talker = told(house, "list").splitlines()
+def test_the_list_has_the_columns_of_the_original(gateway: GatewayProcess) -> None:
+    calls = info(gateway, "talker")["invocations"]
+    titles, faulty, talker = printed(gateway, "list").splitlines()
 
     expected = "Function Image Maintainer Invocations Replicas Status Description"
     assert titles.split() == expected.split()
@@ -75,122 +75,129 @@ def test_the_list_has_the_columns_of_the_original(house: GatewayProcess) -> None
     image = "registry.example:5000/talker"
     row = ["talker", image, "Ada", str(calls), "1", "Ready", "Repeats what it hears"]
     assert re.split(r"  +", talker) == row
-    assert told(house, "ls", "-q") == "faulty\ntalker\n"
-    assert [one["name"] for one in json.loads(told(house, "list", "--json"))] == [
+    assert printed(gateway, "ls", "-q") == "faulty\ntalker\n"
+    assert [function["name"] for function in json.loads(printed(gateway, "list", "--json"))] == [
         "faulty",
         "talker",
     ]
 
 
-def test_info_tells_all_of_a_function(house: GatewayProcess) -> None:
-    text = told(house, "info", "talker")
+def test_info_shows_the_details_of_a_function(gateway: GatewayProcess) -> None:
+    text = printed(gateway, "info", "talker")
 
-    for part in ("Ready", "Ada", "team=voices", "Repeats what it hears", "1 of 1 ready", house.url):
+    for part in (
+        "Ready",
+        "Ada",
+        "team=voices",
+        "Repeats what it hears",
+        "1 of 1 ready",
+        gateway.url,
+    ):
         assert part in text
-    found = info(house, "talker")
-    assert (found["state"], found["revision"], found["failure"]) == ("ready", 1, None)
-    assert [one["state"] for one in found["replica_list"]] == ["ready"]
-    assert [one["kind"] for one in found["events"]] == ["deployed"]
-    assert found["url"] == f"{house.url}/function/talker"
+    talker = info(gateway, "talker")
+    assert (talker["state"], talker["revision"], talker["failure"]) == ("ready", 1, None)
+    assert [replica["state"] for replica in talker["replica_list"]] == ["ready"]
+    assert [event["kind"] for event in talker["events"]] == ["deployed"]
+    assert talker["url"] == f"{gateway.url}/function/talker"
 
 
-def test_a_function_that_cannot_start_tells_why_everywhere(house: GatewayProcess) -> None:
-    house.until(lambda: house.client.function("faulty").state == "crash-loop")
+def test_every_command_shows_why_a_function_cannot_start(gateway: GatewayProcess) -> None:
+    gateway.until(lambda: gateway.client.function("faulty").state == "crash-loop")
 
-    assert "Not Ready (crash-loop)" in told(house, "list")
-    text = told(house, "info", "faulty")
+    assert "Not Ready (crash-loop)" in printed(gateway, "list")
+    text = printed(gateway, "info", "faulty")
     assert "Last failure" in text
     assert 'raise RuntimeError("the model is missing")' in text
-    lines = told(house, "log", "faulty").splitlines()
+    lines = printed(gateway, "log", "faulty").splitlines()
     assert sum("RuntimeError: the model is missing" in line for line in lines) >= 3
     assert len({line.split()[1] for line in lines}) >= 3, "lines of replicas that have ended"
-    done = house.dcf("function", "call", "faulty")
-    assert done.returncode == 8
-    assert b"RuntimeError: the model is missing" in done.stderr
+    result = gateway.dcf("function", "call", "faulty")
+    assert result.returncode == 8
+    assert b"RuntimeError: the model is missing" in result.stderr
 
 
-def test_a_function_is_scaled_up_and_down(house: GatewayProcess) -> None:
+def test_a_function_is_scaled_up_and_down(gateway: GatewayProcess) -> None:
     assert (
         "Replicas of talker: 1 to 3"
-        in house.dcf("function", "scale", "talker", "3").stderr.decode()
+        in gateway.dcf("function", "scale", "talker", "3").stderr.decode()
     )
-    house.until_ready("talker", 3)
-    assert len(house.replicas("talker")) == 3
-    told(house, "scale", "talker", "0")
-    house.until(lambda: not house.replicas("talker"))
-    assert info(house, "talker")["state"] == "idle"
-    told(house, "scale", "talker", "1")
-    house.until_ready("talker")
-    assert house.dcf("function", "scale", "talker", "-1").returncode == 2
-    assert house.dcf("function", "scale", "talker", "1000000").returncode == 3
+    gateway.until_ready("talker", 3)
+    assert len(gateway.replicas("talker")) == 3
+    printed(gateway, "scale", "talker", "0")
+    gateway.until(lambda: not gateway.replicas("talker"))
+    assert info(gateway, "talker")["state"] == "idle"
+    printed(gateway, "scale", "talker", "1")
+    gateway.until_ready("talker")
+    assert gateway.dcf("function", "scale", "talker", "-1").returncode == 2
+    assert gateway.dcf("function", "scale", "talker", "1000000").returncode == 3
 
 
-def test_a_log_is_cut_at_a_number_of_lines_and_at_a_time(house: GatewayProcess) -> None:
+def test_a_log_is_limited_by_lines_and_by_time(gateway: GatewayProcess) -> None:
     words = [f"word-{number}" for number in range(4)]
     for word in words[:2]:
-        house.call("talker", word.encode())
-    house.until(lambda: "heard word-1" in told(house, "log", "talker", "--tail", "1"))
+        gateway.call("talker", word.encode())
+    gateway.until(lambda: "heard word-1" in printed(gateway, "log", "talker", "--tail", "1"))
     between = datetime.now(UTC).isoformat()
     for word in words[2:]:
-        house.call("talker", word.encode())
-    house.until(lambda: "heard word-3" in told(house, "log", "talker", "--tail", "1"))
+        gateway.call("talker", word.encode())
+    gateway.until(lambda: "heard word-3" in printed(gateway, "log", "talker", "--tail", "1"))
 
-    assert said(told(house, "log", "talker", "--tail", "3")) == [
-        f"heard {one}" for one in words[1:]
+    assert texts(printed(gateway, "log", "talker", "--tail", "3")) == [
+        f"heard {word}" for word in words[1:]
     ]
-    assert said(told(house, "log", "talker", "--since", between)) == [
+    assert texts(printed(gateway, "log", "talker", "--since", between)) == [
         "heard word-2",
         "heard word-3",
     ]
-    assert said(told(house, "log", "talker", "--tail", "0")) == []
-    assert "version 1 begins" in said(told(house, "log", "talker", "--since", "1h"))
-    replica = told(house, "log", "talker", "--tail", "1").split()[1]
-    mine = told(house, "log", "talker", "--replica", replica)
+    assert texts(printed(gateway, "log", "talker", "--tail", "0")) == []
+    assert "version 1 begins" in texts(printed(gateway, "log", "talker", "--since", "1h"))
+    replica = printed(gateway, "log", "talker", "--tail", "1").split()[1]
+    mine = printed(gateway, "log", "talker", "--replica", replica)
     assert {line.split()[1] for line in mine.splitlines()} == {replica}
-    assert house.dcf("function", "log", "talker", "--replica", "nobody").returncode == 11
-    assert house.dcf("function", "log", "talker", "--since", "yesterday").returncode == 2
+    assert gateway.dcf("function", "log", "talker", "--replica", "nobody").returncode == 11
+    assert gateway.dcf("function", "log", "talker", "--since", "yesterday").returncode == 2
 
 
-def test_a_log_is_followed_into_the_replicas_that_come_later(house: GatewayProcess) -> None:
-    with following(house, "talker", "--tail", "1") as log:
-        house.call("talker", b"before")
+def test_a_log_is_followed_into_later_replicas(gateway: GatewayProcess) -> None:
+    with following(gateway, "talker", "--tail", "1") as log:
+        gateway.call("talker", b"before")
         read_until(log, "heard before")
-        house.deploy(house.write("talker", TALKER.format(version=2), config=LOOKS))
+        gateway.deploy(gateway.write("talker", TALKER.format(version=2), config=LOOKS))
         read_until(log, "version 2 begins")
-        house.call("talker", b"after")
+        gateway.call("talker", b"after")
         read_until(log, "heard after")
         log.send_signal(signal.SIGINT)
         assert log.wait(20) == 130
 
 
-def test_a_log_that_is_followed_survives_the_control_plane(house: GatewayProcess) -> None:
-    with following(house, "talker", "--tail", "1") as log:
-        house.call("talker", b"calm")
+def test_following_a_log_survives_the_control_plane(gateway: GatewayProcess) -> None:
+    with following(gateway, "talker", "--tail", "1") as log:
+        gateway.call("talker", b"calm")
         read_until(log, "heard calm")
-        before = house.pid("gateway.control")
-        house.kill("gateway.control")
-        house.call("talker", b"storm")
-        house.until(lambda: house.pid("gateway.control") not in {0, before})
+        before = gateway.pid("gateway.control")
+        gateway.kill("gateway.control")
+        gateway.call("talker", b"storm")
+        gateway.until(lambda: gateway.pid("gateway.control") not in {0, before})
         assert read_until(log, "heard storm") == [], "nothing comes twice"
 
 
-def test_a_function_is_deleted_with_all_that_it_had(house: GatewayProcess) -> None:
-    house.deploy(house.write("brief", TALKER.format(version=1)))
-    told(house, "delete", "brief")
+def test_a_function_is_deleted_with_everything_that_belongs_to_it(gateway: GatewayProcess) -> None:
+    gateway.deploy(gateway.write("brief", TALKER.format(version=1)))
+    printed(gateway, "delete", "brief")
 
-    assert house.call("brief")[0] == 404
-    house.until(lambda: not house.replicas("brief"))
-    house.until(lambda: not list(house.places.replicas.glob("brief*")))
-    assert "brief" not in told(house, "list", "-q")
-    again = house.dcf("function", "delete", "brief")
+    assert gateway.call("brief")[0] == 404
+    gateway.until(lambda: not gateway.replicas("brief"))
+    gateway.until(lambda: not list(gateway.places.replicas.glob("brief*")))
+    assert "brief" not in printed(gateway, "list", "-q")
+    again = gateway.dcf("function", "delete", "brief")
     assert again.returncode == 3
     assert b"brief" in again.stderr
 
 
 @contextmanager
-def following(house: GatewayProcess, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+def following(gateway: GatewayProcess, *arguments: str) -> Iterator[subprocess.Popen[str]]:
     command = [*CLI, "function", "log", "--follow", *arguments]
-    log = subprocess.Popen(command, env=house.env, stdout=subprocess.PIPE, text=True)
+    log = subprocess.Popen(command, env=gateway.env, stdout=subprocess.PIPE, text=True)
     guard = threading.Timer(PATIENCE, log.kill)
     guard.start()
     try:
@@ -205,16 +212,16 @@ def following(house: GatewayProcess, *arguments: str) -> Iterator[subprocess.Pop
 
 
 def read_until(log: subprocess.Popen[str], text: str) -> list[str]:
-    """What was said before the line that ends with a text."""
+    """Return the text before the line that ends with a given text."""
     before: list[str] = []
     assert log.stdout is not None
     for line in log.stdout:
         if line.rstrip("\n").endswith(text):
-            return said("\n".join(before))
+            return texts("\n".join(before))
         before.append(line.rstrip("\n"))
     raise AssertionError(f"{text!r} did not come, but {before}")
 
 
-def said(lines: str) -> list[str]:
-    """The lines of a log without time and replica."""
+def texts(lines: str) -> list[str]:
+    """Return the lines of a log without time and replica."""
     return [line.split(" ", 2)[2] for line in lines.splitlines()]

@@ -1,4 +1,5 @@
-"""pb.Gateway as an old client has it: a stub of docs/gateway.proto, an insecure channel, no more."""
+"""pb.Gateway as a client of the original uses it: a stub of docs/gateway.proto and an insecure
+channel."""
 
 from __future__ import annotations
 
@@ -53,24 +54,24 @@ MANAGEMENT: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
-    with running(tmp_path_factory.mktemp("house"), shared=True) as house:
-        asleep = house.write("asleep", KIT, config="    scaling: {min: 0, max: 1, idle: 1s}\n")
-        house.deploy(asleep, "--no-wait")
-        house.deploy(house.write("kit", KIT, config="    queue: 1\n"))
-        yield house
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
+    with running(tmp_path_factory.mktemp("gateway"), shared=True) as gateway:
+        asleep = gateway.write("asleep", KIT, config="    scaling: {min: 0, max: 1, idle: 1s}\n")
+        gateway.deploy(asleep, "--no-wait")
+        gateway.deploy(gateway.write("kit", KIT, config="    queue: 1\n"))
+        yield gateway
 
 
 @pytest.fixture
-def stub(house: GatewayProcess) -> Iterator[Stub]:
-    """An old client: it knows of no token, and sends no metadata."""
-    with connected(house.port) as stub:
+def stub(gateway: GatewayProcess) -> Iterator[Stub]:
+    """Return a client of the original: it has no token and sends no metadata."""
+    with connected(gateway.port) as stub:
         yield stub
 
 
 @pytest.fixture
-def manager(house: GatewayProcess) -> Iterator[Stub]:
-    with connected(house.port, house.token) as stub:
+def manager(gateway: GatewayProcess) -> Iterator[Stub]:
+    with connected(gateway.port, gateway.token) as stub:
         yield stub
 
 
@@ -84,35 +85,35 @@ def refused(stub: Stub, data: str | bytes = b"", name: str = "kit", **more):
     return failure(lambda: invoke(stub, data, name, **more))
 
 
-# What is asked for without a token
+# Methods that need no token
 
 
-def test_invoke(stub: Stub) -> None:
+def test_invoke_returns_the_reply(stub: Stub) -> None:
     assert invoke(stub, "hello") == "hello"
     assert invoke(stub, "안녕하세요") == "안녕하세요"
     assert invoke(stub, "x" * LARGEST) == "x" * LARGEST
 
 
-def test_what_is_open_on_this_machine(stub: Stub, house: GatewayProcess) -> None:
+def test_loopback_callers_need_no_token_to_read(stub: Stub, gateway: GatewayProcess) -> None:
     info = json.loads(stub("Info").Msg)
     assert (info["functions"], info["open"]) == (2, True)
     assert stub("HealthCheck").Msg == "ok"
-    listed = {one.Name: one for one in stub("List").Functions}
+    listed = {function.Name: function for function in stub("List").Functions}
     assert set(listed) == {"asleep", "kit"}
     meta = stub("GetMeta", FunctionName="kit")
     before = meta.InvocationCount
     assert (meta.Name, meta.Replicas, meta.AvailableReplicas) == ("kit", 1, 1)
-    assert meta.Image == listed["kit"].Image == house.client.function("kit").artifact
+    assert meta.Image == listed["kit"].Image == gateway.client.function("kit").artifact
     invoke(stub, "counted")
-    house.until(lambda: stub("GetMeta", FunctionName="kit").InvocationCount == before + 1)
+    gateway.until(lambda: stub("GetMeta", FunctionName="kit").InvocationCount == before + 1)
 
 
-def test_a_client_that_never_heard_of_deadlines(stub: Stub) -> None:
+def test_a_client_without_a_deadline_is_served(stub: Stub) -> None:
     assert invoke(stub, "hello", timeout=None) == "hello"
     assert stub("HealthCheck", timeout=None).Msg == "ok"
 
 
-def test_metadata_goes_both_ways_and_credentials_do_not(stub: Stub) -> None:
+def test_metadata_passes_in_both_directions_except_credentials(stub: Stub) -> None:
     invoke_raw = stub._channel.unary_unary("/pb.Gateway/Invoke")
     metadata = [("x-request-id", "mine"), ("x-own", "word"), ("authorization", "Bearer x")]
     reply, call = invoke_raw.with_call(
@@ -121,26 +122,28 @@ def test_metadata_goes_both_ways_and_credentials_do_not(stub: Stub) -> None:
     seen = json.loads(messages()["Message"].FromString(reply).Msg)
     assert (seen["x-request-id"], seen["x-own"]) == ("mine", "word")
     assert "authorization" not in seen
-    told = list(call.initial_metadata())
-    assert ("x-request-id", "mine") in told
-    timing = ", ".join(value for name, value in told if name == "server-timing")
+    metadata = list(call.initial_metadata())
+    assert ("x-request-id", "mine") in metadata
+    timing = ", ".join(value for name, value in metadata if name == "server-timing")
     assert "handler;dur=" in timing
     assert "gateway;dur=" in timing
 
 
-# What needs one
+# Methods that need a token
 
 
 @pytest.mark.parametrize("name", MANAGEMENT)
-def test_management_needs_the_token(house: GatewayProcess, stub: Stub, name: str) -> None:
+def test_management_needs_the_token(gateway: GatewayProcess, stub: Stub, name: str) -> None:
     code, message = stub.error(name, **MANAGEMENT[name])
     assert (code, "expected a token in the header" in message) == (Code.UNAUTHENTICATED, True)
-    with connected(house.port, "wrong") as stranger:
+    with connected(gateway.port, "wrong") as stranger:
         assert stranger.error(name, **MANAGEMENT[name])[0] is Code.UNAUTHENTICATED
-    assert house.client.function("kit").replicas == 1
+    assert gateway.client.function("kit").replicas == 1
 
 
-def test_a_functions_life(house: GatewayProcess, manager: Stub, stub: Stub) -> None:
+def test_a_function_is_deployed_scaled_and_deleted(
+    gateway: GatewayProcess, manager: Stub, stub: Stub
+) -> None:
     digest = stub("GetMeta", FunctionName="kit").Image
     made = manager(
         "Deploy",
@@ -165,7 +168,7 @@ def test_a_functions_life(house: GatewayProcess, manager: Stub, stub: Stub) -> N
 
     scaled = manager("ReplicaUpdate", ServiceName="copy", Replicas=2)
     assert scaled.Msg == "copy: 2 replicas requested, 1 ready"
-    house.until(lambda: stub("GetMeta", FunctionName="copy").AvailableReplicas == 2)
+    gateway.until(lambda: stub("GetMeta", FunctionName="copy").AvailableReplicas == 2)
 
     lines = manager("GetLog", FunctionName="copy").Msg.splitlines()
     assert len([line for line in lines if line.endswith(" ready to work")]) >= 3
@@ -174,7 +177,7 @@ def test_a_functions_life(house: GatewayProcess, manager: Stub, stub: Stub) -> N
     assert refused(stub, "x", "copy")[0] is Code.NOT_FOUND
 
 
-def test_a_deploy_of_what_there_is_not(manager: Stub, stub: Stub) -> None:
+def test_a_deploy_of_an_unknown_image_is_rejected(manager: Stub, stub: Stub) -> None:
     code, message = manager.error("Deploy", Service="new", Image="registry:5000/new")
     assert code is Code.FAILED_PRECONDITION
     assert "expected an artifact's digest" in message
@@ -191,28 +194,28 @@ def test_a_deploy_of_what_there_is_not(manager: Stub, stub: Stub) -> None:
     assert stub.error("GetMeta", FunctionName="new")[0] is Code.NOT_FOUND
 
 
-# Bad input
+# Invalid input
 
 
-def test_an_unknown_function_is_told_with_the_nearest_names(stub: Stub) -> None:
+def test_the_answer_for_an_unknown_function_names_similar_functions(stub: Stub) -> None:
     code, message = refused(stub, "x", "kitt")
     assert (code, message.endswith(" (did you mean kit?)")) == (Code.NOT_FOUND, True), message
     assert stub.error("GetMeta", FunctionName="kitt") == (code, message)
 
 
-def test_a_handler_that_raises_is_told_with_type_and_traceback(stub: Stub) -> None:
+def test_an_exception_of_a_handler_is_reported_with_type_and_traceback(stub: Stub) -> None:
     code, message = refused(stub, "raise")
     assert code is Code.INTERNAL
     assert message.startswith("LookupError: no such thing\nTraceback")
     assert "handler.py" in message
 
 
-def test_a_deadline(stub: Stub) -> None:
+def test_an_exceeded_deadline_is_reported(stub: Stub) -> None:
     assert refused(stub, "wait", timeout=0.3)[0] is Code.DEADLINE_EXCEEDED
     assert invoke(stub, "next") == "next"
 
 
-def test_more_calls_than_may_wait(stub: Stub) -> None:
+def test_calls_over_the_limit_of_held_calls_are_rejected(stub: Stub) -> None:
     codes: list[grpc.StatusCode] = []
 
     def call() -> None:
@@ -224,36 +227,36 @@ def test_more_calls_than_may_wait(stub: Stub) -> None:
     for thread in threads:
         thread.join()
     assert set(codes) == {Code.DEADLINE_EXCEEDED, Code.RESOURCE_EXHAUSTED}
-    assert codes[0] is Code.RESOURCE_EXHAUSTED, "it is told at once"
+    assert codes[0] is Code.RESOURCE_EXHAUSTED, "the rejection is immediate"
 
 
-def test_a_reply_that_is_no_text(stub: Stub) -> None:
+def test_a_reply_that_is_not_text_is_an_error(stub: Stub) -> None:
     code, message = refused(stub, "bytes")
     assert (code, "base64" in message) == (Code.INTERNAL, True)
 
 
 @pytest.mark.parametrize("name", sorted(methods().keys() - {"Invokes"}))
-def test_a_malformed_message(house: GatewayProcess, stub: Stub, name: str) -> None:
-    metadata = [("authorization", f"Bearer {house.token}")]
+def test_a_malformed_message_is_rejected(gateway: GatewayProcess, stub: Stub, name: str) -> None:
+    metadata = [("authorization", f"Bearer {gateway.token}")]
     code, message = failure(lambda: stub.raw(f"/pb.Gateway/{name}", b"\x0a\xff", metadata=metadata))
-    asked = methods()[name][0]
+    message_type = methods()[name][0]
     assert (code, message) == (
         Code.INVALID_ARGUMENT,
-        f"the message is malformed: expected {asked}",
+        f"the message is malformed: expected {message_type}",
     )
 
 
-def test_a_message_over_the_limit(manager: Stub, house: GatewayProcess) -> None:
+def test_a_message_over_the_limit_is_rejected(manager: Stub, gateway: GatewayProcess) -> None:
     code, message = refused(manager, b"x" * (LARGEST + 1))
     assert (code, str(LARGEST) in message) == (Code.RESOURCE_EXHAUSTED, True)
     code, _ = manager.error("Update", Service="kit", EnvVars={"A": "x" * server.LARGEST})
     assert code is Code.RESOURCE_EXHAUSTED
     assert invoke(manager, "next") == "next"
-    assert house.client.function("kit").revision == 1
+    assert gateway.client.function("kit").revision == 1
 
 
 @pytest.mark.parametrize(
-    ("method", "told"),
+    ("method", "suggestion"),
     [
         ("/pb.Gateway/invoke", "(did you mean /pb.Gateway/Invoke?)"),
         ("/pb.Gateway/GetLogs", "(did you mean /pb.Gateway/GetLog?)"),
@@ -262,35 +265,37 @@ def test_a_message_over_the_limit(manager: Stub, house: GatewayProcess) -> None:
         ("/grpc.reflection.v1.ServerReflection/Info", "(did you mean /pb.Gateway/Info?)"),
     ],
 )
-def test_a_method_that_there_is_not(stub: Stub, method: str, told: str) -> None:
+def test_an_unknown_method_is_rejected_with_a_suggestion(
+    stub: Stub, method: str, suggestion: str
+) -> None:
     code, message = failure(partial(stub.raw, method, b""))
-    assert (code, told in message) == (Code.UNIMPLEMENTED, True), message
+    assert (code, suggestion in message) == (Code.UNIMPLEMENTED, True), message
 
 
 @pytest.mark.parametrize("method", ["Invoke", "List", "Nothing"])
-def test_a_client_that_speaks_http_1(house: GatewayProcess, method: str) -> None:
+def test_a_client_that_speaks_http_1_is_rejected(gateway: GatewayProcess, method: str) -> None:
     grpc_type = {"content-type": "application/grpc"}
     body = b"\0\0\0\0\5\x0a\x03kit"
     path = f"/pb.Gateway/{method}"
-    status, headers, reply = house.request("POST", path, body, grpc_type)
+    status, headers, reply = gateway.request("POST", path, body, grpc_type)
     problem = json.loads(reply)
     assert (status, problem["error"]) == (400, "BadRequest")
     assert "needs gRPC: HTTP/2, content-type application/grpc" in problem["detail"]
-    # With all that gRPC says about itself, as a proxy may pass it on: answered as gRPC.
-    status, headers, _ = house.request("POST", path, body, grpc_type | {"te": "trailers"})
+    # With all headers of gRPC, which a proxy may pass on, it is answered as gRPC.
+    status, headers, _ = gateway.request("POST", path, body, grpc_type | {"te": "trailers"})
     assert (status, headers["content-type"]) == (200, "application/grpc")
 
 
-# Cold
+# Cold starts
 
 
-def test_a_cold_start(stub: Stub, house: GatewayProcess) -> None:
-    house.until(lambda: stub("GetMeta", FunctionName="asleep").AvailableReplicas == 0)
+def test_a_call_starts_a_replica(stub: Stub, gateway: GatewayProcess) -> None:
+    gateway.until(lambda: stub("GetMeta", FunctionName="asleep").AvailableReplicas == 0)
     assert invoke(stub, "hello", "asleep") == "hello"
 
 
-def test_a_cold_start_that_fails_gives_the_traceback(stub: Stub, house: GatewayProcess) -> None:
-    broken = Slow(house, "broken", BROKEN)
+def test_a_failed_cold_start_gives_the_traceback(stub: Stub, gateway: GatewayProcess) -> None:
+    broken = Slow(gateway, "broken", BROKEN)
     calls = [
         stub._channel.unary_unary("/pb.Gateway/Invoke").future(b"\x0a\x06broken", timeout=PATIENCE)
         for _ in range(3)
@@ -298,7 +303,7 @@ def test_a_cold_start_that_fails_gives_the_traceback(stub: Stub, house: GatewayP
     with contextlib.ExitStack() as stack:
         for call in calls:
             stack.callback(call.cancel)
-        house.until(lambda: held(house) == len(calls))
+        gateway.until(lambda: held(gateway) == len(calls))
         broken.let()
         for call in calls:
             assert call.code() is Code.UNAVAILABLE

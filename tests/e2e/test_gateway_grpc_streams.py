@@ -1,4 +1,4 @@
-"""Invokes of pb.Gateway as its user has it: what goes wrong beforehand, and cold starts."""
+"""Invokes of pb.Gateway: errors before a stream starts, and cold starts."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ class Handler:
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
-    with running(tmp_path_factory.mktemp("house"), shared=True) as house:
-        house.deploy(house.write("echo", ECHO))
-        yield house
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
+    with running(tmp_path_factory.mktemp("gateway"), shared=True) as gateway:
+        gateway.deploy(gateway.write("echo", ECHO))
+        yield gateway
 
 
 @pytest.fixture(scope="module")
-def stub(house: GatewayProcess) -> Iterator[Stub]:
-    with connected(house.port) as stub:
+def stub(gateway: GatewayProcess) -> Iterator[Stub]:
+    with connected(gateway.port) as stub:
         yield stub
 
 
-def test_a_name_that_resembles_another(stub: Stub) -> None:
+def test_the_answer_for_an_unknown_name_suggests_a_similar_name(stub: Stub) -> None:
     with stub.talk() as talk:
         talk.send("eccho", b"x")
         code, message = talk.failure()
@@ -47,8 +47,8 @@ def test_a_name_that_resembles_another(stub: Stub) -> None:
     assert message.endswith("(did you mean echo?)")
 
 
-def test_a_function_that_cannot_start(house: GatewayProcess, stub: Stub) -> None:
-    house.dcf("function", "deploy", f"{house.write('broken', BROKEN)}/")
+def test_a_function_that_cannot_start_is_an_error(gateway: GatewayProcess, stub: Stub) -> None:
+    gateway.dcf("function", "deploy", f"{gateway.write('broken', BROKEN)}/")
     with stub.talk() as talk:
         talk.send("broken", b"x")
         code, message = talk.failure()
@@ -56,8 +56,8 @@ def test_a_function_that_cannot_start(house: GatewayProcess, stub: Stub) -> None
     assert "ValueError: no such model" in message
 
 
-def test_a_stream_waits_for_the_first_replica(house: GatewayProcess, stub: Stub) -> None:
-    house.deploy(house.write("slow", f"import time\ntime.sleep(0.5)\n{ECHO}"), "--no-wait")
+def test_a_stream_waits_for_the_first_replica(gateway: GatewayProcess, stub: Stub) -> None:
+    gateway.deploy(gateway.write("slow", f"import time\ntime.sleep(0.5)\n{ECHO}"), "--no-wait")
     with stub.talk() as talk:
         talk.send("slow", b"a", b"b")
         talk.end()

@@ -1,4 +1,4 @@
-"""Calls whose handler has not begun move to another replica; each begins at most once."""
+"""Calls whose handler has not begun move to another replica; each call begins at most once."""
 
 from __future__ import annotations
 
@@ -42,15 +42,15 @@ REPLAY = 1024 * 1024
 
 
 class Function:
-    """One deployed function, and what its replicas wrote down about the calls that they began."""
+    """A deployed function, with the record that its replicas write about the calls that began."""
 
-    def __init__(self, house: GatewayProcess, name: str, *options: str, config: str = "") -> None:
-        self.house = house
+    def __init__(self, gateway: GatewayProcess, name: str, *options: str, config: str = "") -> None:
+        self.gateway = gateway
         self.name = name
-        self.begun_file = house.folder / f"{name}.begun"
+        self.begun_file = gateway.folder / f"{name}.begun"
         self.begun_file.touch()
-        house.deploy(
-            house.write(
+        gateway.deploy(
+            gateway.write(
                 name, WORK, config=f"    environment: {{BEGUN: {self.begun_file}}}\n{config}"
             ),
             *options,
@@ -59,16 +59,18 @@ class Function:
     def call(self, act: dict[str, object], id_: str, size: int = 0, **headers: str) -> Reply:
         began = time.monotonic()
         body = json.dumps(act).encode().ljust(size)
-        given = {"X-Request-Id": id_, **{k.replace("_", "-"): v for k, v in headers.items()}}
-        status, found, text = self.house.request("POST", f"/function/{self.name}", body, given)
-        return Reply(status, found, text, time.monotonic() - began)
+        sent_headers = {"X-Request-Id": id_, **{k.replace("_", "-"): v for k, v in headers.items()}}
+        status, received, text = self.gateway.request(
+            "POST", f"/function/{self.name}", body, sent_headers
+        )
+        return Reply(status, received, text, time.monotonic() - began)
 
     def burst(self, acts: list[dict[str, object]], tag: str, apart: float = 0.0) -> list[Reply]:
-        """Calls side by side, in their order."""
-        found: dict[int, Reply] = {}
+        """Make concurrent calls; return the replies in the order of the calls."""
+        replies: dict[int, Reply] = {}
 
         def run(index: int) -> None:
-            found[index] = self.call(acts[index], f"{tag}-{index}")
+            replies[index] = self.call(acts[index], f"{tag}-{index}")
 
         threads = [threading.Thread(target=run, args=(index,)) for index in range(len(acts))]
         for thread in threads:
@@ -76,10 +78,10 @@ class Function:
             time.sleep(apart)
         for thread in threads:
             thread.join()
-        return [found[index] for index in range(len(acts))]
+        return [replies[index] for index in range(len(acts))]
 
     def begun(self) -> Counter[str]:
-        """How often each call began, by its id."""
+        """Return how often each call began, by its id."""
         lines = self.begun_file.read_text().splitlines()
         return Counter(line.split()[0] for line in lines)
 
@@ -103,13 +105,13 @@ class Reply:
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
-    with running(tmp_path_factory.mktemp("house"), shared=True) as house:
-        yield house
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
+    with running(tmp_path_factory.mktemp("gateway"), shared=True) as gateway:
+        yield gateway
 
 
-def test_a_burst_moves_to_the_replicas_that_are_started_for_it(house: GatewayProcess) -> None:
-    function = Function(house, "burst", "--min", "1", "--max", "4")
+def test_a_burst_moves_to_the_replicas_that_start_for_it(gateway: GatewayProcess) -> None:
+    function = Function(gateway, "burst", "--min", "1", "--max", "4")
     began = time.monotonic()
     replies = function.burst([{"sleep": 2}] * 16, "burst")
     took = time.monotonic() - began
@@ -117,15 +119,17 @@ def test_a_burst_moves_to_the_replicas_that_are_started_for_it(house: GatewayPro
     assert took < 11
     assert len({reply.pid for reply in replies}) == 4
     assert set(function.begun().values()) == {1}
-    assert house.client.function("burst").invocations >= 16
-    house.until(lambda: house.client.function("burst").invocations == 16)
+    assert gateway.client.function("burst").invocations >= 16
+    gateway.until(lambda: gateway.client.function("burst").invocations == 16)
 
 
-def test_a_burst_from_zero_does_not_wait_for_the_first_replica_alone(house: GatewayProcess) -> None:
+def test_a_burst_from_zero_does_not_wait_for_the_first_replica_alone(
+    gateway: GatewayProcess,
+) -> None:
     function = Function(
-        house, "cold", "--min", "0", "--max", "4", config="    scaling: {idle: 1}\n"
+        gateway, "cold", "--min", "0", "--max", "4", config="    scaling: {idle: 1}\n"
     )
-    house.until(lambda: not house.replicas("cold"))
+    gateway.until(lambda: not gateway.replicas("cold"))
     began = time.monotonic()
     replies = function.burst([{"sleep": 2}] * 8, "cold")
     took = time.monotonic() - began
@@ -135,15 +139,15 @@ def test_a_burst_from_zero_does_not_wait_for_the_first_replica_alone(house: Gate
 
 
 @pytest.fixture(scope="module")
-def single(house: GatewayProcess) -> Function:
-    return Function(house, "single", "--min", "1", "--max", "1")
+def single(gateway: GatewayProcess) -> Function:
+    return Function(gateway, "single", "--min", "1", "--max", "1")
 
 
-def test_calls_behind_a_crash_run_in_the_next_replica(single: Function) -> None:
+def test_calls_queued_behind_a_crash_run_in_the_next_replica(single: Function) -> None:
     acts: list[dict[str, object]] = [{"sleep": 1, "exit": True}]
     crashing = threading.Thread(target=lambda: acts.append(single.call(acts[0], "crash").__dict__))
     crashing.start()
-    single.house.until(lambda: single.has_begun("crash"))
+    single.gateway.until(lambda: single.has_begun("crash"))
     replies = single.burst([{}] * 20, "behind")
     crashing.join()
     assert [reply.status for reply in replies] == [200] * 20
@@ -154,11 +158,11 @@ def test_calls_behind_a_crash_run_in_the_next_replica(single: Function) -> None:
     assert set(single.begun().values()) == {1}
 
 
-def test_a_call_that_had_begun_is_told_so_without_waiting_for_another_replica(
-    house: GatewayProcess,
+def test_a_call_that_had_begun_fails_without_waiting_for_another_replica(
+    gateway: GatewayProcess,
 ) -> None:
-    # Its replicas crash again and again, so that the next one is long in coming.
-    function = Function(house, "crashing", "--min", "1", "--max", "1")
+    # Its replicas crash repeatedly, so that the next replica starts only after a delay.
+    function = Function(gateway, "crashing", "--min", "1", "--max", "1")
     for index in range(5):
         reply = function.call({"exit": True}, f"again-{index}")
         assert (reply.status, reply.headers["x-dcf-begun"]) == (502, "true"), reply
@@ -166,44 +170,45 @@ def test_a_call_that_had_begun_is_told_so_without_waiting_for_another_replica(
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGTERM])
-def test_calls_behind_a_replica_that_is_ended_from_outside_run_elsewhere(
+def test_calls_queued_in_a_killed_replica_run_elsewhere(
     single: Function, number: signal.Signals
 ) -> None:
     tag = f"sig{number}"
     running_call = threading.Thread(target=single.call, args=({"sleep": 1}, f"{tag}-first"))
     running_call.start()
-    single.house.until(lambda: single.has_begun(f"{tag}-first"))
-    found: list[list[Reply]] = []
-    behind = threading.Thread(target=lambda: found.append(single.burst([{}] * 10, tag)))
+    single.gateway.until(lambda: single.has_begun(f"{tag}-first"))
+    bursts: list[list[Reply]] = []
+    behind = threading.Thread(target=lambda: bursts.append(single.burst([{}] * 10, tag)))
     behind.start()
     time.sleep(0.3)
-    (replica,) = single.house.replicas("single")
-    os.kill(single.house.pid(replica), number)
+    (replica,) = single.gateway.replicas("single")
+    os.kill(single.gateway.pid(replica), number)
     behind.join()
     running_call.join()
-    assert [reply.status for reply in found[0]] == [200] * 10
+    assert [reply.status for reply in bursts[0]] == [200] * 10
     assert set(single.begun().values()) == {1}
 
 
-def test_calls_behind_a_hang_run_in_the_next_replica(house: GatewayProcess) -> None:
-    function = Function(house, "hanging", "--min", "1", "--max", "1", config="    timeout: 8\n")
+def test_calls_queued_behind_a_hang_run_in_the_next_replica(gateway: GatewayProcess) -> None:
+    function = Function(gateway, "hanging", "--min", "1", "--max", "1", config="    timeout: 8\n")
     hang: list[Reply] = []
     hanging = threading.Thread(target=lambda: hang.append(function.call({"sleep": 600}, "hang")))
     hanging.start()
     hanging.join()
     assert hang[0].status == 504
-    # The handler has another 5 s of grace. Calls that come meanwhile wait for it, or for its end.
+    # The handler has another 5 s of grace. Calls that arrive meanwhile wait for the handler or for
+    # its end.
     replies = function.burst([{}] * 40, "behind-hang")
     assert [reply.status for reply in replies] == [200] * 40
     assert set(function.begun().values()) == {1}
 
 
-def test_kills_at_any_instant_lose_only_calls_that_had_begun(house: GatewayProcess) -> None:
-    function = Function(house, "killed", "--min", "4", "--max", "4")
-    house.until(lambda: house.client.function("killed").ready == 4)
+def test_kills_at_any_moment_lose_only_calls_that_had_begun(gateway: GatewayProcess) -> None:
+    function = Function(gateway, "killed", "--min", "4", "--max", "4")
+    gateway.until(lambda: gateway.client.function("killed").ready == 4)
     random = Random(10)
-    for number, replica in enumerate(house.replicas("killed")):
-        pid = house.pid(replica)
+    for number, replica in enumerate(gateway.replicas("killed")):
+        pid = gateway.pid(replica)
         kill = threading.Timer(random.uniform(0.05, 0.4), os.kill, (pid, signal.SIGKILL))
         kill.start()
         replies = function.burst([{"sleep": 0.02}] * 60, f"kill-{number}")
@@ -216,13 +221,13 @@ def test_kills_at_any_instant_lose_only_calls_that_had_begun(house: GatewayProce
         assert all(begun[f"kill-{number}-{index}"] for index in lost)
 
 
-def test_idle_replicas_take_calls_from_behind_a_long_one(house: GatewayProcess) -> None:
-    function = Function(house, "uneven", "--min", "2", "--max", "2")
-    house.until(lambda: house.client.function("uneven").ready == 2)
+def test_idle_replicas_take_calls_that_wait_behind_a_long_call(gateway: GatewayProcess) -> None:
+    function = Function(gateway, "uneven", "--min", "2", "--max", "2")
+    gateway.until(lambda: gateway.client.function("uneven").ready == 2)
     acts: list[dict[str, object]] = [{"sleep": 8}, {"sleep": 1}, {"sleep": 1}, {"sleep": 1}]
     replies = function.burst(acts, "uneven", apart=0.05)
     assert [reply.status for reply in replies] == [200] * 4
-    # Envoy gave one of the short ones to the replica with the long one.
+    # Envoy sent one of the short calls to the replica with the long call.
     assert max(reply.seconds for reply in replies[1:]) < 6
     assert set(function.begun().values()) == {1}
 
@@ -232,13 +237,13 @@ def test_a_callers_deadline_ends_no_process(single: Function) -> None:
     reply = single.call({"sleep": 7}, "short", X_Dcf_Deadline_Ms="300")
     assert reply.status == 504
     assert reply.seconds < 2
-    # It waits for the handler, which goes on beyond the grace of 5 s.
+    # This call waits for the handler, which keeps running beyond the grace of 5 s.
     assert single.call({}, "pid-after").pid == pid
 
 
-def test_a_callers_deadline_is_kept_where_the_replica_stands_still(single: Function) -> None:
-    (replica,) = single.house.replicas("single")
-    pid = single.house.pid(replica)
+def test_a_callers_deadline_applies_while_the_replica_is_stopped(single: Function) -> None:
+    (replica,) = single.gateway.replicas("single")
+    pid = single.gateway.pid(replica)
     os.kill(pid, signal.SIGSTOP)
     try:
         reply = single.call({}, "stopped", X_Dcf_Deadline_Ms="500")
@@ -249,7 +254,7 @@ def test_a_callers_deadline_is_kept_where_the_replica_stands_still(single: Funct
     assert 1 <= reply.seconds < 5
 
 
-def test_a_large_call_that_had_begun_says_so(single: Function) -> None:
+def test_the_error_of_a_large_call_that_had_begun_says_so(single: Function) -> None:
     reply = single.call({"exit": True}, "large-begun", size=3 * REPLAY)
     assert (reply.status, reply.headers["x-dcf-begun"]) == (502, "true")
 
@@ -257,43 +262,43 @@ def test_a_large_call_that_had_begun_says_so(single: Function) -> None:
 def test_a_large_call_that_had_not_begun_can_be_repeated_by_its_caller(single: Function) -> None:
     running_call = threading.Thread(target=single.call, args=({"sleep": 30}, "large-first"))
     running_call.start()
-    single.house.until(lambda: single.has_begun("large-first"))
-    found: list[Reply] = []
+    single.gateway.until(lambda: single.has_begun("large-first"))
+    replies: list[Reply] = []
     large = threading.Thread(
-        target=lambda: found.append(single.call({}, "large-behind", size=3 * REPLAY))
+        target=lambda: replies.append(single.call({}, "large-behind", size=3 * REPLAY))
     )
     large.start()
     time.sleep(1)
-    (replica,) = single.house.replicas("single")
-    single.house.kill(replica)
+    (replica,) = single.gateway.replicas("single")
+    single.gateway.kill(replica)
     large.join()
     running_call.join()
-    assert (found[0].status, found[0].headers["x-dcf-begun"]) == (503, "false")
-    assert found[0].headers["retry-after"]
+    assert (replies[0].status, replies[0].headers["x-dcf-begun"]) == (503, "false")
+    assert replies[0].headers["retry-after"]
     assert not single.has_begun("large-behind")
 
 
-def test_calls_of_the_same_size_as_the_replay_buffer_move(single: Function) -> None:
+def test_calls_as_large_as_the_replay_buffer_move(single: Function) -> None:
     crash = threading.Thread(target=single.call, args=({"sleep": 1, "exit": True}, "edge-crash"))
     crash.start()
-    single.house.until(lambda: single.has_begun("edge-crash"))
+    single.gateway.until(lambda: single.has_begun("edge-crash"))
     sizes = [REPLAY - 1, 900_000, 70_000, 100]
-    found: dict[int, Reply] = {}
+    replies: dict[int, Reply] = {}
 
     def run(size: int) -> None:
-        found[size] = single.call({}, f"edge-{size}", size=size)
+        replies[size] = single.call({}, f"edge-{size}", size=size)
 
     threads = [threading.Thread(target=run, args=(size,)) for size in sizes]
     for thread in threads:
         thread.start()
     for thread in (*threads, crash):
         thread.join()
-    assert {size: reply.status for size, reply in found.items()} == dict.fromkeys(sizes, 200)
-    assert {json.loads(reply.body)["size"] for reply in found.values()} == set(sizes)
+    assert {size: reply.status for size, reply in replies.items()} == dict.fromkeys(sizes, 200)
+    assert {json.loads(reply.body)["size"] for reply in replies.values()} == set(sizes)
 
 
-def test_bodies_that_do_not_arrive_take_no_place(single: Function) -> None:
-    address = ("127.0.0.1", single.house.port)
+def test_unfinished_bodies_do_not_occupy_slots(single: Function) -> None:
+    address = ("127.0.0.1", single.gateway.port)
     slow = [socket.create_connection(address) for _ in range(140)]
     try:
         for connection in slow:
@@ -302,7 +307,7 @@ def test_bodies_that_do_not_arrive_take_no_place(single: Function) -> None:
             )
         time.sleep(0.5)
         assert single.call({}, "beside-slow").status == 200
-        # Each has ten seconds, and then a least speed.
+        # Each has ten seconds, and then a minimum rate.
         slow[0].settimeout(20)
         assert slow[0].recv(4096).startswith(b"HTTP/1.1 408 ")
     finally:
@@ -310,8 +315,8 @@ def test_bodies_that_do_not_arrive_take_no_place(single: Function) -> None:
             connection.close()
 
 
-def test_streams_without_a_message_take_no_place(single: Function) -> None:
-    address = ("127.0.0.1", single.house.port)
+def test_streams_without_a_message_do_not_occupy_slots(single: Function) -> None:
+    address = ("127.0.0.1", single.gateway.port)
     idle = [socket.create_connection(address, timeout=10) for _ in range(140)]
     try:
         for connection in idle:
@@ -328,9 +333,9 @@ def test_streams_without_a_message_take_no_place(single: Function) -> None:
             connection.close()
 
 
-def test_unfinished_uploads_are_bounded_in_memory(single: Function) -> None:
-    (replica,) = single.house.replicas("single")
-    status = Path(f"/proc/{single.house.pid(replica)}/status")
+def test_the_memory_for_unfinished_uploads_is_bounded(single: Function) -> None:
+    (replica,) = single.gateway.replicas("single")
+    status = Path(f"/proc/{single.gateway.pid(replica)}/status")
 
     def resident() -> int:
         (line,) = (line for line in status.read_text().splitlines() if line.startswith("VmRSS"))
@@ -341,7 +346,7 @@ def test_unfinished_uploads_are_bounded_in_memory(single: Function) -> None:
     head = (
         f"POST /function/single HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {size}\r\n\r\n"
     ).encode()
-    connections = [socket.create_connection(("127.0.0.1", single.house.port)) for _ in range(8)]
+    connections = [socket.create_connection(("127.0.0.1", single.gateway.port)) for _ in range(8)]
     part = bytes(1024 * 1024)
 
     def upload(connection: socket.socket) -> None:
@@ -351,9 +356,9 @@ def test_unfinished_uploads_are_bounded_in_memory(single: Function) -> None:
             for _ in range(149):
                 connection.sendall(part)
         except TimeoutError:
-            pass  # the replica reads no more of it
+            pass  # the replica stops reading it
 
-    threads = [threading.Thread(target=upload, args=(one,)) for one in connections]
+    threads = [threading.Thread(target=upload, args=(connection,)) for connection in connections]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -365,7 +370,7 @@ def test_unfinished_uploads_are_bounded_in_memory(single: Function) -> None:
     assert single.call({}, "after-uploads").status == 200
 
 
-def test_a_handlers_reply_cannot_ask_for_another_attempt(house: GatewayProcess) -> None:
+def test_a_handlers_reply_cannot_request_another_attempt(gateway: GatewayProcess) -> None:
     handler = """
 import dcf
 count = 0
@@ -377,8 +382,8 @@ class Handler:
         headers = {"X-Dcf-Move": "1", "X-Dcf-Begun": "false", "X-Mine": "yes"}
         return dcf.Reply(str(count), status=503, headers=headers)
 """
-    house.deploy(house.write("pretends", handler))
-    status, headers, body = house.request("POST", "/function/pretends")
+    gateway.deploy(gateway.write("pretends", handler))
+    status, headers, body = gateway.request("POST", "/function/pretends")
     assert (status, body, headers["x-mine"]) == (503, b"1", "yes")
     assert "x-dcf-move" not in headers
     assert "x-dcf-begun" not in headers

@@ -1,4 +1,4 @@
-"""Deployed handlers that fork, detach, keep the interpreter's lock or lose their loop."""
+"""Deployed handlers that fork, detach, hold the interpreter's lock or lose their loop."""
 
 from __future__ import annotations
 
@@ -49,10 +49,10 @@ async def Handler(req):
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
     before = ("env", *HASTY)
-    with running(tmp_path_factory.mktemp("house"), before=before, shared=True) as house:
-        yield house
+    with running(tmp_path_factory.mktemp("gateway"), before=before, shared=True) as gateway:
+        yield gateway
 
 
 def alive(pid: int) -> bool:
@@ -63,46 +63,47 @@ def alive(pid: int) -> bool:
     return True
 
 
-def test_a_handler_forks_and_holds_the_interpreter_and_its_replica_stays(house):
-    house.deploy(house.write("program", PROGRAM))
-    replicas = house.replicas("program")
-    assert house.call("program", b"pool") == (200, b"[1]")
+def test_a_replica_survives_a_handler_that_forks_and_holds_the_interpreter(gateway):
+    gateway.deploy(gateway.write("program", PROGRAM))
+    replicas = gateway.replicas("program")
+    assert gateway.call("program", b"pool") == (200, b"[1]")
     begin = time.monotonic()
-    status, pid = house.call("program", b"hold 5")
+    status, pid = gateway.call("program", b"hold 5")
     assert (status, time.monotonic() - begin > 4.5) == (200, True)
-    assert house.call("program") == (200, pid)
-    assert house.replicas("program") == replicas
-    house.client.delete("program")
+    assert gateway.call("program") == (200, pid)
+    assert gateway.replicas("program") == replicas
+    gateway.client.delete("program")
 
 
-def test_a_detached_child_ends_with_its_function(house):
-    house.deploy(house.write("detaches", PROGRAM))
-    child = int(house.call("detaches", b"detach")[1])
-    other = house.write("other", PROGRAM)
-    house.deploy(other)
-    house.client.delete("other")
+def test_a_detached_child_ends_with_its_function(gateway):
+    gateway.deploy(gateway.write("detaches", PROGRAM))
+    child = int(gateway.call("detaches", b"detach")[1])
+    other = gateway.write("other", PROGRAM)
+    gateway.deploy(other)
+    gateway.client.delete("other")
     assert alive(child)
-    house.client.delete("detaches")
-    house.until(lambda: not alive(child))
+    gateway.client.delete("detaches")
+    gateway.until(lambda: not alive(child))
 
 
-def test_a_replica_whose_loop_has_ended_is_replaced_at_once(house):
-    house.deploy(house.write("leaves", LEAVES))
-    first = house.call("leaves")
+def test_a_replica_whose_loop_has_ended_is_replaced_at_once(gateway):
+    gateway.deploy(gateway.write("leaves", LEAVES))
+    first = gateway.call("leaves")
     begin = time.monotonic()
-    assert house.call("leaves", b"x")[0] in {502, 503}
-    house.until(lambda: house.call("leaves")[0] == 200)
+    assert gateway.call("leaves", b"x")[0] in {502, 503}
+    gateway.until(lambda: gateway.call("leaves")[0] == 200)
     assert time.monotonic() - begin < 15
-    assert house.call("leaves") != first
-    events = [one.detail for one in house.client.events("leaves")]
+    assert gateway.call("leaves") != first
+    events = [event.detail for event in gateway.client.events("leaves")]
     assert any(
-        "the handler's event loop ended: the handler called sys.exit(4)" in one for one in events
+        "the handler's event loop ended: the handler called sys.exit(4)" in detail
+        for detail in events
     )
-    house.client.delete("leaves")
+    gateway.client.delete("leaves")
 
 
-def test_files_and_variables_of_the_authors_keep_no_function_from_starting(house):
-    folder = house.write(
+def test_an_authors_files_and_variables_do_not_prevent_a_start(gateway):
+    folder = gateway.write(
         "shadows",
         "import far\ndef Handler(req): return far.__name__",
         config="    environment: {PYTHONPATH: lib}\n    limits: {memory: 512M}\n",
@@ -112,8 +113,8 @@ def test_files_and_variables_of_the_authors_keep_no_function_from_starting(house
         (folder / name).write_text("raise ImportError('shadowed')")
     (folder / "lib").mkdir()
     (folder / "lib" / "far.py").touch()
-    house.deploy(folder)
-    assert house.call("shadows") == (200, b"far")
-    logged = "\n".join(line.text for line in house.client.logs("shadows"))
+    gateway.deploy(folder)
+    assert gateway.call("shadows") == (200, b"far")
+    logged = "\n".join(line.text for line in gateway.client.logs("shadows"))
     assert "queue.py cannot be imported" in logged
-    house.client.delete("shadows")
+    gateway.client.delete("shadows")

@@ -1,4 +1,4 @@
-"""Whatever is killed comes back: no orphan, no double, no lost deploy, no lost call without need."""
+"""Killed processes come back, without orphans, duplicates, lost deploys or avoidable lost calls."""
 
 from __future__ import annotations
 
@@ -45,17 +45,17 @@ class Handler:
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
-    with running(tmp_path_factory.mktemp("house"), shared=True) as house:
-        house.deploy(house.write("echo", ECHO), "--min", "2")
-        yield house
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
+    with running(tmp_path_factory.mktemp("gateway"), shared=True) as gateway:
+        gateway.deploy(gateway.write("echo", ECHO), "--min", "2")
+        yield gateway
 
 
 class Load:
-    """Calls without a pause from several threads, and counts what went wrong."""
+    """Calls continuously from several threads, and counts errors."""
 
-    def __init__(self, house: GatewayProcess, threads: int = 3) -> None:
-        self._house = house
+    def __init__(self, gateway: GatewayProcess, threads: int = 3) -> None:
+        self._gateway = gateway
         self._stop = threading.Event()
         self._threads = [threading.Thread(target=self._run) for _ in range(threads)]
         self.good = 0
@@ -64,7 +64,7 @@ class Load:
     def _run(self) -> None:
         while not self._stop.is_set():
             try:
-                status, reply = self._house.call("echo", b"hello")
+                status, reply = self._gateway.call("echo", b"hello")
             except OSError as error:
                 self.bad.append(repr(error))
                 continue
@@ -84,58 +84,58 @@ class Load:
             thread.join()
 
     def more(self, number: int) -> None:
-        """Waits for this many further good calls."""
-        goal = self.good + number
-        self._house.until(lambda: self.good >= goal)
+        """Wait for this many further successful calls."""
+        target = self.good + number
+        self._gateway.until(lambda: self.good >= target)
 
 
-def in_charge(house: GatewayProcess) -> bool:
+def in_charge(gateway: GatewayProcess) -> bool:
     with contextlib.suppress(DcfError, OSError):
-        return bool(house.client.functions())
+        return bool(gateway.client.functions())
     return False
 
 
-def whole(house: GatewayProcess, replicas: int = 2) -> bool:
-    """All that is to live lives, once."""
+def whole(gateway: GatewayProcess, replicas: int = 2) -> bool:
+    """Return whether every expected process lives exactly once."""
     with contextlib.suppress(DcfError, OSError):
-        function = house.client.function("echo")
-        living = [one.id for one in function.replica_list if one.state != "exited"]
-        return function.ready == len(living) == len(house.replicas("echo")) == replicas
+        function = gateway.client.function("echo")
+        living = [replica.id for replica in function.replica_list if replica.state != "exited"]
+        return function.ready == len(living) == len(gateway.replicas("echo")) == replicas
     return False
 
 
-def test_a_killed_control_plane_costs_no_call_and_is_back(house: GatewayProcess) -> None:
-    replicas = set(house.replicas("echo"))
-    with Load(house) as load:
+def test_a_killed_control_plane_fails_no_call_and_comes_back(gateway: GatewayProcess) -> None:
+    replicas = set(gateway.replicas("echo"))
+    with Load(gateway) as load:
         load.more(50)
         for _ in range(3):
-            before = house.pid("gateway.control")
+            before = gateway.pid("gateway.control")
             os.kill(before, signal.SIGKILL)
             load.more(20)
-            house.until(partial(_is_another, house, before))
-            house.until(lambda: in_charge(house))
+            gateway.until(partial(_is_another, gateway, before))
+            gateway.until(lambda: in_charge(gateway))
         load.more(50)
     assert load.bad == []
-    assert set(house.replicas("echo")) == replicas, "it found its replicas where they were"
-    # In charge means that it acts.
-    house.client.scale("echo", 3)
-    house.until(lambda: whole(house, 3))
-    house.client.scale("echo", 2)
-    house.until(lambda: whole(house, 2))
+    assert set(gateway.replicas("echo")) == replicas, "the replicas keep running"
+    # It is in charge once it acts.
+    gateway.client.scale("echo", 3)
+    gateway.until(lambda: whole(gateway, 3))
+    gateway.client.scale("echo", 2)
+    gateway.until(lambda: whole(gateway, 2))
 
 
-def _is_another(house: GatewayProcess, before: int) -> bool:
-    return house.pid("gateway.control") not in {0, before}
+def _is_another(gateway: GatewayProcess, before: int) -> bool:
+    return gateway.pid("gateway.control") not in {0, before}
 
 
-def test_a_killed_bridge_costs_its_streams_alone_and_is_back(house: GatewayProcess) -> None:
-    with connected(house.port) as stub, Load(house) as load:
-        before = house.pid("gateway.bridge")
+def test_a_killed_bridge_fails_only_its_streams_and_comes_back(gateway: GatewayProcess) -> None:
+    with connected(gateway.port) as stub, Load(gateway) as load:
+        before = gateway.pid("gateway.bridge")
         with stub.talk() as talk:
             talk.send("echo", b"a")
             assert talk.receive() == b"a"
             os.kill(before, signal.SIGKILL)
-            # Once a reply has begun, all that Envoy can do is reset the stream.
+            # Once a reply has begun, Envoy can only reset the stream.
             assert talk.failure()[0] in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.INTERNAL}
         assert stub("Invoke", Service="echo", Input=b"x").Msg == "x"
         with stub.talk() as talk:
@@ -143,46 +143,46 @@ def test_a_killed_bridge_costs_its_streams_alone_and_is_back(house: GatewayProce
             assert talk.receive() == b"b", "it waited for the next bridge"
         load.more(50)
     assert load.bad == []
-    assert house.pid("gateway.bridge") not in {0, before}
+    assert gateway.pid("gateway.bridge") not in {0, before}
 
 
-def test_a_killed_envoy_is_back(house: GatewayProcess) -> None:
-    before = house.pid("gateway.envoy")
+def test_a_killed_envoy_comes_back(gateway: GatewayProcess) -> None:
+    before = gateway.pid("gateway.envoy")
     os.kill(before, signal.SIGKILL)
-    house.until(lambda: _calls(house))
-    assert house.pid("gateway.envoy") != before
-    assert whole(house)
+    gateway.until(lambda: _calls(gateway))
+    assert gateway.pid("gateway.envoy") != before
+    assert whole(gateway)
 
 
-def _calls(house: GatewayProcess) -> bool:
+def _calls(gateway: GatewayProcess) -> bool:
     try:
-        return house.call("echo", b"x") == (200, b"x")
+        return gateway.call("echo", b"x") == (200, b"x")
     except OSError:
         return False
 
 
-def test_a_killed_replica_is_replaced_and_the_others_answer(house: GatewayProcess) -> None:
-    with Load(house) as load:
+def test_a_killed_replica_is_replaced_and_the_others_answer(gateway: GatewayProcess) -> None:
+    with Load(gateway) as load:
         load.more(20)
-        (victim, *_) = house.replicas("echo")
-        os.kill(house.pid(victim), signal.SIGKILL)
+        (victim, *_) = gateway.replicas("echo")
+        os.kill(gateway.pid(victim), signal.SIGKILL)
         load.more(50)
-        house.until(lambda: whole(house) and victim not in house.replicas("echo"))
+        gateway.until(lambda: whole(gateway) and victim not in gateway.replicas("echo"))
         load.more(20)
-    # A call that the killed one was just answering is lost, and says so.
+    # A call that the killed replica was processing is lost, and its error says so.
     assert len(load.bad) <= 3, load.bad
     assert all("ReplicaLost" in bad for bad in load.bad), load.bad
-    events = house.client.events("echo")
+    events = gateway.client.events("echo")
     assert any("SIGKILL" in event.detail for event in events)
 
 
-def test_a_killed_supervisor_is_replaced_and_leaves_nothing(house: GatewayProcess) -> None:
-    pids = house.pids()
-    os.kill(house.supervisor, signal.SIGKILL)
-    house.until(lambda: not any(alive(pid) for pid in pids))
-    house.until(lambda: _calls(house))
-    house.until(lambda: whole(house))
-    assert set(house.pids()).isdisjoint(pids)
+def test_a_killed_supervisor_is_replaced_and_leaves_nothing(gateway: GatewayProcess) -> None:
+    pids = gateway.pids()
+    os.kill(gateway.supervisor, signal.SIGKILL)
+    gateway.until(lambda: not any(alive(pid) for pid in pids))
+    gateway.until(lambda: _calls(gateway))
+    gateway.until(lambda: whole(gateway))
+    assert set(gateway.pids()).isdisjoint(pids)
 
 
 BROKEN = """
@@ -195,88 +195,88 @@ class Handler:
 """
 
 
-def test_a_call_of_what_cannot_start_is_told_why(house: GatewayProcess) -> None:
-    folder = house.write("broken", BROKEN)
-    assert house.dcf("function", "deploy", f"{folder}/").returncode == 8
-    status, headers, body = house.request("POST", "/function/broken", b"x" * 300_000)
+def test_a_call_of_a_function_that_cannot_start_gets_the_reason(gateway: GatewayProcess) -> None:
+    folder = gateway.write("broken", BROKEN)
+    assert gateway.dcf("function", "deploy", f"{folder}/").returncode == 8
+    status, headers, body = gateway.request("POST", "/function/broken", b"x" * 300_000)
     problem = json.loads(body)
     assert (status, problem["error"]) == (503, "HandlerInitFailed")
     assert "ValueError: no such model" in problem["traceback"]
     assert "retry-after" in headers
-    house.client.delete("broken")
+    gateway.client.delete("broken")
 
 
-def test_everything_killed_and_started_again(tmp_path: Path) -> None:
-    with running(tmp_path) as house:
-        house.deploy(house.write("echo", ECHO), "--min", "2")
-        house.deploy(house.write("slow", SLOW))
-        pids = house.pids()
-        house.kill_everything()
-        house.until(lambda: not any(map(alive, pids)))
-        house.start()
-        house.until(lambda: whole(house))
-        assert house.call("echo", b"again") == (200, b"again")
-        house.until(lambda: house.client.function("slow").ready == 1)
-        assert [one.revision for one in house.client.functions()] == [1, 1]
+def test_a_gateway_starts_again_after_all_processes_were_killed(tmp_path: Path) -> None:
+    with running(tmp_path) as gateway:
+        gateway.deploy(gateway.write("echo", ECHO), "--min", "2")
+        gateway.deploy(gateway.write("slow", SLOW))
+        pids = gateway.pids()
+        gateway.kill_everything()
+        gateway.until(lambda: not any(map(alive, pids)))
+        gateway.start()
+        gateway.until(lambda: whole(gateway))
+        assert gateway.call("echo", b"again") == (200, b"again")
+        gateway.until(lambda: gateway.client.function("slow").ready == 1)
+        assert [function.revision for function in gateway.client.functions()] == [1, 1]
 
 
-def test_a_deploy_that_was_acknowledged_outlives_a_kill_at_any_instant(tmp_path: Path) -> None:
-    with running(tmp_path) as house:
-        folder = house.write("echo", ECHO)
-        house.deploy(folder)
+def test_an_acknowledged_deploy_survives_a_kill_at_any_moment(tmp_path: Path) -> None:
+    with running(tmp_path) as gateway:
+        folder = gateway.write("echo", ECHO)
+        gateway.deploy(folder)
         acknowledged = 1
         for round_ in range(4):
             (folder / "src" / "handler.py").write_text(f"{ECHO}\n# {round_}\n")
             deploy = subprocess.Popen(
                 [*CLI, "function", "deploy", f"{folder}/", "--no-wait"],
-                env=house.env,
+                env=gateway.env,
                 stderr=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
             )
-            time.sleep(0.15 * (round_ + 1))  # anywhere on its way
-            house.kill_everything()
+            time.sleep(0.15 * (round_ + 1))  # at any step
+            gateway.kill_everything()
             if deploy.wait(60) == 0:
                 acknowledged += 1
-            house.start()
-            current = house.client.function("echo").revision
-            # What was on its way may have come in; what was acknowledged must have.
+            gateway.start()
+            current = gateway.client.function("echo").revision
+            # An unacknowledged deploy may have succeeded; an acknowledged deploy must have.
             assert current >= acknowledged
             acknowledged = current
-        house.until(lambda: whole(house, 1))
+        gateway.until(lambda: whole(gateway, 1))
 
 
-def test_the_foreground_process_killed_ends_everything(tmp_path: Path) -> None:
-    with running(tmp_path) as house:
-        house.deploy(house.write("echo", ECHO))
-        pids = house.pids()
-        assert house.process is not None
-        house.process.kill()
-        house.process.wait()
-        house.until(lambda: not any(map(alive, pids)))
+def test_killing_the_foreground_process_ends_everything(tmp_path: Path) -> None:
+    with running(tmp_path) as gateway:
+        gateway.deploy(gateway.write("echo", ECHO))
+        pids = gateway.pids()
+        assert gateway.process is not None
+        gateway.process.kill()
+        gateway.process.wait()
+        gateway.until(lambda: not any(map(alive, pids)))
 
 
-def test_a_call_in_flight_ends_well_when_the_gateway_stops(tmp_path: Path) -> None:
-    with running(tmp_path) as house:
-        house.deploy(house.write("slow", SLOW))
+def test_a_call_in_progress_completes_when_the_gateway_stops(tmp_path: Path) -> None:
+    with running(tmp_path) as gateway:
+        gateway.deploy(gateway.write("slow", SLOW))
         replies = []
-        caller = threading.Thread(target=lambda: replies.append(house.call("slow", b"1")))
+        caller = threading.Thread(target=lambda: replies.append(gateway.call("slow", b"1")))
         caller.start()
-        house.until(lambda: b'in_flight{function="slow"} 1' in house.get("/metrics")[2])
-        assert house.stop(signal.SIGINT) in {0, 130}
+        gateway.until(lambda: b'in_flight{function="slow"} 1' in gateway.get("/metrics")[2])
+        assert gateway.stop(signal.SIGINT) in {0, 130}
         caller.join()
         assert replies == [(200, b"slept")]
 
 
-def test_deleted_while_called_the_call_ends_well(house: GatewayProcess) -> None:
-    house.deploy(house.write("slow", SLOW))
+def test_a_call_in_progress_completes_when_its_function_is_deleted(gateway: GatewayProcess) -> None:
+    gateway.deploy(gateway.write("slow", SLOW))
     replies = []
-    caller = threading.Thread(target=lambda: replies.append(house.call("slow", b"1")))
+    caller = threading.Thread(target=lambda: replies.append(gateway.call("slow", b"1")))
     caller.start()
-    house.until(lambda: b'in_flight{function="slow"} 1' in house.get("/metrics")[2])
-    house.client.delete("slow")
-    assert house.call("slow", b"0")[0] == 404
+    gateway.until(lambda: b'in_flight{function="slow"} 1' in gateway.get("/metrics")[2])
+    gateway.client.delete("slow")
+    assert gateway.call("slow", b"0")[0] == 404
     caller.join()
     assert replies == [(200, b"slept")]
-    house.until(lambda: not house.replicas("slow"))
+    gateway.until(lambda: not gateway.replicas("slow"))
     with pytest.raises(DcfError, match="slow"):
-        house.client.function("slow")
+        gateway.client.function("slow")

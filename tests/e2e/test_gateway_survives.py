@@ -30,7 +30,7 @@ HOSTILE = """
 import os, time
 
 def send(line):
-    # What the watcher keeps for its reports: the lowest pipe that is not one of the usual three.
+    # The pipe for reports: the lowest pipe above the three standard ones.
     for number in range(3, 20):
         try:
             if os.readlink(f"/proc/self/fd/{number}").startswith("pipe:"):
@@ -49,11 +49,11 @@ class Handler:
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
-    with running(tmp_path_factory.mktemp("house"), shared=True) as house:
-        house.deploy(house.write("echo", ECHO))
-        house.deploy(house.write("hostile", HOSTILE))
-        yield house
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
+    with running(tmp_path_factory.mktemp("gateway"), shared=True) as gateway:
+        gateway.deploy(gateway.write("echo", ECHO))
+        gateway.deploy(gateway.write("hostile", HOSTILE))
+        yield gateway
 
 
 BAD = {
@@ -75,118 +75,120 @@ BAD = {
 
 
 @pytest.mark.parametrize("line", BAD.values(), ids=BAD.keys())
-def test_a_bad_report_fails_its_replica_and_nothing_else(
-    house: GatewayProcess, line: bytes
-) -> None:
-    control = house.pid("gateway.control")
-    house.until_ready("hostile")
-    (victim,) = house.replicas("hostile")
-    status, _ = house.call("hostile", line)
+def test_a_malformed_report_fails_only_its_replica(gateway: GatewayProcess, line: bytes) -> None:
+    control = gateway.pid("gateway.control")
+    gateway.until_ready("hostile")
+    (victim,) = gateway.replicas("hostile")
+    status, _ = gateway.call("hostile", line)
     assert status >= 500
-    house.until(lambda: victim not in house.replicas("hostile"))
-    house.until(
-        lambda: any("invalid report" in one.detail for one in house.client.events("hostile"))
+    gateway.until(lambda: victim not in gateway.replicas("hostile"))
+    gateway.until(
+        lambda: any("invalid report" in event.detail for event in gateway.client.events("hostile"))
     )
-    assert house.call("echo", b"x") == (200, b"x")
-    house.client.scale("echo", 2)
-    house.until_ready("echo", 2)
-    house.client.scale("echo", 1)
-    house.client.scale("hostile", 0)
-    house.until(lambda: not house.replicas("hostile"))
-    house.client.scale("hostile", 1)
-    assert house.pid("gateway.control") == control, "it never ended"
+    assert gateway.call("echo", b"x") == (200, b"x")
+    gateway.client.scale("echo", 2)
+    gateway.until_ready("echo", 2)
+    gateway.client.scale("echo", 1)
+    gateway.client.scale("hostile", 0)
+    gateway.until(lambda: not gateway.replicas("hostile"))
+    gateway.client.scale("hostile", 1)
+    assert gateway.pid("gateway.control") == control, "it never ended"
 
 
-def test_a_report_that_lies_in_wait_does_not_hit_the_next_control_plane(
-    house: GatewayProcess,
+def test_a_stored_malformed_report_does_not_affect_the_next_control_plane(
+    gateway: GatewayProcess,
 ) -> None:
-    house.client.scale("hostile", 1)
-    house.until_ready("hostile")
-    (victim,) = house.replicas("hostile")
-    control = house.pid("gateway.control")
+    gateway.client.scale("hostile", 1)
+    gateway.until_ready("hostile")
+    (victim,) = gateway.replicas("hostile")
+    control = gateway.pid("gateway.control")
     os.kill(control, signal.SIGSTOP)
-    thread = threading.Thread(target=house.call, args=("hostile", BAD["a number for an endpoint"]))
+    thread = threading.Thread(
+        target=gateway.call, args=("hostile", BAD["a number for an endpoint"])
+    )
     thread.start()
-    house.until(lambda: '"endpoint":5' in house.statuses()[victim].reports[-1].replace(" ", ""))
+    gateway.until(lambda: '"endpoint":5' in gateway.statuses()[victim].reports[-1].replace(" ", ""))
     os.kill(control, signal.SIGKILL)
-    house.until(lambda: house.pid("gateway.control") not in {0, control})
-    house.until(lambda: house.get("/healthz")[0] == 200)
-    house.until(lambda: victim not in house.replicas("hostile"))
-    house.until_ready("hostile")
+    gateway.until(lambda: gateway.pid("gateway.control") not in {0, control})
+    gateway.until(lambda: gateway.get("/healthz")[0] == 200)
+    gateway.until(lambda: victim not in gateway.replicas("hostile"))
+    gateway.until_ready("hostile")
     thread.join()
-    after = house.pid("gateway.control")
-    assert house.call("echo", b"x") == (200, b"x")
-    assert house.pid("gateway.control") == after
+    after = gateway.pid("gateway.control")
+    assert gateway.call("echo", b"x") == (200, b"x")
+    assert gateway.pid("gateway.control") == after
 
 
-def test_a_control_plane_that_stands_still_is_started_again(house: GatewayProcess) -> None:
-    control = house.pid("gateway.control")
+def test_a_hung_control_plane_is_restarted(gateway: GatewayProcess) -> None:
+    control = gateway.pid("gateway.control")
     os.kill(control, signal.SIGSTOP)
     began = time.monotonic()
-    assert house.call("echo", b"warm") == (200, b"warm")
-    status, _, body = house.request("POST", "/function/nobody", b"x", {"X-Dcf-Deadline-Ms": "3000"})
+    assert gateway.call("echo", b"warm") == (200, b"warm")
+    status, _, body = gateway.request(
+        "POST", "/function/nobody", b"x", {"X-Dcf-Deadline-Ms": "3000"}
+    )
     assert (status, json.loads(body)["error"]) == (504, "DeadlineExceeded")
     assert 3 <= time.monotonic() - began < 6
-    # Held by Envoy, and asked about again when there is somebody to be asked.
-    status, _, body = house.request("POST", "/function/nobody", b"x")
+    # Envoy holds the call and asks again once a control plane runs.
+    status, _, body = gateway.request("POST", "/function/nobody", b"x")
     assert (status, json.loads(body)["error"]) == (404, "FunctionNotFound")
-    # 12 s to find that it stands still; the rest is for a start on a busy machine.
+    # 12 s to detect the hang; the rest is for a start on a busy machine.
     assert time.monotonic() - began < 45
-    house.until(lambda: house.get("/healthz")[0] == 200)
-    assert house.pid("gateway.control") != control
-    exit_ = house.statuses()["gateway.control"].exit
+    gateway.until(lambda: gateway.get("/healthz")[0] == 200)
+    assert gateway.pid("gateway.control") != control
+    exit_ = gateway.statuses()["gateway.control"].exit
     assert exit_ is not None
     assert "did not answer for 10 s" in exit_.reason
 
 
 @pytest.mark.parametrize(("name", "patience"), [("gateway.bridge", 20), ("gateway.envoy", 30)])
-def test_bridge_and_envoy_that_stand_still_are_started_again(
-    house: GatewayProcess, name: str, patience: float
+def test_a_hung_bridge_and_a_hung_envoy_are_restarted(
+    gateway: GatewayProcess, name: str, patience: float
 ) -> None:
-    before = house.pid(name)
-    others = {one: house.pid(one) for one in house.statuses() if one != name}
+    before = gateway.pid(name)
+    pids = {process: gateway.pid(process) for process in gateway.statuses() if process != name}
     os.kill(before, signal.SIGSTOP)
-    house.until(lambda: house.pid(name) not in {0, before}, patience)
-    house.until(house.answers)
-    assert house.call("echo", b"x") == (200, b"x")
-    assert {one: house.pid(one) for one in others} == others
+    gateway.until(lambda: gateway.pid(name) not in {0, before}, patience)
+    gateway.until(gateway.answers)
+    assert gateway.call("echo", b"x") == (200, b"x")
+    assert {process: gateway.pid(process) for process in pids} == pids
 
 
-def test_a_supervisor_that_was_stopped_restarts_nothing(house: GatewayProcess) -> None:
-    before = {name: one.pid for name, one in house.statuses().items()}
-    supervisor = house.supervisor
+def test_a_supervisor_that_was_stopped_restarts_nothing(gateway: GatewayProcess) -> None:
+    before = {name: status.pid for name, status in gateway.statuses().items()}
+    supervisor = gateway.supervisor
     os.kill(supervisor, signal.SIGSTOP)
     time.sleep(7)
     os.kill(supervisor, signal.SIGCONT)
     time.sleep(5)
-    assert {name: one.pid for name, one in house.statuses().items()} == before
-    assert house.supervisor == supervisor
+    assert {name: status.pid for name, status in gateway.statuses().items()} == before
+    assert gateway.supervisor == supervisor
 
 
-def test_a_supervisor_that_stands_still_is_replaced(tmp_path: Path) -> None:
-    with running(tmp_path) as house:
-        house.deploy(house.write("echo", ECHO))
-        supervisor = house.supervisor
+def test_a_hung_supervisor_is_replaced(tmp_path: Path) -> None:
+    with running(tmp_path) as gateway:
+        gateway.deploy(gateway.write("echo", ECHO))
+        supervisor = gateway.supervisor
         os.kill(supervisor, signal.SIGSTOP)
-        house.until(lambda: not Path(f"/proc/{supervisor}").exists(), 25)
-        house.until(lambda: _echoes(house))
-        assert house.supervisor != supervisor
+        gateway.until(lambda: not Path(f"/proc/{supervisor}").exists(), 25)
+        gateway.until(lambda: _echoes(gateway))
+        assert gateway.supervisor != supervisor
 
 
-def _echoes(house: GatewayProcess) -> bool:
+def _echoes(gateway: GatewayProcess) -> bool:
     try:
-        return house.call("echo", b"x") == (200, b"x")
+        return gateway.call("echo", b"x") == (200, b"x")
     except OSError:
         return False
 
 
 class Disk:
-    """The gateway's disk, which only its own processes see by its name."""
+    """Mount the gateway's disk where only its own processes see it."""
 
-    def __init__(self, house: GatewayProcess) -> None:
-        assert house.process is not None
-        root = Path(f"/proc/{house.process.pid}/root")
-        self._filler = root / str(house.places.data).lstrip("/") / "filler"
+    def __init__(self, gateway: GatewayProcess) -> None:
+        assert gateway.process is not None
+        root = Path(f"/proc/{gateway.process.pid}/root")
+        self._filler = root / str(gateway.places.data).lstrip("/") / "filler"
 
     def fill(self) -> None:
         with contextlib.suppress(OSError), self._filler.open("wb", buffering=0) as file:
@@ -200,53 +202,53 @@ class Disk:
 
 
 @needs_mounts
-def test_a_full_disk_stops_nothing_is_named_and_heals(tmp_path: Path) -> None:
+def test_a_full_disk_stops_nothing_and_is_reported_until_there_is_space(tmp_path: Path) -> None:
     data = tmp_path / "data"
     data.mkdir()
     with tempfile.TemporaryDirectory(prefix="dcf-", dir="/tmp") as runtime:
         small = mounted(f"mount -t tmpfs -o size=96m none {data}")
-        house = GatewayProcess(tmp_path, Path(runtime), before=small)
+        gateway = GatewayProcess(tmp_path, Path(runtime), before=small)
         try:
-            house.start()
-            token = house.places.token("127.0.0.1", house.port).read_text().strip()
-            house.env |= {"DCF_TOKEN": token}
-            client = Client(house.url, token)
+            gateway.start()
+            token = gateway.places.token("127.0.0.1", gateway.port).read_text().strip()
+            gateway.env |= {"DCF_TOKEN": token}
+            client = Client(gateway.url, token)
             author = {"DCF_DATA_DIR": str(tmp_path / "author")}
             for name in ("echo", "other"):
-                folder = house.write(name, ECHO)
-                done = house.dcf("function", "deploy", f"{folder}/", env=author)
-                assert done.returncode == 0, done.stderr.decode()
+                folder = gateway.write(name, ECHO)
+                result = gateway.dcf("function", "deploy", f"{folder}/", env=author)
+                assert result.returncode == 0, result.stderr.decode()
             client.scale("other", 2)
-            house.until(lambda: client.function("other").ready == 2)
-            disk = Disk(house)
+            gateway.until(lambda: client.function("other").ready == 2)
+            disk = Disk(gateway)
             disk.fill()
-            assert house.call("echo", b"x") == (200, b"x")
+            assert gateway.call("echo", b"x") == (200, b"x")
 
-            before = house.pid("gateway.control")
+            before = gateway.pid("gateway.control")
             os.kill(before, signal.SIGKILL)
-            house.until(lambda: house.pid("gateway.control") not in {0, before})
-            house.until(lambda: house.get("/healthz")[0] == 200)
+            gateway.until(lambda: gateway.pid("gateway.control") not in {0, before})
+            gateway.until(lambda: gateway.get("/healthz")[0] == 200)
             assert len(client.functions()) == 2
 
-            (victim,) = house.replicas("echo")
-            house.kill(victim)
-            house.until(lambda: client.function("echo").ready == 0)
-            status, _, body = house.request("POST", "/function/echo", b"x")
+            (victim,) = gateway.replicas("echo")
+            gateway.kill(victim)
+            gateway.until(lambda: client.function("echo").ready == 0)
+            status, _, body = gateway.request("POST", "/function/echo", b"x")
             assert status >= 500
             assert "no space left on device" in json.loads(body)["detail"]
-            assert house.call("other", b"x") == (200, b"x")
-            (lost, *_) = house.replicas("other")
-            house.kill(lost)
-            house.until(lambda: client.function("other").ready == 1)
-            assert house.call("other", b"x") == (200, b"x")
+            assert gateway.call("other", b"x") == (200, b"x")
+            (lost, *_) = gateway.replicas("other")
+            gateway.kill(lost)
+            gateway.until(lambda: client.function("other").ready == 1)
+            assert gateway.call("other", b"x") == (200, b"x")
             failure = client.function("echo").failure
             assert failure is not None
             assert "no space left on device" in failure.detail
 
             disk.free()
-            house.until(lambda: _echoes(house), 90)
-            house.until(lambda: client.function("other").ready == 2, 90)
-            assert any("SIGKILL" in one.detail for one in client.events("echo"))
+            gateway.until(lambda: _echoes(gateway), 90)
+            gateway.until(lambda: client.function("other").ready == 2, 90)
+            assert any("SIGKILL" in event.detail for event in client.events("echo"))
             client.close()
         finally:
-            house.stop()
+            gateway.stop()

@@ -1,4 +1,4 @@
-"""A gateway that speaks TLS."""
+"""A gateway with TLS."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Handler:
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A certificate for this machine, signed by itself; its key lies beside it."""
+    """Create a self-signed certificate for this machine, with its key in the same folder."""
     folder = tmp_path_factory.mktemp("certificate")
     made = folder / "chain.pem"
     command = ["openssl", "req", "-x509", "-nodes", "-newkey", "ec", "-pkeyopt",
@@ -40,69 +40,73 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory, certificate: Path) -> Iterator[GatewayProcess]:
+def gateway(
+    tmp_path_factory: pytest.TempPathFactory, certificate: Path
+) -> Iterator[GatewayProcess]:
     options = ("--cert", str(certificate), "--key", str(certificate.with_name("key.pem")))
-    folder = tmp_path_factory.mktemp("house")
-    with running(folder, *options, trust=certificate, shared=True) as house:
-        house.deploy(house.write("echo", ECHO))
-        yield house
+    folder = tmp_path_factory.mktemp("gateway")
+    with running(folder, *options, trust=certificate, shared=True) as gateway:
+        gateway.deploy(gateway.write("echo", ECHO))
+        yield gateway
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl")
 @pytest.mark.parametrize(("option", "version"), [("--http1.1", "1.1"), ("--http2", "2")])
-def test_curl_calls_and_agrees_on_a_version(
-    house: GatewayProcess, certificate: Path, option: str, version: str
+def test_curl_calls_and_negotiates_a_version(
+    gateway: GatewayProcess, certificate: Path, option: str, version: str
 ) -> None:
     command = ["curl", "--silent", "--show-error", "--cacert", str(certificate), option, "--data", "hi",
-               "--write-out", " %{http_version}", f"{house.url}/function/echo"]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.stdout == f"hi {version}", done.stderr
+               "--write-out", " %{http_version}", f"{gateway.url}/function/echo"]  # fmt: skip
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.stdout == f"hi {version}", result.stderr
 
 
-def test_a_grpc_client_with_the_certificate_calls(house: GatewayProcess, certificate: Path) -> None:
+def test_a_grpc_client_with_the_certificate_calls(
+    gateway: GatewayProcess, certificate: Path
+) -> None:
     trusted = grpc.ssl_channel_credentials(certificate.read_bytes())
-    with grpc.secure_channel(f"127.0.0.1:{house.port}", trusted) as channel:
+    with grpc.secure_channel(f"127.0.0.1:{gateway.port}", trusted) as channel:
         stub = Stub(channel)
         assert stub("Invoke", Service="echo", Input=b"hi").Msg == "hi"
-        assert [one.Name for one in stub("List").Functions] == ["echo"]
+        assert [function.Name for function in stub("List").Functions] == ["echo"]
 
 
-def test_the_command_line_calls_lists_and_deploys(house: GatewayProcess) -> None:
-    done = house.dcf("function", "call", "echo", input=b"hi")
-    assert (done.returncode, done.stdout) == (0, b"hi"), done.stderr
-    assert b"echo" in house.dcf("function", "list").stdout
-    assert house.dcf("gateway", "status").returncode == 0
+def test_the_command_line_calls_lists_and_deploys(gateway: GatewayProcess) -> None:
+    result = gateway.dcf("function", "call", "echo", input=b"hi")
+    assert (result.returncode, result.stdout) == (0, b"hi"), result.stderr
+    assert b"echo" in gateway.dcf("function", "list").stdout
+    assert gateway.dcf("gateway", "status").returncode == 0
 
 
-def test_a_client_trusts_what_the_system_is_told_to_trust(
-    house: GatewayProcess, certificate: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_client_trusts_the_certificates_of_the_system(
+    gateway: GatewayProcess, certificate: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with dcf.Client(house.url) as client, pytest.raises(GatewayUnreachable, match="certificate"):
+    with dcf.Client(gateway.url) as client, pytest.raises(GatewayUnreachable, match="certificate"):
         client.call("echo", b"hi")
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-    with dcf.Client(house.url) as client:
+    with dcf.Client(gateway.url) as client:
         assert client.call("echo", b"hi") == b"hi"
         assert client.call("echo", bytes(3_000_000)) == bytes(3_000_000)
 
 
-def test_who_speaks_no_tls_gets_nothing(house: GatewayProcess) -> None:
-    plain = house.url.replace("https", "http")
+def test_a_client_without_tls_gets_nothing(gateway: GatewayProcess) -> None:
+    plain = gateway.url.replace("https", "http")
     with dcf.Client(plain) as client, pytest.raises(GatewayUnreachable):
         client.functions()
 
 
-def test_streams_go_both_ways_at_once(
-    house: GatewayProcess, certificate: Path, monkeypatch: pytest.MonkeyPatch
+def test_streams_send_and_receive_at_the_same_time(
+    gateway: GatewayProcess, certificate: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def ask() -> list[bytes]:
-        async with dcf.AsyncClient(house.url) as client:
+        async with dcf.AsyncClient(gateway.url) as client:
             return [reply async for reply in client.stream("echo", messages)]
 
     messages = [*(b"%d" % number for number in range(300)), bytes(3_000_000), b"x" * 3_000_000]
-    with dcf.Client(house.url) as client, pytest.raises(GatewayUnreachable, match="certificate"):
+    with dcf.Client(gateway.url) as client, pytest.raises(GatewayUnreachable, match="certificate"):
         client.stream("echo", messages)
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-    with dcf.Client(house.url) as client:
+    with dcf.Client(gateway.url) as client:
         assert list(client.stream("echo", messages)) == messages
         assert list(client.stream("echo", iter(messages))) == messages
         for reply in client.stream("echo", itertools.repeat(b"a")):

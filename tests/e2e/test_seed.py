@@ -1,4 +1,4 @@
-"""Handlers shaped as those of the original's users: dropped into an ``init``ed folder, they run."""
+"""Handlers in the style of the original's users run unchanged in a folder that ``init`` created."""
 
 import base64
 import io
@@ -140,11 +140,11 @@ class Predictor:
 
 @pytest.fixture
 def project(dcf, tmp_path: Path):
-    """``init`` and the author's edit of the handler and requirements.txt."""
+    """Run ``init``, then write the handler and requirements.txt as an author would."""
 
     def make(name: str, handler: str, requirements: str = "") -> Path:
-        done = dcf("function", "init", name, "--runtime", "python", cwd=tmp_path)
-        assert done.returncode == 0, done.stderr
+        result = dcf("function", "init", name, "--runtime", "python", cwd=tmp_path)
+        assert result.returncode == 0, result.stderr
         folder = tmp_path / name
         (folder / "src" / "handler.py").write_text(textwrap.dedent(handler).lstrip())
         (folder / "requirements.txt").write_text(requirements)
@@ -153,22 +153,22 @@ def project(dcf, tmp_path: Path):
     return make
 
 
-def test_init_reports_what_the_original_did(dcf, tmp_path):
-    done = dcf("function", "init", "hello-dcf", "--runtime", "python", cwd=tmp_path)
-    assert done.stdout.decode().splitlines() == [
+def test_init_prints_what_the_original_printed(dcf, tmp_path):
+    result = dcf("function", "init", "hello-dcf", "--runtime", "python", cwd=tmp_path)
+    assert result.stdout.decode().splitlines() == [
         "Directory: hello-dcf is created.",
         "Function handler created in directory: hello-dcf/src",
         "Rewrite the function handler code in hello-dcf/src directory",
         "Config file written: config.yaml",
     ]
-    found = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    files = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
     assert {
         "hello-dcf/config.yaml",
         "hello-dcf/Dockerfile",
         "hello-dcf/requirements.txt",
         "hello-dcf/src/__init__.py",
         "hello-dcf/src/handler.py",
-    } <= found
+    } <= files
 
 
 def test_the_template_returns_its_input(dcf, tmp_path):
@@ -178,29 +178,29 @@ def test_the_template_returns_its_input(dcf, tmp_path):
     )
 
 
-def test_hello(dcf, project):
+def test_hello_runs(dcf, project):
     folder = project("hello-dcf", HELLO)
     built = dcf("function", "build", "-f", "config.yaml", "-v", cwd=folder)
     assert built.returncode == 0
     assert b"Building function (hello-dcf) ..." in built.stderr
-    done = dcf("function", "run", "hello-dcf", input=b"Hello\n", cwd=folder)
-    assert done.stdout == b"Hello DCF"
+    result = dcf("function", "run", "hello-dcf", input=b"Hello\n", cwd=folder)
+    assert result.stdout == b"Hello DCF"
 
 
-def test_stft(dcf, project, examples):
+def test_stft_runs(dcf, project, examples):
     folder = project("stft", STFT, "numpy\nmatplotlib\nscipy\npillow\n")
     sound = (examples / "03-stft" / "sounds" / "guitar.wav").read_bytes()
-    # The seed's framing takes one channel; the second is left out.
+    # The original's framing takes one channel; the second channel is dropped.
     mono = _first_channel(sound)
-    done = dcf("function", "run", "stft", input=mono, cwd=folder.parent)
-    assert done.returncode == 0, done.stderr
-    picture = Image.open(io.BytesIO(base64.b64decode(done.stdout)))
+    result = dcf("function", "run", "stft", input=mono, cwd=folder.parent)
+    assert result.returncode == 0, result.stderr
+    picture = Image.open(io.BytesIO(base64.b64decode(result.stdout)))
     assert picture.size == (1500, 750)
     assert np.asarray(picture).std() > 10
-    assert b"no display: the Agg backend draws" in done.stderr
+    assert b"no display: the Agg backend draws" in result.stderr
 
 
-def test_ssd_layout(dcf, project, examples):
+def test_the_layout_of_ssd_runs(dcf, project, examples):
     folder = project("ssd-gpu", SSD, "numpy\npillow\nonnxruntime\n")
     config = folder / "config.yaml"
     config.write_text(config.read_text().replace('gpu: ""', 'gpu: "1"', 1))
@@ -213,15 +213,15 @@ def test_ssd_layout(dcf, project, examples):
     shutil.copy(source / "src/models/coco_labels.txt", model)
     (model / "predict.py").write_text(PREDICT)
     picture = base64.encodebytes((source / "pictures" / "cat_chelsea.png").read_bytes())
-    done = dcf("function", "run", "ssd-gpu", input=picture, cwd=folder.parent)
-    assert done.returncode == 0, done.stderr
-    (found,) = json.loads(done.stdout)
-    assert found["class"] == "cat"
-    assert float(found["confidence"]) > 0.9
-    assert all(isinstance(value, str) for value in found.values())
+    result = dcf("function", "run", "ssd-gpu", input=picture, cwd=folder.parent)
+    assert result.returncode == 0, result.stderr
+    (detection,) = json.loads(result.stdout)
+    assert detection["class"] == "cat"
+    assert float(detection["confidence"]) > 0.9
+    assert all(isinstance(value, str) for value in detection.values())
 
 
-def test_the_originals_own_config_is_read(dcf, project):
+def test_a_config_of_the_original_is_read(dcf, project):
     folder = project("ssd-gpu", HELLO)
     (folder / "config.yaml").write_text(
         textwrap.dedent("""
@@ -248,8 +248,8 @@ def test_the_originals_own_config_is_read(dcf, project):
           gateway: gateway.example:32222
         """).lstrip()
     )
-    done = dcf("function", "run", "ssd-gpu", input=b"x", cwd=folder)
-    assert done.stdout == b"Hello DCF"
+    result = dcf("function", "run", "ssd-gpu", input=b"x", cwd=folder)
+    assert result.stdout == b"Hello DCF"
 
 
 def _first_channel(sound: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""Real watchers for tests: a handler's source in, a running replica out."""
+"""Real watchers for tests: they turn the source of a handler into a running replica."""
 
 import os
 import shutil
@@ -28,8 +28,8 @@ class Running:
     def client(self, timeout: float = 20) -> WatcherClient:
         return WatcherClient(self.endpoint, timeout)
 
-    def call(self, body: bytes = b"", **given) -> bytes:
-        return self.client().call(body, **given).read()
+    def call(self, body: bytes = b"", **options) -> bytes:
+        return self.client().call(body, **options).read()
 
     @property
     def log(self) -> str:
@@ -38,7 +38,7 @@ class Running:
 
 @pytest.fixture
 def short_dir() -> Iterator[Path]:
-    """A folder whose path leaves room for a socket's name."""
+    """Return a folder whose path is short enough for the name of a socket."""
     path = Path(tempfile.mkdtemp(prefix="d-", dir="/tmp"))
     yield path
     shutil.rmtree(path)
@@ -46,7 +46,8 @@ def short_dir() -> Iterator[Path]:
 
 @contextmanager
 def launching(home: Path, sockets: Path) -> Iterator[Callable[..., Running]]:
-    """Starts replicas; ``ready=False`` does not wait for one. All end at the end."""
+    """Starts replicas; ``ready=False`` does not wait until the replica is ready. Ends all of them
+    at the end."""
     replicas: list[WatcherProcess] = []
 
     def start(source: str, *, ready: bool = True, environment=(), **settings) -> Running:
@@ -55,7 +56,7 @@ def launching(home: Path, sockets: Path) -> Iterator[Callable[..., Running]]:
         (folder / "src").mkdir(parents=True)
         (folder / "src" / "handler.py").write_text(textwrap.dedent(source))
         log_file = home / f"log-{number}"
-        given = {
+        settings = {
             "listen": f"unix:{sockets}/{number}.sock",
             "root": str(folder),
             "start_timeout": 20.0,
@@ -65,7 +66,7 @@ def launching(home: Path, sockets: Path) -> Iterator[Callable[..., Running]]:
             replica = WatcherProcess(
                 Launch(
                     python=Path(sys.executable),
-                    settings=WatcherSettings(lifeline=True, **given),
+                    settings=WatcherSettings(lifeline=True, **settings),
                     environment=dict(environment),
                     extra={},
                     log=log.fileno(),
@@ -73,7 +74,7 @@ def launching(home: Path, sockets: Path) -> Iterator[Callable[..., Running]]:
                 os.environ,
             )
         replicas.append(replica)
-        endpoint = replica.wait_ready() if ready else given["listen"]
+        endpoint = replica.wait_ready() if ready else settings["listen"]
         return Running(replica, endpoint, folder, log_file)
 
     try:
@@ -84,10 +85,10 @@ def launching(home: Path, sockets: Path) -> Iterator[Callable[..., Running]]:
 
 
 class Latch:
-    """Has handlers wait until a test lets them go on.
+    """Makes handlers wait until a test lets them continue.
 
     Attributes:
-        source: To stand before a handler's source: there, ``wait()`` returns when it is opened.
+        source: Code to put before a handler's source. In it, ``wait()`` returns once the latch opens.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -104,14 +105,14 @@ class Latch:
         )
 
     def reached(self) -> None:
-        """Returns when a handler waits."""
+        """Return once a handler waits."""
         until = time.monotonic() + 20
         while not self._reached.exists():
             assert time.monotonic() < until, "no handler waits"
             time.sleep(0.005)
 
     def open(self) -> None:
-        """Lets all go on, also those that come later."""
+        """Let all handlers continue, including later ones."""
         self._opened.touch()
 
 
@@ -124,14 +125,14 @@ def latch(tmp_path: Path) -> Iterator[Latch]:
 
 @pytest.fixture
 def launch(tmp_path: Path, short_dir: Path) -> Iterator[Callable[..., Running]]:
-    """Starts replicas for one test."""
+    """Start replicas for a single test."""
     with launching(tmp_path, short_dir) as start:
         yield start
 
 
 @pytest.fixture(scope="module")
 def folder() -> Iterator[Path]:
-    """As ``short_dir``, for the tests of a module together."""
+    """Return a folder like ``short_dir``, for all tests of a module."""
     path = Path(tempfile.mkdtemp(prefix="d-", dir="/tmp"))
     yield path
     shutil.rmtree(path)
@@ -139,7 +140,7 @@ def folder() -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def _shared() -> Iterator[None]:
-    """What is started from now on may outlive a test, not the module."""
+    """Let processes that start from now on outlive a test, but not the module."""
     os.environ["SHARED_BY_TESTS"] = "1"
     yield
     del os.environ["SHARED_BY_TESTS"]
@@ -147,7 +148,7 @@ def _shared() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def launch_shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Running]]:
-    """Starts replicas once for a module: the same source and settings are the same replica."""
+    """Start replicas once per module: equal source and settings give the same replica."""
     started: dict[tuple[object, ...], Running] = {}
     with (
         tempfile.TemporaryDirectory(prefix="d-", dir="/tmp") as sockets,

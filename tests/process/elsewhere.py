@@ -1,4 +1,4 @@
-"""Clients on this machine that look to a gateway like clients on another machine."""
+"""Clients on this machine that appear to a gateway as clients of another machine."""
 
 import contextlib
 import socket
@@ -9,7 +9,7 @@ import pytest
 
 
 def address() -> str:
-    """An address of this machine that is not loopback; the test is skipped where there is none."""
+    """Return an address of this machine other than loopback; skip the test if there is none."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             probe.connect(("192.0.2.1", 9))  # sends nothing
@@ -52,10 +52,10 @@ def relay(port: int) -> Iterator[int]:
         listener.shutdown(socket.SHUT_RDWR)
         listener.close()
         accepting.join()
-        for one in sockets:
+        for end in sockets:
             with contextlib.suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
+                end.shutdown(socket.SHUT_RDWR)
         for thread in threads:
             thread.join()
-        for one in sockets:
-            one.close()
+        for end in sockets:
+            end.close()

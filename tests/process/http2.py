@@ -1,6 +1,6 @@
-"""A client of HTTP/2 on which every frame is one's own (RFC 9113), for what no client does.
+"""An HTTP/2 client with control over every frame (RFC 9113), for behaviour that no client has.
 
-It writes headers as literals and decodes none: what came back, Envoy's access log tells.
+It writes headers as literals and does not decode headers: tests read Envoy's access log instead.
 """
 
 import socket
@@ -17,24 +17,24 @@ GRPC = {"content-type": "application/grpc", "te": "trailers"}
 
 
 class Http2:
-    """One connection.
+    """A connection.
 
     Attributes:
-        received: Bytes of bodies that have come, by stream.
-        begun: Streams whose reply's headers have come.
-        ended: Streams whose reply is whole.
+        received: Received bytes of bodies, by stream.
+        begun: Streams whose response headers have arrived.
+        ended: Streams whose reply is complete.
         resets: Error codes of streams that were reset.
         limits: Settings of the other side, by number.
         is_closed: Whether the other side has closed the connection.
     """
 
     def __init__(self, port: int, *, window: int = 65535, patience: float = 10) -> None:
-        """Connects.
+        """Connect.
 
         Args:
-            port: Of this machine.
-            window: Bytes of each reply's body that are taken; no more is ever granted.
-            patience: Seconds to wait for anything.
+            port: A port of this machine.
+            window: Bytes of each reply's body that are accepted; the window never grows.
+            patience: Seconds to wait for each condition.
         """
         self.received: dict[int, int] = defaultdict(int)
         self.begun: set[int] = set()
@@ -58,7 +58,7 @@ class Http2:
         self.socket.close()
 
     def frame(self, kind: int, flags: int, stream: int, payload: bytes = b"") -> None:
-        """Sends a frame."""
+        """Send a frame."""
         size = len(payload)
         self.socket.sendall(struct.pack("!BHBBI", size >> 16, size & 0xFFFF, kind, flags, stream))
         self.socket.sendall(payload)
@@ -71,7 +71,7 @@ class Http2:
         method: str = "POST",
         end: bool = False,
     ) -> int:
-        """Sends a request's headers; returns its stream."""
+        """Send the headers of a request; return its stream."""
         stream, self._next = self._next, self._next + 2
         named = {":method": method, ":path": path, ":scheme": "http", ":authority": "test"}
         named |= headers or {}
@@ -81,7 +81,8 @@ class Http2:
         return stream
 
     def send(self, stream: int, data: bytes, *, end: bool = False) -> int:
-        """Sends a part of a body as far as the other side takes it; returns how many bytes."""
+        """Send a part of a body as far as the other side's window allows; return the number of
+        bytes."""
         sent = 0
         while sent < len(data):
             room = min(self._room[0], self._room[stream], 16384)
@@ -98,19 +99,19 @@ class Http2:
         return sent
 
     def grant(self, stream: int, size: int) -> None:
-        """Takes more of a body; of all of them together for stream 0."""
+        """Grant more of a body; stream 0 is all bodies together."""
         self.frame(WINDOW, 0, stream, struct.pack("!I", size))
 
     def until(self, condition, patience: float | None = None) -> None:
-        """Reads until it is so."""
+        """Read until a condition holds."""
         end = time.monotonic() + (patience or self._patience)
         while not condition():
-            assert time.monotonic() < end, "it did not come to pass"
+            assert time.monotonic() < end, "the condition did not become true"
             assert not self.is_closed or condition(), "the connection was closed"
             self.read(0.1)
 
     def read(self, patience: float) -> bool:
-        """Takes what comes next; tells whether something did."""
+        """Handle the next frame; return whether there was one."""
         self.socket.settimeout(patience)
         try:
             data = self.socket.recv(1 << 20)
@@ -152,8 +153,8 @@ class Http2:
 
 
 def _literal(name: str, value: str) -> bytes:
-    """A header as HPACK writes one that is nowhere in a table (RFC 7541, 6.2.2)."""
-    return b"\x00" + b"".join(_text(one.encode()) for one in (name, value))
+    """Return a header as a literal that is in no table of HPACK (RFC 7541, 6.2.2)."""
+    return b"\x00" + b"".join(_text(text.encode()) for text in (name, value))
 
 
 def _text(data: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""Programs that see another disk: a full one, or one that is read-only."""
+"""Programs that see another disk, which is full or read-only."""
 
 from __future__ import annotations
 
@@ -21,5 +21,5 @@ needs_mounts = pytest.mark.skipif(
 
 
 def mounted(script: str) -> list[str]:
-    """A command prefix: runs the rest in a mount namespace of its own after a script."""
+    """Return a command prefix that runs a script, then the rest, in a separate mount namespace."""
     return ["unshare", "-Urm", "sh", "-c", f'{script} && exec "$@"', "sh"]

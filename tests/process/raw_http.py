@@ -1,4 +1,5 @@
-"""HTTP/1.x byte by byte: requests framed in every way, replies read as strictly as RFC 9112 allows."""
+"""HTTP/1.x byte by byte: sends requests with any framing, reads replies as strictly as RFC 9112
+allows."""
 
 from __future__ import annotations
 
@@ -10,18 +11,19 @@ from dataclasses import dataclass
 PATIENCE = 10
 
 FRAMINGS = ("none", "length", "chunked", "split", "expect")
-"""How a request brings its body: not at all, with its length, in chunks, with its length and in
-several writes, and only once the server asks for it."""
+"""How a request sends its body: no body, with its length, in chunks, with its length in several
+writes, or only after the server asks for it.
+"""
 
 SINGLE = frozenset({
     "connection", "content-length", "content-type", "date", "transfer-encoding", "x-request-id",
 })  # fmt: skip
-"""Headers that a reply has once at most."""
+"""Headers that a reply may have only once."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """A reply. Header names are in small letters; the values of one name are joined."""
+    """A reply. Header names are lowercase; the values of repeated headers are joined."""
 
     version: str
     status: int
@@ -32,7 +34,7 @@ class Answer:
 
 
 class Connection:
-    """A client on one connection, over TCP or a Unix socket."""
+    """A client with a single connection, over TCP or a Unix socket."""
 
     def __init__(self, address: str | tuple[str, int]) -> None:
         family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
@@ -58,7 +60,7 @@ class Connection:
         framing: str = "length",
         headers: tuple[str, ...] = (),
     ) -> tuple[bytes, ...]:
-        """Sends a request; with ``expect`` its body is what is returned, to be sent later."""
+        """Send a request. With ``expect``, return its body, to be sent later."""
         lines = [f"{method} {target} HTTP/{version}", "host: x", *headers]
         if framing == "chunked":
             lines.append("transfer-encoding: chunked")
@@ -85,7 +87,7 @@ class Connection:
         return ()
 
     def answer(self, method: str, when_asked: tuple[bytes, ...] = ()) -> Answer:
-        """Reads one reply, and nothing of what follows it."""
+        """Read a reply, and nothing of what follows it."""
         interim = []
         while True:
             version, status, headers = self._head()
@@ -142,15 +144,15 @@ class Connection:
     def _exactly(self, size: int) -> bytes:
         while len(self._read) < size:
             self._more()
-        found, self._read = self._read[:size], self._read[size:]
-        return found
+        data, self._read = self._read[:size], self._read[size:]
+        return data
 
     def _rest(self) -> bytes:
         with contextlib.suppress(EOFError):
             while True:
                 self._more()
-        found, self._read = self._read, b""
-        return found
+        data, self._read = self._read, b""
+        return data
 
     def _more(self) -> None:
         data = self._socket.recv(65536)

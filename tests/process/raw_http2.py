@@ -1,4 +1,5 @@
-"""Just enough of HTTP/2 (RFC 9113) to send any request, and to read statuses and bodies."""
+"""The parts of HTTP/2 (RFC 9113) that are needed to send any request, and to read statuses and
+bodies."""
 
 from __future__ import annotations
 
@@ -24,12 +25,12 @@ _DIGITS = {
 
 
 class EndedError(Exception):
-    """The server has ended the connection."""
+    """The server has closed the connection."""
 
 
 @dataclass
 class Outcome:
-    """What came back on a stream. The status is 0 where the stream was reset without one."""
+    """The reply on a stream. The status is 0 if the stream was reset without a status."""
 
     status: int = 0
     body: bytes = b""
@@ -37,14 +38,14 @@ class Outcome:
 
 
 class Http2:
-    """A client on one connection."""
+    """A client with a single connection."""
 
     def __init__(self, address: tuple[str, int]) -> None:
         self._socket = socket.create_connection(address, timeout=PATIENCE)
         self._read = b""
         self._next = 1
         self._open: dict[int, Outcome] = {}
-        # No dynamic table: each block of headers says all by itself.
+        # No dynamic table: each header block can be decoded on its own.
         settings = struct.pack("!HIHI", 1, 0, 4, _LARGEST)
         window = struct.pack("!I", _LARGEST - 65535)
         self._socket.sendall(
@@ -55,7 +56,7 @@ class Http2:
         self._socket.close()
 
     def request(self, fields: Sequence[tuple[str, str]], body: bytes | None = None) -> Outcome:
-        """Sends a request; :meth:`wait` fills its outcome in."""
+        """Send a request; :meth:`wait` fills its outcome in."""
         stream, self._next = self._next, self._next + 2
         block = b"".join(
             b"\0" + bytes([len(name)]) + name.encode() + _length(len(value)) + value.encode()
@@ -69,8 +70,8 @@ class Http2:
         return outcome
 
     def wait(self) -> None:
-        """Returns when every stream has ended."""
-        while not all(one.ended for one in self._open.values()):
+        """Return once every stream has ended."""
+        while not all(outcome.ended for outcome in self._open.values()):
             size, kind, flags, stream = self._head()
             payload = self._exactly(size)
             if kind == _SETTINGS and not flags & _ACK:
@@ -104,8 +105,8 @@ class Http2:
             if not data:
                 raise EndedError("the connection was closed")
             self._read += data
-        found, self._read = self._read[:size], self._read[size:]
-        return found
+        data, self._read = self._read[:size], self._read[size:]
+        return data
 
 
 @contextlib.contextmanager
@@ -126,15 +127,15 @@ def _length(size: int) -> bytes:
 
 
 def _varint(number: int) -> bytes:
-    found = b""
+    encoded = b""
     while number >= 128:
-        found += bytes([number % 128 + 128])
+        encoded += bytes([number % 128 + 128])
         number //= 128
-    return found + bytes([number])
+    return encoded + bytes([number])
 
 
 def _status(block: bytes) -> int:
-    """The status, which always comes first."""
+    """Return the status, which is always the first header."""
     while block[0] & 0xE0 == 0x20:  # the table's size
         block = block[1:]
     if block[0] & 0x80:

@@ -1,4 +1,4 @@
-"""A handler that gives every reply there is, and what each must look like on the wire."""
+"""A handler that gives every kind of reply, and what each must look like on the wire."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import NamedTuple
 from process.raw_http import Answer
 
 EVIL = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nEVIL!"
-"""A body that a client would take for another reply, if it read it as one."""
+"""A body that looks like another reply to a client with wrong framing."""
 
 SOURCE = f"""
 import asyncio
@@ -78,7 +78,7 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PURGE")
 
 
 class Wanted(NamedTuple):
-    """A reply that the handler is asked for."""
+    """A reply that a test requests from the handler."""
 
     status: int
     kind: str
@@ -89,11 +89,11 @@ class Wanted(NamedTuple):
         return f"/reply?status={self.status}&kind={self.kind}"
 
     def check(self, answer: Answer, *, sized: bool = True) -> None:
-        """Fails unless the reply is framed as RFC 9110 wants it.
+        """Fail unless the reply is framed as RFC 9110 requires.
 
         Args:
-            answer: The reply, read without its neighbours.
-            sized: Whether a reply of no known length says so by chunks alone.
+            answer: The reply, read on its own.
+            sized: Whether a reply of unknown length is framed only by chunks.
         """
         length, coding = (
             answer.headers.get(name) for name in ("content-length", "transfer-encoding")
@@ -118,7 +118,7 @@ class Wanted(NamedTuple):
             assert (length, coding) == (str(len(WHOLE[self.kind])), None)
 
     def check_content(self, status: int, body: bytes) -> None:
-        """Fails unless this is status and content of the reply."""
+        """Fail unless status and content are those of the reply."""
         if self.kind == "nothing":
             assert status == 500
         else:
@@ -128,5 +128,5 @@ class Wanted(NamedTuple):
 
 
 def all_wanted() -> Iterator[Wanted]:
-    """Every status with every kind of reply and every method."""
-    return (Wanted(*one) for one in product(STATUSES, KINDS, METHODS))
+    """Return every status with every kind of reply and every method."""
+    return (Wanted(*case) for case in product(STATUSES, KINDS, METHODS))

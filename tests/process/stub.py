@@ -1,4 +1,4 @@
-"""A client of ``pb.Gateway`` as a compiler makes it from docs/gateway.proto: grpcio's sync one."""
+"""A client of ``pb.Gateway`` as a compiler makes it from docs/gateway.proto: grpcio's sync API."""
 
 from __future__ import annotations
 
@@ -26,26 +26,28 @@ _KINDS = {
 
 
 def methods() -> dict[str, tuple[str, str]]:
-    """Each method's request and reply."""
+    """Return the request and the reply of each method."""
     pattern = r"rpc (\w+)\(((?:stream )?\w+)\) returns \(((?:stream )?\w+)\);"
-    return {name: (asked, given) for name, asked, given in re.findall(pattern, PROTO.read_text())}
+    return {
+        name: (request, reply) for name, request, reply in re.findall(pattern, PROTO.read_text())
+    }
 
 
 def fields() -> dict[str, dict[str, tuple[int, str]]]:
-    """Each message's fields: number, and kind as dcf.rpc writes it."""
-    found = {}
+    """Return the fields of each message: number, and type as dcf.rpc writes it."""
+    types = {}
     for name, body in re.findall(r"message (\w+) \{(.*?)\}", PROTO.read_text(), re.DOTALL):
         lines = re.findall(r"^ *(repeated )?(\w.*) (\w+) = (\d+);$", body, re.MULTILINE)
-        found[name] = {
+        types[name] = {
             field: (int(number), f"[{kind}]" if several else kind.replace(", ", ","))
             for several, kind, field, number in lines
         }
-    return found
+    return types
 
 
 @cache
 def messages() -> dict[str, Any]:
-    """The classes of the messages."""
+    """Return the classes of the messages."""
     file = descriptor_pb2.FileDescriptorProto(name="gateway.proto", package="pb", syntax="proto3")
     for name, members in fields().items():
         message = file.message_type.add(name=name)
@@ -67,16 +69,19 @@ def messages() -> dict[str, Any]:
                 added.type, added.type_name = _F.TYPE_MESSAGE, f".pb.{one}"
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
-    found = {name: pool.FindMessageTypeByName(f"pb.{name}") for name in fields()}
-    return {name: message_factory.GetMessageClass(one) for name, one in found.items()}
+    descriptors = {name: pool.FindMessageTypeByName(f"pb.{name}") for name in fields()}
+    return {
+        name: message_factory.GetMessageClass(descriptor)
+        for name, descriptor in descriptors.items()
+    }
 
 
 class Stub:
-    """``stub("List")``, ``stub("Invoke", Service="echo", Input=b"x")``: one call, its reply.
+    """Make a call and return its reply: ``stub("List")``, ``stub("Invoke", Service="echo", Input=b"x")``.
 
     Args:
-        channel: Where to.
-        token: For management.
+        channel: The channel to the gateway.
+        token: The management token.
     """
 
     def __init__(self, channel: grpc.Channel, token: str = "") -> None:
@@ -84,18 +89,20 @@ class Stub:
         self._token = token
 
     def __call__(
-        self, name: str, *, timeout: float | None = PATIENCE, metadata: Any = (), **given: Any
+        self, name: str, *, timeout: float | None = PATIENCE, metadata: Any = (), **members: Any
     ) -> Any:
-        asked, replied = (messages()[one.removeprefix("stream ")] for one in methods()[name])
+        request_class, reply_class = (
+            messages()[kind.removeprefix("stream ")] for kind in methods()[name]
+        )
         given_metadata = [*metadata]
         if self._token:
             given_metadata.append(("authorization", f"Bearer {self._token}"))
         made = self._multicallable(name)(
             f"/pb.Gateway/{name}",
-            request_serializer=asked.SerializeToString,
-            response_deserializer=replied.FromString,
+            request_serializer=request_class.SerializeToString,
+            response_deserializer=reply_class.FromString,
         )
-        request = asked(**given)
+        request = request_class(**members)
         streams = methods()[name][0].startswith("stream ")
         reply = made(
             iter([request]) if streams else request, timeout=timeout, metadata=given_metadata
@@ -109,7 +116,7 @@ class Stub:
 
     @contextmanager
     def talk(self, **more: Any) -> Iterator[Talk]:
-        """A call of Invokes; what is left of it at the end is cancelled."""
+        """Open a call of Invokes; cancel what is left of it at the end."""
         made = self._channel.stream_stream(
             "/pb.Gateway/Invokes",
             request_serializer=messages()["InvokeServiceRequest"].SerializeToString,
@@ -123,17 +130,17 @@ class Stub:
             talk.call.cancel()
 
     def raw(self, method: str, data: bytes, **more: Any) -> bytes:
-        """A message as it is, of any method."""
+        """Send a message to any method without encoding it."""
         reply: bytes = self._channel.unary_unary(method)(data, timeout=PATIENCE, **more)
         return reply
 
-    def error(self, name: str, **given: Any) -> tuple[grpc.StatusCode, str]:
-        """Status and message of a call that fails."""
-        return failure(lambda: self(name, **given))
+    def error(self, name: str, **members: Any) -> tuple[grpc.StatusCode, str]:
+        """Return status and message of a call that fails."""
+        return failure(lambda: self(name, **members))
 
 
 class Talk:
-    """A call of Invokes: messages both ways, at the test's pace."""
+    """A call of Invokes: the test decides when messages are sent and received."""
 
     def __init__(self, made: Any, *, timeout: float = PATIENCE, metadata: Any = ()) -> None:
         self._given: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -141,11 +148,11 @@ class Talk:
         self.call = made(feed, timeout=timeout, metadata=metadata)
 
     def send(self, name: str, *data: bytes) -> None:
-        for one in data:
-            self._given.put(messages()["InvokeServiceRequest"](Service=name, Input=one))
+        for message in data:
+            self._given.put(messages()["InvokeServiceRequest"](Service=name, Input=message))
 
     def end(self) -> None:
-        """No message comes any more."""
+        """End the request stream."""
         self._given.put(None)
 
     def receive(self) -> bytes:
@@ -153,18 +160,18 @@ class Talk:
         return output
 
     def rest(self) -> list[bytes]:
-        """All that still comes, of a call that goes well."""
+        """Return all remaining messages of a call that succeeds."""
         outputs = [reply.Output for reply in self.call]
         assert self.call.code() is grpc.StatusCode.OK
         return outputs
 
     def failure(self) -> tuple[grpc.StatusCode, str]:
-        """Status and message of a call that fails; what comes before it is passed over."""
+        """Return status and message of a call that fails; skip the messages before."""
         return failure(lambda: list(self.call))
 
 
 def failure(call: Callable[[], Any]) -> tuple[grpc.StatusCode, str]:
-    """Status and message of what a call fails with."""
+    """Return status and message of the error of a call."""
     try:
         reply = call()
     except grpc.RpcError as error:
@@ -174,7 +181,7 @@ def failure(call: Callable[[], Any]) -> tuple[grpc.StatusCode, str]:
 
 @contextmanager
 def connected(port: int, token: str = "", **options: Any) -> Iterator[Stub]:
-    """A client of the gateway at a port of this machine; replies may be of any size."""
+    """Connect to the gateway on a port of this machine; replies may have any size."""
     bounds = {"grpc.max_receive_message_length": -1, "grpc.max_send_message_length": -1}
     with grpc.insecure_channel(
         f"127.0.0.1:{port}", options=list((bounds | options).items())

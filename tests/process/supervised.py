@@ -39,7 +39,7 @@ class Booted:
 
     @property
     def memory(self) -> int:
-        """Bytes in use."""
+        """Return the memory in use, in bytes."""
         pages = Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]
         return int(pages) * os.sysconf("SC_PAGE_SIZE")
 

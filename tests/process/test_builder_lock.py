@@ -251,7 +251,8 @@ def test_of_equal_versions_that_of_the_main_index_is_locked(bench: Bench) -> Non
     for name in ("main", "extra"):
         for package in ("mine", "httptools", "uvicorn", "uvloop", "websockets"):
             page = bench.place / name / "simple" / package
-            wheel = make_wheel(page, package, "15.0", files={f"{package}.py": f"x = {name!r}\n"})
+            version = "0.40" if package == "uvicorn" else "15.0"
+            wheel = make_wheel(page, package, version, files={f"{package}.py": f"x = {name!r}\n"})
             (page / "index.html").write_text(f'<a href="{wheel.name}">{wheel.name}</a>')
             wheels[name] = hashlib.sha256(wheel.read_bytes()).hexdigest()
     for name in ("PIP_NO_INDEX", "PIP_FIND_LINKS"):

@@ -115,7 +115,7 @@ def test_a_limit_under_which_nothing_can_run_is_told(short_dir):
             assert seen.exit
             assert seen.exit.code == WatcherExit.CONFINEMENT
             assert seen.exit.error == "ConfinementFailed"
-            assert "a memory limit of 20 MiB is too little" in seen.exit.reason
+            assert "MiB, got 20 MiB: the watcher uses" in seen.exit.reason
 
     asyncio.run(main())
 

@@ -153,7 +153,7 @@ class _Failing:
 
     async def hold(self, _name: str, _since: float, _deadline: float | None) -> None:
         raise ActivationRefused(
-            HandlerImportFailed("handler.py does not import", 'File "handler.py"')
+            HandlerImportFailed("handler.py could not be imported", 'File "handler.py"')
         )
 
 
@@ -180,7 +180,10 @@ def over_grpc(port: int, token: str, method: str) -> str:
 def told(port: int, token: str) -> set[bool]:
     """Return whether the caller gets tracebacks, for every kind of call."""
     held = over_http(port, token, "/function/none")
-    assert (held["error"], held["detail"]) == ("HandlerImportFailed", "handler.py does not import")
+    assert (held["error"], held["detail"]) == (
+        "HandlerImportFailed",
+        "handler.py could not be imported",
+    )
     found = {shows(over_http(port, token, "/function/each")), "traceback" in held}
     for method in ("Invoke", "Invokes"):
         message = over_grpc(port, token, method)

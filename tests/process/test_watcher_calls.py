@@ -90,7 +90,7 @@ def test_paths_with_and_without_a_gateway(launch, path, seen):
 
 
 def test_another_functions_path_is_refused(launch):
-    with pytest.raises(errors.FunctionNotFound, match="this is mine, not yours"):
+    with pytest.raises(errors.FunctionNotFound, match="expected a call of mine, got one of yours"):
         launch(ECHO, function="mine").call(path="/function/yours")
 
 

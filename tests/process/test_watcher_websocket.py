@@ -255,7 +255,7 @@ def test_a_client_that_is_refused_gets_a_problem_document(launch):
         bare.socket.sendall(
             b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
         )
-        assert b"no WebSocket handshake" in bare.all()
+        assert b"invalid WebSocket handshake" in bare.all()
     deadline = time.monotonic() + 5
     while time.monotonic() < deadline:  # the place is free again
         with contextlib.suppress(InvalidStatus), connect(running) as client:

@@ -55,7 +55,7 @@ def test_a_stream_that_stands_still_is_ended(launch):
         concurrency=2,
     )
     with connect(running) as never_began, connect(running) as client:
-        client.send(b"0.5")  # work is no stillness
+        client.send(b"0.5")  # a working handler is not idle
         assert client.recv(5) == b"0.5"
         for _ in range(2):
             time.sleep(0.2)

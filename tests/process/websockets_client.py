@@ -19,23 +19,23 @@ def headers_of(client: ClientConnection) -> Headers:
     return client.response.headers
 
 
-def connect(running, path: str = "/", *, words: bool = True, **given: Any) -> ClientConnection:
+def connect(running, path: str = "/", *, words: bool = True, **options: Any) -> ClientConnection:
     client: ClientConnection = unix_connect(
         running.endpoint.removeprefix("unix:"),
         f"ws://function{path}",
         subprotocols=["dcf.v1"] if words else None,
         compression=None,
         close_timeout=2,
-        **given,
+        **options,
     )
     return client
 
 
 def closed(client: ClientConnection) -> tuple[int, str]:
-    """Code and reason of the close, which is what comes next."""
-    with pytest.raises(ConnectionClosed) as found:
+    """Return code and reason of the close, which must be next."""
+    with pytest.raises(ConnectionClosed) as closed:
         client.recv(5)
-    received = found.value.rcvd
+    received = closed.value.rcvd
     assert received is not None, "broken off"
     return received.code, received.reason
 
@@ -47,16 +47,16 @@ def error_word(client: ClientConnection) -> dict[str, Any]:
 
 
 def rest(client: ClientConnection) -> list[str | bytes]:
-    """All up to the end of the stream, whose words are as they should be."""
-    found: list[str | bytes] = []
+    """Return all messages up to the end of the stream, whose control messages must be valid."""
+    messages: list[str | bytes] = []
     while (message := client.recv(5)) != END:
-        found.append(message)
+        messages.append(message)
     assert closed(client)[0] == 1000
-    return found
+    return messages
 
 
 class Bare:
-    """A connection on which every byte is one's own."""
+    """A connection with control over every byte."""
 
     def __init__(self, running) -> None:
         self.socket = socket.socket(socket.AF_UNIX)
@@ -70,7 +70,7 @@ class Bare:
         self.socket.close()
 
     def upgrade(self, *more: str, path: str = "/") -> bytes:
-        """Asks for the WebSocket; the head of the answer."""
+        """Request the WebSocket; return the head of the answer."""
         lines = [
             f"GET {path} HTTP/1.1",
             "Host: x",
@@ -84,38 +84,38 @@ class Bare:
         return self.until(b"\r\n\r\n")
 
     def until(self, end: bytes) -> bytes:
-        found = b""
-        while not found.endswith(end):
+        head = b""
+        while not head.endswith(end):
             byte = self.socket.recv(1)
-            assert byte, f"closed after {found!r}"
-            found += byte
-        return found
+            assert byte, f"closed after {head!r}"
+            head += byte
+        return head
 
     def all(self) -> bytes:
-        found = b""
+        received = b""
         while data := self.socket.recv(65536):
-            found += data
-        return found
+            received += data
+        return received
 
     def frames(self, count: int) -> list[tuple[int, bytes]]:
-        """The first byte and the data of each of the next small frames."""
-        found = []
+        """Return the first byte and the data of each of the next small frames."""
+        frames = []
         for _ in range(count):
             first, size = self.exactly(2)
-            found.append((first, self.exactly(size)))
-        return found
+            frames.append((first, self.exactly(size)))
+        return frames
 
     def exactly(self, size: int) -> bytes:
-        found = b""
-        while len(found) < size:
-            data = self.socket.recv(size - len(found))
-            assert data, f"closed after {found!r}"
-            found += data
-        return found
+        received = b""
+        while len(received) < size:
+            data = self.socket.recv(size - len(received))
+            assert data, f"closed after {received!r}"
+            received += data
+        return received
 
 
 def masked(first: int, data: bytes) -> bytes:
-    """A frame as a client sends it."""
+    """Return a frame as a client sends it."""
     mask = os.urandom(4)
     size = len(data)
     if size < 126:

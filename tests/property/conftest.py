@@ -1,6 +1,6 @@
-"""How long hypothesis looks, and what it repeats.
+"""Hypothesis profiles: the number of examples, and which of them repeat.
 
-``pytest tests/property --hypothesis-profile=search`` looks longer, at other examples in each run.
+``pytest tests/property --hypothesis-profile=search`` tries more examples, and others in each run.
 """
 
 from hypothesis import HealthCheck, settings

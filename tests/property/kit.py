@@ -1,4 +1,4 @@
-"""What several properties are tried with."""
+"""Strategies that several properties share."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 from hypothesis import strategies as st
 
 PLACES = st.lists(st.integers(0, 1 << 16), max_size=8)
-"""Where bytes are split; see :func:`split`."""
+"""Positions where bytes are split; see :func:`split`."""
 
 TEXTS = st.text(max_size=20) | st.sampled_from(["\ud800", "a\udcff", "\0", "\n", "a\x85"])
-"""Any text, lone surrogates included: JSON can carry them."""
+"""Any text, including lone surrogates: JSON can contain them."""
 
 NUMBERS = (
     st.integers()
@@ -25,7 +25,7 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
     max_leaves=4,
 )
-"""Whatever ``json.loads`` may return."""
+"""Every value that ``json.loads`` may return."""
 
 FINITE = st.recursive(
     st.none()
@@ -36,19 +36,19 @@ FINITE = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXTS, inner, max_size=4),
     max_leaves=8,
 )
-"""JSON as its standard has it, without infinities (RFC 8259, 6)."""
+"""JSON as its standard defines it, without infinities (RFC 8259, 6)."""
 
 DEEP = st.sampled_from([b"[" * 100_000, b'{"a":' * 100_000, b"[" * 5_000 + b"]" * 5_000])
-"""JSON that is nested too deeply to be read."""
+"""JSON that is nested too deeply to be parsed."""
 
 
 def split(data: bytes, places: Sequence[int]) -> list[bytes]:
-    """``data`` in pieces, some of them maybe empty; the same places give the same pieces."""
+    """Split ``data`` into pieces, some of which may be empty; equal positions give equal pieces."""
     cuts = sorted(place % (len(data) + 1) for place in places)
     return [data[begin:end] for begin, end in zip([0, *cuts], [*cuts, len(data)], strict=True)]
 
 
 def members(**fields: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
-    """Objects that have some of ``fields``, each as it is described or as any other value."""
+    """Return objects with some of ``fields``, each valid or of any other value."""
     either = {name: field | JSON for name, field in fields.items()}
     return st.fixed_dictionaries({}, optional=either)

@@ -1,4 +1,4 @@
-"""A watcher's connection without a network: what bytes become calls, and what is answered."""
+"""A watcher's connection without a network: the calls that bytes become, and the replies."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from dcf.watcher.http.server import WatcherServer
 from dcf.watcher.lifecycle import Lifecycle
 
 QUIET = 12
-"""Turns of the loop without a call or a reply after which all is taken to be at rest."""
+"""Iterations of the loop without a call or a reply after which the connection counts as idle."""
 
 Seen = tuple[str, str, dict[str, str], dict[str, str], bytes]
-"""Of a call: method, path, query, headers and body."""
+"""A call: method, path, query, headers and body."""
 
 
 class Pipe(asyncio.Transport):
@@ -48,7 +48,7 @@ class Pipe(asyncio.Transport):
         return self._protocol
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        if not self._closing:  # as asyncio's own
+        if not self._closing:  # the name that asyncio uses
             self.written += data
 
     def can_write_eof(self) -> bool:
@@ -74,22 +74,25 @@ class Pipe(asyncio.Transport):
 
 
 class Echo:
-    """A lane that writes down each call and answers with its body, at once."""
+    """An executor that records each call and answers with its body at once."""
 
-    concurrency, generator = 1, False
+    concurrency, generator, place = 1, False, "loop"
 
-    def __init__(self, desk: Dispatcher) -> None:
+    def run(self, target: object, opened: Callable[[], object]) -> None: ...
+
+    def __init__(self, dispatcher: Dispatcher) -> None:
         self.seen: list[Seen] = []
-        self._desk = desk
+        self._dispatcher = dispatcher
 
     def submit(self, calls: Sequence[Call]) -> None:
         for call in calls:
             request = call.request
-            body = request.input if call.inbox is None else b"".join(call.inbox._messages)
+            messages = [request.input] if call.requests is None else call.requests._messages
+            body = b"".join(messages)
             seen = (request.method, request.path, request.query, dict(request.headers), body)
             self.seen.append(seen)
             call.outcome = encode(body)
-            asyncio.get_running_loop().call_soon(self._desk.answered, call)
+            asyncio.get_running_loop().call_soon(self._dispatcher.answered, call)
 
     def reclaim(self, most: int, wanted: Callable[[Call], bool]) -> list[Call]:
         return []
@@ -103,7 +106,7 @@ class Echo:
 
 
 class Errors(logging.Handler):
-    """Keeps lines of errors: nothing that a client sends may be one."""
+    """Keeps lines of errors: no input of a client may cause an error line."""
 
     def __init__(self) -> None:
         super().__init__(logging.ERROR)
@@ -115,13 +118,13 @@ class Errors(logging.Handler):
 
 @dataclass
 class Served:
-    """What became of a connection's bytes.
+    """The result of a connection's bytes.
 
     Attributes:
         calls: The calls, in order.
-        written: What was answered.
+        written: The bytes of the replies.
         closed: Whether the watcher closed the connection.
-        errors: What the log tells of errors.
+        errors: The error lines of the log.
     """
 
     calls: list[Seen] = field(default_factory=list)
@@ -132,11 +135,13 @@ class Served:
 
 @contextlib.asynccontextmanager
 async def watcher(settings: WatcherSettings) -> AsyncIterator[tuple[AsgiApp, WatcherServer, Echo]]:
-    """A watcher that is ready, without a listener."""
+    """Return a ready watcher without a listener."""
     loop, reports = asyncio.get_running_loop(), os.open(os.devnull, os.O_WRONLY)
-    app = AsgiApp(settings, Lifecycle(reports), loop, lambda _: None)
-    echo = Echo(app.desk)
-    app.desk.open(echo)
+    life = Lifecycle(reports)
+    dispatcher = Dispatcher(settings, life, loop, on_stuck=lambda _: None)
+    echo = Echo(dispatcher)
+    dispatcher.open(echo)
+    app = AsgiApp(dispatcher, settings, life, loop)
     server = WatcherServer(app, HttpProtocol, drain=1, on_started=lambda: None)
     try:
         yield app, server, echo
@@ -145,7 +150,7 @@ async def watcher(settings: WatcherSettings) -> AsyncIterator[tuple[AsgiApp, Wat
 
 
 async def serve(pieces: Sequence[bytes], settings: WatcherSettings) -> Served:
-    """Sends ``pieces`` on one connection, one after the other, and closes it."""
+    """Send ``pieces`` on one connection, one after another, and close it."""
     loop = asyncio.get_running_loop()
     errors = Errors()
     logging.getLogger().addHandler(errors)

@@ -1,4 +1,4 @@
-"""What people write on the command line is understood, or refused as a mistake of usage."""
+"""Command-line values are parsed, or rejected as usage errors."""
 
 import click
 import pytest
@@ -29,7 +29,7 @@ MARKERS = st.sampled_from(
     )
     | st.text(max_size=12)
 )
-def test_frames_are_known_or_refused(text) -> None:
+def test_frames_are_parsed_or_rejected(text) -> None:
     framing, refusal = attempt(click.BadParameter, lambda: framing_of(text))
     if framing is None:
         assert "expected lines, jpg or raw:N" in str(refusal)
@@ -40,7 +40,7 @@ def test_frames_are_known_or_refused(text) -> None:
 
 
 @given(st.binary(max_size=80), PLACES)
-def test_lines_are_the_same_however_they_come(data, places) -> None:
+def test_lines_do_not_depend_on_how_the_input_is_split(data, places) -> None:
     expected = data.split(b"\n")
     if not expected[-1]:
         expected.pop()
@@ -49,46 +49,46 @@ def test_lines_are_the_same_however_they_come(data, places) -> None:
 
 @given(st.binary(max_size=80), PLACES, st.integers(1, 20))
 def test_pieces_have_their_size_and_nothing_is_lost(data, places, size) -> None:
-    found = list(pieces(cut(data, places), size))
-    assert b"".join(found) == data
-    assert all(len(piece) == size for piece in found[:-1])
-    assert all(0 < len(piece) <= size for piece in found)
+    result = list(pieces(cut(data, places), size))
+    assert b"".join(result) == data
+    assert all(len(piece) == size for piece in result[:-1])
+    assert all(0 < len(piece) <= size for piece in result)
 
 
 def pictures(chunks: list[bytes]) -> tuple[list[bytes], str]:
-    found: list[bytes] = []
-    _, refusal = attempt(click.BadParameter, lambda: found.extend(jpegs(chunks)))
-    return found, str(refusal)
+    pictures: list[bytes] = []
+    _, refusal = attempt(click.BadParameter, lambda: pictures.extend(jpegs(chunks)))
+    return pictures, str(refusal)
 
 
 @given(st.lists(st.sampled_from(JPEG), min_size=1, max_size=4), st.binary(max_size=8), PLACES)
-def test_pictures_are_found_however_they_come(given_, between, places) -> None:
+def test_pictures_are_found_however_the_input_is_split(given_, between, places) -> None:
     between = between.replace(b"\xff", b"")
     data = between + between.join(given_) + between
     assert list(jpegs(cut(data, places))) == given_
 
 
 @given(st.lists(MARKERS, max_size=20).map(b"".join) | st.binary(max_size=60), PLACES)
-def test_what_is_no_picture_is_refused_however_it_comes(data, places) -> None:
+def test_input_without_a_picture_is_rejected_however_it_is_split(data, places) -> None:
     whole = pictures([data])
     assert pictures(cut(data, places)) == whole
     assert pictures([bytes([code]) for code in data]) == whole
 
 
 @given(st.lists(st.text(max_size=20), max_size=4))
-def test_headers_are_read_or_refused(given_) -> None:
-    found, refusal = attempt(click.BadParameter, lambda: headers_of(given_))
-    if found is None:
+def test_headers_are_parsed_or_rejected(given_) -> None:
+    result, refusal = attempt(click.BadParameter, lambda: headers_of(given_))
+    if result is None:
         assert "expected 'NAME: VALUE'" in str(refusal)
         return
-    for name, value in found.items():
+    for name, value in result.items():
         assert name.isascii()
         assert name == name.strip() != ""
         assert value == value.strip()
 
 
 @given(st.text(max_size=12) | st.from_regex(r"[0-9]{1,4}(\.[0-9]{0,11})? ?%?", fullmatch=True))
-def test_a_share_is_a_part_of_the_calls_or_refused(text) -> None:
+def test_a_share_is_a_part_of_the_calls_or_rejected(text) -> None:
     context = click.Context(click.Command("deploy"))
     option = click.Option(["--canary"])
     share, _ = attempt(click.BadParameter, lambda: _share(context, option, text))

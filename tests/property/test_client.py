@@ -1,4 +1,5 @@
-"""What the client reads: replies, lines of replies, streams; both faces agree on the same bytes."""
+"""What the client reads: replies, lines of replies, streams. Both clients agree on the
+same bytes."""
 
 from __future__ import annotations
 
@@ -41,7 +42,7 @@ PIECES = st.lists(
 
 
 @given(PIECES)
-def test_lines_are_the_same_however_they_come_for_both_faces(pieces):
+def test_both_clients_read_the_same_lines_however_they_are_split(pieces):
     async def slowly() -> AsyncIterator[bytes]:
         for piece in pieces:
             yield piece
@@ -63,7 +64,7 @@ def test_lines_are_the_same_however_they_come_for_both_faces(pieces):
     st.just("/function/f") | TEXTS,
     st.lists(st.tuples(st.sampled_from(["x-a", "content-length"]) | TEXTS, TEXTS), max_size=3),
 )
-def test_a_request_is_written_or_refused(method, target, headers):
+def test_a_request_is_written_or_rejected(method, target, headers):
     exchange = Http11Protocol()
     try:
         data = exchange.head(method, target, [("host", "x"), *headers])
@@ -77,7 +78,7 @@ def test_a_request_is_written_or_refused(method, target, headers):
 
 
 @given(TEXTS | st.from_regex(r"(https?://)?[a-z0-9.\[\]:-]{0,12}(:[0-9]{0,6})?/?"))
-def test_an_address_is_one_or_refused(text):
+def test_an_address_is_valid_or_rejected(text):
     try:
         address = parse(text)
     except GatewayUnreachable:
@@ -120,7 +121,7 @@ REPLIES = st.builds(
 
 @st.composite
 def damaged(draw: Callable[..., int], whole: st.SearchStrategy[bytes]) -> bytes:
-    """Bytes that end early, or of which some are others, or more."""
+    """Return bytes that end early, or of which some are changed or added."""
     data: bytes = draw(whole)  # type: ignore[assignment]
     place = draw(st.integers(0, len(data)))
     match draw(st.integers(0, 3)):
@@ -142,7 +143,7 @@ ANSWERS = (
 
 
 def exchanged(pieces: list[bytes]) -> tuple[object, ...]:
-    """Status, headers, body, and with what it ended."""
+    """Return status, headers, body, and how it ended."""
     exchange, body, head = Http11Protocol(), b"", None
     exchange.head("GET", "/", [("host", "x")])
     exchange.end()
@@ -166,7 +167,7 @@ def exchanged(pieces: list[bytes]) -> tuple[object, ...]:
 
 
 @given(ANSWERS, PLACES)
-def test_a_reply_is_the_same_however_it_is_split(data, places):
+def test_a_reply_does_not_depend_on_how_it_is_split(data, places):
     at_once, in_pieces = exchanged([data]), exchanged(split(data, places))
     assert in_pieces[0] == at_once[0]
     assert in_pieces[2] == at_once[2]
@@ -178,7 +179,7 @@ def test_a_reply_is_the_same_however_it_is_split(data, places):
 
 
 def hello(exchange: StreamProtocol) -> bytes:
-    """The server's answer to a handshake."""
+    """Return the server's answer to a handshake."""
     server = ServerProtocol(subprotocols=[Subprotocol(SUBPROTOCOL)])
     server.receive_data(exchange.data_to_send())
     [request] = server.events_received()
@@ -239,7 +240,7 @@ def shown(items: list[Item]) -> list[object]:
 
 
 def spoken(data: bytes, places: list[int], *, opened: bool = True) -> tuple[object, ...]:
-    """The replies, whether it is over and why, what was raised."""
+    """Return the replies, whether and why it ended, and the error."""
     exchange, items = StreamProtocol("/function/f", [("host", "x")], max_message=MOST), list[Item]()
     answer = hello(exchange) if opened else b""
     raised: object = None
@@ -261,7 +262,7 @@ def spoken(data: bytes, places: list[int], *, opened: bool = True) -> tuple[obje
 
 
 @given(SPOKEN, PLACES)
-def test_a_stream_is_the_same_however_it_is_split(data, places):
+def test_a_stream_does_not_depend_on_how_it_is_split(data, places):
     found = spoken(data, [])
     assert spoken(data, places) == found
     assert found[1] is True
@@ -270,18 +271,18 @@ def test_a_stream_is_the_same_however_it_is_split(data, places):
 
 
 @given(ANSWERS, PLACES)
-def test_what_is_no_stream_is_refused_however_it_is_split(data, places):
+def test_an_answer_without_a_stream_is_rejected_however_it_is_split(data, places):
     assume(b" 101 " not in data)
     found = spoken(data, [], opened=False)
     assert found[4] is not None
     assert spoken(data, places, opened=False) == found
 
 
-# Both faces, on real sockets
+# Both clients, on real sockets
 
 
 class Server:
-    """Sends the same bytes to everybody who has sent the head of a request, and closes."""
+    """Sends the same bytes to every client that has sent the head of a request, and closes."""
 
     def __init__(self, folder: Path) -> None:
         self.address = parse(f"unix:{folder / 's'}")
@@ -344,14 +345,14 @@ async def fetched(network: Network, address: Address) -> tuple[object, ...]:
 
 @settings(max_examples=60)
 @given(data=damaged(REPLIES), places=PLACES)
-def test_both_faces_read_the_same_reply(server, data, places):
+def test_both_clients_read_the_same_reply(server, data, places):
     server.data = lambda _: split(data, places)
     found = run(fetched(SyncNetwork(), server.address))
     assert asyncio.run(fetched(AsyncNetwork(), server.address)) == found
 
 
 def answered(request: bytes) -> bytes:
-    """A server's answer to the request for a stream."""
+    """Return a server's answer to the request for a stream."""
     protocol = ServerProtocol(subprotocols=[Subprotocol(SUBPROTOCOL)])
     protocol.receive_data(request)
     [event] = protocol.events_received()
@@ -389,7 +390,7 @@ async def heard(address: Address) -> tuple[object, ...]:
 
 @settings(max_examples=60)
 @given(data=SPOKEN, places=PLACES)
-def test_both_faces_read_the_same_stream(server, data, places):
+def test_both_clients_read_the_same_stream(server, data, places):
     server.data = lambda head: split(answered(head) + data, places)
     found = listened(server.address)
     assert asyncio.run(heard(server.address)) == found

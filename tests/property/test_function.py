@@ -1,4 +1,4 @@
-"""What a handler is given and what it returns; settings and ids."""
+"""The input and output of a handler; settings and ids."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ from property.kit import DEEP, JSON, TEXTS
         b"".join
     )
 )
-def test_every_query_can_be_read(query):
-    found = Request(query=query).query
-    assert all(isinstance(part, str) for pair in found.items() for part in pair)
+def test_every_query_can_be_parsed(query):
+    result = Request(query=query).query
+    assert all(isinstance(part, str) for pair in result.items() for part in pair)
 
 
 @given(st.dictionaries(st.text(min_size=1, max_size=6), st.text(max_size=6), max_size=4))
-def test_a_query_is_read_back(wanted):
+def test_a_query_is_parsed_to_what_was_written(wanted):
     assert Request(query=urlencode(wanted).encode()).query == wanted
     assert Request(query=urlencode(wanted, quote_via=quote).encode()).query == wanted
 
@@ -62,7 +62,7 @@ def test_a_body_is_json_and_text_or_a_bad_request(body):
 
 
 @given(JSON)
-def test_json_is_read_back(value):
+def test_json_is_parsed_to_what_was_written(value):
     try:
         body = encode([value]).body
     except UnsupportedReply:
@@ -75,7 +75,7 @@ NAMES = st.sampled_from([b"content-type", b"Content-Type", b"x-a", b"X-A", b"\xf
 
 
 @given(st.lists(st.tuples(NAMES, st.binary(max_size=9)), max_size=6))
-def test_every_header_can_be_read_by_any_spelling_of_its_name(pairs):
+def test_every_header_is_found_by_any_spelling_of_its_name(pairs):
     headers = Headers(pairs)
     for name, _ in pairs:
         spelt = name.decode("latin-1")
@@ -94,7 +94,7 @@ class Odd:
     """A value that raises on every attribute access."""
 
     def __getattr__(self, name: str) -> Any:
-        if name in {"_repr_pretty_", "__sympy__"}:  # hypothesis asks, to show a failing example
+        if name in {"_repr_pretty_", "__sympy__"}:  # hypothesis calls it to print a failing example
             raise AttributeError(name)
         raise ZeroDivisionError(name)
 
@@ -120,7 +120,7 @@ class OddMessage(Exception):
 
 
 class Lying:
-    """A value whose class is not the one that it says."""
+    """A value that lies about its class."""
 
     @property  # type: ignore[misc]
     def __class__(self) -> Any:
@@ -134,16 +134,16 @@ def released() -> memoryview:
 
 
 def circular() -> list[Any]:
-    found: list[Any] = []
-    found.append(found)
-    return found
+    result: list[Any] = []
+    result.append(result)
+    return result
 
 
 def nested() -> list[Any]:
-    found: list[Any] = []
+    result: list[Any] = []
     for _ in range(100_000):
-        found = [found]
-    return found
+        result = [result]
+    return result
 
 
 ODDITIES: list[Any] = [
@@ -157,7 +157,7 @@ ODD = st.integers(0, len(ODDITIES) - 1).map(lambda place: ODDITIES[place])
 def hashable(value: object) -> bool:
     try:
         hash(value)
-    except Exception:  # noqa: BLE001  values here raise anything
+    except Exception:  # noqa: BLE001  these values may raise anything
         return False
     return True
 
@@ -214,40 +214,40 @@ REPLIES = st.builds(
     st.dictionaries(TEXTS | st.sampled_from(["X-A", "connection"]), TEXTS | ODD, max_size=3) | ODD,
 )
 UNLIKE = [Lying(), [Lying()], {"a": Lying()}, Reply(Lying()), Reply(headers={"a": Lying()})]  # type: ignore[dict-item]
-"""Values that hypothesis itself cannot look at."""
+"""Values that hypothesis cannot inspect."""
 
 
 def check_whole(value: object) -> None:
     try:
-        found = encode(value)
+        result = encode(value)
     except UnsupportedReply as error:
         assert str(error)
         return
-    assert 200 <= found.status <= 599
-    for part in (found.content_type, *(part for pair in found.headers for part in pair)):
+    assert 200 <= result.status <= 599
+    for part in (result.content_type, *(part for pair in result.headers for part in pair)):
         assert isinstance(part, bytes)
         assert not set(part) & {0, 10, 13}
-    assert isinstance(found.body, bytes | Iterator)
+    assert isinstance(result.body, bytes | Iterator)
 
 
 def check_part(value: object) -> None:
     for way in (encode_chunk, encode_message):
         try:
-            found: Any = way(value)
+            result: Any = way(value)
         except UnsupportedReply:
             continue
-        body, kind = found if isinstance(found, tuple) else (found, MessageKind.BINARY)
+        body, kind = result if isinstance(result, tuple) else (result, MessageKind.BINARY)
         assert isinstance(body, bytes)
         assert isinstance(kind, MessageKind)
 
 
 @given(BODIES | REPLIES)
-def test_what_a_handler_returns_is_a_reply_or_unsupported(value):
+def test_the_return_value_of_a_handler_is_a_reply_or_unsupported(value):
     check_whole(value)
 
 
 @given(BODIES | REPLIES)
-def test_what_a_generator_yields_is_bytes_or_unsupported(value):
+def test_a_yielded_value_is_bytes_or_unsupported(value):
     check_part(value)
 
 
@@ -290,20 +290,20 @@ ALL = [
     ("kind", "prefix"), ALL, ids=lambda value: getattr(value, "__name__", None)
 )
 @given(data=st.data())
-def test_variables_are_settings_or_told_by_name(kind, prefix, data):
+def test_variables_are_settings_or_rejected_by_name(kind, prefix, data):
     names = st.sampled_from([prefix + field.name.upper() for field in fields(kind)])
     env = data.draw(st.dictionaries(names | TEXTS, VALUES, max_size=4))
     try:
-        found = kind.from_mapping(env)
+        result = kind.from_mapping(env)
     except ConfigError as error:
         assert str(error.path) in env
         return
     for field in fields(kind):
-        value = getattr(found, field.name)
+        value = getattr(result, field.name)
         assert type(value) is type(field.default)
         assert not isinstance(value, int | float) or 0 <= value < float("inf")
-    if hasattr(found, "to_mapping"):
-        assert kind.from_mapping(found.to_mapping()) == found
+    if hasattr(result, "to_mapping"):
+        assert kind.from_mapping(result.to_mapping()) == result
 
 
 @given(
@@ -322,7 +322,7 @@ def test_variables_are_settings_or_told_by_name(kind, prefix, data):
     ),
     st.sampled_from(["linux", "darwin"]),
 )
-def test_places_are_found_and_absolute(env, platform):
+def test_locations_are_absolute(env, platform):
     places = Locations.from_mapping(env, platform)
     assert places.data.is_absolute()
     assert places.runtime.is_absolute()
@@ -330,7 +330,7 @@ def test_places_are_found_and_absolute(env, platform):
 
 
 @given(st.integers(1, 50))
-def test_an_id_fits_a_header_and_is_never_given_twice(number):
-    found = {new_request_id() for _ in range(number)}
-    assert len(found) == number
-    assert all(re.fullmatch(rb"[!-~]{1,128}", one) for one in found)
+def test_an_id_fits_a_header_and_is_unique(number):
+    result = {new_request_id() for _ in range(number)}
+    assert len(result) == number
+    assert all(re.fullmatch(rb"[!-~]{1,128}", id_) for id_ in result)

@@ -1,4 +1,4 @@
-"""gRPC by hand: messages and their frames, headers, the bridge's connections and links."""
+"""The project's own gRPC code: messages, frames, headers, the bridge's connections and links."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from dcf.rpc.grpc_status import LONGEST_MESSAGE, bounded, message_of
 from property.kit import PLACES, TEXTS, split
 
 MOST = 200
-"""Bytes of Input that a message may have here."""
+"""Maximum bytes of Input in these tests."""
 LONGEST = MOST + grpc_framing.ROUND_INPUT
 
 # Frames
@@ -53,35 +53,35 @@ MESSAGES_SENT = st.lists(st.binary(max_size=20) | st.integers(0, LONGEST).map(by
 
 
 def fed(pieces: list[bytes]) -> tuple[list[bytes], type[DcfError] | None, bool]:
-    reader, found = FrameReader(MOST), list[bytes]()
+    reader, result = FrameReader(MOST), list[bytes]()
     try:
         for piece in pieces:
-            found += reader.feed(piece)
+            result += reader.feed(piece)
             assert reader._size < grpc_framing.PREFIX + LONGEST
     except DcfError as error:
-        return found, type(error), False
-    return found, None, reader.is_amid
+        return result, type(error), False
+    return result, None, reader.is_amid
 
 
 @given(MESSAGES_SENT, PLACES, st.integers(0, 10))
-def test_messages_are_the_same_however_their_frames_are_split(sent, places, missing):
+def test_messages_do_not_depend_on_how_their_frames_are_split(sent, places, missing):
     data = b"".join(map(framed, sent))
     data = data[: len(data) - missing] if missing < len(data) else data
-    found = fed([data])
-    assert fed(split(data, places)) == found
-    assert found[0] == sent[: len(found[0])]
+    result = fed([data])
+    assert fed(split(data, places)) == result
+    assert result[0] == sent[: len(result[0])]
 
 
 @given(st.binary(max_size=40), PLACES)
-def test_bytes_that_are_no_frames_are_refused_alike(data, places):
-    found, error, is_amid = fed(split(data, places))
+def test_invalid_frames_are_rejected_however_they_are_split(data, places):
+    result, error, is_amid = fed(split(data, places))
     at_once = fed([data])
     assert (error, is_amid) == at_once[1:]
-    assert error is not None or found == at_once[0]
+    assert error is not None or result == at_once[0]
 
 
 @given(st.integers(LONGEST + 1, 2**32 - 1), st.integers(0, 255))
-def test_a_message_that_is_too_large_is_refused_by_its_length(size, flag):
+def test_a_message_that_is_too_large_is_rejected_by_its_length(size, flag):
     with pytest.raises(BodyTooLarge):
         FrameReader(MOST).feed(bytes([flag]) + size.to_bytes(4, "big"))
 
@@ -126,7 +126,7 @@ FIELDS_SENT = st.lists(
 
 
 @given(FIELDS_SENT)
-def test_a_request_is_read_as_protobuf_reads_it(data):
+def test_a_request_is_parsed_as_protobuf_parses_it(data):
     expected = MESSAGES["InvokeServiceRequest"].FromString(data)
     assert read_request(data) == (expected.Service.encode(), expected.Input)
 
@@ -135,7 +135,7 @@ def test_a_request_is_read_as_protobuf_reads_it(data):
     st.binary(max_size=40)
     | FIELDS_SENT.flatmap(lambda data: st.integers(0, len(data)).map(lambda n: data[:n]))
 )
-def test_a_request_is_read_or_refused(data):
+def test_a_request_is_parsed_or_rejected(data):
     try:
         service, given_ = read_request(data)
     except BadRequest:
@@ -148,7 +148,7 @@ def test_a_request_is_read_or_refused(data):
 
 
 @given(st.binary(max_size=300) | st.sampled_from([125, 126, 127, 128, 16383, 16384]).map(bytes))
-def test_an_output_is_read_back_by_protobuf(output):
+def test_protobuf_parses_an_output(output):
     [message] = FrameReader(1 << 20).feed(framed_output(output))
     assert MESSAGES["Messages"].FromString(message).Output == output
 
@@ -158,9 +158,9 @@ def test_an_output_is_read_back_by_protobuf(output):
 
 @given(st.text(max_size=12) | st.from_regex(r"[0-9]{1,8}[HMSmun]", fullmatch=True))
 def test_a_timeout_is_seconds_or_none(text):
-    found = read_timeout(text)
-    assert (found is None) is (re.fullmatch(r"[0-9]{1,8}[HMSmun]", text, re.ASCII) is None)
-    assert found is None or 0 <= found <= 99_999_999 * 3600
+    result = read_timeout(text)
+    assert (result is None) is (re.fullmatch(r"[0-9]{1,8}[HMSmun]", text, re.ASCII) is None)
+    assert result is None or 0 <= result <= 99_999_999 * 3600
 
 
 MANY = st.builds(
@@ -171,7 +171,7 @@ MANY = st.builds(
 
 
 @given(TEXTS | MANY)
-def test_a_message_fits_a_header_however_dear_its_characters_are(text):
+def test_a_message_fits_a_header_however_long_its_encoding_is(text):
     encoded = percent_encoded(bounded(text))
     assert len(encoded) <= LONGEST_MESSAGE + 20
     assert re.fullmatch(rb"[ -~]*", encoded)
@@ -188,11 +188,11 @@ def test_every_error_has_a_message_that_can_be_sent(text, near, more):
         assert len(percent_encoded(message_of(error))) <= LONGEST_MESSAGE + 20
 
 
-# A connection of the bridge's
+# A connection of the bridge
 
 
 class Written:
-    """Where a connection writes, in place of a transport."""
+    """The writer of a connection, in place of a transport."""
 
     def __init__(self) -> None:
         self.data = b""
@@ -267,7 +267,7 @@ CALLS = st.builds(
 
 
 @given(st.lists(CALLS, max_size=3).map(b"".join), PLACES)
-def test_calls_on_a_connection_are_the_same_however_their_bytes_are_split(data, places):
+def test_calls_on_a_connection_do_not_depend_on_how_their_bytes_are_split(data, places):
     async def check() -> None:
         whole = carried([data])
         assert carried(split(data, places)) == whole
@@ -292,7 +292,7 @@ def test_calls_on_a_connection_are_the_same_however_their_bytes_are_split(data, 
     ),
     PLACES,
 )
-def test_invalid_http_ends_a_connection_and_nothing_else(data, places):
+def test_invalid_http_ends_only_its_connection(data, places):
     async def check() -> None:
         calls, aborted, _ = carried(split(data, places))
         assert all(ended for _, _, ended in calls), "each call ends"
@@ -305,7 +305,7 @@ def test_invalid_http_ends_a_connection_and_nothing_else(data, places):
 
 
 class Slow:
-    """A stream that records what it is sent, and yields to other tasks meanwhile."""
+    """A stream that records what it is sent, and lets other tasks run in between."""
 
     def __init__(self) -> None:
         self.sent: list[bytes] = []

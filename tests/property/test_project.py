@@ -1,4 +1,4 @@
-"""config.yaml and environment files are read, or refused with the place of each mistake."""
+"""config.yaml and environment files are parsed, or rejected with the place of each mistake."""
 
 import json
 import re
@@ -90,7 +90,7 @@ def check_problems(error: ConfigError) -> None:
 @example(b"[" * 10_000)
 @example(b"{? {a: b} : c}")
 @given(FILES)
-def test_a_config_file_is_read_or_refused_with_its_places(folder, content) -> None:
+def test_a_config_file_is_parsed_or_rejected_with_its_places(folder, content) -> None:
     path = folder / "config.yaml"
     path.write_bytes(content)
     try:
@@ -112,15 +112,15 @@ def test_a_config_file_is_read_or_refused_with_its_places(folder, content) -> No
 
 
 @given(FILES, st.sampled_from([".env", ".yml", ".yaml"]))
-def test_an_environment_file_is_read_or_refused_and_never_shown(folder, content, suffix) -> None:
+def test_an_environment_file_is_parsed_or_rejected_and_never_shown(folder, content, suffix) -> None:
     path = folder / f"variables{suffix}"
     path.write_bytes(content)
     try:
-        found = read_environment(FunctionSpec("f", environment_file=(path.name,)), folder)
+        result = read_environment(FunctionSpec("f", environment_file=(path.name,)), folder)
     except ConfigError as error:
         check_problems(error)
         return
-    for name, value in found.items():
+    for name, value in result.items():
         assert re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", name)
         assert not name.startswith("DCF_")
         assert "\0" not in value
@@ -135,7 +135,7 @@ def test_an_environment_file_is_read_or_refused_and_never_shown(folder, content,
         min_size=2,
     )
 )
-def test_variables_in_quotes_come_back_as_they_are(folder, variables) -> None:
+def test_quoted_variables_are_unchanged(folder, variables) -> None:
     spec = FunctionSpec("f", environment_file=("back.env",))
     lines = [f'export {name} = "{value}"' for name, value in variables.items()]
     (folder / "back.env").write_bytes("\n".join(lines).encode())
@@ -157,7 +157,7 @@ def test_variables_in_quotes_come_back_as_they_are(folder, variables) -> None:
         lambda kind: st.tuples(st.from_regex(f"({kind[0]})", fullmatch=True), st.just(kind[1]))
     )
 )
-def test_an_amount_that_matches_comes_to_a_number_that_is_not_negative(amount) -> None:
+def test_a_valid_amount_is_not_negative(amount) -> None:
     text, parsed = amount
     value, refusal = attempt(ValueError, lambda: parsed(text))
     if value is None:
@@ -168,7 +168,7 @@ def test_an_amount_that_matches_comes_to_a_number_that_is_not_negative(amount) -
 
 
 @given(st.text(max_size=12) | st.from_regex(r"[0-9.]{1,9} ?[a-zA-Z]{0,4}", fullmatch=True))
-def test_a_hint_about_memory_leads_to_an_amount_of_memory(text) -> None:
+def test_a_hint_about_memory_is_a_valid_amount(text) -> None:
     hint = quantities.memory_hint(text)
     for written in re.findall(r"[0-9.]+[KkMGTPEi]+", hint.partition("write")[2]):
         number = written.rstrip("KkMGTPEi")
@@ -186,19 +186,19 @@ def test_a_gateway_in_a_config_file_is_an_address(text) -> None:
 
 
 @given(st.text(max_size=70) | st.from_regex(NAME_PATTERN, fullmatch=True))
-def test_a_name_is_one_or_refused(text) -> None:
+def test_a_name_is_valid_or_rejected(text) -> None:
     name, refusal = attempt(InvalidName, lambda: check_name(text))
     assert (name == text) == bool(re.fullmatch(NAME_PATTERN, text))
     assert (name is None) == (refusal is not None and refusal.name == text)
 
 
 @given(st.text(max_size=12) | st.from_regex(PYTHON_PATTERN, fullmatch=True))
-def test_a_version_of_python_is_one_or_refused(text) -> None:
+def test_a_python_version_is_valid_or_rejected(text) -> None:
     assert (python_problem(text) == "") == bool(re.fullmatch(PYTHON_PATTERN, text))
 
 
 @given(st.dictionaries(st.sampled_from("abc"), st.text(max_size=9)))
-def test_what_yaml_writes_is_read_back(folder, labels) -> None:
+def test_yaml_is_parsed_to_what_was_written(folder, labels) -> None:
     path = folder / "labels.yaml"
     document = {"functions": {"f": {"runtime": "python", "labels": labels}}}
     path.write_text(yaml.safe_dump(document), encoding="utf-8")

@@ -63,7 +63,7 @@ DOCUMENTS = members(
 
 
 def texts_of(document: object) -> st.SearchStrategy[bytes]:
-    """A document as JSON, whole or damaged."""
+    """Return a document as JSON, valid or damaged."""
     data = json.dumps(document).encode()
     return st.just(data) | st.integers(0, len(data)).map(lambda place: data[:place])
 
@@ -72,14 +72,14 @@ def texts_of(document: object) -> st.SearchStrategy[bytes]:
 
 
 @given(st.integers(100, 599), st.binary(max_size=40) | DEEP | DOCUMENTS.flatmap(texts_of))
-def test_every_reply_is_an_error_that_says_something(status, body):
+def test_every_reply_is_an_error_with_a_message(status, body):
     error = from_problem(status, body)
     assert isinstance(error, DcfError)
     assert str(error)
 
 
 @given(DOCUMENTS)
-def test_an_error_that_was_read_can_be_told_again(document):
+def test_a_parsed_error_can_be_sent_again(document):
     error = error_of(document)
     told = json.loads(to_problem(error, "id"))
     assert told["error"] == type(error).__name__
@@ -89,13 +89,13 @@ def test_an_error_that_was_read_can_be_told_again(document):
 
 
 @given(DOCUMENTS)
-def test_an_error_is_the_same_after_a_second_way(document):
+def test_an_error_is_unchanged_after_a_second_transfer(document):
     once = problem_members(error_of(document))
     twice = problem_members(error_of(json.loads(json.dumps(once))))
     assert json.dumps(once) == json.dumps(twice)
 
 
-# Words of a stream
+# Control messages of a stream
 
 
 @given(
@@ -105,7 +105,7 @@ def test_an_error_is_the_same_after_a_second_way(document):
     ).map(json.dumps)
     | DEEP.map(bytes.decode)
 )
-def test_a_word_is_an_end_or_an_error_or_refused(text):
+def test_a_control_message_is_an_end_or_an_error_or_rejected(text):
     try:
         word = read_control(text)
     except BadRequest:
@@ -114,7 +114,7 @@ def test_a_word_is_an_end_or_an_error_or_refused(text):
 
 
 @given(DOCUMENTS, st.booleans())
-def test_an_errors_word_is_read_back(document, final):
+def test_an_error_message_is_parsed_to_what_was_sent(document, final):
     error = error_of(document)
     word = failure_control(StreamFailure(error, final), "id")
     assert word.startswith(CONTROL)
@@ -133,12 +133,12 @@ def test_an_errors_word_is_read_back(document, final):
         max_size=8,
     ).map("".join)
 )
-def test_accept_names_a_form_or_none(accept):
+def test_accept_names_a_format_or_none(accept):
     assert accepted_format(accept) in {None, EVENTS, JSON_LINES}
     assert media_type(accept) == media_type(media_type(accept))
 
 
-# A gateway's records and progress
+# Records of a gateway, and progress
 
 RECORDS = {
     gateway.function_of: FunctionStatus,
@@ -161,12 +161,12 @@ FUNCTIONS = members(
 
 @pytest.mark.parametrize("read", RECORDS, ids=lambda read: read.__name__)
 @given(value=JSON | FUNCTIONS | members(kind=TEXTS, name=TEXTS, at=NUMBERS))
-def test_a_record_is_read_or_refused_as_documented(read, value):
+def test_a_record_is_parsed_or_rejected_as_documented(read, value):
     try:
-        found = read(value)
+        result = read(value)
     except (KeyError, TypeError, ValueError):
         return
-    assert isinstance(found, RECORDS[read])
+    assert isinstance(result, RECORDS[read])
 
 
 LINES = members(
@@ -182,14 +182,14 @@ LINES = members(
 
 
 @given(st.binary(max_size=20) | DEEP | (LINES | JSON).flatmap(texts_of))
-def test_a_line_of_progress_is_read_or_refused_as_documented(line):
+def test_a_progress_line_is_parsed_or_rejected_as_documented(line):
     try:
-        found = Progress.from_line(line)
+        result = Progress.from_line(line)
     except (KeyError, TypeError, ValueError):
         return
-    assert isinstance(found.kind, ProgressKind)
-    assert isinstance(found.number, int)
-    assert isinstance(error_of(found.problem), DcfError)
+    assert isinstance(result.kind, ProgressKind)
+    assert isinstance(result.number, int)
+    assert isinstance(error_of(result.problem), DcfError)
 
 
 @given(
@@ -204,14 +204,14 @@ def test_a_line_of_progress_is_read_or_refused_as_documented(line):
         problem=st.dictionaries(st.text(max_size=9), st.text(max_size=9), max_size=2),
     )
 )
-def test_a_line_of_progress_is_read_back(progress):
+def test_a_progress_line_is_parsed_to_what_was_sent(progress):
     line = progress.to_line()
     assert line.count(b"\n") == 1
     assert Progress.from_line(line) == progress
 
 
 @given(TEXTS)
-def test_a_line_of_progress_can_be_sent_whatever_its_text_is(text):
+def test_a_progress_line_can_be_sent_with_any_text(text):
     progress = Progress(ProgressKind.FAILED, detail=text, problem={"detail": text})
     told = Progress.from_line(progress.to_line())
     assert told.detail == text.encode(errors="replace").decode()

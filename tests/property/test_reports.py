@@ -1,4 +1,5 @@
-"""What a watcher tells its parent: one report a line, on a pipe that the author's code can write to."""
+"""Reports of a watcher to its parent: a line each, on a pipe that the author's code can
+write to."""
 
 from __future__ import annotations
 
@@ -28,7 +29,7 @@ WRITTEN = members(
 @given(
     st.binary(max_size=40) | DEEP | (WRITTEN | JSON).map(lambda value: json.dumps(value).encode())
 )
-def test_a_line_is_a_report_of_texts_or_refused(line):
+def test_a_line_is_a_report_of_texts_or_rejected(line):
     try:
         report = Report.from_line(line)
     except ValueError:
@@ -51,7 +52,7 @@ def test_a_line_is_a_report_of_texts_or_refused(line):
         traceback=st.text(max_size=20),
     )
 )
-def test_a_report_is_read_back(report):
+def test_a_report_is_parsed_to_what_was_sent(report):
     line = report.to_line()
     assert line.count(b"\n") == 1
     assert Report.from_line(line) == report

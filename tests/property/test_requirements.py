@@ -1,4 +1,4 @@
-"""Any requirements.txt and any pip setting is read, or rejected with its line."""
+"""Every requirements.txt and every pip setting is parsed, or rejected with its line."""
 
 from pathlib import Path
 
@@ -44,7 +44,7 @@ def folder(tmp_path_factory) -> Path:
 @example([b"-r base.txt", b"-r requirements.txt"])
 @example([b"file:\0"])
 @given(st.lists(CONTENTS, min_size=1, max_size=3))
-def test_requirements_are_read_or_rejected_with_their_line(folder, contents) -> None:
+def test_requirements_are_parsed_or_rejected_with_their_line(folder, contents) -> None:
     for name in NAMES:
         (folder / name).unlink(missing_ok=True)
     for name, content in zip(NAMES, contents, strict=False):
@@ -79,7 +79,7 @@ def test_a_requirement_has_a_local_path_or_none(line) -> None:
 
 
 @given(TEXTS | st.text(max_size=100))
-def test_a_lock_that_somebody_has_edited_is_read(text) -> None:
+def test_a_lock_that_was_edited_is_parsed(text) -> None:
     lock = Lock(text)
     assert set(lock.packages) <= {line.rstrip(" \\") for line in lock.pins}
     assert all(isinstance(path, str) for path in lock.local)
@@ -87,7 +87,7 @@ def test_a_lock_that_somebody_has_edited_is_read(text) -> None:
 
 @pytest.mark.parametrize("files", [30, 2000])
 def test_includes_are_bounded(tmp_path, files) -> None:
-    """Each file includes the next one. With 30 files it does so twice: a billion lines."""
+    """Each file includes the next file. With 30 files it does so twice: a billion lines."""
     names = ["requirements.txt", *(f"{number}.txt" for number in range(files))]
     for name, following in zip(names, [*names[1:], ""], strict=True):
         line = f"-r {following}\n" if following else "numpy\n"
@@ -119,7 +119,7 @@ VARIABLES = st.dictionaries(
 @example(b"[global]\nfind-links = " + b"x" * 300, {})
 @example(b"[global]\nindex-url = https://a/\0", {})
 @given(CONFIGURATIONS | st.binary(max_size=60), VARIABLES)
-def test_pips_settings_become_variables_that_a_process_can_have(folder, content, env) -> None:
+def test_pip_settings_become_valid_variables_of_a_process(folder, content, env) -> None:
     file = folder / "pip.conf"
     file.write_bytes(content)
     settings = pip_settings(env, [file])

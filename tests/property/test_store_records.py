@@ -1,4 +1,4 @@
-"""A record of the store is read, or counts as missing if it is damaged in any way."""
+"""A record of the store is parsed, or counts as missing if it is damaged in any way."""
 
 import json
 from dataclasses import asdict
@@ -91,13 +91,13 @@ def test_a_damaged_record_counts_as_missing(store, content) -> None:
         st.dictionaries(TEXTS, st.tuples(*[NUMBERS] * 6).map(lambda numbers: [*numbers, DIGEST])),
     )
 )
-def test_a_record_is_read_back(store, record) -> None:
+def test_a_record_is_parsed_to_what_was_written(store, record) -> None:
     record.save(store)
     assert asdict(FolderRecord.load(store, Path(record.folder), record.function)) == asdict(record)
 
 
 @given(st.lists(st.builds(BundleFile, TEXTS, st.just(DIGEST), NUMBERS, st.booleans()), max_size=4))
-def test_a_bundle_is_read_back(store, files) -> None:
+def test_a_bundle_is_parsed_to_what_was_written(store, files) -> None:
     bundle = Bundle(tuple(files))
     assert store.bundle(store.put_bundle(bundle)) == bundle
     assert is_digest(Artifact(digest_of(bundle.to_json()), DIGEST).digest)

@@ -1,4 +1,4 @@
-"""The supervisor's parsers: lines, requests, replies, its record, logs."""
+"""The supervisor's parsers: lines, requests, replies, its state file, logs."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def lines_of(pieces: list[bytes], limit: int) -> list[bytes]:
 
 
 @given(OUTPUT, PLACES, st.integers(1, 20))
-def test_lines_are_the_same_however_the_bytes_are_split(data, places, limit):
+def test_lines_do_not_depend_on_how_the_bytes_are_split(data, places, limit):
     lines = lines_of([data], limit)
     assert lines_of(split(data, places), limit) == lines
     assert max(map(len, lines)) <= limit
@@ -89,7 +89,7 @@ REQUESTS = st.one_of(
 
 
 @given(REQUESTS)
-def test_a_request_is_read_back(request):
+def test_a_request_is_parsed_to_what_was_sent(request):
     line = request_line(request)
     assert line.count(b"\n") == 1
     assert read_request(line) == request
@@ -142,14 +142,14 @@ def test_a_reply_is_an_item_or_its_end_or_an_error(line):
 
 
 @given(st.dictionaries(TEXTS, FINITE, max_size=3))
-def test_an_item_is_read_back(item):
+def test_an_item_is_parsed_to_what_was_sent(item):
     line = item_line(item)
     assert line.count(b"\n") == 1
     assert json.dumps(read_reply(line)) == json.dumps(json.loads(json.dumps(item)))
 
 
 @given(st.sampled_from([SupervisorError, RequestInvalid]), TEXTS)
-def test_an_error_is_read_back(kind, detail):
+def test_an_error_is_parsed_to_what_was_sent(kind, detail):
     try:
         read_reply(error_line(kind(detail)))
     except SupervisorError as error:
@@ -176,7 +176,7 @@ EXITS = st.builds(
         note=TEXTS,
     )
 )
-def test_a_status_is_read_back(status):
+def test_a_status_is_parsed_to_what_was_sent(status):
     item = read_reply(item_line(members_of(status)))
     assert item is not None
     assert status_of(item) == status
@@ -195,13 +195,13 @@ def test_a_status_is_read_back(status):
         note=TEXTS,
     )
 )
-def test_an_event_is_read_back(event):
+def test_an_event_is_parsed_to_what_was_sent(event):
     item = read_reply(item_line(members_of(event)))
     assert item is not None
     assert event_of(item) == event
 
 
-# The record of living processes
+# The state file
 
 RECORDS = members(
     mark=TEXTS,
@@ -214,7 +214,7 @@ RECORDS = members(
 
 
 @given(st.binary(max_size=40) | DEEP | RECORDS | JSON.map(lambda value: json.dumps(value).encode()))
-def test_a_damaged_record_counts_as_empty(data):
+def test_a_damaged_state_file_counts_as_empty(data):
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "record"
         path.write_bytes(data)
@@ -243,7 +243,7 @@ STORED = st.lists(
     st.integers(0, 12),
     st.floats(0, 2 * LAST_TIME) | st.floats(1e9, 1e9 + 9),
 )
-def test_a_log_is_read_with_any_content(contents, tail, since):
+def test_a_log_with_any_content_is_read(contents, tail, since):
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for age, data in enumerate(contents):

@@ -1,4 +1,4 @@
-"""Raw bytes of requests in the watcher: which calls they are, and what is answered."""
+"""Raw bytes of requests in the watcher: the calls that they become, and the replies."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from dcf.errors import BodyTooLarge, DcfError, FunctionNotFound, Overloaded
 from dcf.protocol import http
 from dcf.settings import WatcherSettings
+from dcf.watcher.call import Recipient
 from property.kit import PLACES, split
 from property.served import Served, serve, watcher
 
@@ -61,7 +62,7 @@ SENT = st.lists(REQUESTS, min_size=1, max_size=4).map(b"".join)
 
 @st.composite
 def damaged(draw: Callable[..., int]) -> bytes:
-    """Requests that end early, or of which some bytes are others or too many."""
+    """Return requests that end early, or of which some bytes are changed or added."""
     data: bytes = draw(SENT)  # type: ignore[assignment]
     for _ in range(draw(st.integers(1, 3))):
         place = draw(st.integers(0, len(data)))
@@ -101,8 +102,8 @@ def served(pieces: list[bytes]) -> Served:
 
 
 def replies(written: bytes, heads: int = 0) -> list[tuple[int, bytes]]:
-    """Statuses and bodies of what was answered: all of it must be whole replies."""
-    client, found = h11.Connection(h11.CLIENT), list[tuple[int, bytes]]()
+    """Return statuses and bodies; every reply must be complete."""
+    client, result = h11.Connection(h11.CLIENT), list[tuple[int, bytes]]()
     data = written
     while data:
         client = h11.Connection(h11.CLIENT)
@@ -116,19 +117,19 @@ def replies(written: bytes, heads: int = 0) -> list[tuple[int, bytes]]:
                 status = event.status_code
             elif isinstance(event, h11.Data):
                 body += event.data
-        found.append((status, body))
+        result.append((status, body))
         data = client.trailing_data[0]
-    return found
+    return result
 
 
 def without_times(written: list[tuple[int, bytes]]) -> list[tuple[int, bytes]]:
-    """Replies without the ids that calls without one are given."""
+    """Return the replies without the ids that the watcher generates."""
     return [(status, re.sub(rb'"request_id": "[^"]*"', b"", body)) for status, body in written]
 
 
 @settings(max_examples=60)
 @given(SENT, PLACES)
-def test_calls_are_the_same_however_their_bytes_are_split(data, places):
+def test_calls_do_not_depend_on_how_their_bytes_are_split(data, places):
     at_once, in_pieces = served([data]), served(split(data, places))
     assert in_pieces.calls == at_once.calls
     assert without_times(replies(in_pieces.written)) == without_times(replies(at_once.written))
@@ -138,16 +139,16 @@ def test_calls_are_the_same_however_their_bytes_are_split(data, places):
 
 @settings(max_examples=60)
 @given(damaged() | ODD | st.binary(max_size=40), SENT, PLACES)
-def test_bytes_that_are_no_request_harm_nobody_and_are_treated_alike(data, more, places):
+def test_invalid_bytes_give_the_same_calls_and_no_error_however_they_are_split(data, more, places):
     at_once, in_pieces = served([data, more]), served([*split(data, places), more])
     assert at_once.errors == in_pieces.errors == []
     shorter, longer = sorted((at_once.calls, in_pieces.calls), key=len)
     assert longer[: len(shorter)] == shorter
-    for found in (at_once, in_pieces):
-        assert all(len(body) <= SETTINGS.max_body for *_, body in found.calls)
+    for result in (at_once, in_pieces):
+        assert all(len(body) <= SETTINGS.max_body for *_, body in result.calls)
 
 
-# What the headers of a call mean
+# The meaning of a call's headers
 
 HEADERS = st.lists(
     st.tuples(
@@ -168,12 +169,12 @@ HEADERS = st.lists(
     st.integers(0, 400),
     st.sampled_from(["/", "/function/f", "/function/fa", "/function/f/x"]),
 )
-def test_a_call_is_let_in_by_its_headers_or_refused(headers, length, path):
+def test_the_headers_of_a_call_admit_or_reject_it(headers, length, path):
     async def check() -> None:
         async with watcher(SETTINGS) as (app, _, _):
             given_ = [*headers, (b"content-length", b"%d" % length)]
             try:
-                call = app.desk.admit("POST", path, b"", given_, settled=lambda _: None)
+                call = app.dispatcher.admit("POST", path, b"", given_, Recipient())
             except BodyTooLarge:
                 assert length > SETTINGS.max_body
                 return
@@ -187,34 +188,34 @@ def test_a_call_is_let_in_by_its_headers_or_refused(headers, length, path):
                 for n, v in headers
                 if n == http.DEADLINE_MS.encode() and re.fullmatch(rb"[0-9]{1,12}", v)
             ]
-            wanted = call.arrived + int(times[-1]) / 1000 if times else math.inf
-            assert call.ends == wanted
-            assert call.deadline == min(wanted, call.arrived + SETTINGS.timeout)
-            app.desk.release(call)
+            wanted = call.clock.arrived + int(times[-1]) / 1000 if times else math.inf
+            assert call.clock.ends == wanted
+            assert call.clock.deadline == min(wanted, call.clock.arrived + SETTINGS.timeout)
+            app.dispatcher.release(call)
 
     asyncio.run(check())
 
 
 @given(HEADERS)
-def test_a_full_replica_refuses_all_but_what_was_held(headers):
+def test_a_full_replica_admits_only_held_calls(headers):
     async def check() -> None:
         async with watcher(SETTINGS) as (app, _, _):
             calls = [
-                app.desk.admit("POST", "/", b"", [], settled=lambda _: None)
+                app.dispatcher.admit("POST", "/", b"", [], Recipient())
                 for _ in range(1 + SETTINGS.queue)
             ]
-            for call in calls:  # a call takes its place when its body is there
+            for call in calls:  # a call takes its slot once its body has arrived
                 call.whole(b"")
-                app.desk.submit(call)
+                app.dispatcher.submit(call)
             held = any(name == http.HELD_MS.encode() for name, _ in headers)
             try:
-                calls.append(app.desk.admit("POST", "/", b"", headers, settled=lambda _: None))
+                calls.append(app.dispatcher.admit("POST", "/", b"", headers, Recipient()))
             except DcfError as error:
                 assert isinstance(error, Overloaded)
                 assert not held
             else:
                 assert held
             for call in calls:
-                app.desk.release(call)
+                app.dispatcher.release(call)
 
     asyncio.run(check())

@@ -23,7 +23,8 @@ from dcf.watcher.http.ws_frames import BINARY, TEXT, WebSocketFrameReader, frame
 from property.kit import PLACES, split
 
 LARGEST = 300
-"""Bytes of the largest message here: a frame of each of the first two forms fits."""
+"""Bytes of the largest message here: it includes a frame of each of the first two length
+formats."""
 
 DATA = st.binary(max_size=9) | st.integers(100, LARGEST + 3).map(bytes)
 HEADERS = [
@@ -50,7 +51,7 @@ def opened() -> ServerProtocol:
 
 
 def serialized(sent: Frame, *, mask: bool = True) -> bytes:
-    """As :meth:`Frame.serialize`, which refuses what breaks the rules."""
+    """Serialize like :meth:`Frame.serialize`, which rejects invalid frames."""
     first = sent.fin << 7 | sent.rsv1 << 6 | sent.opcode
     size = len(sent.data)
     masked = 0x80 * mask
@@ -60,8 +61,8 @@ def serialized(sent: Frame, *, mask: bool = True) -> bytes:
 
 
 def by_library(pieces: list[bytes]) -> tuple[list[tuple[bool, bytes]], ServerProtocol]:
-    """What the library alone makes of the same bytes."""
-    protocol, found = opened(), list[tuple[bool, bytes]]()
+    """Return what the library makes of the same bytes."""
+    protocol, result = opened(), list[tuple[bool, bytes]]()
     parts: list[bytes] = []
     text = False
     for piece in pieces:
@@ -73,37 +74,37 @@ def by_library(pieces: list[bytes]) -> tuple[list[tuple[bool, bytes]], ServerPro
                 text = text if event.opcode is Opcode.CONT else event.opcode is Opcode.TEXT
                 parts.append(bytes(event.data))
                 if event.fin:
-                    found.append((text, b"".join(parts)))
+                    result.append((text, b"".join(parts)))
                     parts = []
-    return found, protocol
+    return result, protocol
 
 
 def by_reader(pieces: list[bytes]) -> tuple[list[tuple[bool, bytes]], ServerProtocol]:
     protocol = opened()
-    reader, found = WebSocketFrameReader(protocol, LARGEST), list[tuple[bool, bytes]]()
+    reader, result = WebSocketFrameReader(protocol, LARGEST), list[tuple[bool, bytes]]()
     for piece in pieces:
-        found += reader.feed(piece)
+        result += reader.feed(piece)
         assert len(reader._left) <= LARGEST + 14
-    return found, protocol
+    return result, protocol
 
 
 def told(protocol: ServerProtocol) -> tuple[object, object]:
-    """The state and the kind of error that a client has brought about."""
+    """Return the state and the kind of error that a client caused."""
     return protocol.state, type(protocol.parser_exc)
 
 
 @given(st.lists(FRAMES, max_size=6), PLACES)
-def test_frames_are_the_messages_that_the_library_reads_however_they_are_split(frames, places):
+def test_frames_become_the_messages_that_the_library_reads_however_they_are_split(frames, places):
     data = b"".join(map(serialized, frames))
     expected, library = by_library([data])
     for pieces in ([data], split(data, places)):
-        found, protocol = by_reader(pieces)
-        assert (found, told(protocol)) == (expected, told(library))
+        result, protocol = by_reader(pieces)
+        assert (result, told(protocol)) == (expected, told(library))
 
 
 @st.composite
 def damaged(draw: Callable[..., int], sent: list[Frame]) -> bytes:
-    """Frames of which one byte is another one."""
+    """Return frames of which a byte is changed."""
     data = bytearray(b"".join(map(serialized, sent)) or b"\0")
     data[draw(st.integers(0, len(data) - 1))] = draw(st.integers(0, 255))
     return bytes(data)
@@ -113,22 +114,22 @@ def damaged(draw: Callable[..., int], sent: list[Frame]) -> bytes:
     st.binary(max_size=60) | st.lists(FRAMES, max_size=3).flatmap(damaged),
     PLACES,
 )
-def test_bytes_that_are_no_frames_end_the_connection_as_the_library_ends_it(data, places):
+def test_invalid_frames_end_the_connection_as_in_the_library(data, places):
     expected, library = by_library([data])
     for pieces in ([data], split(data, places)):
-        found, protocol = by_reader(pieces)
-        assert found == expected
-        # The library tells from a frame's head, the reader from the whole frame.
+        result, protocol = by_reader(pieces)
+        assert result == expected
+        # The library rejects a frame by its head, the reader by the whole frame.
         assert told(protocol) == told(library) or protocol.state is State.OPEN
 
 
 @given(st.integers(LARGEST + 1, 2**63 - 1), PLACES)
-def test_a_frame_that_is_too_large_is_refused_by_its_head(size, places):
+def test_a_frame_that_is_too_large_is_rejected_by_its_head(size, places):
     head = b"\x82\xff" + size.to_bytes(8, "big") + bytes(4)
     if size < 65536:
         head = b"\x82\xfe" + size.to_bytes(2, "big") + bytes(4)
-    found, protocol = by_reader(split(head, places))
-    assert found == []
+    result, protocol = by_reader(split(head, places))
+    assert result == []
     assert isinstance(protocol.parser_exc, PayloadTooBig)
 
 
@@ -136,7 +137,7 @@ def test_a_frame_that_is_too_large_is_refused_by_its_head(size, places):
     st.sampled_from([TEXT, BINARY]),
     st.binary(max_size=200) | st.sampled_from([bytes(65535), bytes(65536)]),
 )
-def test_a_frame_that_is_written_is_read_back(opcode, data):
+def test_a_frame_is_parsed_to_what_was_written(opcode, data):
     client = ClientProtocol(parse_uri("ws://x/"), max_size=None, state=State.OPEN)
     client.receive_data(frame(opcode, data))
     [event] = client.events_received()
@@ -149,7 +150,7 @@ NAMES = st.sampled_from([
     b"sec-websocket-protocol", b"sec-websocket-extensions", b"sec-websocket-x", b"host", b"cookie",
 ])  # fmt: skip
 VALUES = (
-    # What httptools lets pass in a value.
+    # Characters that httptools accepts in a value.
     st.binary(max_size=30).map(
         lambda value: bytes(b for b in value if b >= 32 and b != 127).strip()
     )
@@ -163,7 +164,7 @@ VALUES = (
     st.booleans(),
     st.sampled_from(["GET", "POST", "CONNECT"]),
 )
-def test_a_handshake_is_accepted_or_refused_with_a_reason(more, whole, method):
+def test_a_handshake_is_accepted_or_rejected_with_a_reason(more, whole, method):
     headers = (HEADERS if whole else []) + more
     protocol = ServerProtocol(select_subprotocol=ws_handshake.select, max_size=LARGEST)
     answer: Response | BadRequest
@@ -187,18 +188,18 @@ LINES = st.lists(
 
 
 def taken(pieces: list[bytes], longest: int) -> list[bytes] | type[BodyTooLarge]:
-    lines, found = LineDecoder(longest), list[bytes]()
+    lines, result = LineDecoder(longest), list[bytes]()
     try:
         for piece in pieces:
-            found += lines.take(piece)
+            result += lines.take(piece)
             assert sum(map(len, lines._parts)) <= longest
     except BodyTooLarge:
         return BodyTooLarge
-    return found + lines.rest()
+    return result + lines.rest()
 
 
 @given(LINES, PLACES, st.integers(1, 20))
-def test_lines_of_a_body_are_the_same_however_they_are_split(data, places, longest):
+def test_lines_of_a_body_do_not_depend_on_how_they_are_split(data, places, longest):
     lines = data.split(b"\n")
     if max(map(len, lines)) > longest:
         expected: object = BodyTooLarge
@@ -211,12 +212,12 @@ def test_lines_of_a_body_are_the_same_however_they_are_split(data, places, longe
 @given(LINES, PLACES)
 def test_chunks_of_a_body_lose_nothing(data, places):
     chunks = ChunkDecoder()
-    found = [part for piece in split(data, places) for part in chunks.take(piece)] + chunks.rest()
-    assert b"".join(found) == data
-    assert all(found)
+    result = [part for piece in split(data, places) for part in chunks.take(piece)] + chunks.rest()
+    assert b"".join(result) == data
+    assert all(result)
 
 
-def test_a_line_without_an_end_is_not_kept_beyond_its_bound():
+def test_a_line_without_an_end_is_not_kept_beyond_its_limit():
     lines = LineDecoder(10)
     for _ in range(10):
         assert lines.take(b"x") == []

@@ -1,4 +1,4 @@
-"""What properties of parsers share."""
+"""Helpers that properties of parsers share."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ Value = TypeVar("Value")
 Error = TypeVar("Error", bound=Exception)
 
 PLACES = st.lists(st.integers(0, 1 << 16), max_size=8)
-"""Where bytes are cut; see :func:`cut`."""
+"""Positions where bytes are cut; see :func:`cut`."""
 
 
 def cut(data: bytes, places: Sequence[int]) -> list[bytes]:
-    """``data`` in pieces, some of them maybe empty; the same places give the same pieces."""
+    """Cut ``data`` into pieces, some of which may be empty; equal positions give equal pieces."""
     cuts = sorted(place % (len(data) + 1) for place in places)
     return [data[begin:end] for begin, end in zip([0, *cuts], [*cuts, len(data)], strict=True)]
 
 
 def attempt(kind: type[Error], work: Callable[[], Value]) -> tuple[Value | None, Error | None]:
-    """What a piece of work returns, and the error of the one kind that it may raise."""
+    """Return the result of a function, or its error of the single kind that it may raise."""
     try:
         return work(), None
     except kind as error:

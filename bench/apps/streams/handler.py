@@ -8,7 +8,7 @@ STEPS = 50_000
 
 
 def compute() -> float:
-    """Some milliseconds of plain Python; how many."""
+    """Run plain Python for some milliseconds; return how many."""
     begin = time.perf_counter()
     total = 0
     for step in range(STEPS):
@@ -17,10 +17,10 @@ def compute() -> float:
 
 
 def Handler(req: Any) -> Iterator[Any]:  # noqa: N802  the name that a handler has
-    """An echo, or something that computes, or more than anybody reads."""
+    """Echo, compute, or send more than anybody reads."""
     match req.path:
         case "/compute":
-            # When it was yielded, for a reader that has the same clock.
+            # The time of the yield, for a reader with the same clock.
             for _ in range(200):
                 yield str(time.monotonic())
                 compute()

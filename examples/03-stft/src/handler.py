@@ -11,12 +11,12 @@ class Handler:
         try:
             rate, samples = read_wav(req.input)
         except BadSound as error:
-            # What was sent is at fault, not this function: 400, not 500.
+            # The input is at fault, not this function: 400, not 500.
             return Reply({"error": str(error)}, status=400)
         _, _, magnitudes = stft(samples, rate)
         png = io.BytesIO()
         picture(magnitudes).save(png, "PNG")
         if "image/png" in req.headers.get("accept", ""):
             return Reply(png.getvalue(), content_type="image/png")
-        # Text, for clients that cannot take bytes.
+        # Base64, for clients that cannot handle bytes.
         return base64.b64encode(png.getvalue()).decode()

@@ -1,8 +1,8 @@
-"""Names for what must not be read: one name for each address or number, wherever it is met."""
+"""Replaces e-mail addresses and phone numbers with placeholders, each with its own."""
 
 import re
 
-# Every repetition has a bound. Without one, a line of a million letters takes an hour.
+# Every repetition has a bound. Without bounds, a line of a million letters takes an hour.
 EMAIL = r"(?<![\w.+-])[\w.+-]{1,64}@(?:[\w-]{1,63}\.){1,8}[A-Za-z]{2,24}"
 PHONE = r"""
     (?<![\w+-])(?:
@@ -11,26 +11,26 @@ PHONE = r"""
       | (?:\(\d{3}\)[ ]?|\d{3}-)\d{3}-\d{4}         # (555) 123-4567
     )(?!-?\d|\w)
 """
-# ASCII, because in some languages the next word follows without a gap: hong@example.kr로.
+# ASCII, because in some languages the next word follows without a space: hong@example.kr로.
 PERSONAL = re.compile(f"(?P<email>{EMAIL})|(?P<phone>{PHONE})", re.VERBOSE | re.ASCII)
 
 
 class Redactor:
-    """Puts names in the place of e-mail addresses and phone numbers.
+    """Replaces e-mail addresses and phone numbers with numbered placeholders.
 
-    It remembers whom it has named, so that who wrote to whom can still be read.
+    The same address always has the same placeholder, so the text still shows who wrote to whom.
     """
 
     def __init__(self):
-        self._names = {"email": {}, "phone": {}}
+        self._numbers = {"email": {}, "phone": {}}
 
     def __call__(self, text):
-        """The text without what is personal in it."""
-        return PERSONAL.sub(self._name, text)
+        """Return the text with placeholders for its addresses and numbers."""
+        return PERSONAL.sub(self._placeholder, text)
 
-    def _name(self, match):
+    def _placeholder(self, match):
         kind = match.lastgroup
-        known = self._names[kind]
-        # The same address in other letters, or the same number with other gaps, is the same.
+        known = self._numbers[kind]
+        # Addresses are equal regardless of case, and numbers regardless of separators.
         key = match[0].lower() if kind == "email" else re.sub(r"\D", "", match[0])
         return f"[{kind} {known.setdefault(key, len(known) + 1)}]"

@@ -6,16 +6,16 @@ from models.detector import Detector
 
 class Handler:
     def __init__(self):
-        # Loading takes longer than detecting, so it happens here: once, not for every stream.
+        # Loading is slower than detecting, so load once, not for every stream.
         self.detector = Detector()
 
     def __call__(self, req):
-        # Called for each message of a stream; what is returned goes back in its place.
+        # Called for each message of a stream; the return value is the reply to it.
         try:
             frame = read_frame(req.input)
         except BadFrame as error:
-            # This frame is answered with the error, and the stream goes on with the next one.
+            # The error is the reply to this frame, and the stream continues with the next frame.
             raise BadRequest(str(error)) from error
-        found = self.detector(frame)
-        annotate(frame, found)
-        return write_frame(frame, found)
+        detections = self.detector(frame)
+        annotate(frame, detections)
+        return write_frame(frame, detections)

@@ -6,9 +6,9 @@ from wav import BadSound, WavReader
 
 class Handler:
     async def __call__(self, req):
-        # Called once for a stream, because of its yield. The end of one chunk is kept for the next
-        # in what belongs to this stream; async, because most of the time it waits for sound, and
-        # then a thousand microphones can wait in one thread.
+        # Because of the yield, this is called once per stream. The reader and the analyser belong
+        # to this stream and keep the end of a chunk for the next. The handler is async because
+        # it mostly waits for sound: a thousand microphones can wait in one thread.
         reader, analyser = WavReader(), None
         try:
             async for chunk in req.stream:

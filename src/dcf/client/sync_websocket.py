@@ -26,7 +26,7 @@ _WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 class SyncWebSocket:
     """One stream on a connection of its own. One thread may send while another receives.
 
-    A thread of this object reads, up to a limit, so that pings are answered while nobody receives.
+    A thread of this object reads, up to a limit, so that pings are answered between two receives.
     The socket never blocks. Each operation on it is short and holds a lock, because an OpenSSL
     connection must not be used by two threads concurrently. Threads wait outside the lock.
     """

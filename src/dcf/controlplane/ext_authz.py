@@ -62,7 +62,7 @@ class ExtAuthz:
         except Exception:
             request_id = check.headers.get(http.REQUEST_ID, "")
             logger.exception("request %s: internal error", request_id)
-            message = f"internal error; for details, see request {request_id} in the log"
+            message = f"internal error; see the gateway's log of request {request_id}"
             return self._refuse(check, DcfError(message), None)
         waited = self._waited(check)
         request = {http.HELD_MS: f"{waited:.0f}"}

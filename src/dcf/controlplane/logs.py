@@ -93,7 +93,7 @@ async def follow(
     since: float,
     tail: int | None,
 ) -> AsyncGenerator[ReplicaLine, None]:
-    """Yield existing log lines, then new ones, including those of later replicas, until closed.
+    """Yield existing log lines, then new ones, also of replicas that start meanwhile, until closed.
 
     Args:
         engine: Where the replicas run.

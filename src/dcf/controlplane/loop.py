@@ -147,7 +147,7 @@ class ControlLoop:
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._observe())
-                tasks.create_task(self._take_turns())
+                tasks.create_task(self._run_turns())
                 tasks.create_task(self._routing.confirm(self.wake))
         finally:
             await self._replicas.close()
@@ -177,7 +177,7 @@ class ControlLoop:
                 await asyncio.sleep(CATALOG_RETRY)
             await asyncio.sleep(ENGINE_RETRY)
 
-    async def _take_turns(self) -> None:
+    async def _run_turns(self) -> None:
         due: float | None = None
         while True:
             delay = None if due is None else max(0.0, due - self._clock())
@@ -223,7 +223,7 @@ class ControlLoop:
         self._routing.forget_all_but(known)
         for isolation in (self._deciding, self._acting, self._reading):
             isolation.keep_only(known)
-        times = [turn.due, self._replicas.end_overdue(now)]
+        times = [turn.due, self._replicas.stop_overdue(now)]
         if turn.errors or self._recorder.is_behind:
             times.append(now + CATALOG_RETRY)
         return min((time for time in times if time is not None), default=None)

@@ -274,7 +274,7 @@ def calls_route(source: str) -> dict[str, Any]:
 
 
 def _pages_route(settings: DataplaneSettings) -> dict[str, Any]:
-    """The route of WebSockets that web pages open."""
+    """Return the route of WebSockets that web pages open."""
     route = calls_route(foreign_page(settings.cors, PICK))
     upgrade = {"exact": "websocket", "ignore_case": True}
     route["match"]["headers"] = [

@@ -95,7 +95,7 @@ class XdsServer:
         self._server = server
 
     async def stop(self) -> None:
-        """Ends the service. Envoy goes on with what it has."""
+        """Stop the service. Envoy keeps what it has."""
         for going in self._going.values():
             going.cancel()
         if self._server is not None:

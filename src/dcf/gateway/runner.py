@@ -149,12 +149,12 @@ class GatewayRunner:
             self._asked.set()
             self._notify("Stopping the gateway; repeat to stop it immediately")
             patience = STAGES * GRACE
-        self._end_supervisor()
+        self._stop_supervisor()
         # A supervisor that cannot end is killed. Its processes end without it.
         loop = asyncio.get_running_loop()
-        loop.call_later(patience, self._end_supervisor, signal.SIGKILL)
+        loop.call_later(patience, self._stop_supervisor, signal.SIGKILL)
 
-    def _end_supervisor(self, number: signal.Signals = signal.SIGTERM) -> None:
+    def _stop_supervisor(self, number: signal.Signals = signal.SIGTERM) -> None:
         """Signal the supervisor. A second SIGTERM stops it immediately."""
         if self._supervisor is not None and self._supervisor.returncode is None:
             # Process.terminate may reap it before asyncio does, which would lose the exit code.
@@ -166,7 +166,7 @@ class GatewayRunner:
         async with self._started() as supervisor:
             ended = asyncio.create_task(supervisor.wait())
             serving = asyncio.create_task(self._serve())
-            watching = asyncio.create_task(self._end_if_silent())
+            watching = asyncio.create_task(self._stop_if_silent())
             try:
                 await asyncio.wait({ended, serving}, return_when=asyncio.FIRST_COMPLETED)
                 if serving.done():
@@ -177,13 +177,13 @@ class GatewayRunner:
                     task.cancel()
                 await asyncio.gather(serving, ended, watching, return_exceptions=True)
 
-    async def _end_if_silent(self) -> None:
+    async def _stop_if_silent(self) -> None:
         """Kill a supervisor that does not respond; a new one replaces it."""
         probe = Probe(str(self._client.path), request_line(List()).decode())
         reason = await until_silent(lambda: answered(probe), probe.rule)
         if self._asked_by is None:
             self._notify(f"The supervisor was killed: {reason}")
-            self._end_supervisor(signal.SIGKILL)
+            self._stop_supervisor(signal.SIGKILL)
 
     @contextlib.asynccontextmanager
     async def _started(self) -> AsyncIterator[asyncio.subprocess.Process]:
@@ -201,18 +201,18 @@ class GatewayRunner:
         )
         self._supervisor = supervisor
         if self._asked_by is not None:
-            self._end_supervisor()
+            self._stop_supervisor()
         assert supervisor.stderr is not None  # noqa: S101  asked for above
         reading = asyncio.create_task(self._read(supervisor.stderr))
         try:
             yield supervisor
         finally:
-            self._end_supervisor()
+            self._stop_supervisor()
             try:
                 async with asyncio.timeout(STAGES * GRACE):
                     await supervisor.wait()
             except TimeoutError:
-                self._end_supervisor(signal.SIGKILL)
+                self._stop_supervisor(signal.SIGKILL)
             await supervisor.wait()
             await reading
 
@@ -244,7 +244,7 @@ class GatewayRunner:
             if not self._ready:
                 raise GatewayError(str(error)) from error
             self._notify(str(error))
-            self._end_supervisor()
+            self._stop_supervisor()
 
     async def _start_processes(self) -> None:
         try:

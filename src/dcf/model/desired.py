@@ -8,11 +8,11 @@ from math import ceil
 
 @dataclass(frozen=True, slots=True)
 class CanaryWanted:
-    """A revision that is tried beside the current one.
+    """The desired canary: a revision that gets a part of the calls.
 
     Attributes:
-        revision: Its number.
-        share: Percent of the calls that it is to get, above 0 and below 100.
+        revision: Number of the revision.
+        share: Percent of the calls for the canary, above 0 and below 100.
     """
 
     revision: int
@@ -21,16 +21,16 @@ class CanaryWanted:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What one function is to be.
+    """The desired state of a function.
 
     Attributes:
-        function: Its name.
-        revision: Number of the revision that is to serve.
-        replicas: How many replicas of it.
-        surge: How many more may live at a time, of whatever revision; None stands for ``replicas``,
-            at least 1. With 0, an old replica is ended before a new one is started: for what
-            exists once, such as a GPU.
-        canary: What is tried beside it; None when nothing is.
+        function: The function's name.
+        revision: Number of the current revision.
+        replicas: Number of its replicas.
+        surge: Maximum number of extra replicas, of any revision, during a rollout; None for
+            ``replicas``, but at least 1. With 0, an old replica stops before a new replica starts,
+            for resources that exist once, such as a GPU.
+        canary: The canary; None without one.
     """
 
     function: str
@@ -41,13 +41,13 @@ class Wanted:
 
     @property
     def canaries(self) -> int:
-        """Replicas of the canary: its share of them, at least one where there are any."""
+        """Number of the canary's replicas: its share, at least one unless there are none."""
         if self.canary is None or not self.replicas:
             return 0
         return ceil(self.replicas * self.canary.share / 100)
 
     @property
     def most(self) -> int:
-        """Replicas that may live at a time."""
+        """Maximum number of replicas that may exist at the same time."""
         surge = max(1, self.replicas) if self.surge is None else self.surge
         return self.replicas + self.canaries + surge

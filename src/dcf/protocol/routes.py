@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import partial
 from typing import Any, Literal
 from urllib.parse import quote
 
@@ -63,7 +64,6 @@ class ApiRoute:
 
     Attributes:
         operation: Its operationId in the OpenAPI document.
-        tag: Its group in the OpenAPI document, a key of :data:`TAGS`.
         method: The HTTP method. HEAD goes with GET.
         path: The path, with parameters as ``{name}``.
         access: Which credentials it needs.
@@ -71,6 +71,7 @@ class ApiRoute:
         reply: What a successful reply contains, for users of the interface.
         result: Python type of a successful reply's body; None for no body.
         status: HTTP status of a successful reply.
+        tag: Its group in the OpenAPI document, a key of :data:`TAGS`.
         lines: Type of each line, if the reply can also be sent as lines of JSON.
         accepted: What a reply with status 202 contains; "" if there is none.
         parameters: The parameters of its path and query.
@@ -80,7 +81,6 @@ class ApiRoute:
     """
 
     operation: str
-    tag: str
     method: str
     path: str
     access: AccessLevel
@@ -88,6 +88,7 @@ class ApiRoute:
     reply: str
     result: Any = None
     status: int = 200
+    tag: str = "gateway"
     lines: Any = None
     accepted: str = ""
     parameters: tuple[Parameter, ...] = ()
@@ -121,33 +122,37 @@ TAGS: Mapping[str, str] = {
 NOTHING, KEY, MANAGEMENT = AccessLevel
 _FUNCTION = "/system/function/{name}"
 _NAME = Parameter("name", "The function's name.", FunctionName)
+_functions = partial(ApiRoute, tag="functions")
+_of_function = partial(_functions, parameters=(_NAME,))
+_uploads = partial(ApiRoute, tag="uploads")
+_keys = partial(ApiRoute, tag="keys")
 _STATUS = "The function's status. Its replicas may not be ready yet."
 
 HEALTH = ApiRoute(
-    *("health", "gateway", "GET", "/healthz", NOTHING),
+    *("health", "GET", "/healthz", NOTHING),
     *("Liveness probe. Returns OK while the process runs.", "The process runs.", str),
     takes_any_query=True,
 )
 METRICS = ApiRoute(
-    *("metrics", "gateway", "GET", "/metrics", KEY),
+    *("metrics", "GET", "/metrics", KEY),
     *("Get metrics in the Prometheus text format.", "The metrics.", str),
     takes_any_query=True,
 )
 OPENAPI = ApiRoute(
-    *("openapi", "gateway", "GET", "/openapi.json", KEY),
+    *("openapi", "GET", "/openapi.json", KEY),
     *("Get this document.", "The OpenAPI document.", dict),
     takes_any_query=True,
 )
 INFO = ApiRoute(
-    *("info", "gateway", "GET", "/system/info", KEY),
+    *("info", "GET", "/system/info", KEY),
     *("Get the gateway's version and state.", "The gateway's version and state.", GatewayInfo),
 )
-LIST_FUNCTIONS = ApiRoute(
-    *("list_functions", "functions", "GET", "/system/functions", KEY),
+LIST_FUNCTIONS = _functions(
+    *("list_functions", "GET", "/system/functions", KEY),
     *("List all functions.", "The functions, without their replicas.", list[FunctionStatus]),
 )
-DEPLOY = ApiRoute(
-    *("deploy", "functions", "POST", "/system/functions", MANAGEMENT),
+DEPLOY = _functions(
+    *("deploy", "POST", "/system/functions", MANAGEMENT),
     "Deploy a function. Its files must have been uploaded.",
     "The function's status once its replicas are ready. With Accept: application/jsonl, progress"
     " as one JSON object per line.",
@@ -157,59 +162,49 @@ DEPLOY = ApiRoute(
     body=Deployment,
 )
 DEPLOY_AGAIN = replace(
-    DEPLOY,
-    operation="deploy_again",
-    method="PUT",
-    summary="Deploy a function. The same as POST.",
+    DEPLOY, operation="deploy_again", method="PUT", summary="Deploy a function. The same as POST."
 )
-SHOW_FUNCTION = ApiRoute(
-    *("show_function", "functions", "GET", _FUNCTION, KEY),
+SHOW_FUNCTION = _of_function(
+    *("show_function", "GET", _FUNCTION, KEY),
     *("Get a function's status.", "The function's status.", FunctionStatus),
-    parameters=(_NAME,),
 )
-DELETE_FUNCTION = ApiRoute(
-    *("delete_function", "functions", "DELETE", _FUNCTION, MANAGEMENT),
+DELETE_FUNCTION = _of_function(
+    *("delete_function", "DELETE", _FUNCTION, MANAGEMENT),
     "Delete a function. Calls in progress are finished.",
     "The function is deleted and gets no more calls.",
     status=204,
-    parameters=(_NAME,),
 )
-LIST_REVISIONS = ApiRoute(
-    *("list_revisions", "functions", "GET", _FUNCTION + "/revisions", MANAGEMENT),
+LIST_REVISIONS = _of_function(
+    *("list_revisions", "GET", _FUNCTION + "/revisions", MANAGEMENT),
     *("List a function's revisions.", "The revisions, newest first.", list[RevisionStatus]),
-    parameters=(_NAME,),
 )
-LIST_EVENTS = ApiRoute(
-    *("list_events", "functions", "GET", _FUNCTION + "/events", MANAGEMENT),
+LIST_EVENTS = _of_function(
+    *("list_events", "GET", _FUNCTION + "/events", MANAGEMENT),
     "List a function's events: deploys, scaling, failed starts and crashes.",
     *("The events, newest first.", list[Event]),
-    parameters=(_NAME,),
 )
-ROLL_BACK = ApiRoute(
-    *("roll_back", "functions", "POST", _FUNCTION + "/rollback", MANAGEMENT),
+ROLL_BACK = _of_function(
+    *("roll_back", "POST", _FUNCTION + "/rollback", MANAGEMENT),
     *("Make an earlier revision the current one. Ends a canary.", _STATUS, FunctionStatus),
-    parameters=(_NAME,),
     body=Rollback,
     needs_body=False,
 )
-PROMOTE = ApiRoute(
-    *("promote", "functions", "POST", _FUNCTION + "/promote", MANAGEMENT),
+PROMOTE = _of_function(
+    *("promote", "POST", _FUNCTION + "/promote", MANAGEMENT),
     *("Make the canary the current revision.", _STATUS, FunctionStatus),
-    parameters=(_NAME,),
 )
-ABORT = ApiRoute(
-    *("abort", "functions", "POST", _FUNCTION + "/abort", MANAGEMENT),
+ABORT = _of_function(
+    *("abort", "POST", _FUNCTION + "/abort", MANAGEMENT),
     *("End the canary.", _STATUS, FunctionStatus),
-    parameters=(_NAME,),
 )
-SCALE = ApiRoute(
-    *("scale_function", "functions", "PUT", "/system/scale-function", MANAGEMENT),
+SCALE = _functions(
+    *("scale_function", "PUT", "/system/scale-function", MANAGEMENT),
     "Set a function's number of replicas, or return to automatic scaling.",
     *(_STATUS, FunctionStatus),
     body=Scale,
 )
-READ_LOG = ApiRoute(
-    *("read_log", "functions", "GET", "/system/function-log/{name}", MANAGEMENT),
+READ_LOG = _functions(
+    *("read_log", "GET", "/system/function-log/{name}", MANAGEMENT),
     "Read the log of a function's replicas.",
     "The lines in order of time. With Accept: application/jsonl, one JSON object per line.",
     str,
@@ -222,14 +217,14 @@ READ_LOG = ApiRoute(
         Parameter("replica", "Id of a replica, to read only its lines."),
     ),
 )
-ANNOUNCE = ApiRoute(
-    *("announce", "uploads", "POST", "/system/uploads", MANAGEMENT),
+ANNOUNCE = _uploads(
+    *("announce", "POST", "/system/uploads", MANAGEMENT),
     "Announce a bundle and a lock, and get the list of missing blobs. May be repeated.",
     *("The digests of bundle and lock, and the missing blobs.", AnnouncementReply),
     body=Announcement,
 )
-SEND_BLOB = ApiRoute(
-    *("send_blob", "uploads", "PUT", "/system/blobs/{digest}", MANAGEMENT),
+SEND_BLOB = _uploads(
+    *("send_blob", "PUT", "/system/blobs/{digest}", MANAGEMENT),
     *("Upload a blob, or the next part of it.", "How much of the blob has arrived.", Received),
     parameters=(
         Parameter("digest", "The blob's digest.", Digest),
@@ -237,29 +232,31 @@ SEND_BLOB = ApiRoute(
     ),
     body=bytes,
 )
-LIST_KEYS = ApiRoute(
-    *("list_keys", "keys", "GET", "/system/keys", MANAGEMENT),
+LIST_KEYS = _keys(
+    *("list_keys", "GET", "/system/keys", MANAGEMENT),
     *("List the API keys.", "The keys, revoked ones included.", list[Key]),
 )
-MAKE_KEY = ApiRoute(
-    *("make_key", "keys", "POST", "/system/keys", MANAGEMENT),
+MAKE_KEY = _keys(
+    *("make_key", "POST", "/system/keys", MANAGEMENT),
     *("Create an API key.", "The new key. It is not shown again.", NewKey, 201),
     body=KeyWanted,
 )
-REVOKE_KEY = ApiRoute(
-    *("revoke_key", "keys", "DELETE", "/system/keys/{name}", MANAGEMENT),
+REVOKE_KEY = _keys(
+    *("revoke_key", "DELETE", "/system/keys/{name}", MANAGEMENT),
     *("Revoke an API key.", "The key is revoked.", None, 204),
     parameters=(Parameter("name", "The key's name."),),
 )
 
 
-def _call(method: str, rest: str, suffix: str, *parameters: Parameter) -> ApiRoute:
-    path = f"{http.FUNCTION_PREFIX}{{name}}{rest}"
+def _call(method: str, *rest: Parameter) -> ApiRoute:
+    path = "/".join([http.FUNCTION_PREFIX + "{name}", *(f"{{{part.name}}}" for part in rest)])
+    operation = "_".join(["call", method.lower(), *(part.name for part in rest)])
     return ApiRoute(
         # Envoy has checked the key. Only calls of functions without a route there get here.
-        *(f"call_{method.lower()}{suffix}", "calls", method, path, NOTHING),
+        *(operation, method, path, NOTHING),
         *("Call a function.", "The handler's reply, with a media type of its choice.", bytes),
-        parameters=(_NAME, *parameters),
+        tag="calls",
+        parameters=(_NAME, *rest),
         body=bytes if method in {"POST", "PUT", "PATCH"} else None,
         needs_body=False,
         takes_any_query=True,
@@ -271,7 +268,7 @@ _REST = Parameter("path", "The path that the handler gets.")
 CALLS = tuple(
     route
     for method in ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-    for route in (_call(method, "", ""), _call(method, "/{path}", "_path", _REST))
+    for route in (_call(method), _call(method, _REST))
 )
 
 ROUTES = (*(value for value in globals().values() if isinstance(value, ApiRoute)), *CALLS)

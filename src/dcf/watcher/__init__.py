@@ -1,5 +1,5 @@
-"""The server in a replica: load, serve, drain. Started by command line, never imported by a host.
+"""The server in a replica: it loads a handler, serves it, and drains.
 
-Here: all that stands between a socket and the author's handler. Not here: building, placing, and
-restarting replicas.
+Engines start it by command line and never import it. It contains everything between a socket and
+the author's handler. Other rooms build, place and restart replicas.
 """

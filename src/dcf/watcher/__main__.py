@@ -19,7 +19,7 @@ import sys
 import threading
 from typing import TextIO, cast
 
-from dcf.errors import ConfigError, ConfinementFailed, HandlerImportFailed
+from dcf.errors import ConfigError, ConfinementFailed, HandlerImportFailed, StartError
 from dcf.protocol.exits import WatcherExit
 from dcf.protocol.signals import LOG_STACKS
 from dcf.settings import WatcherSettings
@@ -30,13 +30,14 @@ from dcf.watcher.lifecycle import Lifecycle
 from dcf.watcher.tracebacks import author_traceback, summary
 
 SWITCH_INTERVAL = 0.0005
-"""Seconds after which a thread that computes in Python lets another go on. A tenth of the
-interpreter's own 0.005, so that the server takes in and hands out while the handler computes:
-without it, a message that a busy generator yields leaves after 5 ms, and large requests wait."""
+"""Seconds after which a thread that computes in Python gives the interpreter to another thread. A
+tenth of Python's default of 0.005, so that the server can read and write while the handler
+computes. With the default, a message that a busy generator yields leaves after 5 ms, and large
+requests wait."""
 
 
 def main() -> int:
-    """Runs one replica.
+    """Run one replica.
 
     Returns:
         A ``WatcherExit``.
@@ -53,7 +54,7 @@ def main() -> int:
     except ConfinementFailed as error:
         unconfined = error
     life = Lifecycle(_take_standard_output())
-    # After a crash in C, only the thread that crashed is worth reading.
+    # After a crash in C, only the stack of the crashed thread is useful.
     faulthandler.enable(all_threads=False)
     if LOG_STACKS is not None:
         faulthandler.register(LOG_STACKS, all_threads=True)
@@ -71,20 +72,23 @@ def main() -> int:
     except ConfinementFailed as error:
         life.failed(error)
         return WatcherExit.CONFINEMENT
+    except StartError as error:
+        life.failed(error)
+        return WatcherExit.HANDLER
     sys.setswitchinterval(SWITCH_INTERVAL)
     try:
         interpreter.open_to_author(settings.late_variables)
     except BaseException as error:  # noqa: BLE001  sitecustomize may call sys.exit
-        message = f"Python's site module did not start: {summary(error)}"
+        message = f"Python's site module failed: {summary(error)}"
         life.failed(HandlerImportFailed(message, author_traceback(error)))
         return WatcherExit.HANDLER
     return serving.serve(settings, life)
 
 
 def _take_standard_output() -> int:
-    """Keeps the way to the parent for reports, and sends what is printed to the log.
+    """Reserve standard output for reports, and redirect all printed text to the log.
 
-    On the level of file descriptors, because libraries in C print as well.
+    Redirect the file descriptors, because libraries in C print as well.
 
     Returns:
         File descriptor for the reports.
@@ -96,20 +100,20 @@ def _take_standard_output() -> int:
 
 
 def _end_with_parent() -> None:
-    """Ends this process and its children when the parent is gone, however it went.
+    """End this process and its children when the parent has ended for any reason.
 
-    The parent holds the other end of standard input, and never writes to it. Linux itself is asked
-    to kill the process group at the end of that pipe, because a handler that computes in C without
-    releasing the interpreter's lock would keep any thread of ours from doing it. Where the system
-    cannot be asked, a thread has to do.
+    The parent holds the other end of standard input and never writes to it. On Linux, the kernel
+    kills the process group at the end of that pipe: a thread of the watcher could not do so while a
+    handler computes in C without releasing the interpreter's lock. On systems without this
+    feature, a thread does it.
     """
     lifeline = os.dup(0)
     group = os.getpgrp()
-    # Whoever started this by hand, in a group with a shell, keeps the shell.
+    # Started by hand, this process is in the group of a shell. Do not kill the shell.
     target = -group if group == os.getpid() else os.getpid()
     if _killed_at_end_of(lifeline, target):
         if select.select([lifeline], [], [], 0)[0]:
-            # The parent was gone before the kernel was asked.
+            # The parent ended before the kernel was set up.
             os.kill(target, signal.SIGKILL)
         return
 
@@ -122,10 +126,10 @@ def _end_with_parent() -> None:
 
 
 def _killed_at_end_of(pipe: int, target: int) -> bool:
-    """Has the kernel kill ``target`` at the end of ``pipe`` (``fcntl(2)``: O_ASYNC, F_SETSIG).
+    """Make the kernel kill ``target`` at the end of ``pipe`` (``fcntl(2)``: O_ASYNC, F_SETSIG).
 
     Returns:
-        Whether it will; some sandboxes know neither.
+        Whether the kernel will do so. Some sandboxes support neither flag.
     """
     if sys.platform != "linux":
         return False
@@ -140,7 +144,7 @@ def _killed_at_end_of(pipe: int, target: int) -> bool:
 
 
 def _close_standard_input() -> None:
-    """A handler that reads standard input finds its end instead of waiting for ever."""
+    """Give the handler an empty standard input, so that reading it does not wait forever."""
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.close(nothing)

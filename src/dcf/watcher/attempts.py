@@ -49,7 +49,7 @@ class Attempts:
                 by an interim response.
             folder: Folder of the call tables of the function's replicas.
             replay: Largest body, in bytes, with which the gateway can retry a call.
-            loop: The server's.
+            loop: The server's loop.
         """
         self._table = table
         self._folder = folder
@@ -64,8 +64,8 @@ class Attempts:
 
         Args:
             settings: Path of the table.
-            concurrency: Calls that the handler takes at a time.
-            loop: The server's.
+            concurrency: Maximum number of calls in the handler.
+            loop: The server's loop.
         """
         if not settings.call_table:
             return None
@@ -74,7 +74,9 @@ class Attempts:
         try:
             table = CallTable.create(path, concurrency + settings.queue + SPARE)
         except OSError as error:
-            logger.warning("calls are marked one by one, %s cannot be used: %s", path, error)
+            logger.warning(
+                "cannot use %s, so each call is marked by an interim response: %s", path, error
+            )
         return cls(table, path.parent, settings.replay, loop)
 
     def earlier(self, request_id: bytes) -> EarlierAttempt | None:
@@ -82,41 +84,43 @@ class Attempts:
         return call_table.find(self._folder, request_id)
 
     def enter(self, call: Call) -> None:
-        """Enter a call that joins the queue."""
-        size = len(call.request.input)
-        whole = not call.unread
-        call.movable = whole and size <= self._replay
-        if self._table is not None and call.given_id:
-            entry = self._table.enter(call.given_id, call.arrived, call.ends)
+        """Record a call that joins the queue."""
+        size, replay, is_whole = len(call.request.input), self._replay, not call.is_unread
+        call.is_movable = is_whole and size <= replay
+        table, given_id = self._table, call.given_id
+        if table is not None and given_id:
+            clock = call.clock
+            entry = table.enter(given_id, clock.arrived, clock.ends)
             if entry is not None:
-                call.table, call.entry = self._table, entry
-        if call.interim is not None and (call.entry < 0 or not whole or size >= self._replay):
+                call.table, call.entry = table, entry
+        if (call.entry < 0 or not is_whole or size >= replay) and call.recipient.can_announce:
             call.announce = lambda: self._announce(call)
 
     def leave(self, call: Call) -> None:
         """Release the entry of a call that is over or was handed back."""
-        if self._table is None or call.entry < 0:
+        table, entry = self._table, call.entry
+        if table is None or entry < 0:
             return
-        entry, call.entry = call.entry, -1
-        if call.moved_on:
-            self._loop.call_later(REMEMBERED, self._table.release, entry)
+        call.entry = -1
+        if call.has_moved:
+            self._loop.call_later(REMEMBERED, table.release, entry)
         else:
-            self._table.release(entry)
+            table.release(entry)
 
     def _announce(self, call: Call) -> bool:
-        """Tell the gateway that the handler begins, from the handler's thread."""
-        told = threading.Event()
+        """Tell the gateway that the handler begins. Call this in the handler's thread."""
+        is_announced = threading.Event()
 
-        def tell() -> None:
-            if not call.request.cancelled and call.interim is not None:
-                call.interim()
-                told.set()
+        def announce() -> None:
+            if not call.request.cancelled:
+                call.recipient.announce()
+                is_announced.set()
 
         try:
-            self._loop.call_soon_threadsafe(tell)
+            self._loop.call_soon_threadsafe(announce)
         except RuntimeError:  # the server has ended
             return False
-        while not told.wait(0.05):
+        while not is_announced.wait(0.05):
             if call.request.cancelled:
                 return False
         return True

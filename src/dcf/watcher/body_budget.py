@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import asyncio
 
-from dcf.watcher.call import Call
+from dcf.watcher.call import BodyProgress, Call
 
 
 class BodyBudget:
-    """The bytes of all bodies that arrive or wait. On the server's loop."""
+    """The bytes of all bodies that arrive or wait. All methods run on the server's loop."""
 
     def __init__(self, limit: int) -> None:
-        """Hold nothing yet.
+        """Create an empty budget.
 
         Args:
-            limit: Bytes.
+            limit: Maximum number of bytes.
         """
         self._limit = limit
         self._total = 0
@@ -30,6 +30,8 @@ class BodyBudget:
 
     def begin(self, call: Call) -> None:
         """Count the body of ``call``, which is about to be read."""
+        if call.body is None:
+            call.body = BodyProgress()
         self._readers[call] = None
 
     async def room(self, call: Call) -> None:
@@ -39,36 +41,39 @@ class BodyBudget:
         """
         if self.has_room(call):
             return
+        body = _body_of(call)
         loop = asyncio.get_running_loop()
         since = loop.time()
-        call.reads = False
+        body.is_reading = False
         try:
             while not self.has_room(call):
                 self._changed.clear()
                 await self._changed.wait()
         finally:
-            call.reads = True
-            call.slack += loop.time() - since
+            body.is_reading = True
+            body.slack += loop.time() - since
 
     def add(self, call: Call, size: int) -> None:
         """Count ``size`` more bytes of the body of ``call``."""
-        call.received += size
+        _body_of(call).received += size
         self._total += size
 
     def complete(self, call: Call) -> None:
         """Note that the body of ``call`` has arrived completely and waits for the handler."""
         self._readers.pop(call, None)
-        self._complete += call.received
-        call.counted = True
+        body = _body_of(call)
+        self._complete += body.received
+        body.is_complete = True
         self._changed.set()
 
     def release(self, call: Call) -> None:
         """Stop counting the body of ``call``: its handler has begun, or the call is over."""
+        body = _body_of(call)
         self._readers.pop(call, None)
-        self._total -= call.received
-        if call.counted:
-            self._complete -= call.received
-        call.received, call.counted = 0, False
+        self._total -= body.received
+        if body.is_complete:
+            self._complete -= body.received
+        body.received, body.is_complete = 0, False
         self._changed.set()
 
     def has_room(self, call: Call) -> bool:
@@ -76,3 +81,8 @@ class BodyBudget:
         if self._total < self._limit:
             return True
         return not self._complete and next(iter(self._readers)) is call
+
+
+def _body_of(call: Call) -> BodyProgress:
+    assert call.body is not None  # noqa: S101  `begin` was called
+    return call.body

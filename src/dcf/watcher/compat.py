@@ -1,4 +1,4 @@
-"""Modules that handlers of old import."""
+"""Makes modules of the original DCF importable, for handlers that were written for it."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from types import ModuleType
 
 
 class OldNameFinder(MetaPathFinder):
-    """Finds ``mesh``. Must come last, so that anybody else's ``mesh`` wins."""
+    """Finds ``mesh``. It must come last, so that any other ``mesh`` takes precedence."""
 
     def find_spec(
         self,
         fullname: str,
         path: Sequence[str] | None,  # noqa: ARG002  the interface's
-        target: ModuleType | None = None,  # noqa: ARG002  likewise
+        target: ModuleType | None = None,  # noqa: ARG002  the interface's
     ) -> ModuleSpec | None:
-        """The module of that name, if it is one of ours."""
+        """Return the spec of ``mesh``; None for any other name."""
         home = find_spec("dcf.function.mesh") if fullname == "mesh" else None
         return spec_from_file_location(fullname, home.origin) if home and home.origin else None

@@ -1,6 +1,7 @@
-"""Holds this process, and all that it will start, to what the engine allows it.
+"""Sets the engine's limits on this process and on all processes that it will start.
 
-Done before anything of the author's is there. A replica that cannot be held does not start.
+The limits are in force before any code of the author runs. If a limit cannot be set, the replica
+does not start.
 """
 
 from __future__ import annotations
@@ -15,14 +16,14 @@ from dcf.files.atomic import open_private
 from dcf.settings import WatcherSettings
 
 ROOM = 32 * 1024**2
-"""Bytes of data that a handler needs at the least, beside what the watcher has."""
+"""Minimum bytes of data that a handler needs in addition to the watcher's own."""
 
 
 def confine(settings: WatcherSettings) -> None:
-    """Joins the control groups, takes the cores, sets the limit and locks the GPUs.
+    """Join the control groups, bind to the cores, set the memory limit, and lock the GPUs.
 
     Raises:
-        ConfinementFailed: When one of these cannot be had.
+        ConfinementFailed: If one of these fails.
     """
     for folder in settings.cgroups.splitlines():
         _join(Path(folder))
@@ -39,14 +40,14 @@ def _join(folder: Path) -> None:
         (folder / "cgroup.procs").write_text(str(os.getpid()))
     except OSError as error:
         reason = error.strerror
-        raise ConfinementFailed(f"the control group {folder} cannot be joined: {reason}") from error
+        raise ConfinementFailed(f"cannot join the control group {folder}: {reason}") from error
 
 
 def _run_on(cpus: str) -> None:
     try:
         os.sched_setaffinity(0, [int(core) for core in cpus.split(",")])
     except (OSError, ValueError) as error:
-        raise ConfinementFailed(f"it cannot run on the cores {cpus}: {error}") from error
+        raise ConfinementFailed(f"cannot run on the cores {cpus}: {error}") from error
 
 
 def require_room(settings: WatcherSettings) -> None:
@@ -60,11 +61,12 @@ def require_room(settings: WatcherSettings) -> None:
 
 
 def _require_room(limit: int) -> None:
-    has = _data()
-    if limit < has + ROOM:
+    used = _data()
+    if limit < used + ROOM:
         raise ConfinementFailed(
-            f"a memory limit of {limit >> 20} MiB is too little: the watcher itself takes"
-            f" {has >> 20} MiB, and a handler needs {ROOM >> 20} MiB at the least"
+            f"expected a memory limit of at least {-(-(used + ROOM) >> 20)} MiB, got"
+            f" {limit >> 20} MiB: the watcher uses {used >> 20} MiB, and a handler needs at least"
+            f" {ROOM >> 20} MiB"
         )
 
 
@@ -74,11 +76,11 @@ def _limit_data(limit: int) -> None:
     try:
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
     except (OSError, ValueError) as error:
-        raise ConfinementFailed(f"the memory limit cannot be set: {error}") from error
+        raise ConfinementFailed(f"cannot set the memory limit: {error}") from error
 
 
 def _data() -> int:
-    """Bytes that count towards the limit now."""
+    """Return the bytes that count towards the limit now."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("VmData:"):
             return int(line.split()[1]) * 1024
@@ -86,11 +88,11 @@ def _data() -> int:
 
 
 def _lock(path: Path) -> None:
-    """Holds ``path`` until the process and all that it forks are gone: nobody closes it."""
+    """Lock ``path`` until this process and all its forks have ended: the file stays open."""
     try:
         descriptor = open_private(path)
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        raise ConfinementFailed(f"{path.stem} has been taken by another replica") from error
+        raise ConfinementFailed(f"{path.stem} is used by another replica") from error
     except OSError as error:
-        raise ConfinementFailed(f"{path.stem} cannot be reserved: {error.strerror}") from error
+        raise ConfinementFailed(f"cannot reserve {path.stem}: {error.strerror}") from error

@@ -17,7 +17,6 @@ import threading
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import uvloop
 
@@ -27,10 +26,11 @@ from dcf.net.listeners import endpoint_of
 from dcf.protocol.exits import WatcherExit
 from dcf.settings import WatcherSettings
 from dcf.watcher import tracebacks
+from dcf.watcher.admission import Dispatcher
 from dcf.watcher.call import Call
 from dcf.watcher.execution import loading
-from dcf.watcher.execution.executors import AsyncExecutor, Executor, ThreadExecutor
-from dcf.watcher.execution.forking import SIGNALS, EndAsked
+from dcf.watcher.execution.executors import Executor, choose
+from dcf.watcher.execution.forking import SIGNALS, DrainHandler
 from dcf.watcher.execution.loop_queue import LoopQueue
 from dcf.watcher.http.asgi import AsgiApp
 from dcf.watcher.http.http_protocol import HttpProtocol
@@ -40,23 +40,20 @@ from dcf.watcher.lifecycle import Lifecycle
 logger = logging.getLogger("dcf.watcher")
 
 LINGER = 0.2
-"""Seconds in which a call may still come after the drain began. A connection is made by the kernel
-before it is accepted here, and before its first byte is here; closing it then would lose a call."""
+"""Seconds for which calls are still accepted after the drain began. The kernel establishes a
+connection before the server accepts it and before its first byte arrives. Closing the connection in
+between would lose a call."""
 
 FAREWELL = 1.0
-"""Seconds that the handler's threads may take to end after the server has. After that the process
-ends without them."""
-
-PLAIN_CONCURRENCY = 1
-ASYNC_CONCURRENCY = 1000
-"""Calls at a time where the author set none: ``WatcherSettings.concurrency`` says why."""
+"""Seconds that the handler's threads may take to end after the server has ended. After that, the
+process ends without them."""
 
 
 class Host:
     """Connects loop, server and handler, and decides how the process ends."""
 
     def __init__(self, settings: WatcherSettings, life: Lifecycle) -> None:
-        """A host at rest.
+        """Create the parts of a replica.
 
         Args:
             settings: What to serve, and where.
@@ -66,16 +63,16 @@ class Host:
         self._life = life
         self._exit = WatcherExit.DRAINED
         self._loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
-        self._app = AsgiApp(self._settings, self._life, self._loop, self._stuck)
-        self._desk = self._app.desk
-        self._answered = LoopQueue[Call](self._loop, self._desk.answered)
+        self._dispatcher = Dispatcher(settings, life, self._loop, on_stuck=self._stuck)
+        app = AsgiApp(self._dispatcher, settings, life, self._loop)
+        self._answered = LoopQueue[Call](self._loop, self._dispatcher.answered)
         self._opened = asyncio.Event()
         self._accepting = asyncio.Event()
         self._draining = False
         self._handled = threading.Event()
         self._server = WatcherServer(
-            self._app,
-            partial(HttpProtocol, app=self._app),
+            app,
+            partial(HttpProtocol, app=app),
             drain=self._settings.drain,
             on_started=self._accepting.set,
         )
@@ -90,19 +87,19 @@ class Host:
         """
         self._main = threading.get_ident()
         # Set this before the thread starts: the handler may be ready before the loop runs.
-        self._starting = self._loop.call_later(self._settings.start_timeout, self._too_late)
+        self._starting = self._loop.call_later(self._settings.start_timeout, self._fail_late_start)
         serving = threading.Thread(target=self._serve_thread, args=(listener,), name="server")
-        heard, wakes = socket.socketpair()
-        with heard, wakes:
-            for end in (heard, wakes):
+        receiver, waker = socket.socketpair()
+        with receiver, waker:
+            for end in (receiver, waker):
                 end.settimeout(0)
-            self._loop.add_reader(heard, self._hear, heard)
+            self._loop.add_reader(receiver, self._read_signals, receiver)
             # The descriptor wakes the server at once, whatever the main thread does. The signal
             # handler still works after the author's event loop has replaced the descriptor.
-            signal.set_wakeup_fd(wakes.fileno(), warn_on_full_buffer=False)
-            asked = EndAsked(partial(self._on_loop, self.drain))
+            signal.set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)
+            handler = DrainHandler(partial(self._on_loop, self.drain))
             for number in SIGNALS:
-                signal.signal(number, asked)
+                signal.signal(number, handler)
             serving.start()
             try:
                 self._handle()
@@ -112,9 +109,9 @@ class Host:
                 signal.set_wakeup_fd(-1)
         return self._exit
 
-    def _hear(self, heard: socket.socket) -> None:
+    def _read_signals(self, receiver: socket.socket) -> None:
         """Read the numbers of the signals that have arrived."""
-        if set(heard.recv(4096)) & set(SIGNALS):
+        if set(receiver.recv(4096)) & set(SIGNALS):
             self.drain()
 
     def _serve_thread(self, listener: socket.socket) -> None:
@@ -133,42 +130,42 @@ class Host:
             # The socket is shared with the replica that this one replaces: calls go there until
             # this one can take them.
             await self._opened.wait()
-        ready = asyncio.create_task(self._tell_when_ready(str(endpoint_of(listener))))
+        ready = asyncio.create_task(self._report_when_ready(str(endpoint_of(listener))))
         if not self._server.should_exit:
             await self._server.serve(sockets=[listener])
         ready.cancel()
         self._draining = True
-        if self._desk.lane is not None:
-            self._desk.lane.close()
+        if self._dispatcher.executor is not None:
+            self._dispatcher.executor.close()
 
     def drain(self) -> None:
-        """Ends the process after the calls in flight.
+        """End the process after the calls in progress.
 
-        In this order: say so, let connections that were just made send their call, then accept no
-        more, close those that are idle and wait for the others. A socket that is handed down is
-        left to whoever shares it, at once.
+        In this order: report it, let new connections send their call, stop accepting connections,
+        close idle ones, and wait for the others. If the socket was handed down, stop accepting at
+        once, because another replica shares it.
         """
         if self._draining:
             return
         self._draining = True
         if self._settings.listen.startswith("fd:"):
             self._server.stop_accepting()
-        self._desk.closing = True
+        self._dispatcher.closing = True
         self._life.draining()
-        self._desk.hand_back("the replica drains")
+        self._dispatcher.hand_back("the replica drains")
         self._opened.set()
         linger = LINGER if self._server.server_state.connections else 0.0
         self._loop.call_later(linger, self._server.finish)
         reason = NotReady("the replica ended before the call was done")
-        self._loop.call_later(self._settings.drain, self._desk.end_all, reason)
+        self._loop.call_later(self._settings.drain, self._dispatcher.end_all, reason)
 
-    async def _tell_when_ready(self, address: str) -> None:
+    async def _report_when_ready(self, address: str) -> None:
         await self._opened.wait()
         await self._accepting.wait()
         self._life.ready(address)
 
     def _handle(self) -> None:
-        """Imports, constructs and calls the handler: all in this one thread."""
+        """Import, construct and call the handler, all in this thread."""
         settings = self._settings
         if settings.origin:
             tracebacks.name_files_as(str(Path(settings.root).resolve()), settings.origin)
@@ -176,50 +173,19 @@ class Host:
             root, file = Path(settings.root), settings.handler_file
             folder = loading.enter(root, settings.handler_dir, file)
             target = loading.import_handler(folder, file, settings.handler_name)
-            if loading.is_async(target):
-                self._run_loop(target)
-            else:
-                self._run_threads(target)
+            executor = choose(
+                target,
+                self._answered.post,
+                self._loop,
+                settings.concurrency,
+                partial(self._on_loop, self._failed_or_lost),
+            )
+            executor.run(target, partial(self._on_loop, self._open, executor))
         except StartError as error:
             self._on_loop(self._failed, error)
         except BaseException as error:
-            # Whatever else the author's objects do when they are looked at: nobody is to wait.
+            # User code may raise anything, even on attribute access. Report it instead of hanging.
             self._on_loop(self._failed_or_lost, error)
-
-    def _run_threads(self, target: Any) -> None:
-        handler = loading.construct(target)
-        lane = ThreadExecutor(
-            self._answered.post,
-            self._loop,
-            self._settings.concurrency or PLAIN_CONCURRENCY,
-            generator=loading.is_generator(target),
-            lost=partial(self._on_loop, self._failed_or_lost),
-        )
-        self._on_loop(self._open, lane)
-        lane.run(handler)
-
-    def _run_loop(self, target: Any) -> None:
-        runner = asyncio.Runner()
-        try:
-            runner.run(self._serve_async(target))
-        except StartError:
-            raise
-        except BaseException as error:
-            # Report it before the loop is closed: closing waits for all of the author's tasks.
-            self._on_loop(self._failed_or_lost, error)
-        finally:
-            runner.close()
-
-    async def _serve_async(self, target: Any) -> None:
-        handler = loading.construct(target)
-        lane = AsyncExecutor(
-            self._answered.post,
-            self._loop,
-            self._settings.concurrency or ASYNC_CONCURRENCY,
-            generator=loading.is_generator(target),
-        )
-        self._on_loop(self._open, lane)
-        await lane.run(handler)
 
     def _on_loop(self, act: Callable[..., None], *values: object) -> None:
         try:
@@ -227,13 +193,13 @@ class Host:
         except RuntimeError:
             logger.debug("the server ended before the handler was ready")
 
-    def _open(self, lane: Executor) -> None:
+    def _open(self, executor: Executor) -> None:
         if self._life.state is ReplicaState.STARTING:
             self._starting.cancel()
-            self._desk.open(lane)
+            self._dispatcher.open(executor)
             self._opened.set()
         else:
-            lane.close()
+            executor.close()
 
     def _failed(self, error: StartError) -> None:
         if self._settings.log_failure:
@@ -249,37 +215,38 @@ class Host:
             message = f"the handler cannot be started: {tracebacks.summary(error)}"
             self._failed(HandlerInitFailed(message, tracebacks.author_traceback(error)))
             return
-        if self._desk.lane is None:
-            return  # it failed to start, which was reported already
-        where = "event loop" if isinstance(self._desk.lane, AsyncExecutor) else "thread"
+        executor = self._dispatcher.executor
+        if executor is None:
+            return  # the failed start was reported already
+        where = executor.place
         detail = f"the handler's {where} ended: {tracebacks.summary(error)}"
         logger.error("%s", f"{detail}\n{tracebacks.author_traceback(error)}".rstrip())
-        reason = f"the replica is ended because its handler's {where} has ended"
+        reason = f"the replica ends because its handler's {where} has ended"
         self._end_at_once(detail, reason, self._exit if self._draining else WatcherExit.LOST)
 
-    def _too_late(self) -> None:
-        """Import or constructor take longer than they may: tells where they are, and ends."""
-        frame = sys._current_frames().get(self._main)  # noqa: SLF001  documented in spite of its name
+    def _fail_late_start(self) -> None:
+        """Fail a start whose import or constructor exceeds its time, and report its stack."""
+        frame = sys._current_frames().get(self._main)  # noqa: SLF001  documented despite its name
         if frame is None or self._life.state is not ReplicaState.STARTING:
             return
         detail = f"the handler was not ready within {self._settings.start_timeout:g} s"
         self._failed(StartTimeout(detail, tracebacks.author_stack(frame)))
 
     def _stuck(self, call: Call) -> None:
-        """The handler goes on past deadline and grace: only the end of the process stops it."""
+        """End the process, because only this stops a handler that ignores its deadline."""
         detail = (
-            f"call {call.request.request_id}: the handler went on more than"
-            f" {self._settings.grace:g} s past its deadline"
+            f"call {call.request.request_id}: the handler was still running"
+            f" {self._settings.grace:g} s after its deadline"
         )
-        logger.error("%s; this is where it is:", detail)
+        logger.error("%s; the stacks of all threads:", detail)
         faulthandler.dump_traceback(all_threads=True)
-        reason = "the replica is ended because its handler is stuck"
+        reason = "the replica ends because its handler is stuck"
         self._end_at_once(detail, reason, WatcherExit.STUCK)
 
     def _end_at_once(self, detail: str, reason: str, code: WatcherExit) -> None:
-        self._desk.end_all(NotReady(reason))
+        self._dispatcher.end_all(NotReady(reason))
         self._life.exited(detail)
-        # A moment for the answers to leave; then no atexit handler may keep the process alive.
+        # Give the replies time to leave. Then end without atexit handlers, which could block.
         self._loop.call_later(0.1, _end_now, code)
 
 

@@ -41,7 +41,7 @@ def begin_again(settings: WatcherSettings) -> None:
     left = {name: value for name, value in late.items() if name not in early}
     rest = replace(settings, late_variables=json.dumps(left) if left else "")
     environment = {**os.environ, **rest.to_mapping(), **early}
-    os.execve(sys.executable, sys.orig_argv, environment)  # noqa: S606  that is what it is for
+    os.execve(sys.executable, sys.orig_argv, environment)  # noqa: S606  no shell is involved
 
 
 def open_to_author(variables: str) -> None:

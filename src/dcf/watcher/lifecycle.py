@@ -1,4 +1,4 @@
-"""The replica's state: one owner, and what its parent is told of every change."""
+"""Owns the replica's state and reports every change to the parent."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ class Lifecycle:
     """Holds the state and writes a report for each change.
 
     Attributes:
-        state: The state now.
+        state: The current state.
         channel: File descriptor for the reports.
     """
 
     def __init__(self, channel: int) -> None:
-        """Starts a life in STARTING.
+        """Begin in STARTING.
 
         Args:
             channel: File descriptor for the reports.
@@ -34,22 +34,22 @@ class Lifecycle:
         self._write(Report(ReplicaState.STARTING))
 
     def ready(self, endpoint: str) -> None:
-        """Calls are taken at ``endpoint``."""
-        self._to(Report(ReplicaState.READY, endpoint=endpoint))
+        """Report that the replica accepts calls at ``endpoint``."""
+        self._transition(Report(ReplicaState.READY, endpoint=endpoint))
 
     def failed(self, error: StartError) -> None:
-        """The handler cannot be started."""
-        self._to(Report.failed(error))
+        """Report that the handler cannot be started."""
+        self._transition(Report.failed(error))
 
     def draining(self) -> None:
-        """No new calls are taken."""
-        self._to(Report(ReplicaState.DRAINING))
+        """Report that the replica accepts no new calls."""
+        self._transition(Report(ReplicaState.DRAINING))
 
     def exited(self, detail: str) -> None:
-        """The process is about to end by itself, because of ``detail``."""
-        self._to(Report(ReplicaState.EXITED, detail=detail))
+        """Report that the process is about to end by itself, because of ``detail``."""
+        self._transition(Report(ReplicaState.EXITED, detail=detail))
 
-    def _to(self, report: Report) -> None:
+    def _transition(self, report: Report) -> None:
         if not follows(self.state, report.state):
             return
         self.state = report.state
@@ -59,5 +59,5 @@ class Lifecycle:
         try:
             os.write(self.channel, report.to_line())
         except OSError:
-            # A parent that no longer reads is no reason to end.
-            logger.debug("nobody reads the reports")
+            # Continue without a reader: the lifeline ends the replica if its parent has ended.
+            logger.debug("the reports cannot be written")

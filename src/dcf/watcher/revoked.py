@@ -42,7 +42,7 @@ class Revoked:
             ids = json.loads(body)
         except (ValueError, RecursionError):
             ids = None
-        if not isinstance(ids, list) or not all(isinstance(one, str) for one in ids):
+        if not isinstance(ids, list) or not all(isinstance(key, str) for key in ids):
             raise BadRequest("expected a JSON array of the ids of revoked keys")
         self._ids = frozenset(ids)
         for call in calls:

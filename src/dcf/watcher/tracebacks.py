@@ -1,4 +1,4 @@
-"""The author's part of a traceback."""
+"""Reduces tracebacks to the author's own code."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from types import FrameType
 from dcf.protocol.text import whole_text
 
 LIMIT = 32 * 1024
-"""Characters of one traceback. An exception can carry a whole array in its message."""
+"""Maximum characters of one traceback. An exception can have a whole array in its message."""
 
 _names = [("", "")]
-"""The folder that runs and the name under which its author knows it."""
+"""The folder of the running files, and the author's name for it."""
 
 _OURS = str(Path(__file__).parent)
 
 
 def name_files_as(ran: str, written: str) -> None:
-    """From now on, tracebacks and messages name files below ``ran`` as below ``written``.
+    """Show files below ``ran`` as files below ``written`` in all tracebacks and messages.
 
-    What runs is a copy of the author's folder; the author knows the original. One process runs one
-    function, so this holds for the process.
+    A replica runs a copy of the author's folder, and the author knows the original. One process
+    runs one function, so this applies to the whole process.
     """
     _names[0] = (ran, written)
 
@@ -33,29 +33,29 @@ def in_authors_words(text: str) -> str:
 
 
 def author_traceback(error: BaseException) -> str:
-    """``error`` as Python prints it, from the first line of the author's own code on."""
-    found = traceback.TracebackException.from_exception(error, max_group_depth=4)
-    frames = list(found.stack)
+    """Return ``error`` as Python prints it, beginning at the first line of the author's code."""
+    printed = traceback.TracebackException.from_exception(error, max_group_depth=4)
+    frames = list(printed.stack)
     while frames and (
         frames[0].filename.startswith(_OURS) or frames[0].filename.startswith("<frozen importlib")
     ):
         frames.pop(0)
     if frames:
-        found.stack = traceback.StackSummary.from_list(frames)
-        text = "".join(found.format())
+        printed.stack = traceback.StackSummary.from_list(frames)
+        text = "".join(printed.format())
     else:
-        text = "".join(found.format_exception_only())
+        text = "".join(printed.format_exception_only())
     return _shortened(text)
 
 
 def author_stack(frame: FrameType) -> str:
-    """Where a thread is, from the first line of the author's own code on.
+    """Return the stack of a thread, beginning at the first line of the author's code.
 
     Args:
         frame: The thread's innermost frame.
     """
     frames = traceback.extract_stack(frame)
-    ours = [place for place, one in enumerate(frames) if one.filename.startswith(_OURS)]
+    ours = [place for place, line in enumerate(frames) if line.filename.startswith(_OURS)]
     frames = traceback.StackSummary.from_list(frames[ours[-1] + 1 :] if ours else frames)
     while frames and frames[0].filename.startswith("<frozen importlib"):
         frames.pop(0)
@@ -63,7 +63,7 @@ def author_stack(frame: FrameType) -> str:
 
 
 def summary(error: BaseException) -> str:
-    """Type and message of ``error``, without the place."""
+    """Return type and message of ``error``, without its place in the code."""
     if isinstance(error, SystemExit):
         return f"the handler called sys.exit({error.code!r})"
     try:
@@ -80,7 +80,7 @@ def _shortened(text: str) -> str:
 
 
 def type_name(error: BaseException) -> str:
-    """The exception's type as its author would import it."""
+    """Return the exception's type as an import would name it."""
     kind = type(error)
     prefix = "" if kind.__module__ in {"builtins", "__main__"} else f"{kind.__module__}."
     return whole_text(f"{prefix}{kind.__qualname__}")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -40,7 +41,7 @@ def test_the_installed_runtime_is_the_guest_rooms() -> None:
         path for path in paths if path.startswith(("dcf/builder/", "dcf/cli/", "dcf/engines/"))
     ]
     assert not [path for path in paths if "__pycache__" in path]
-    assert {line.split(">")[0] for line in runtime.requirements} == {
+    assert {re.split("[<>]", line)[0] for line in runtime.requirements} == {
         "httptools",
         "uvicorn",
         "uvloop",

@@ -1,4 +1,4 @@
-"""Callers of chaos that do not do what a caller must."""
+"""Careless callers of chaos."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from chaos.judge import Ending
 
 
 class Server:
-    """Takes connections, reads until a whole body is there, and replies; or does not."""
+    """Accepts connections, reads until a body is complete, and replies or does not reply."""
 
     def __init__(self) -> None:
         self.heard: list[bytes] = []
@@ -72,25 +72,25 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     made.close()
 
 
-def test_a_slow_body_comes_in_pieces_and_its_reply_is_read(server: Server) -> None:
+def test_a_slow_body_is_sent_in_pieces_and_its_reply_is_read(server: Server) -> None:
     came = SlowBody(server.port, 0.1, 5).send("f", b"a" * 97 + b"END")
     assert came.ending is Ending.REPLY
     assert len(came.body) == 1_000_000
     assert len(server.arrivals) >= 5
 
 
-def test_unfinished_bodies_are_left_after_their_first_byte(server: Server) -> None:
+def test_unfinished_bodies_are_abandoned_after_their_first_byte(server: Server) -> None:
     assert Unfinished(server.port, 3).send("f", b"a" * 100).ending is Ending.LEFT
     server.close()
     assert len(server.heard) == 3
     assert all(data.endswith(b"content-length: 100\r\n\r\na") for data in server.heard)
 
 
-def test_an_unread_reply_is_left(server: Server) -> None:
+def test_an_unread_reply_is_abandoned(server: Server) -> None:
     assert Unread(server.port).send("f", b"aEND").ending is Ending.LEFT
 
 
-def test_nobody_there_is_a_broken_connection(server: Server) -> None:
+def test_a_refused_connection_is_a_broken_connection(server: Server) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     for way in (SlowBody(port, 0.1, 2), Unfinished(port, 2), Unread(port)):

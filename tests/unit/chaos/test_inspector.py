@@ -1,4 +1,4 @@
-"""What chaos finds wrong among processes."""
+"""The faults that chaos detects among processes."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ def watcher(pid: int, parent: int = 2) -> Process:
     return Process(pid, parent, "python -m dcf.watcher", 0)
 
 
-def found(replicas: dict[str, int], *watchers: Process) -> list[str]:
-    processes = {one.pid: one for one in (ROOT, PARENT, *watchers)}
+def faults_of(replicas: dict[str, int], *watchers: Process) -> list[str]:
+    processes = {process.pid: process for process in (ROOT, PARENT, *watchers)}
     return list(faults(1, processes, replicas))
 
 
-def test_what_fits_is_no_fault():
-    assert found({"f.1.0.1-aa": 3, "f.1.1.1-bb": 4}, watcher(3), watcher(4)) == []
-    assert found({"f.1.0.1-aa": 3, "f.2.0.1-bb": 4}, watcher(3), watcher(4)) == []
+def test_a_healthy_gateway_has_no_faults():
+    assert faults_of({"f.1.0.1-aa": 3, "f.1.1.1-bb": 4}, watcher(3), watcher(4)) == []
+    assert faults_of({"f.1.0.1-aa": 3, "f.2.0.1-bb": 4}, watcher(3), watcher(4)) == []
 
 
-def test_orphans_strangers_and_doubles_are_found():
-    assert found({"f.1.0.1-aa": 3}, watcher(3, parent=0)) == ["orphan 3: python -m dcf.watcher"]
-    assert found({}, watcher(3)) == ["watcher 3 that the supervisor does not know"]
+def test_orphans_unknown_watchers_and_duplicates_are_faults():
+    assert faults_of({"f.1.0.1-aa": 3}, watcher(3, parent=0)) == ["orphan 3: python -m dcf.watcher"]
+    assert faults_of({}, watcher(3)) == ["watcher 3 that the supervisor does not know"]
     double = {"f.1.0.1-aa": 3, "f.1.0.2-bb": 4}
-    assert found(double, watcher(3), watcher(4)) == ["2 replicas of f in place 0 of revision 1"]
+    assert faults_of(double, watcher(3), watcher(4)) == ["2 replicas of f in place 0 of revision 1"]
 
 
-def test_a_child_of_the_supervisor_that_it_does_not_know_is_a_fault():
+def test_an_unknown_child_of_the_supervisor_is_a_fault():
     orphan = Process(5, 2, "sleep 300", 0)
     envoy = Process(6, 2, "envoy", 0)
-    processes = {one.pid: one for one in (ROOT, PARENT, watcher(3), orphan, envoy)}
+    processes = {process.pid: process for process in (ROOT, PARENT, watcher(3), orphan, envoy)}
     [fault] = faults(1, processes, {"f.1.0.1-aa": 3}, [6])
     assert fault == "the supervisor has a child 5 that it does not know: sleep 300"
     of_a_replica = Process(5, 3, "sleep 300", 0)

@@ -1,4 +1,4 @@
-"""What the judge of chaos lets pass, and what not."""
+"""What the judge of chaos allows, and what it does not."""
 
 from __future__ import annotations
 
@@ -20,29 +20,29 @@ def problem(error: str) -> Call:
     return replace(REPLY, ending=Ending.PROBLEM, version="", error=error)
 
 
-def found(call: Call, *spans: Span) -> Finding:
+def finding_of(call: Call, *spans: Span) -> Finding:
     return judge(call, Facts([SERVED, *spans])).finding
 
 
-def test_a_reply_is_good_when_its_version_served_then():
-    assert found(REPLY) is Finding.GOOD
-    assert found(replace(REPLY, version="")) is Finding.VIOLATION
-    assert found(replace(REPLY, version="v2")) is Finding.VIOLATION
-    assert found(replace(REPLY, version="v2"), Span(Kind.SERVING, 51, 90, "g", "v2")) is (
+def test_a_reply_is_good_if_its_version_served_then():
+    assert finding_of(REPLY) is Finding.GOOD
+    assert finding_of(replace(REPLY, version="")) is Finding.VIOLATION
+    assert finding_of(replace(REPLY, version="v2")) is Finding.VIOLATION
+    assert finding_of(replace(REPLY, version="v2"), Span(Kind.SERVING, 51, 90, "g", "v2")) is (
         Finding.VIOLATION
     )
-    assert found(replace(REPLY, version="v2"), Span(Kind.SERVING, 51, math.inf, "f", "v2")) is (
-        Finding.GOOD
-    )
-    assert found(replace(REPLY, version="v0"), Span(Kind.SERVING, 0, 49, "f", "v0")) is (
+    assert finding_of(
+        replace(REPLY, version="v2"), Span(Kind.SERVING, 51, math.inf, "f", "v2")
+    ) is (Finding.GOOD)
+    assert finding_of(replace(REPLY, version="v0"), Span(Kind.SERVING, 0, 49, "f", "v0")) is (
         Finding.VIOLATION
     )
 
 
-def test_what_hangs_is_never_allowed():
+def test_a_call_that_hangs_is_a_violation():
     late = replace(REPLY, end=70)
     everything = [Span(kind, 0, 100, "f") for kind in Kind] + [Span(Kind.ENVOY, 0, 100)]
-    assert found(late, *everything) is Finding.VIOLATION
+    assert finding_of(late, *everything) is Finding.VIOLATION
 
 
 @pytest.mark.parametrize(
@@ -61,23 +61,25 @@ def test_what_hangs_is_never_allowed():
     ids=lambda value: str(value.error or value.ending) if isinstance(value, Call) else value.kind,
 )
 def test_a_failure_needs_its_cause(call: Call, cause: Span):
-    assert found(call, cause) is Finding.ALLOWED
-    assert found(call) is Finding.VIOLATION
+    assert finding_of(call, cause) is Finding.ALLOWED
+    assert finding_of(call) is Finding.VIOLATION
     before = Span(cause.kind, -90, -80, cause.function)
-    assert found(call, before) is Finding.VIOLATION
+    assert finding_of(call, before) is Finding.VIOLATION
     elsewhere = Span(cause.kind, cause.begin, cause.end, "g")
-    assert found(call, elsewhere) is Finding.VIOLATION
+    assert finding_of(call, elsewhere) is Finding.VIOLATION
 
 
-def test_failures_of_several_causes():
+def test_a_failure_may_need_several_causes():
     killed = Span(Kind.REPLICA, 50, 51, "f")
-    assert found(problem("NotReady"), killed) is Finding.VIOLATION
-    assert found(problem("NotReady"), killed, Span(Kind.CONTROL, 48, 52)) is Finding.ALLOWED
+    assert finding_of(problem("NotReady"), killed) is Finding.VIOLATION
+    assert finding_of(problem("NotReady"), killed, Span(Kind.CONTROL, 48, 52)) is Finding.ALLOWED
     again = Span(Kind.REPLICA, 20, 21, "f")
-    assert found(problem("NotReady"), killed, again) is Finding.VIOLATION
-    assert found(problem("DeadlineExceeded"), killed) is Finding.VIOLATION, "long before its time"
-    assert found(BROKEN, killed) is Finding.VIOLATION, "an error is told where it can be"
-    assert found(problem("HandlerRaised"), killed) is Finding.VIOLATION
+    assert finding_of(problem("NotReady"), killed, again) is Finding.VIOLATION
+    assert finding_of(problem("DeadlineExceeded"), killed) is Finding.VIOLATION, (
+        "long before its deadline"
+    )
+    assert finding_of(BROKEN, killed) is Finding.VIOLATION, "the gateway must report an error"
+    assert finding_of(problem("HandlerRaised"), killed) is Finding.VIOLATION
 
 
 def test_a_reply_is_compared_byte_by_byte():
@@ -98,27 +100,27 @@ def test_a_span_is_open_until_it_ends_once():
     assert history.facts().lengths(Kind.ENVOY) == [ended.end - ended.begin]
 
 
-def test_what_goes_by_the_bridge_may_be_lost_with_it():
+def test_calls_through_the_bridge_may_be_lost_with_it():
     killed = Span(Kind.BRIDGE, 50, 51)
     for call in (BROKEN, problem("ReplicaLost"), problem("NotReady")):
-        assert found(call, killed) is Finding.VIOLATION
-        assert found(replace(call, bridged=True), killed) is Finding.ALLOWED
-        assert found(replace(call, bridged=True)) is Finding.VIOLATION
+        assert finding_of(call, killed) is Finding.VIOLATION
+        assert finding_of(replace(call, bridged=True), killed) is Finding.ALLOWED
+        assert finding_of(replace(call, bridged=True)) is Finding.VIOLATION
 
 
 KILLED = Span(Kind.REPLICA, 50, 51, "f")
 LOST = replace(problem("ReplicaLost"), id="1")
 
 
-def test_only_a_call_that_had_begun_fails_with_its_replica():
+def test_only_a_call_that_had_begun_may_fail_with_its_replica():
     for error in ("ReplicaLost", "NotReady"):
         lost = replace(LOST, error=error, begun=(7,))
         assert judge(lost, Facts([SERVED, KILLED])).why == "a replica was killed"
-        assert found(lost) is Finding.VIOLATION
-    assert found(replace(LOST, error="NotReady"), KILLED) is Finding.VIOLATION
+        assert finding_of(lost) is Finding.VIOLATION
+    assert finding_of(replace(LOST, error="NotReady"), KILLED) is Finding.VIOLATION
 
 
-def test_a_kill_explains_one_call_that_had_not_begun_and_no_more():
+def test_a_kill_explains_a_single_call_that_had_not_begun():
     calls = [replace(LOST, id=str(number), end=51 + number / 10) for number in range(3)]
     facts = Facts([SERVED, KILLED])
     assert {judge(call, facts).why for call in calls} == {UNSEEN}
@@ -131,67 +133,67 @@ def test_a_kill_explains_one_call_that_had_not_begun_and_no_more():
     assert unexplained([late], facts) == [late]
 
 
-def test_what_cannot_move_may_be_lost_unbegun():
+def test_a_call_that_cannot_move_may_be_lost_before_it_begins():
     for call in (replace(LOST, large=True), replace(LOST, stream=True)):
         assert judge(call, Facts([SERVED, KILLED])).why == "a replica was killed"
-        assert found(call) is Finding.VIOLATION
+        assert finding_of(call) is Finding.VIOLATION
     drained = problem("NotReady")
-    assert found(replace(drained, large=True)) is Finding.ALLOWED
-    assert found(replace(drained, stream=True)) is Finding.VIOLATION
+    assert finding_of(replace(drained, large=True)) is Finding.ALLOWED
+    assert finding_of(replace(drained, stream=True)) is Finding.VIOLATION
 
 
 def test_a_call_begins_at_most_once_however_it_ends():
-    assert found(replace(REPLY, begun=(7,))) is Finding.GOOD
+    assert finding_of(replace(REPLY, begun=(7,))) is Finding.GOOD
     for call in (REPLY, LOST, BROKEN, replace(REPLY, ending=Ending.LEFT)):
         for begun in ((7, 7), (7, 8)):
-            assert found(replace(call, begun=begun), KILLED) is Finding.VIOLATION
+            assert finding_of(replace(call, begun=begun), KILLED) is Finding.VIOLATION
     stream = replace(REPLY, messages=3, stream=True)
-    assert found(replace(stream, begun=(7, 7, 7))) is Finding.GOOD
-    assert found(replace(stream, begun=(7, 7, 7, 7))) is Finding.VIOLATION
-    assert found(replace(stream, begun=(7, 8))) is Finding.VIOLATION
+    assert finding_of(replace(stream, begun=(7, 7, 7))) is Finding.GOOD
+    assert finding_of(replace(stream, begun=(7, 7, 7, 7))) is Finding.VIOLATION
+    assert finding_of(replace(stream, begun=(7, 8))) is Finding.VIOLATION
 
 
-def test_a_short_deadline_is_kept_and_needs_no_cause():
+def test_a_short_deadline_is_enforced_and_needs_no_cause():
     hasty = replace(problem("DeadlineExceeded"), deadline=0.4, impatient=True)
-    assert found(replace(hasty, end=50.41)) is Finding.GOOD
-    assert found(replace(hasty, end=50.2)) is Finding.VIOLATION, "long before its time"
-    assert found(replace(hasty, end=60)) is Finding.VIOLATION, "it hung"
-    assert found(replace(hasty, end=50.41, impatient=False)) is Finding.VIOLATION
-    assert found(replace(hasty, error="ReplicaLost")) is Finding.VIOLATION
+    assert finding_of(replace(hasty, end=50.41)) is Finding.GOOD
+    assert finding_of(replace(hasty, end=50.2)) is Finding.VIOLATION, "long before its deadline"
+    assert finding_of(replace(hasty, end=60)) is Finding.VIOLATION, "it hung"
+    assert finding_of(replace(hasty, end=50.41, impatient=False)) is Finding.VIOLATION
+    assert finding_of(replace(hasty, error="ReplicaLost")) is Finding.VIOLATION
 
 
-def test_a_functions_own_time_counts_where_it_is_shorter():
+def test_a_functions_timeout_applies_if_it_is_shorter():
     late = replace(problem("DeadlineExceeded"), end=55, timeout=5)
-    assert found(late, KILLED) is Finding.ALLOWED
-    assert found(late) is Finding.VIOLATION
-    assert found(replace(late, timeout=15), KILLED) is Finding.VIOLATION
+    assert finding_of(late, KILLED) is Finding.ALLOWED
+    assert finding_of(late) is Finding.VIOLATION
+    assert finding_of(replace(late, timeout=15), KILLED) is Finding.VIOLATION
 
 
-def test_who_ends_its_replica_may_fail_and_nobody_else():
+def test_only_calls_that_end_their_replica_may_fail_without_another_cause():
     for error in ("ReplicaLost", "NotReady", "ReplicaExited", "DeadlineExceeded"):
-        assert found(replace(problem(error), fatal=True)) is Finding.ALLOWED
-    assert found(replace(problem("HandlerRaised"), fatal=True)) is Finding.VIOLATION
-    assert found(replace(REPLY, fatal=True)) is Finding.GOOD
-    assert found(replace(BROKEN, fatal=True)) is Finding.VIOLATION
+        assert finding_of(replace(problem(error), fatal=True)) is Finding.ALLOWED
+    assert finding_of(replace(problem("HandlerRaised"), fatal=True)) is Finding.VIOLATION
+    assert finding_of(replace(REPLY, fatal=True)) is Finding.GOOD
+    assert finding_of(replace(BROKEN, fatal=True)) is Finding.VIOLATION
 
 
-def test_a_careless_caller_may_fail_in_any_way_but_not_hang():
+def test_a_careless_call_may_fail_in_any_way_except_by_hanging():
     for call in (BROKEN, problem("BodyTooLarge"), replace(REPLY, ending=Ending.LEFT)):
-        assert found(replace(call, careless=True)) is Finding.ALLOWED
-    assert found(replace(BROKEN, careless=True, end=70)) is Finding.VIOLATION
-    assert found(replace(REPLY, careless=True, version="")) is Finding.VIOLATION
+        assert finding_of(replace(call, careless=True)) is Finding.ALLOWED
+    assert finding_of(replace(BROKEN, careless=True, end=70)) is Finding.VIOLATION
+    assert finding_of(replace(REPLY, careless=True, version="")) is Finding.VIOLATION
 
 
-def test_a_call_outlasts_its_deadline_by_as_long_as_envoy_stands_still():
+def test_a_call_may_outlast_its_deadline_by_as_long_as_envoy_is_stopped():
     late = replace(REPLY, end=85)
-    assert found(late, Span(Kind.STILL, 51, 72)) is Finding.GOOD
-    assert found(late, Span(Kind.STILL, 51, 53)) is Finding.VIOLATION
-    assert found(late, Span(Kind.ENVOY, 51, 72)) is Finding.VIOLATION
-    assert found(late, Span(Kind.CONTROL, 51, 72)) is Finding.VIOLATION
-    assert found(late, Span(Kind.FIRST, 51, 72)) is Finding.VIOLATION
+    assert finding_of(late, Span(Kind.STILL, 51, 72)) is Finding.GOOD
+    assert finding_of(late, Span(Kind.STILL, 51, 53)) is Finding.VIOLATION
+    assert finding_of(late, Span(Kind.ENVOY, 51, 72)) is Finding.VIOLATION
+    assert finding_of(late, Span(Kind.CONTROL, 51, 72)) is Finding.VIOLATION
+    assert finding_of(late, Span(Kind.FIRST, 51, 72)) is Finding.VIOLATION
 
 
-def test_a_span_may_end_later_than_it_is_told():
+def test_a_span_may_end_after_its_end_is_recorded():
     history = History()
     number = history.begin(Kind.REPLICA, "f")
     history.end(number, after=5)

@@ -1,4 +1,4 @@
-"""What chaos does to processes, and when it does what it does rarely."""
+"""What chaos does to processes, and the schedule of its rare actions."""
 
 from __future__ import annotations
 
@@ -18,40 +18,40 @@ from dcf.gateway.processes import BRIDGE, CONTROL, ENVOY
 
 
 def times(seed: str, seconds: float) -> dict[str, list[float]]:
-    rare, found = Rare(FREEZES, seed), dict[str, list[float]]()
+    rare, times_by_name = Rare(FREEZES, seed), dict[str, list[float]]()
     rare.start(0)
     for step in range(int(seconds * 10)):
         for name in rare.due(step / 10):
-            found.setdefault(name, []).append(step / 10)
-    return found
+            times_by_name.setdefault(name, []).append(step / 10)
+    return times_by_name
 
 
-def test_a_seed_decides_when_each_is_done_and_each_has_its_rate():
+def test_a_seed_determines_the_times_and_each_action_has_its_rate():
     assert times("1", 120) == times("1", 120) != times("2", 120)
-    found = times("1", 12_000)
-    assert set(found) == set(FREEZES)
+    times_by_name = times("1", 12_000)
+    assert set(times_by_name) == set(FREEZES)
     for name, mean in FREEZES.items():
-        assert 0.7 * 12_000 / mean < len(found[name]) < 1.4 * 12_000 / mean
+        assert 0.7 * 12_000 / mean < len(times_by_name[name]) < 1.4 * 12_000 / mean
 
 
-def test_a_run_is_not_filled_by_one_of_them():
+def test_no_single_action_fills_a_run():
     for name, done in times("1", 12_000).items():
         pauses = [later - earlier for earlier, later in pairwise(done)]
         assert min(pauses) >= FREEZES[name] / 2 - 0.1
     assert all(len(times(str(seed), 120).get("stop Envoy", ())) <= 2 for seed in range(50))
 
 
-def test_every_name_is_something_that_the_killer_does():
+def test_every_name_is_an_action_of_the_killer():
     assert set(Killer.__new__(Killer)._freezes()) == set(FREEZES)
 
 
-def test_parts_are_named_with_commas_between_them():
+def test_parts_are_separated_by_commas():
     assert parse("moving,hangs") == {Part.MOVING, Part.HANGS}
     assert parse("") == frozenset()
 
 
 class Parts:
-    """A world of processes that only sleep."""
+    """A gateway whose processes only sleep."""
 
     def __init__(self) -> None:
         self.started = {
@@ -104,7 +104,7 @@ def until(holds: Callable[[], bool]) -> None:
 
 
 def only(monkeypatch: pytest.MonkeyPatch, deed: str) -> None:
-    """Has one thing done, at once and then never again, and nothing else."""
+    """Schedule a single action, immediately and only once, and nothing else."""
     monkeypatch.setattr(Killer, "_choose", lambda _: None)
     for part in ("control", "envoy", "bridge"):
         monkeypatch.setattr(Killer, f"_kill_{part}", lambda _: None)
@@ -112,15 +112,17 @@ def only(monkeypatch: pytest.MonkeyPatch, deed: str) -> None:
     monkeypatch.setattr(Rare, "_pause", lambda rare, _: 1e9 if rare._due else 0.0)
 
 
-def test_what_is_stopped_for_a_while_goes_on(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_that_is_stopped_for_a_while_continues(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
     only(monkeypatch, "stop first process for a while")
     history = History()
-    one = Killer(parts, history, "1")  # type: ignore[arg-type]
-    one.start()
+    chaos_killer = Killer(parts, history, "1")  # type: ignore[arg-type]
+    chaos_killer.start()
     until(lambda: bool(history.facts().lengths(Kind.FIRST)))
     assert not is_stopped(parts.root)
-    one.stop()
-    assert one.violations == []
+    chaos_killer.stop()
+    assert chaos_killer.violations == []
 
 
 @pytest.mark.parametrize(
@@ -131,30 +133,30 @@ def test_what_is_stopped_for_a_while_goes_on(parts: Parts, monkeypatch: pytest.M
         (ENVOY, "stop Envoy", {Kind.ENVOY, Kind.STILL}),
     ],
 )
-def test_what_is_stopped_must_be_replaced(
+def test_a_stopped_part_must_be_replaced(
     name: str, deed: str, kinds: set[Kind], parts: Parts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     only(monkeypatch, deed)
     history, stopped = History(), parts.started[name]
-    one = Killer(parts, history, "1")  # type: ignore[arg-type]
-    one.start()
+    chaos_killer = Killer(parts, history, "1")  # type: ignore[arg-type]
+    chaos_killer.start()
     until(lambda: is_stopped(stopped.pid))
     parts.started[name] = subprocess.Popen(["sleep", "600"])
     until(lambda: all(history.facts().lengths(kind) for kind in kinds))
-    one.stop()
-    assert one.violations == []
+    chaos_killer.stop()
+    assert chaos_killer.violations == []
     stopped.kill()
     stopped.wait()
 
 
-def test_what_nobody_replaces_is_told_and_goes_on_at_the_end(
+def test_a_part_that_is_not_replaced_is_reported_and_continues_at_the_end(
     parts: Parts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     only(monkeypatch, "stop control plane")
-    one = Killer(parts, History(), "1")  # type: ignore[arg-type]
-    one.start()
+    chaos_killer = Killer(parts, History(), "1")  # type: ignore[arg-type]
+    chaos_killer.start()
     until(lambda: is_stopped(parts.pid(CONTROL)))
-    one.stop()
-    [violation] = one.violations
+    chaos_killer.stop()
+    [violation] = chaos_killer.violations
     assert violation == "gateway.control did not answer within 0.5 s after it was killed or stopped"
     assert not is_stopped(parts.pid(CONTROL))

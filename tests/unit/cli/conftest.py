@@ -1,4 +1,4 @@
-"""Commands in this process, each against a gateway that is scripted."""
+"""Runs commands in this process, each against a scripted gateway."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Done:
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder where the user stands; nothing of the real user's is seen from there."""
+    """Return the working directory of a user whose other files are hidden."""
     for variable in [name for name in os.environ if name.startswith("DCF_")]:
         monkeypatch.delenv(variable)
     for variable in ("DATA", "RUNTIME", "STATE", "SECRETS"):
@@ -43,26 +43,26 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def gateway(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scripted]:
-    """The gateway that the user's environment names."""
-    with scripted() as found:
-        monkeypatch.setenv("DCF_GATEWAY", found.url)
-        yield found
+    """Run the gateway that the user's environment names."""
+    with scripted() as gateway:
+        monkeypatch.setenv("DCF_GATEWAY", gateway.url)
+        yield gateway
 
 
 @pytest.fixture
 def dcf(
     home: Path, monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> Callable[..., Done]:
-    """``dcf("function", "list", input=b"...")``: one command, to its end."""
+    """Run a command with ``dcf("function", "list", input=b"...")`` until it exits."""
 
-    def command(*arguments: Any, input: bytes | None = b"") -> Done:  # noqa: A002  as elsewhere
+    def command(*arguments: Any, input: bytes | None = b"") -> Done:  # noqa: A002  as in other fixtures
         read, write = os.pipe()
         os.write(write, input or b"")
         os.close(write)
         with io.TextIOWrapper(os.fdopen(read, "rb")) as pipe:
             monkeypatch.setattr("sys.stdin", pipe)
             code = run([*map(str, arguments)])
-        found = capfdbinary.readouterr()
-        return Done(code, found.out, found.err.decode())
+        captured = capfdbinary.readouterr()
+        return Done(code, captured.out, captured.err.decode())
 
     return command

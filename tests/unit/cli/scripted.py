@@ -1,4 +1,4 @@
-"""A gateway that answers what a test tells it to, over real sockets."""
+"""A gateway with scripted replies, over real sockets."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Asked:
 
 @dataclass
 class Reply:
-    """A body in parts is sent chunk by chunk; one that raises breaks the connection."""
+    """A reply. A body in parts is sent chunk by chunk; a body that raises breaks the connection."""
 
     body: bytes | Iterable[bytes] = b""
     status: int = 200
@@ -44,8 +44,8 @@ Script = Reply | Callable[[Asked], Reply]
 
 
 class Scripted:
-    """What it answers, by method and path; several answers to one are given one after the other,
-    and the last one again and again.
+    """Replies by method and path. Several replies to a path are given one after another, and the last is
+    repeated.
     """
 
     def __init__(self) -> None:
@@ -54,33 +54,34 @@ class Scripted:
         self.url = ""
         self.answer("GET", "/system/info", members_of(GatewayInfo("1", 0, 0, 0.0)))
 
-    def answer(self, method: str, path: str, *found: Any) -> None:
-        """Each is a reply, a function that makes one, an error, or what becomes JSON."""
-        self._scripts[method, path] = [_script(one) for one in found]
+    def answer(self, method: str, path: str, *replies: Any) -> None:
+        """Add replies. Each is a reply, a function that makes a reply, an error, or a value for
+        JSON."""
+        self._scripts[method, path] = [_script(reply) for reply in replies]
 
-    def reply(self, asked: Asked) -> Reply:
-        self.asked.append(asked)
-        scripts = self._scripts.get((asked.method, asked.target.partition("?")[0]))
+    def reply(self, request: Asked) -> Reply:
+        self.asked.append(request)
+        scripts = self._scripts.get((request.method, request.target.partition("?")[0]))
         if scripts is None:
             return Reply(b"{}", 404)
         script = scripts.pop(0) if len(scripts) > 1 else scripts[0]
-        return script if isinstance(script, Reply) else script(asked)
+        return script if isinstance(script, Reply) else script(request)
 
 
-def _script(found: Any) -> Script:
-    if isinstance(found, DcfError):
-        return Reply(to_problem(found), status_of(type(found)).http, PROBLEM)
-    if isinstance(found, Reply):
-        return found
-    if callable(found):
-        script: Script = found
+def _script(value: Any) -> Script:
+    if isinstance(value, DcfError):
+        return Reply(to_problem(value), status_of(type(value)).http, PROBLEM)
+    if isinstance(value, Reply):
+        return value
+    if callable(value):
+        script: Script = value
         return script
-    return Reply(json.dumps(found).encode())
+    return Reply(json.dumps(value).encode())
 
 
 def status(name: str, **more: Any) -> dict[str, Any]:
-    """A function that is deployed and ready, as a gateway tells it."""
-    given = {
+    """Return a function that is deployed and ready, in a gateway's JSON."""
+    members = {
         "artifact": f"sha256:{'a' * 64}",
         "revision": 1,
         "serving": 1,
@@ -93,7 +94,7 @@ def status(name: str, **more: Any) -> dict[str, Any]:
         "maximum": 1,
         **more,
     }
-    return members_of(FunctionStatus(name, **given))
+    return members_of(FunctionStatus(name, **members))
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -102,8 +103,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def answer(self) -> None:
         headers = {name.lower(): value for name, value in self.headers.items()}
-        asked = Asked(self.command, self.path, headers, b"".join(self._body(headers)))
-        reply = self.scripted.reply(asked)
+        request = Asked(self.command, self.path, headers, b"".join(self._body(headers)))
+        reply = self.scripted.reply(request)
         self.send_response(reply.status)
         framing = ("transfer-encoding", "chunked")
         if isinstance(reply.body, bytes):
@@ -134,19 +135,19 @@ class _Handler(BaseHTTPRequestHandler):
         self.rfile.readline()
 
     def log_message(self, format: str, *_: object) -> None:  # noqa: A002  the server's name
-        """Says nothing."""
+        """Log nothing."""
 
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = False
 
     def handle_error(self, *_: object) -> None:
-        """A client that goes away is no error here."""
+        """Ignore a client that disconnects."""
 
 
 @contextlib.contextmanager
 def scripted() -> Iterator[Scripted]:
-    """A gateway on a free port."""
+    """Run a gateway on a free port."""
     gateway = Scripted()
     handler = type("Handler", (_Handler,), {"scripted": gateway, "timeout": 5})
     with _Server(("127.0.0.1", 0), handler) as server:

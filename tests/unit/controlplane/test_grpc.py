@@ -201,7 +201,7 @@ def test_an_internal_error_shows_only_its_id_and_is_logged(
 
     assert (code, message) == (
         Code.INTERNAL,
-        "internal error; for details, see request abc-1 in the log",
+        "internal error; see the gateway's log of request abc-1",
     )
     [logged] = [one for one in caplog.records if one.levelno == logging.ERROR]
     assert "abc-1" in logged.message
@@ -238,7 +238,7 @@ def test_a_request_is_one_line_of_json_in_the_log(
         ("/pb.Gateway/List/", "(did you mean /pb.Gateway/List?)"),
         ("/pb.Gateway//List", "(did you mean /pb.Gateway/List?)"),
         ("/pb.Gateway/%4Cist", "unknown method /pb.Gateway/%4Cist"),
-        ("/pb.Gateway/Invoke", "Invoke is available at the gateway's public address"),
+        ("/pb.Gateway/Invoke", "Invoke is only available at the gateway's public address"),
     ],
 )
 def test_an_unknown_method_gets_a_suggestion(stub: Stub, method: str, told: str) -> None:

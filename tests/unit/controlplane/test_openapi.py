@@ -11,7 +11,7 @@ from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from dcf.controlplane.http.openapi import document
-from dcf.controlplane.http.schemas import _NAMES
+from dcf.controlplane.http.schemas import SCHEMA_NAMES
 from dcf.model.event import Event
 from dcf.model.function import FunctionSpec, HandlerRef, Resources
 from dcf.model.scaling import ScalingSpec
@@ -29,6 +29,19 @@ from dcf.protocol.routes import ROUTES, AccessLevel
 from unit.controlplane.http_kit import DEPLOYMENT, DIGEST, READY, Served
 
 DOCUMENT = document()
+SCHEMAS = """
+Announced Announcement Deployment Digest Event EventKind Failure FunctionSpec
+FunctionState FunctionStatus GatewayInfo HandlerRef Key KeyWanted NewKey Problem Progress
+ProgressKind Received ReplicaLine ReplicaState ReplicaStatus Resources RevisionStatus
+Rollback Scale ScalingWish Wanting
+"""
+OPERATIONS = """
+abort announce call_delete call_delete_path call_get call_get_path call_options
+call_options_path call_patch call_patch_path call_post call_post_path call_put
+call_put_path delete_function deploy deploy_again health info list_events list_functions
+list_keys list_revisions make_key metrics openapi promote read_log revoke_key roll_back
+scale_function send_blob show_function
+"""
 
 
 def test_the_document_is_valid() -> None:
@@ -43,6 +56,11 @@ def test_the_document_has_every_route_and_no_other() -> None:
     }
 
     assert described == {(route.method, route.path) for route in ROUTES}
+
+
+def test_names_that_generated_clients_use_never_change() -> None:
+    assert sorted(DOCUMENT["components"]["schemas"]) == SCHEMAS.split()
+    assert sorted(route.operation for route in ROUTES) == OPERATIONS.split()
 
 
 def test_the_document_says_where_a_token_is_needed() -> None:
@@ -72,7 +90,7 @@ def test_the_document_says_where_a_token_is_needed() -> None:
     ],
 )
 def test_schemas_have_the_members_of_the_records(record: type) -> None:
-    schema = DOCUMENT["components"]["schemas"][_NAMES.get(record, record.__name__)]
+    schema = DOCUMENT["components"]["schemas"][SCHEMA_NAMES.get(record, record.__name__)]
 
     assert list(schema["properties"]) == [one.name for one in fields(record)]
     if schema.get("additionalProperties") is False:

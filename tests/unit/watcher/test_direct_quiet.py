@@ -32,16 +32,18 @@ def on_a_loop(test):
 class LateEcho:
     """Answers after a while, on the loop."""
 
-    concurrency, generator = 1, False
+    concurrency, generator, place = 1, False, "loop"
 
-    def __init__(self, desk: Dispatcher, wait: float) -> None:
-        self.desk = desk
+    def run(self, target: object, opened: Callable[[], object]) -> None: ...
+
+    def __init__(self, dispatcher: Dispatcher, wait: float) -> None:
+        self.dispatcher = dispatcher
         self.wait = wait
 
     def submit(self, calls: Sequence[Call]) -> None:
         for call in calls:
             call.outcome = encode(call.request.input)
-            asyncio.get_running_loop().call_later(self.wait, self.desk.answered, call)
+            asyncio.get_running_loop().call_later(self.wait, self.dispatcher.answered, call)
 
     def reclaim(self, most: int, wanted: Callable[[Call], bool]) -> list[Call]:
         return []
@@ -60,8 +62,10 @@ async def connected(
 ) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
     """A connection to a server that closes quiet ones soon."""
     loop, reports = asyncio.get_running_loop(), os.open(os.devnull, os.O_WRONLY)
-    app = AsgiApp(WatcherSettings(), Lifecycle(reports), loop, lambda _: None)
-    app.desk.open(LateEcho(app.desk, wait))
+    settings, life = WatcherSettings(), Lifecycle(reports)
+    dispatcher = Dispatcher(settings, life, loop, on_stuck=lambda _: None)
+    dispatcher.open(LateEcho(dispatcher, wait))
+    app = AsgiApp(dispatcher, settings, life, loop)
     server = WatcherServer(app, HttpProtocol, drain=1, on_started=lambda: None)
 
     def protocol() -> HttpProtocol:

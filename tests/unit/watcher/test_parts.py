@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-from collections.abc import Callable
 
 import pytest
 
@@ -11,7 +10,7 @@ from dcf.function.request import Request
 from dcf.settings import WatcherSettings
 from dcf.telemetry.ids import new_request_id
 from dcf.watcher.body_budget import BodyBudget
-from dcf.watcher.call import TRANSITIONS, Call, CallState
+from dcf.watcher.call import TRANSITIONS, Call, CallState, Clock, Recipient
 from dcf.watcher.deadlines import CallMonitor
 from dcf.watcher.execution.loading import is_async
 from dcf.watcher.execution.loop_queue import LoopQueue
@@ -19,21 +18,22 @@ from dcf.watcher.execution.response_stream import AHEAD, PIECE, ResponseStream
 from dcf.watcher.tracebacks import LIMIT, author_traceback, summary
 
 
-async def _receive() -> dict[str, object]:
-    return {"type": "http.disconnect"}
+class Waits(Recipient):
+    """A caller that keeps what it is notified of."""
+
+    def __init__(self) -> None:
+        self.outcomes: list[Call] = []
+        self.watched: list[Call] = []
+
+    def settled(self, call: Call) -> None:
+        self.outcomes.append(call)
+
+    def watch(self, call: Call) -> None:
+        self.watched.append(call)
 
 
-def _call(settled: Callable[[Call], None] = lambda _: None) -> Call:
-    return Call(
-        Request(),
-        _receive,
-        settled,
-        request_id=b"1",
-        last=False,
-        arrived=0.0,
-        limit=1e9,
-        idle=1e9,
-    )
+def _call(recipient: Recipient | None = None) -> Call:
+    return Call(Request(), Clock(0.0, 1e9), recipient or Recipient(), request_id=b"1")
 
 
 def test_ids_differ():
@@ -54,12 +54,12 @@ def test_a_call_takes_only_the_ways_in_the_table():
 
 
 def test_a_call_that_is_given_up_has_its_first_reason():
-    told: list[Call] = []
-    call = _call(told.append)
+    recipient = Waits()
+    call = _call(recipient)
     call.to(CallState.WAITING)
     call.end(CallError("first"))
     call.end(CallError("second"))
-    assert told == [call]
+    assert recipient.outcomes == [call]
     call.outcome = HandlerRaised("interrupted")  # comes from another thread, at any time
     assert str(call.verdict) == "first"
     assert call.request.cancelled
@@ -103,7 +103,7 @@ def test_a_pipe_passes_everything_in_order_and_holds_the_writer():
             for chunk in chunks:
                 room.clear()
                 written += len(chunk)
-                if not pipe.put(chunk) and pipe.tell_room(room.set):
+                if not pipe.put(chunk) and pipe.notify_room(room.set):
                     room.wait(10)
             pipe.finish()
 
@@ -139,39 +139,38 @@ def test_an_abandoned_pipe_frees_its_writer():
     async def check() -> None:
         pipe, room = ResponseStream(asyncio.get_running_loop()), threading.Event()
         assert not pipe.put(bytes(AHEAD + 1))
-        assert pipe.tell_room(room.set)
+        assert pipe.notify_room(room.set)
         pipe.abandon()
         assert room.is_set()
-        assert not pipe.tell_room(room.set)
+        assert not pipe.notify_room(room.set)
         assert pipe.abandoned
         assert await pipe.get() is None
 
     asyncio.run(check())
 
 
-def test_the_sweeper_rests_when_there_is_nothing_to_watch():
-    slow: list[Call] = []
+def test_the_monitor_rests_when_there_is_nothing_to_watch():
+    recipient = Waits()
 
     async def check() -> None:
-        sweeper = CallMonitor(
+        monitor = CallMonitor(
             asyncio.get_running_loop(),
             WatcherSettings(),
             BodyBudget(1000),
-            on_slow=slow.append,
             on_expired=print,
             on_stuck=print,
         )
-        quick, lasting = _call(), _call()
+        quick, lasting = _call(recipient), _call(recipient)
         for call in (quick, lasting):
-            sweeper.add(call)
+            monitor.add(call)
             call.to(CallState.WAITING)
-        sweeper.discard(quick)
+        monitor.discard(quick)
         await asyncio.sleep(0.12)
-        assert set(slow) == {lasting}
-        sweeper.discard(lasting)
+        assert set(recipient.watched) == {lasting}
+        monitor.discard(lasting)
         await asyncio.sleep(0.06)
-        assert list(sweeper) == []
-        assert not sweeper._armed
+        assert list(monitor) == []
+        assert not monitor._is_armed
 
     asyncio.run(check())
 

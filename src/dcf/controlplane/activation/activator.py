@@ -272,7 +272,7 @@ class _Failure:
 def _failure(
     record: FunctionRecord, own: list[Observed], now: float, rules: BackoffRules
 ) -> _Failure | None:
-    """Return the failure because of which calls should not wait; None if they should."""
+    """Return the last failure if calls should not wait for another start, or None."""
     number = record.current.number
     current = [replica for replica in own if replica.key.revision == number]
     crashed = [(exit_, replica) for replica in current if (exit_ := crash(replica))]

@@ -44,18 +44,9 @@ REQUEST_TIMEOUT = 10.0
 NO_DEADLINE = 86_400.0
 """Seconds that a client without a deadline is taken to wait."""
 
-RULES: dict[str, AccessLevel] = {
-    "Invoke": AccessLevel.KEY,
-    "Invokes": AccessLevel.KEY,
-    "Info": AccessLevel.KEY,
-    "HealthCheck": AccessLevel.KEY,
-    "List": AccessLevel.KEY,
-    "GetMeta": AccessLevel.KEY,
-    "GetLog": AccessLevel.MANAGEMENT,
-    "Deploy": AccessLevel.MANAGEMENT,
-    "Update": AccessLevel.MANAGEMENT,
-    "Delete": AccessLevel.MANAGEMENT,
-    "ReplicaUpdate": AccessLevel.MANAGEMENT,
+_OPEN = frozenset({"Invoke", "Invokes", "Info", "HealthCheck", "List", "GetMeta"})
+RULES: Mapping[str, AccessLevel] = {
+    name: AccessLevel.KEY if name in _OPEN else AccessLevel.MANAGEMENT for name in METHODS
 }
 """Which credentials each method needs."""
 
@@ -64,10 +55,8 @@ _CODES: Mapping[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.St
 _CANCELLED = 1
 """gRPC's status for a request whose client disconnected."""
 
-_ABSENT = {
-    "Invokes": "Invokes is available at the gateway's public address, not at this socket",
-    "Invoke": "Invoke is available at the gateway's public address, not at this socket",
-}
+_ELSEWHERE = frozenset({"Invoke", "Invokes"})
+"""Methods that do not reach this server: Envoy and the bridge handle them."""
 
 
 class GrpcServer:
@@ -154,8 +143,8 @@ class _Handler(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpcio has no t
         service, _, name = method.strip("/").rpartition("/")
         try:
             await self._authorizer.admit(_metadata(context, "authorization"), AccessLevel.KEY)
-            if service == SERVICE and name in _ABSENT:
-                raise MethodNotAllowed(_ABSENT[name])
+            if service == SERVICE and name in _ELSEWHERE:
+                raise MethodNotAllowed(f"{name} is only available at the gateway's public address")
             known = {method.lower(): method for method in METHODS}
             near = nearest(name, known, limit=1)
             guess = f"/{SERVICE}/{known[near[0]]}" if near else f"a method of {SERVICE}"
@@ -214,7 +203,7 @@ def _failure(error: Exception, request_id: str) -> tuple[int, str]:
     if isinstance(error, DcfError):
         return status_of(type(error)).grpc, message_of(error)
     logger.error("request %s: internal error", request_id, exc_info=error)
-    message = f"internal error; for details, see request {request_id} in the log"
+    message = f"internal error; see the gateway's log of request {request_id}"
     return status_of(DcfError).grpc, message
 
 

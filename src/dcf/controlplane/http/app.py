@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from starlette.requests import Request
-from starlette.responses import Response
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -84,12 +83,9 @@ class _Resource:
             response = await handler(request)
         else:
             await self._authorizer.check(request, AccessLevel.KEY)
-            response = self._refuse(request)
+            error = MethodNotAllowed(f"expected one of {self._allowed}, got {request.method}")
+            response = as_problem(error, request.state.request_id, {"allow": self._allowed})
         await response(scope, receive, send)
-
-    def _refuse(self, request: Request) -> Response:
-        error = MethodNotAllowed(f"expected one of {self._allowed}, got {request.method}")
-        return as_problem(error, request.state.request_id, {"allow": self._allowed})
 
 
 class _Unknown:

@@ -44,7 +44,7 @@ class RequestMiddleware:
             await exchange.fail(error)
         except Exception:
             logger.exception("request %s: internal error", exchange.request_id)
-            message = f"internal error; for details, see request {exchange.request_id} in the log"
+            message = f"internal error; see the gateway's log of request {exchange.request_id}"
             await exchange.fail(DcfError(message))
         finally:
             exchange.log()

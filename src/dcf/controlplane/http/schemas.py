@@ -40,13 +40,14 @@ _PLAIN: Mapping[Any, Schema] = {
     bytes: {"type": "string", "format": "binary"},
     dict: {"type": "object", "additionalProperties": True},
 }
-_NAMES: Mapping[Any, str] = {
+SCHEMA_NAMES: Mapping[Any, str] = {
     AnnouncementReply: "Announced",
     MissingBlob: "Wanting",
     ProblemDocument: "Problem",
     ScalingSpec: "ScalingWish",
 }
-"""Schemas whose names differ from those of their classes. Generated clients contain these names."""
+"""Schemas whose names differ from those of their classes. Generated clients use the names, so they
+must never change."""
 
 _MEMBER = re.compile(r"^    (\w+): (.*(?:\n     .*)*)", re.MULTILINE)
 
@@ -98,7 +99,7 @@ class Schemas:
         return _reference(meaning.name)
 
     def _reference(self, kind: Any, *, is_request: bool) -> Schema:
-        name = _NAMES.get(kind, kind.__name__)
+        name = SCHEMA_NAMES.get(kind, kind.__name__)
         if name not in self.components:
             self.components[name] = {}  # its place in the document: before what it refers to
             if issubclass(kind, Enum):

@@ -129,7 +129,7 @@ class Health:
         else:
             sentence = f"it did not answer for {longest:g} s"
         logger.error("%s is ended: %s", record.id, sentence)
-        self._replicas.end_silent(record, sentence, is_suspended=is_suspended)
+        self._replicas.stop_silent(record, sentence, is_suspended=is_suspended)
         self._wake()
 
 

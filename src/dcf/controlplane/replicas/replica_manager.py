@@ -96,8 +96,8 @@ class ReplicaManager:
             return await self._engine.is_suspended(record.id)
         return False
 
-    def end_silent(self, record: ReplicaRecord, reason: str, *, is_suspended: bool) -> None:
-        """End a replica that no longer answers, at once. This counts as a crash.
+    def stop_silent(self, record: ReplicaRecord, reason: str, *, is_suspended: bool) -> None:
+        """Stop a replica that no longer answers, at once. This counts as a crash.
 
         Args:
             record: The replica.
@@ -106,15 +106,15 @@ class ReplicaManager:
         """
         self._registry.draining(record.id)
         record.exit = ReplicaExit(None, self._clock(), reason)
-        self._run(self._end_silent(record.id, has_stacks=not is_suspended))
+        self._run(self._stop_silent(record.id, has_stacks=not is_suspended))
 
     def forget(self, record: ReplicaRecord) -> None:
         """Forget a replica that has exited, and remove its files."""
         self._registry.forget(record.id)
         self._run(self._clear(record.id))
 
-    def end_overdue(self, now: float) -> float | None:
-        """End replicas that stay in a state for too long; return when to check again.
+    def stop_overdue(self, now: float) -> float | None:
+        """Stop replicas that stay in a state for too long; return when to check again.
 
         This covers a start or a drain that does not end, and a process that reports a failure but
         does not exit. The author's code could send such a report itself.
@@ -133,11 +133,11 @@ class ReplicaManager:
             watched[record.id] = record.state, moment if is_overdue else moment - lasted
             waits.append(now + (limit if is_overdue else limit - lasted))
             if is_overdue:
-                self._end_overdue(record, limit, now)
+                self._stop_overdue(record, limit, now)
         self._watched = watched
         return min(waits, default=None)
 
-    def _end_overdue(self, record: ReplicaRecord, limit: float, now: float) -> None:
+    def _stop_overdue(self, record: ReplicaRecord, limit: float, now: float) -> None:
         sentence = f"it was ended after {limit:g} s in state {record.state}"
         if record.state is ReplicaState.STARTING:
             sentence = f"the handler was not ready within {self._start_timeout:g} s"
@@ -192,7 +192,7 @@ class ReplicaManager:
         finally:
             self._wake()
 
-    async def _end_silent(self, replica: ReplicaId, *, has_stacks: bool) -> None:
+    async def _stop_silent(self, replica: ReplicaId, *, has_stacks: bool) -> None:
         if has_stacks:
             with contextlib.suppress(SupervisorError):
                 await self._engine.log_stacks(replica)

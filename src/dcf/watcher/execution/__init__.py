@@ -1,1 +1,1 @@
-"""How the watcher loads a handler and runs it."""
+"""Loads a handler and runs it."""

@@ -16,6 +16,9 @@ class Contexts:
 
     What the handler's import and constructor set is visible in all calls. What a call sets is not
     visible in the next call.
+
+    Attributes:
+        new: Returns a context for one call.
     """
 
     def __init__(self) -> None:
@@ -26,9 +29,9 @@ class Contexts:
         self._decimal: list[tuple[ContextVar[Any], Any]] = [
             (variable, value) for variable, value in self._base.items() if isinstance(value, kind)
         ]
+        self.new: Callable[[], Context] = self._copy if self._decimal else self._base.copy
 
-    def new(self) -> Context:
-        """Return a context for one call."""
+    def _copy(self) -> Context:
         context = self._base.copy()
         for variable, value in self._decimal:
             context.run(variable.set, value.copy())

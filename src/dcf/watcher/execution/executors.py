@@ -1,8 +1,8 @@
-"""Where handlers run: never on the server's loop.
+"""The executors, which run handlers. A handler never runs on the server's loop.
 
-A *thread lane* calls a plain handler, in one thread that also ran its constructor (or in several,
-at a higher concurrency). A *loop lane* runs an async handler on a loop of its own, so that one that
-blocks by mistake blocks neither health checks nor deadlines.
+:class:`ThreadExecutor` calls a plain handler in one thread that also ran its constructor, or in
+several threads at a higher concurrency. :class:`AsyncExecutor` runs an async handler on a separate
+loop, so that a handler that blocks by mistake blocks neither health checks nor deadlines.
 """
 
 from __future__ import annotations
@@ -10,16 +10,16 @@ from __future__ import annotations
 import asyncio
 import inspect
 import threading
-import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from time import monotonic
 from typing import Any, Protocol
 
-from dcf.errors import UnsupportedReply
+from dcf.errors import StartError, UnsupportedReply
 from dcf.function.reply import encode
 from dcf.function.request import CURRENT
 from dcf.watcher.call import Call
-from dcf.watcher.execution import forking, message_adapter
+from dcf.watcher.execution import forking, loading, message_adapter
 from dcf.watcher.execution.contexts import Contexts
 from dcf.watcher.execution.loading import Handler
 from dcf.watcher.execution.loop_queue import LoopQueue
@@ -27,22 +27,42 @@ from dcf.watcher.execution.streaming import Answered, StreamedReply, handler_err
 from dcf.watcher.execution.work_queue import WorkQueue
 
 HANDLER_THREAD = "handler-"
-"""How the names of the threads begin in which handlers run."""
+"""Prefix of the names of the threads in which handlers run."""
+
+PLAIN_CONCURRENCY = 1
+ASYNC_CONCURRENCY = 1000
+"""Concurrent calls if the author set no number. ``WatcherSettings.concurrency`` has the reason."""
+
+Lost = Callable[[BaseException], object]
+"""Called with the error that ended a handler's thread or loop. Any thread may call it."""
 
 
 class Executor(Protocol):
-    """Takes calls and answers each through the callback it was made with.
+    """Runs the handler on calls, and returns each call to the server's loop.
 
     Attributes:
-        concurrency: Calls at a time.
-        generator: Whether one call of the handler answers a whole stream.
+        concurrency: Number of calls that run at the same time.
+        generator: Whether one call of the handler replies to a whole stream.
+        place: Where handlers run, as a noun for messages.
     """
 
     concurrency: int
     generator: bool
+    place: str
+
+    def run(self, target: Any, opened: Callable[[], object]) -> None:
+        """Construct the handler and serve until closed. All in this thread.
+
+        Args:
+            target: The author's class or function.
+            opened: Called once calls can be submitted.
+
+        Raises:
+            StartError: If the handler cannot be constructed.
+        """
 
     def submit(self, calls: Sequence[Call]) -> None:
-        """Runs the handler on each of ``calls`` when its turn comes."""
+        """Run the handler on each of ``calls`` when its turn comes."""
 
     def reclaim(self, most: int, wanted: Callable[[Call], bool]) -> list[Call]:
         """Take back calls that the handler has not begun, newest first.
@@ -56,14 +76,40 @@ class Executor(Protocol):
         """Count the calls that the handler has not begun."""
 
     def cancel(self, call: Call) -> None:
-        """Interrupts ``call``, which the handler is at work on, if that can be done."""
+        """Interrupt the handler of ``call``, if that is possible."""
 
     def close(self) -> None:
-        """Lets the lane end: no calls come any more."""
+        """End once the submitted calls are done. No call is submitted after this."""
+
+
+def choose(
+    target: Any,
+    answered: Answered,
+    loop: asyncio.AbstractEventLoop,
+    concurrency: int,
+    lost: Lost,
+) -> Executor:
+    """Create the executor for a handler.
+
+    Args:
+        target: The author's class or function.
+        answered: Returns each call to the loop.
+        loop: The server's loop.
+        concurrency: Number of concurrent calls; 0 for the default of this kind of handler.
+        lost: Called if a thread or loop of the executor ends before the executor is closed.
+    """
+    generator = loading.is_generator(target)
+    if loading.is_async(target):
+        concurrency = concurrency or ASYNC_CONCURRENCY
+        return AsyncExecutor(answered, loop, concurrency, generator=generator, lost=lost)
+    concurrency = concurrency or PLAIN_CONCURRENCY
+    return ThreadExecutor(answered, loop, concurrency, generator=generator, lost=lost)
 
 
 class ThreadExecutor:
-    """Plain handlers."""
+    """Runs plain handlers."""
+
+    place = "thread"
 
     def __init__(
         self,
@@ -72,27 +118,18 @@ class ThreadExecutor:
         concurrency: int,
         *,
         generator: bool,
-        lost: Callable[[BaseException | None], None],
+        lost: Lost,
     ) -> None:
-        """Create a lane in the constructor's thread: calls run in copies of its context.
-
-        Args:
-            answered: Takes each call back.
-            loop: The server's.
-            concurrency: Calls at a time.
-            generator: Whether one call of the handler answers a whole stream.
-            lost: Called if a thread of the lane ends before the lane is closed.
-        """
+        """Create an executor. See :func:`choose` for the arguments."""
         self.concurrency = concurrency
         self.generator = generator
         self._answered = answered
         self._loop = loop
         self._lost = lost
-        self._contexts = Contexts()
-        self._calls = WorkQueue[Call | None]()
+        self._calls: WorkQueue[Call | None]
 
     def submit(self, calls: Sequence[Call]) -> None:
-        """Puts ``calls`` behind those that wait."""
+        """Append ``calls`` to the queue."""
         self._calls.give(calls)
 
     def reclaim(self, most: int, wanted: Callable[[Call], bool]) -> list[Call]:
@@ -105,16 +142,20 @@ class ThreadExecutor:
         return len(self._calls)
 
     def cancel(self, call: Call) -> None:
-        """Does nothing: a thread cannot be interrupted; the handler may ask ``req.cancelled``."""
+        """Do nothing: a thread cannot be interrupted. The handler can check ``req.cancelled``."""
 
     def close(self) -> None:
-        """Ends each thread after the calls that wait."""
+        """End each thread after the queued calls."""
         self._calls.give([None] * self.concurrency)
 
-    def run(self, handler: Handler) -> None:
-        """Serves until closed, in the thread that made the handler."""
+    def run(self, target: Any, opened: Callable[[], object]) -> None:
+        """Construct the handler and serve until closed. Calls run in copies of this context."""
+        handler = loading.construct(target)
+        contexts = Contexts()
+        self._calls = WorkQueue[Call | None]()
         of_stream = handler if self.generator else message_adapter.plain(handler)
-        work = (handler, of_stream)
+        opened()
+        work = (handler, of_stream, contexts)
         others = [
             threading.Thread(
                 target=self._serve_beside, args=work, name=f"{HANDLER_THREAD}{n}", daemon=True
@@ -128,23 +169,25 @@ class ThreadExecutor:
             thread.join()
         self._calls.close()
 
-    def _serve_beside(self, handler: Handler, of_stream: Handler) -> None:
+    def _serve_beside(self, handler: Handler, of_stream: Handler, contexts: Contexts) -> None:
         try:
-            self._serve(handler, of_stream)
+            self._serve(handler, of_stream, contexts)
         except BaseException as error:  # whatever ends the thread
             self._lost(error)
 
-    def _serve(self, handler: Handler, of_stream: Handler) -> None:
-        take, context = self._calls.take, self._contexts.new
+    def _serve(self, handler: Handler, of_stream: Handler, contexts: Contexts) -> None:
+        take, new_context, answer = self._calls.take, contexts.new, self._answer
         while (call := take()) is not None:
-            if call.request.cancelled or not call.begin():
-                continue
-            context().run(self._answer, call, handler if call.inbox is None else of_stream)
+            if call.failure is None and call.begin():
+                # At this time, only a call with many messages has a stream.
+                handle = handler if call.stream is None else of_stream
+                new_context().run(answer, call, handle)
 
     def _answer(self, call: Call, handle: Handler) -> None:
-        CURRENT.set(call.request)
+        request = call.request
+        CURRENT.set(request)
         try:
-            reply = encode(handle(call.request))
+            reply = encode(handle(request))
             forking.leave_children()
             call.outcome = reply
             if not isinstance(reply.body, bytes):
@@ -153,18 +196,20 @@ class ThreadExecutor:
         except BaseException as error:  # the author's sys.exit included
             forking.leave_children(error)
             call.outcome = handler_error(error)
-        call.answered = call.finished = time.monotonic()
+        clock = call.clock
+        clock.answered = clock.finished = monotonic()
         self._answered(call)
 
     def _stream(self, call: Call, values: Iterator[Any] | AsyncIterator[Any]) -> None:
-        stream, room = StreamedReply(call, self._loop, self._answered), threading.Event()
+        stream = StreamedReply(call, self._loop, self._answered, self.cancel)
+        room = threading.Event()
         failure: BaseException | None = None
         try:
             try:
                 for value in _plain(values):
                     if not stream.put(value):
                         room.clear()
-                        if stream.tell_room(room.set):
+                        if stream.notify_room(room.set):
                             call.rest()
                             room.wait()
                     call.work()
@@ -172,7 +217,7 @@ class ThreadExecutor:
                         break
             finally:
                 if inspect.isgenerator(values):
-                    # Its ``finally`` runs now rather than when memory is tidied.
+                    # Run its ``finally`` now rather than when the object is collected.
                     values.close()
         except BaseException as error:  # the author's sys.exit included
             failure = error
@@ -181,7 +226,9 @@ class ThreadExecutor:
 
 
 class AsyncExecutor:
-    """Async handlers. Made on the loop where they run."""
+    """Runs async handlers."""
+
+    place = "event loop"
 
     def __init__(
         self,
@@ -190,27 +237,30 @@ class AsyncExecutor:
         concurrency: int,
         *,
         generator: bool,
+        lost: Lost,
     ) -> None:
+        """Create an executor. See :func:`choose` for the arguments."""
         self.concurrency = concurrency
         self.generator = generator
         self._answered = answered
         self._loop = loop
+        self._lost = lost
         self._waiting: deque[Call] = deque()
         self._running: dict[Call, asyncio.Task[None]] = {}
-        self._own = asyncio.get_running_loop()
-        self._contexts = Contexts()
-        self._calls = LoopQueue[Call](self._own, self._arrived)
+        self._own: asyncio.AbstractEventLoop
+        self._contexts: Contexts
+        self._calls: LoopQueue[Call]
         self._closed = asyncio.Event()
-        self._handler: Handler | None = None
-        self._of_stream: Handler | None = None
+        self._handler: Handler
+        self._of_stream: Handler
 
     def submit(self, calls: Sequence[Call]) -> None:
-        """Puts ``calls`` behind those that wait."""
+        """Append ``calls`` to the queue."""
         for call in calls:
             self._calls.post(call)
 
     def reclaim(self, most: int, wanted: Callable[[Call], bool]) -> list[Call]:
-        """Take back calls that have no task yet, newest first. On the server's loop."""
+        """Take back calls that have no task yet, newest first. Call this on the server's loop."""
         # Begin with calls that have not reached the handler's loop: it may have ended.
         newest_first = self._calls.take_back()[::-1]
         reclaimed: list[Call] = []
@@ -236,17 +286,34 @@ class AsyncExecutor:
         return len(self._waiting)
 
     def cancel(self, call: Call) -> None:
-        """Cancels the handler's task."""
+        """Cancel the handler's task."""
         self._own.call_soon_threadsafe(self._cancel, call)
 
     def close(self) -> None:
-        """Ends the loop's work."""
+        """End the loop. Tasks that still run are cancelled."""
         self._own.call_soon_threadsafe(self._closed.set)
 
-    async def run(self, handler: Handler) -> None:
-        """Serves until closed."""
-        self._handler = handler
-        self._of_stream = handler if self.generator else message_adapter.asynchronous(handler)
+    def run(self, target: Any, opened: Callable[[], object]) -> None:
+        """Construct the handler and serve until closed, on a loop in this thread."""
+        runner = asyncio.Runner()
+        try:
+            runner.run(self._run(target, opened))
+        except StartError:
+            raise
+        except BaseException as error:  # whatever ends the loop
+            # Report it before the loop is closed: closing waits for all of the author's tasks.
+            self._lost(error)
+        finally:
+            runner.close()
+
+    async def _run(self, target: Any, opened: Callable[[], object]) -> None:
+        self._handler = loading.construct(target)
+        adapt = message_adapter.asynchronous
+        self._of_stream = self._handler if self.generator else adapt(self._handler)
+        self._own = asyncio.get_running_loop()
+        self._contexts = Contexts()
+        self._calls = LoopQueue[Call](self._own, self._arrived)
+        opened()
         await self._closed.wait()
         for task in self._running.values():
             task.cancel()
@@ -260,9 +327,9 @@ class AsyncExecutor:
         while self._waiting and len(self._running) < self.concurrency:
             try:
                 call = self._waiting.popleft()
-            except IndexError:  # reclaimed just now
+            except IndexError:  # reclaimed in between
                 break
-            if not call.request.cancelled:
+            if call.failure is None:
                 self._running[call] = self._own.create_task(
                     self._serve(call), context=self._contexts.new()
                 )
@@ -274,7 +341,7 @@ class AsyncExecutor:
     async def _serve(self, call: Call) -> None:
         try:
             # The call may have ended since its task was created. It cannot be interrupted then.
-            if not call.request.cancelled and call.begin():
+            if call.failure is None and call.begin():
                 CURRENT.set(call.request)
                 await self._answer(call)
         finally:
@@ -282,8 +349,8 @@ class AsyncExecutor:
             self._start_next()
 
     async def _answer(self, call: Call) -> None:
-        handle = self._handler if call.inbox is None else self._of_stream
-        assert handle is not None  # noqa: S101  set before the first call is let in
+        # At this time, only a call with many messages has a stream.
+        handle = self._handler if call.stream is None else self._of_stream
         try:
             value = handle(call.request)
             reply = encode(await value if inspect.isawaitable(value) else value)
@@ -295,18 +362,19 @@ class AsyncExecutor:
         except BaseException as error:  # the author's sys.exit included
             forking.leave_children(error)
             call.outcome = handler_error(error)
-        call.answered = call.finished = time.monotonic()
+        call.clock.answered = call.clock.finished = monotonic()
         self._answered(call)
 
     async def _stream(self, call: Call, values: Iterator[Any] | AsyncIterator[Any]) -> None:
-        stream, room = StreamedReply(call, self._loop, self._answered), asyncio.Event()
+        stream = StreamedReply(call, self._loop, self._answered, self.cancel)
+        room = asyncio.Event()
         failure: BaseException | None = None
         try:
             try:
                 async for value in _each(values):
                     if not stream.put(value):
                         room.clear()
-                        if stream.tell_room(lambda: self._own.call_soon_threadsafe(room.set)):
+                        if stream.notify_room(lambda: self._own.call_soon_threadsafe(room.set)):
                             call.rest()
                             await room.wait()
                     call.work()

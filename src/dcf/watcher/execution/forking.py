@@ -53,7 +53,7 @@ def reset_in_children(listener: socket.socket, channel: int) -> None:
             _children.append(os.getpid())
             signal.set_wakeup_fd(-1)
             for number, handler in original.items():
-                if isinstance(signal.getsignal(number), EndAsked):
+                if isinstance(signal.getsignal(number), DrainHandler):
                     signal.signal(number, handler)
             _close_sockets_of(address)
             with contextlib.suppress(OSError):
@@ -63,7 +63,7 @@ def reset_in_children(listener: socket.socket, channel: int) -> None:
     os.register_at_fork(before=block, after_in_parent=unblock, after_in_child=reset)
 
 
-class EndAsked:
+class DrainHandler:
     """The watcher's signal handler. Its type tells it apart from the author's own handlers."""
 
     def __init__(self, drain: Callable[[], object]) -> None:
@@ -114,11 +114,11 @@ def _close_sockets_of(address: object) -> None:
         with contextlib.suppress(OSError):
             if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
                 continue
-            found = socket.socket(fileno=descriptor)
+            connection = socket.socket(fileno=descriptor)
             try:
-                is_ours = _place(found.getsockname()) == place
+                is_ours = _place(connection.getsockname()) == place
             finally:
-                found.detach()
+                connection.detach()
             if is_ours:
                 os.close(descriptor)
 

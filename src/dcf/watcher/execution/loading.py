@@ -1,4 +1,4 @@
-"""From a file and a name to something that can be called."""
+"""Imports and constructs the author's handler."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ logger = logging.getLogger("dcf.watcher")
 
 
 def enter(root: Path, handler_dir: str, handler_file: str) -> Path:
-    """Makes the handler's folder the working directory and the first place for imports.
+    """Make the handler's folder the working directory and the first place for imports.
 
     Returns:
         The folder.
 
     Raises:
-        HandlerNotFound: When there is no such folder.
+        HandlerNotFound: If the folder does not exist.
     """
     folder = (root / handler_dir).resolve()
     if not folder.is_dir():
@@ -75,32 +75,35 @@ def _origin(name: str) -> str:
 
 
 def import_handler(folder: Path, file: str, name: str) -> Any:
-    """Imports the handler's file and finds the class or function in it.
+    """Import the handler's file and return the class or function in it.
 
     Raises:
-        HandlerNotFound: When the file, or the name in it, is missing.
-        HandlerImportFailed: When the file does not import.
+        HandlerNotFound: If the file, or the name in it, is missing.
+        HandlerImportFailed: If the file cannot be imported.
     """
     path = folder / file
     if not path.is_file():
-        there = sorted(entry.name for entry in folder.glob("*.py"))
-        listed = ", ".join(there) if there else "no Python file"
-        raise HandlerNotFound(f"there is no {file} in {folder.name}/ (found {listed})")
+        names = ", ".join(sorted(entry.name for entry in folder.glob("*.py")))
+        raise HandlerNotFound(
+            f"expected {file} in {folder.name}/, found {names or 'no Python file'}"
+        )
     module = _import(path)
     target = getattr(module, name, None)
     if target is None:
         raise HandlerNotFound(f"{file} has no {name}{_instead(path, name)}")
     if not callable(target):
-        raise HandlerNotFound(f"{name} in {file} is {target!r:.80}, neither a class nor a function")
+        raise HandlerNotFound(
+            f"expected {name} in {file} to be a class or a function, got {target!r:.80}"
+        )
     return target
 
 
 def construct(target: Any) -> Handler:
-    """The handler itself: an instance when ``target`` is a class, else ``target``.
+    """Return the handler: an instance if ``target`` is a class, otherwise ``target``.
 
     Raises:
-        HandlerNotFound: When it cannot be called with one request.
-        HandlerInitFailed: When the constructor raises.
+        HandlerNotFound: If it cannot be called with one request.
+        HandlerInitFailed: If the constructor raises.
     """
     handler: Handler = target
     if inspect.isclass(target):
@@ -120,25 +123,25 @@ def construct(target: Any) -> Handler:
         message = f"{name} cannot be called with one request: {error}"
         raise HandlerNotFound(message) from error
     except ValueError:
-        # A callable written in C need not tell its signature.
+        # A callable written in C may have no signature.
         return handler
     return handler
 
 
 def is_async(target: Any) -> bool:
-    """Whether calling the handler gives something to await."""
+    """Return whether a call of the handler returns an awaitable."""
     call = _called(target)
     return inspect.iscoroutinefunction(call) or inspect.isasyncgenfunction(call)
 
 
 def is_generator(target: Any) -> bool:
-    """Whether the handler yields, so that one call of it answers a whole stream."""
+    """Return whether the handler yields, so that one call of it replies to a whole stream."""
     call = _called(target)
     return inspect.isgeneratorfunction(call) or inspect.isasyncgenfunction(call)
 
 
 def _called(target: Any) -> Any:
-    """What runs when the handler is called."""
+    """Return the function that runs when the handler is called."""
     if inspect.isroutine(target):
         return target
     kind = target if inspect.isclass(target) else type(target)
@@ -150,16 +153,16 @@ def _import(path: Path) -> ModuleType:
     name = f"handler_{path.stem}" if path.stem in sys.modules else path.stem
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
-        raise HandlerNotFound(f"{path.name} is no Python file")
+        raise HandlerNotFound(f"expected a Python file, got {path.name}")
     module = importlib.util.module_from_spec(spec)
-    # Known under its own name, as if it had been imported: pickles and circular imports need it.
+    # Register it under its own name, as an import does: pickles and circular imports need it.
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
         forking.leave_children()
     except BaseException as error:  # the author's sys.exit included
         forking.leave_children(error)
-        message = f"{path.name} does not import: {summary(error)}"
+        message = f"{path.name} could not be imported: {summary(error)}"
         raise HandlerImportFailed(message, author_traceback(error)) from error
     return module
 
@@ -173,5 +176,5 @@ def _instead(path: Path, name: str) -> str:
     if not defined:
         return "; it defines neither a class nor a function"
     near = difflib.get_close_matches(name, defined, n=1)
-    hint = f"; is {near[0]} meant?" if near else ""
+    hint = f"; did you mean {near[0]}?" if near else ""
     return f" (found {', '.join(defined)}){hint}"

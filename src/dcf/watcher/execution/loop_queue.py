@@ -1,4 +1,4 @@
-"""From any thread to a loop, with one wake-up for many items."""
+"""A queue from any thread to a loop, with one wake-up for many items."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ Item = TypeVar("Item")
 
 
 class LoopQueue(Generic[Item]):
-    """Items posted by any thread, handled on one loop in the order they came.
+    """Items that any thread posts and one loop handles, in order.
 
-    A wake-up costs a system call; under load most items ride on the wake-up of an earlier one.
+    A wake-up costs a system call. Under load, most items need none, because the wake-up for an
+    earlier item has not been handled yet.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, handle: Callable[[Item], None]) -> None:
@@ -23,7 +24,7 @@ class LoopQueue(Generic[Item]):
         self._woken = False
 
     def post(self, item: Item) -> None:
-        """Hands ``item`` to the loop. An item for a loop that has ended is dropped."""
+        """Pass ``item`` to the loop. Drop it if the loop has ended."""
         self._items.append(item)
         if not self._woken:
             self._woken = True
@@ -43,11 +44,11 @@ class LoopQueue(Generic[Item]):
         return items
 
     def _flush(self) -> None:
-        # First the flag, then the items: an item posted from here on wakes the loop again.
+        # Clear the flag before reading the items: an item posted after this wakes the loop again.
         self._woken = False
         while self._items:
             try:
                 item = self._items.popleft()
-            except IndexError:  # taken back just now
+            except IndexError:  # taken back in between
                 break
             self._handle(item)

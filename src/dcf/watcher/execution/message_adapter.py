@@ -1,7 +1,7 @@
-"""A handler that answers one message, made one that answers a stream of them.
+"""Adapts a handler that replies to one message, so that it replies to a stream of messages.
 
-A message that is at fault (``BadRequest``) has an error in the place of its reply, and the stream
-goes on; any other exception ends it.
+If the handler raises ``BadRequest`` for a message, that message gets the error as its reply and the
+stream continues. Any other exception ends the stream.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from dcf.watcher.execution.loading import Handler
 
 
 def plain(handler: Handler) -> Handler:
-    """For a plain handler."""
+    """Adapt a plain handler."""
 
     def answer_each(request: Request) -> Iterator[Any]:
         contexts = Contexts()
@@ -41,7 +41,7 @@ def plain(handler: Handler) -> Handler:
 
 
 def asynchronous(handler: Handler) -> Handler:
-    """For an async handler."""
+    """Adapt an async handler."""
 
     async def answer_each(request: Request) -> AsyncIterator[Any]:
         contexts = Contexts()
@@ -54,11 +54,11 @@ def asynchronous(handler: Handler) -> Handler:
                 value = _body(value)
                 if isinstance(value, AsyncIterator):
                     async with aclosing(async_steps(context, value)) as replies:
-                        async for one in replies:
-                            yield one
+                        async for reply in replies:
+                            yield reply
                 elif isinstance(value, Iterator):
-                    for one in steps(context, value):
-                        yield one
+                    for reply in steps(context, value):
+                        yield reply
                 else:
                     yield value
             except BadRequest as error:

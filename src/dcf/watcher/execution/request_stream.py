@@ -1,7 +1,7 @@
-"""The messages of a stream, on their way from the server's loop to the handler.
+"""Passes the messages of a stream from the server's loop to the handler.
 
-Bounded like the way back (:mod:`dcf.watcher.execution.response_stream`): a client that is faster
-than the handler waits.
+It is bounded, as :mod:`dcf.watcher.execution.response_stream` is: a client that is faster than the
+handler must wait.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from dcf.function.messages import Messages
 from dcf.watcher.execution.response_stream import AHEAD, OVERHEAD
 
 ENOUGH = AHEAD // 2
-"""Bytes that may be left when the client is asked for more."""
+"""Reading from the client resumes when no more than this many bytes are left."""
 
 
 class RequestStream(Messages):
-    """One writer on the loop; one reader, the handler, in another thread or on another loop.
+    """The messages, with one writer on the loop and one reader in another thread or loop.
 
-    Of a stream that was given up, a plain handler's ``for`` raises GeneratorExit, as if its
-    generator were closed there and then, and an async one's CancelledError: both pass by what
-    catches exceptions, and ``finally`` runs at once.
+    When the stream is abandoned, the loop over it raises GeneratorExit in a plain handler, as if
+    its generator were closed, and CancelledError in an async handler. ``except Exception`` catches
+    neither, and ``finally`` runs at once.
     """
 
     __slots__ = ("_abandoned", "_async_bell", "_bell", "_came", "_ended", "_full", "_loop",
@@ -39,13 +39,13 @@ class RequestStream(Messages):
         on_wait: Callable[[], object],
         on_work: Callable[[], object],
     ) -> None:
-        """An empty inbox.
+        """Create an empty stream.
 
         Args:
-            loop: The server's.
-            on_room: Called on it once there is room again after :meth:`put` has found none.
+            loop: The server's loop.
+            on_room: Called on the loop when there is room again after :meth:`put` found none.
             on_wait: Called by the reader when it begins to wait for a message.
-            on_work: Called by the reader when it has one, or has waited in vain.
+            on_work: Called by the reader when it has a message, or its wait was interrupted.
         """
         super().__init__()
         self._loop = loop
@@ -53,7 +53,7 @@ class RequestStream(Messages):
         self._on_wait = on_wait
         self._on_work = on_work
         self._messages: deque[bytes] = deque()
-        # Each of the two is changed by one side alone, so that neither needs a lock.
+        # Each counter is written by one side only, so neither needs a lock.
         self._came = 0
         self._taken = 0
         self._full = False
@@ -67,7 +67,7 @@ class RequestStream(Messages):
     # For the server's loop
 
     def put(self, messages: Collection[bytes]) -> bool:
-        """Adds messages.
+        """Add messages.
 
         Returns:
             Whether there is room for more; if not, ``on_room`` is called once there is.
@@ -79,19 +79,19 @@ class RequestStream(Messages):
         self._wake()
         if self._came - self._taken > AHEAD:
             self._full = True
-            # Once more, for a reader that looked at the flag just before it was set.
+            # Check again, for a reader that read the flag before it was set.
             if self._came - self._taken > ENOUGH:
                 return False
             self._full = False
         return True
 
     def end(self) -> None:
-        """No message comes any more."""
+        """Mark the end: no message follows."""
         self._ended = True
         self._wake()
 
     def abandon(self) -> None:
-        """Nobody sends any more, and what is here is not wanted."""
+        """Discard all messages and end the reader's loop."""
         if not self._abandoned:
             self._abandoned = True
             self._messages.clear()
@@ -107,7 +107,7 @@ class RequestStream(Messages):
 
     def __iter__(self) -> Self:
         if _inside_a_loop():
-            raise TypeError("an async handler goes through req.stream with `async for`")
+            raise TypeError("an async handler must iterate over req.stream with `async for`")
         return self
 
     def __next__(self) -> bytes:
@@ -133,7 +133,7 @@ class RequestStream(Messages):
     def _take(self) -> bytes | None:
         try:
             message = self._messages.popleft()
-        except IndexError:  # abandoned just now
+        except IndexError:  # abandoned in between
             return None
         self._taken += len(message) + OVERHEAD
         if self._full and self._came - self._taken <= ENOUGH:
@@ -143,7 +143,7 @@ class RequestStream(Messages):
         return message
 
     def _is_through(self) -> bool:
-        # In this order: what came before the end is here when the end is.
+        # Read the flag first: messages that came before the end are visible once the flag is.
         return self._ended and not self._messages
 
     @property

@@ -1,6 +1,6 @@
-"""The chunks of a streamed reply, on their way from the handler's thread to the server's loop.
+"""Passes the chunks of a streamed reply from the handler's thread to the server's loop.
 
-Bounded: a handler that is faster than its reader waits.
+It is bounded: a handler that is faster than its reader must wait.
 """
 
 from __future__ import annotations
@@ -11,21 +11,21 @@ from collections import deque
 from collections.abc import Callable
 
 AHEAD = 1024 * 1024
-"""Bytes that one side may be ahead of the other. 1 MiB: a dozen camera frames, and far below what a
-model holds anyway."""
+"""Bytes that one side may be ahead of the other. 1 MiB is a dozen camera frames, and small compared
+to the memory of a model."""
 OVERHEAD = 64
-"""Bytes that a chunk counts for beside its own, so that a million empty ones are no empty pipe."""
+"""Bytes that each chunk counts in addition to its content, so that empty chunks are limited too."""
 PIECE = 256 * 1024
-"""Bytes from which on what is taken out at once is enough: the rest waits here, where it counts."""
+"""Once this many bytes are taken out at once, the rest stays here, where it counts as not read."""
 
 
 class ResponseStream:
-    """One writer in another thread, one reader on the loop."""
+    """The chunks, with one writer in another thread and one reader on the loop."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._chunks: deque[bytes] = deque()
-        # Each of the two is changed by one side alone, so that neither needs a lock.
+        # Each counter is written by one side only, so neither needs a lock.
         self._came = 0
         self._taken = 0
         self._lock = threading.Lock()
@@ -38,10 +38,10 @@ class ResponseStream:
         self._when_room: Callable[[], object] | None = None
 
     def put(self, chunk: bytes) -> bool:
-        """Adds a chunk. Called by the writer.
+        """Add a chunk. Called by the writer.
 
         Returns:
-            Whether there is room for more; if not, ask :meth:`tell_room`.
+            Whether there is room for more; if not, call :meth:`notify_room`.
         """
         if not self._abandoned:
             self._chunks.append(chunk)
@@ -49,11 +49,11 @@ class ResponseStream:
         self._wake()
         return self._has_room
 
-    def tell_room(self, notify: Callable[[], object]) -> bool:
-        """Has ``notify`` called from the loop once there is room. Called by the writer.
+    def notify_room(self, notify: Callable[[], object]) -> bool:
+        """Call ``notify`` from the loop once there is room. Called by the writer.
 
         Returns:
-            False when there is room already; then ``notify`` is not called.
+            False if there is room already. Then ``notify`` is not called.
         """
         with self._lock:
             if self._abandoned or self._has_room:
@@ -62,34 +62,38 @@ class ResponseStream:
             return True
 
     def finish(self, error: BaseException | None = None) -> None:
-        """No chunk comes any more; with ``error``, because the handler failed. For the writer."""
+        """Mark the end of the reply. Called by the writer.
+
+        Args:
+            error: Why the handler failed; None if it did not.
+        """
         self._error = error
         self._finished = True
         self._wake()
 
     @property
     def abandoned(self) -> bool:
-        """Whether nobody reads any more."""
+        """Whether the rest of the reply will not be read."""
         return self._abandoned
 
     def abandon(self) -> None:
-        """Nobody reads any more. For the loop."""
+        """Discard the chunks: the rest will not be read. Called on the loop."""
         self._abandoned = True
         self._chunks.clear()
         self._arrived.set()
         self._notify()
 
     def hold(self, *, held: bool) -> None:
-        """Whether :meth:`get` waits although there are chunks: the reader is slow. For the loop."""
+        """Make :meth:`get` wait, or stop that: the reader is slow. Called on the loop."""
         self._held = held
         if not held:
             self._arrived.set()
 
     async def get(self) -> bytes | None:
-        """The chunks that are there, as one; None after the last. For the loop.
+        """Return the available chunks as one; None after the last. Called on the loop.
 
         Raises:
-            Exception: What the handler failed with, after the chunks before it.
+            Exception: The handler's error, after the chunks before it.
         """
         while True:
             self._arrived.clear()
@@ -105,7 +109,7 @@ class ResponseStream:
                     if self._error is not None:
                         raise self._error
                     return None
-                if self._chunks:  # empty ones went before
+                if self._chunks:  # only empty chunks were taken
                     continue
             await self._arrived.wait()
 
@@ -126,7 +130,7 @@ class ResponseStream:
         return b"".join(parts)
 
     def _notify(self) -> None:
-        # The lock, or a writer that has just found no room could leave its call when it is late.
+        # Without the lock, a writer that has just found no room could register too late.
         with self._lock:
             if self._when_room is None or not (self._abandoned or self._has_room):
                 return

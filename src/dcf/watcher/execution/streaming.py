@@ -1,27 +1,27 @@
-"""A reply that comes in chunks: the writer's side, the same for both kinds of lane."""
+"""The writer's side of a streamed reply, for both kinds of executors."""
 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
+from time import monotonic
 from typing import Any
 
 from dcf.errors import BadRequest, CallError, HandlerRaised, UnsupportedReply
 from dcf.function.reply import Encoded
 from dcf.protocol.content import framing
 from dcf.protocol.stream import StreamFailure
-from dcf.watcher.call import Call
+from dcf.watcher.call import Call, CallStream
 from dcf.watcher.execution.response_stream import ResponseStream
 from dcf.watcher.http.stream_encoders import RAW, choose
 from dcf.watcher.tracebacks import author_traceback, summary, type_name
 
 Answered = Callable[[Call], None]
-"""Hands a call back to the server's loop: its outcome is there. From any thread."""
+"""Returns a call with its outcome to the server's loop. Any thread may call it."""
 
 
 def handler_error(error: BaseException) -> CallError:
-    """What the caller is told when the handler raised ``error``."""
+    """Return the error that the caller gets when the handler raised ``error``."""
     if isinstance(error, BadRequest | UnsupportedReply):
         return error
     return HandlerRaised(summary(error), type_name(error), author_traceback(error))
@@ -30,21 +30,37 @@ def handler_error(error: BaseException) -> CallError:
 class StreamedReply:
     """The messages of one call's reply.
 
-    The call is handed back with the first of them; until then a failure still has its own status.
+    The call returns to the loop with the first message. Until then, a failure has its own status.
     """
 
-    def __init__(self, call: Call, loop: asyncio.AbstractEventLoop, answered: Answered) -> None:
+    def __init__(
+        self,
+        call: Call,
+        loop: asyncio.AbstractEventLoop,
+        answered: Answered,
+        interrupt: Callable[[Call], None],
+    ) -> None:
+        """Create a reply without messages.
+
+        Args:
+            call: The call. Its outcome has status and headers.
+            loop: The server's loop.
+            answered: Returns the call to the loop.
+            interrupt: Interrupts the handler, if that is possible.
+        """
         self._call = call
         self._answered = answered
-        self._pipe = ResponseStream(loop)
+        self._replies = ResponseStream(loop)
         self._has_content = True
-        if call.form is None:
-            reply, call.form = call.outcome, RAW
+        stream = call.stream = call.stream or CallStream(interrupt)
+        self._stream = stream
+        if stream.encoder is None:
+            reply, stream.encoder = call.outcome, RAW
             if isinstance(reply, Encoded):
-                call.form = choose(call.request, reply)
+                stream.encoder = choose(call.request, reply)
                 head = call.request.method == "HEAD"
                 _, self._has_content = framing(reply.status, None, head=head)
-        self._form = call.form
+        self._encoder = stream.encoder
 
     @property
     def abandoned(self) -> bool:
@@ -53,56 +69,56 @@ class StreamedReply:
         A reply without content is abandoned after its first message. That message shows whether the
         reply is an error; then the generator is closed and nothing is sent.
         """
-        return not self._has_content or self._pipe.abandoned or self._call.request.cancelled
+        return not self._has_content or self._replies.abandoned or self._call.request.cancelled
 
     def put(self, value: Any) -> bool:
-        """Sends one value.
+        """Send one value.
 
         Args:
-            value: What the generator yielded, or an error in the place of a reply.
+            value: What the generator yielded, or an error instead of a reply.
 
         Returns:
-            Whether there is room for more; if not, ask :meth:`tell_room`.
+            Whether there is room for more; if not, call :meth:`notify_room`.
 
         Raises:
-            UnsupportedReply: When the value cannot be sent.
-            DcfError: The error, where there is no way to tell it and go on.
+            UnsupportedReply: If the value cannot be sent.
+            DcfError: The error, if the encoding cannot express it and continue.
         """
         if type(value) is StreamFailure:
-            data = self._form.failure(value, self._call.request.request_id)
+            data = self._encoder.failure(value, self._call.request.request_id)
             if not data:
                 raise value.error
         else:
-            data = self._form.message(value)
+            data = self._encoder.message(value)
         if not self._has_content:
             return True
-        has_room = self._pipe.put(data)
-        if self._call.pipe is None:
+        has_room = self._replies.put(data)
+        if self._stream.replies is None:
             self._open()
         return has_room
 
-    def tell_room(self, notify: Callable[[], object]) -> bool:
-        """As of :class:`ResponseStream`."""
-        return self._pipe.tell_room(notify)
+    def notify_room(self, notify: Callable[[], object]) -> bool:
+        """Call :meth:`ResponseStream.notify_room`."""
+        return self._replies.notify_room(notify)
 
     def end(self, failure: BaseException | None) -> None:
-        """The generator has ended, or failed with ``failure``."""
-        call = self._call
-        call.finished = time.monotonic()
+        """End the reply: the generator has ended, or failed with ``failure``."""
+        call, clock = self._call, self._call.clock
+        clock.finished = monotonic()
         error = None if failure is None else handler_error(failure)
-        if error is not None and call.pipe is None:
-            call.outcome, call.answered = error, call.finished
+        if error is not None and self._stream.replies is None:
+            call.outcome, clock.answered = error, clock.finished
             self._answered(call)
             return
         if not self._has_content:
-            call.answered = call.finished
+            clock.answered = clock.finished
             self._answered(call)
             return
-        call.rest()  # what is left is the reader's time
-        self._pipe.finish(error)
-        if call.pipe is None:
+        call.rest()  # from now on, only the reader takes time
+        self._replies.finish(error)
+        if self._stream.replies is None:
             self._open()
 
     def _open(self) -> None:
-        self._call.pipe, self._call.answered = self._pipe, time.monotonic()
+        self._stream.replies, self._call.clock.answered = self._replies, monotonic()
         self._answered(self._call)

@@ -1,4 +1,4 @@
-"""From a loop to the threads that do its work, with one wake-up for many items."""
+"""A queue from a loop to its worker threads, with one wake-up for many items."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ Item = TypeVar("Item")
 
 
 class WorkQueue(Generic[Item]):
-    """Items given by one thread and taken by others, in the order they came.
+    """Items that one thread gives and other threads take, in order.
 
-    Threads that have nothing to do wait at a pipe. A lock, as a ``queue`` has it, is released while
-    the interpreter is held: the thread that wakes must wait for that as well, and on a busy machine
-    each item costs four changes of thread. A write to a pipe lets go of the interpreter first
-    (figures: docs/decisions/0018-direct-calls.md).
+    Idle threads wait at a pipe. Python's ``queue`` uses a lock, which its owner releases while it
+    holds the interpreter: the waking thread must then wait for the interpreter as well, and on a
+    busy machine each item costs four thread switches. A write to a pipe releases the interpreter
+    first (figures: docs/decisions/0018-direct-calls.md).
     """
 
     def __init__(self) -> None:
         self._items: deque[Item] = deque()
         self._idle: deque[None] = deque()
-        """One for each thread that waits, or is about to. Whoever takes one out owes the pipe a
-        byte, and it is read."""
+        """One entry for each thread that waits or is about to wait. The thread that removes an
+        entry must write a byte to the pipe, which the waiting thread reads."""
         self._waits, self._wakes = os.pipe()
 
     def give(self, items: Iterable[Item]) -> None:
-        """Puts items behind those that wait; wakes as many threads as there is work for."""
+        """Append items, and wake as many threads as there are items for."""
         self._items.extend(items)
         woken = 0
         while woken < len(self._items) and _taken_from(self._idle):
@@ -36,14 +36,14 @@ class WorkQueue(Generic[Item]):
             os.write(self._wakes, bytes(woken))
 
     def take(self) -> Item:
-        """The next item; waits for it."""
+        """Remove and return the next item. Wait for it if the queue is empty."""
         items, idle = self._items, self._idle
         while True:
             try:
                 return items.popleft()
             except IndexError:
                 idle.append(None)
-            # One that was given in between may have met nobody who waited.
+            # An item that came before this thread was registered as idle woke no thread.
             if not items or not _taken_from(idle):
                 os.read(self._waits, 1)
 
@@ -74,7 +74,7 @@ class WorkQueue(Generic[Item]):
         return len(self._items)
 
     def close(self) -> None:
-        """Closes the pipe. Nobody takes any more."""
+        """Close the pipe. No thread may take items after this."""
         os.close(self._waits)
         os.close(self._wakes)
 

@@ -1,7 +1,7 @@
-"""Calls by ASGI (asgi.readthedocs.io, HTTP spec 2.x): bodies that come in parts, and probes.
+"""Calls by ASGI (asgi.readthedocs.io, HTTP spec 2.x): bodies that arrive in parts, and probes.
 
-The common call is whole when it comes and does not pass here:
-:mod:`dcf.watcher.http.http_protocol`. Replies in chunks do, whichever way their call came.
+Most calls arrive completely at once and do not use this module: see
+:mod:`dcf.watcher.http.http_protocol`. Replies in chunks use it, however their call arrived.
 """
 
 from __future__ import annotations
@@ -19,10 +19,17 @@ from dcf.protocol.stream import StreamFailure
 from dcf.settings import WatcherSettings
 from dcf.watcher import revoked
 from dcf.watcher.admission import Dispatcher
-from dcf.watcher.call import Call, CallState, Message, Receive
+from dcf.watcher.call import WHOLE, BodyKind, Call, CallState, Message, Receive, Recipient
 from dcf.watcher.execution.response_stream import ResponseStream
 from dcf.watcher.http.body_decoders import ChunkDecoder, LineDecoder
-from dcf.watcher.http.responses import Headers, headers_of, reason, refusal, told
+from dcf.watcher.http.responses import (
+    Headers,
+    Response,
+    reason,
+    refusal,
+    response_to,
+    visible_error,
+)
 from dcf.watcher.http.server import BrokenStream
 from dcf.watcher.http.stream_encoders import RAW
 from dcf.watcher.http.unread import Unread
@@ -35,66 +42,113 @@ logger = logging.getLogger("dcf.watcher")
 INTERIM = "dcf.interim"
 """Key of the ASGI scope for a function that writes an interim response (100 Continue)."""
 
+_JSON = (b"content-type", http.JSON.encode())
+
+
+class AsgiRecipient(Recipient):
+    """A task of the application that waits for a call.
+
+    Attributes:
+        receive: ASGI's ``receive``.
+        last: Whether the client wants its connection closed after the reply.
+        is_settled: Is set once the call has an outcome.
+        watcher: The task that waits for the client to disconnect; None for most calls.
+    """
+
+    __slots__ = (
+        "_interim", "can_announce", "is_settled", "last", "receive", "waiter", "watcher",
+    )  # fmt: skip
+
+    def __init__(
+        self, receive: Receive, interim: Callable[[], None] | None = None, *, last: bool = False
+    ) -> None:
+        self.receive = receive
+        self.last = last
+        self.is_settled = asyncio.Event()
+        self.waiter: asyncio.Task[None] | None = None
+        self.watcher: asyncio.Task[None] | None = None
+        self.can_announce = interim is not None
+        self._interim = interim
+
+    def settled(self, call: Call) -> None:  # noqa: ARG002  the interface's
+        """Wake the task."""
+        self.is_settled.set()
+
+    def announce(self) -> None:
+        """Write an interim response."""
+        if self._interim is not None:
+            self._interim()
+
+    def watch(self, call: Call) -> None:
+        """Start the task that waits for the client to disconnect."""
+        if self.watcher is None:
+            waits = _end_when_disconnected(call, self.receive)
+            self.watcher = asyncio.get_running_loop().create_task(waits)
+
 
 class AsgiApp:
     """The watcher's ASGI application.
 
     Attributes:
-        desk: Lets calls in.
-        settings: Bounds.
+        dispatcher: Admits calls.
+        settings: Limits.
         unread: Disconnects clients that do not read.
     """
 
     def __init__(
         self,
+        dispatcher: Dispatcher,
         settings: WatcherSettings,
         life: Lifecycle,
         loop: asyncio.AbstractEventLoop,
-        on_stuck: Callable[[Call], None],
     ) -> None:
-        """An application that lets nobody in yet; arguments as for :class:`Dispatcher`."""
-        self.desk = Dispatcher(settings, life, loop, on_slow=self._watch_client, on_stuck=on_stuck)
+        """Create the application.
+
+        Args:
+            dispatcher: Admits calls.
+            settings: Limits.
+            life: The replica's state, for probes.
+            loop: The server's loop.
+        """
+        self.dispatcher = dispatcher
         self.settings = settings
         self.unread = Unread(loop, settings.idle_timeout)
         self._life = life
-        self._loop = loop
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        """One HTTP request."""
-        call = None
+        """Serve one HTTP request."""
+        call, last, dispatcher = None, True, self.dispatcher
         try:
             if scope["path"].startswith(http.OWN_PREFIX):
-                self.desk.check_host(scope["headers"])
+                dispatcher.check_host(scope["headers"])
                 if scope["path"] == http.REVOKED and scope["method"] == "POST":
                     await self._revoke(scope, receive, send)
                 else:
                     await self._probe(scope, send)
                 return
-            settled: asyncio.Future[None] = self._loop.create_future()
-            call = self.desk.admit(
-                scope["method"],
-                scope["path"],
-                scope["query_string"],
-                scope["headers"],
-                settled=lambda _: _resolve(settled),
-                receive=receive,
+            last = _wants_close(scope["headers"])
+            recipient = AsgiRecipient(receive, scope.get(INTERIM), last=last)
+            call = dispatcher.admit(
+                scope["method"], scope["path"], scope["query_string"], scope["headers"], recipient
             )
-            call.interim = scope.get(INTERIM)
-            if self.desk.is_stream(call):
-                self._open_stream(call, receive)
-            elif await self._read(call, receive):
-                self.desk.submit(call)
+            if call.body_kind is not WHOLE:
+                self._open_stream(call, recipient)
+            elif await self._read(call, recipient):
+                dispatcher.submit(call)
             else:
                 return
-            await settled
-            await self.reply(call, send)
+            await recipient.is_settled.wait()
+            await self.reply(call, recipient, send)
         except DcfError as error:
-            await _refuse(error, scope, call, send)
+            response = refusal(error, call, scope["headers"])
+            # The rest of an unread body must not be read as the next request.
+            close = call is None or call.is_unread or last
+            await _send_whole(response, send, last=close)
         finally:
             if call is not None:
-                self.desk.release(call)
-                if call.inbox is not None:
-                    call.inbox.abandon()
+                dispatcher.release(call)
+                if call.requests is not None:
+                    call.requests.abandon()
 
     async def _probe(self, scope: Message, send: Send) -> None:
         path, state = scope["path"], self._life.state
@@ -102,15 +156,14 @@ class AsgiApp:
             if scope["method"] == "POST":
                 count = scope["query_string"].removeprefix(b"hand-back=")
                 if count.isdigit():
-                    self.desk.hand_back("another replica is less busy", int(count[:9]))
-            body = json.dumps(self.desk.load()).encode()
-            await _send_whole(200, [(b"content-type", http.JSON.encode())], body, send)
+                    self.dispatcher.hand_back("another replica is less busy", int(count[:9]))
+            body = json.dumps(self.dispatcher.load()).encode()
+            await _send_whole((200, [_JSON], body), send)
             return
-        known = path in {http.HEALTH, http.READY}
-        good = path == http.HEALTH or (known and state is ReplicaState.READY)
-        status = 200 if good else 503 if known else 404
-        body = f'{{"state": "{state}"}}\n'.encode()
-        await _send_whole(status, [(b"content-type", http.JSON.encode())], body, send)
+        is_known = path in {http.HEALTH, http.READY}
+        is_good = path == http.HEALTH or (is_known and state is ReplicaState.READY)
+        status = 200 if is_good else 503 if is_known else 404
+        await _send_whole((status, [_JSON], f'{{"state": "{state}"}}\n'.encode()), send)
 
     async def _revoke(self, scope: Message, receive: Receive, send: Send) -> None:
         body, more = b"", True
@@ -121,22 +174,21 @@ class AsgiApp:
                 if len(body) > revoked.LARGEST:
                     raise BodyTooLarge(revoked.LARGEST)
                 more = message.get("more_body", False)
-            self.desk.revoke(body)
+            self.dispatcher.revoke(body)
         except DcfError as error:
-            await _refuse(error, scope, None, send)
+            await _send_whole(refusal(error, None, scope["headers"]), send, last=True)
         else:
-            await send({"type": "http.response.start", "status": 204, "headers": []})
-            await send({"type": "http.response.body", "body": b""})
+            await _send_whole((204, [], None), send)
 
-    async def _read(self, call: Call, receive: Receive) -> bool:
-        """Reads the body; False when the client went away before it was whole."""
-        call.waiter = asyncio.current_task(self._loop)
-        bodies = self.desk.bodies
+    async def _read(self, call: Call, recipient: AsgiRecipient) -> bool:
+        """Read the body. Return False if the client disconnected before it was complete."""
+        recipient.waiter = asyncio.current_task()
+        bodies = self.dispatcher.bodies
         bodies.begin(call)
         try:
             parts: list[bytes] = []
-            size, limit = 0, self.desk.max_body
-            while (message := await receive())["type"] == "http.request":
+            size, limit = 0, self.dispatcher.max_body
+            while (message := await recipient.receive())["type"] == "http.request":
                 body = message["body"]
                 size += len(body)
                 if size > limit:
@@ -153,21 +205,22 @@ class AsgiApp:
                 raise call.failure from None
             raise
         finally:
-            call.waiter = None
-        call.end(CallError("the client went away"))
+            recipient.waiter = None
+        call.end(CallError("the client disconnected"))
         return False
 
-    def _open_stream(self, call: Call, receive: Receive) -> None:
-        """Lets the handler have the body while it comes, and reply meanwhile."""
+    def _open_stream(self, call: Call, recipient: AsgiRecipient) -> None:
+        """Pass the body to the handler while it arrives, and send replies meanwhile."""
         room = asyncio.Event()
-        self.desk.open_stream(call, room.set)
-        body = LineDecoder(self.settings.max_message) if call.lines else ChunkDecoder()
-        call.watch = self._loop.create_task(self._pass_on(call, receive, body, room))
+        self.dispatcher.open_stream(call, room.set)
+        body = decoder_of(call, self.settings.max_message)
+        passes_on = self._pass_on(call, recipient.receive, body, room)
+        recipient.watcher = asyncio.get_running_loop().create_task(passes_on)
 
     async def _pass_on(
         self, call: Call, receive: Receive, body: LineDecoder | ChunkDecoder, room: asyncio.Event
     ) -> None:
-        """Passes a body on. Ends when its client is gone, or the reply is complete."""
+        """Pass a body on until its client disconnects or the reply is complete."""
         try:
             while (message := await receive())["type"] == "http.request":
                 messages = body.take(message["body"])
@@ -175,100 +228,99 @@ class AsgiApp:
                 if last:
                     messages += body.rest()
                 room.clear()
-                if not self.desk.pass_on(call, messages):
+                if not self.dispatcher.pass_on(call, messages):
                     await room.wait()
                 if last:
-                    self.desk.no_more(call)
+                    self.dispatcher.no_more(call)
         except DcfError as error:
             call.end(error)
         else:
-            call.end(CallError("the client went away"))
+            call.end(CallError("the client disconnected"))
 
-    async def reply(self, call: Call, send: Send) -> None:
-        """Sends the outcome of a call that is settled.
+    async def reply(self, call: Call, recipient: AsgiRecipient, send: Send) -> None:
+        """Send the response to a call that is settled.
 
         Raises:
-            DcfError: Where the outcome is one; nothing was sent.
-            BrokenStream: When the reply broke off after it had begun.
+            BrokenStream: If the reply broke off after it had begun.
         """
-        outcome = call.verdict
-        if not isinstance(outcome, Encoded):
-            raise outcome if outcome is not None else CallError("the handler gave no outcome")
-        headers = headers_of(call, outcome)
-        if self.desk.closing or call.last:
-            headers.append((b"connection", b"close"))
-        if call.pipe is None:
-            body = outcome.body if isinstance(outcome.body, bytes) else None
-            await _send_whole(outcome.status, headers, body, send)
+        response, is_reply = response_to(call), isinstance(call.verdict, Encoded)
+        # The rest of an unread body must not be read as the next request.
+        last = recipient.last or (self.dispatcher.closing if is_reply else call.is_unread)
+        if call.replies is None or not is_reply:
+            await _send_whole(response, send, last=last)
         else:
-            self._watch_client(call)
-            start = {"type": "http.response.start", "status": outcome.status, "headers": headers}
-            await send(start)
-            await _send_chunks(call, call.pipe, send)
-
-    def _watch_client(self, call: Call) -> None:
-        if call.watch is None and call.receive is not None:
-            call.watch = self._loop.create_task(_until_gone(call, call.receive))
+            recipient.watch(call)
+            await _send_head(response, send, last=last)
+            await _send_chunks(call, call.replies, recipient, send)
 
 
-def _resolve(future: asyncio.Future[None]) -> None:
-    if not future.done():  # else the server ended the task that waited
-        future.set_result(None)
+def decoder_of(call: Call, longest: int) -> LineDecoder | ChunkDecoder:
+    """Return the decoder for the body of a stream over HTTP.
+
+    Args:
+        call: The call.
+        longest: Maximum length of a line in bytes.
+    """
+    return LineDecoder(longest) if call.body_kind is BodyKind.LINES else ChunkDecoder()
 
 
-async def _send_chunks(call: Call, pipe: ResponseStream, send: Send) -> None:
+def _wants_close(headers: Headers) -> bool:
+    values = [value for name, value in headers if name == b"connection"]
+    return bool(values) and values[-1].lower() == b"close"
+
+
+async def _send_chunks(
+    call: Call, replies: ResponseStream, recipient: AsgiRecipient, send: Send
+) -> None:
     error: DcfError | None = None
     try:
-        while (chunk := await pipe.get()) is not None:
-            call.waiter = asyncio.current_task()
+        while (chunk := await replies.get()) is not None:
+            recipient.waiter = asyncio.current_task()
             await send({"type": "http.response.body", "body": chunk, "more_body": True})
-            call.waiter = None
+            recipient.waiter = None
             call.progress()
     except asyncio.CancelledError:
-        # The reader has stood still for too long: not even the error would reach it.
+        # The reader has not read for too long, so it would not read the error either.
         if call.failure is None:
             raise
         raise BrokenStream from call.failure
     except CallError as failure:
-        # Most forms cannot tell it any more, so the log does, however little else it may say.
+        # Most encodings cannot express an error in the middle, so log it at every log level.
         logger.critical("call %s broke off: %s", call.request.request_id, reason(failure))
         error = failure
     if call.state is CallState.ENDED:
         error = call.failure
-    form = call.form or RAW
+    encoder = (call.stream and call.stream.encoder) or RAW
     if error is None:
-        last = form.end()
+        last = encoder.end()
     else:
-        last = form.failure(StreamFailure(told(error, call)), call.request.request_id)
+        broken = StreamFailure(visible_error(error, call))
+        last = encoder.failure(broken, call.request.request_id)
         if not last:
             raise BrokenStream from error
     await send({"type": "http.response.body", "body": last, "more_body": False})
 
 
-async def _until_gone(call: Call, receive: Receive) -> None:
-    """Ends the call when its client goes away. Ends by itself when the reply is complete."""
+async def _end_when_disconnected(call: Call, receive: Receive) -> None:
+    """End the call when its client disconnects. Return when the reply is complete."""
     message = await receive()
     while message["type"] != "http.disconnect":
         message = await receive()
-    if call.state is CallState.WAITING or call.pipe is not None:
-        call.end(CallError("the client went away"))
+    if call.state is CallState.WAITING or call.replies is not None:
+        call.end(CallError("the client disconnected"))
 
 
-async def _send_whole(status: int, headers: Headers, body: bytes | None, send: Send) -> None:
-    """Send a whole reply; :class:`ReplyCycle` leaves out what must not be sent.
+async def _send_head(response: Response, send: Send, *, last: bool) -> None:
+    status, headers, _ = response
+    if last:
+        headers.append((b"connection", b"close"))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
 
-    A body of None stands for a generator that was closed unsent, so its length is unknown.
-    """
+
+async def _send_whole(response: Response, send: Send, *, last: bool = False) -> None:
+    """Send a whole response. :class:`ReplyCycle` removes content that must not be sent."""
+    _, headers, body = response
     if body is not None:
         headers.append((b"content-length", b"%d" % len(body)))
-    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await _send_head(response, send, last=last)
     await send({"type": "http.response.body", "body": body or b""})
-
-
-async def _refuse(error: DcfError, scope: Message, call: Call | None, send: Send) -> None:
-    """Sends ``error`` as a problem document."""
-    status, headers, body = refusal(error, call, scope["headers"])
-    if call is None or call.unread or call.last:
-        # The rest of a body that nobody reads must not be taken for the next request.
-        headers.append((b"connection", b"close"))
-    await _send_whole(status, headers, body, send)

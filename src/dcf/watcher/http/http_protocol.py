@@ -1,13 +1,13 @@
-"""The common call, straight from the connection to the handler and back.
+"""Most calls: directly from the connection to the handler and back, without ASGI.
 
-A call whose head and body came in one piece, as most do, needs none of what ASGI makes for each:
-a scope, a task, events, a reply in two messages. Here it is handed to the desk at once, and its
-reply leaves in one write. For a small call all that costs more than the watcher's own work
-(figures: docs/decisions/0018-direct-calls.md).
+A call whose head and body arrive together, as in most calls, does not need what ASGI creates for
+each call: a scope, a task, events, a reply in two messages. For a small call, these cost more than
+the watcher's own work. This module passes such a call to the dispatcher at once and sends its
+reply in one write (figures: docs/decisions/0018-direct-calls.md).
 
-This stands in the place of uvicorn's own protocol, and what is not plain is left to that: a body
-that is still on its way, an upgrade, HTTP/1.0, ``Expect``, a request that came before the one
-before it was answered, probes. A reply in chunks goes back to ASGI as well.
+The protocol replaces uvicorn's own, and leaves all other requests to it: a body that is still
+arriving, an upgrade, HTTP/1.0, ``Expect``, a pipelined request whose predecessor has no reply yet,
+probes. A reply in chunks uses ASGI as well.
 """
 
 from __future__ import annotations
@@ -19,20 +19,17 @@ from typing import Any, cast
 from urllib.parse import unquote
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from dcf.errors import BadRequest, BodyTooLarge, CallError, DcfError
-from dcf.function.reply import Encoded
 from dcf.protocol import http
-from dcf.watcher.call import Call, Message, Receive
-from dcf.watcher.http.asgi import INTERIM, AsgiApp, Send
-from dcf.watcher.http.body_decoders import ChunkDecoder, LineDecoder
-from dcf.watcher.http.responses import Headers, headers_of, refusal
+from dcf.watcher.call import WHOLE, Call, Message, Receive, Recipient
+from dcf.watcher.http.asgi import INTERIM, AsgiApp, AsgiRecipient, Send, decoder_of
+from dcf.watcher.http.responses import Response, refusal, response_to
+from dcf.watcher.http.third_party import HttpToolsProtocol
 from dcf.watcher.http.websocket import WebSocket
-from dcf.watcher.http.writing import ReplyCycle, whole_reply
+from dcf.watcher.http.writing import ReplyCycle, write_response
 
 logger = logging.getLogger("dcf.watcher")
-
 
 PIPELINED = 256
 """Requests that a client may pipeline on a connection before they are answered. A client that sends
@@ -40,32 +37,30 @@ more is disconnected: one read can hold thousands of requests, and each takes a 
 size in memory."""
 
 
-def _nothing() -> None:
-    """Of a body that is whole, nothing is still to come."""
-
-
 _OWN = http.OWN_PREFIX.encode()
 
 
-class _Unheard:
-    """An event that nobody waits for."""
+class _NullEvent:
+    """An event without waiters."""
 
     def set(self) -> None:
-        """Does nothing."""
+        """Do nothing."""
 
 
-class HttpExchange:
-    """One call and its reply, where uvicorn looks for its request-response cycle.
+class HttpExchange(Recipient):
+    """One call and its reply, in the place of uvicorn's request-response cycle.
 
     Attributes:
-        call: None until it is admitted.
-        keep_alive: Whether the connection outlives the reply. uvicorn clears it when it ends.
-        disconnected: Whether the client is gone. uvicorn sets it.
+        call: The call; None until it is admitted.
+        keep_alive: Whether the connection outlives the reply. uvicorn clears it when the server
+            ends.
+        disconnected: Whether the client has disconnected. uvicorn sets it.
         response_complete: Whether the reply was sent; then the next request may begin.
     """
 
     __slots__ = ("_protocol", "call", "disconnected", "keep_alive", "response_complete")
-    message_event = _Unheard()
+    message_event = _NullEvent()
+    can_announce = True
 
     def __init__(self, protocol: HttpProtocol) -> None:
         self._protocol = protocol
@@ -75,30 +70,34 @@ class HttpExchange:
         self.response_complete = False
 
     def settled(self, call: Call) -> None:
-        """The call's outcome is there, or it was given up."""
+        """Send the call's outcome."""
         self._protocol.answer(self, call)
+
+    def announce(self) -> None:
+        """Tell the gateway that the handler begins, so that it no longer retries the call."""
+        self._protocol.write_interim()
 
 
 class HttpProtocol(HttpToolsProtocol):
     """One connection."""
 
-    cycle: Any  # uvicorn's, or an Exchange in its place
+    cycle: Any  # uvicorn's cycle, or an HttpExchange
 
     def __init__(self, *args: Any, app: AsgiApp, **kwargs: Any) -> None:
-        """A connection to come.
+        """Create the protocol of a connection.
 
         Args:
             *args: As for uvicorn's protocol.
-            app: Where calls go that are not plain; its desk takes the others.
+            app: Serves the requests that are not direct calls; its dispatcher admits the others.
             **kwargs: As for uvicorn's protocol.
         """
         super().__init__(*args, **kwargs)
         self._app = app
-        self._desk = app.desk
-        # Else uvicorn would not know that there is anything to change over to.
+        self._dispatcher = app.dispatcher
+        # uvicorn rejects upgrades without a class for WebSockets.
         self.ws_protocol_class = WebSocket
         self._parts: list[bytes] | None = None
-        """Of the body, while nothing speaks against the direct way; else None."""
+        """The parts of the body while the request can be a direct call, otherwise None."""
         self._ignores_upgrade = False
         self._due: HttpExchange | ReplyCycle | None = None
         """The request whose reply is next on the connection; further ones may be pipelined."""
@@ -106,17 +105,17 @@ class HttpProtocol(HttpToolsProtocol):
         self._quiet_since = 0.0
         self._clock: asyncio.TimerHandle | None = None
 
-    # What the parser tells
+    # Callbacks of the parser
 
     def on_message_begin(self) -> None:
-        """A request begins."""
+        """Begin a request."""
         self.url = b""
         self.headers = []
         self.expect_100_continue = False
         self._ignores_upgrade = False
 
     def on_headers_complete(self) -> None:
-        """Its head is there."""
+        """Decide from the head whether the request can be a direct call."""
         before, parser = self.cycle, self.parser
         if len(self.pipeline) >= PIPELINED:
             self._is_flooded, self._parts = True, []
@@ -141,14 +140,14 @@ class HttpProtocol(HttpToolsProtocol):
             self._by_asgi([])
 
     def on_body(self, body: bytes) -> None:
-        """A part of its body is there."""
+        """Accept a part of the body."""
         if self._parts is None:
             super().on_body(body)
         else:
             self._parts.append(body)
 
     def on_message_complete(self) -> None:
-        """All of it is there."""
+        """Handle a request that has arrived completely."""
         if self._is_flooded or self._ignores_upgrade:
             return
         if self._parts is None:
@@ -158,7 +157,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._begin(parts[0] if len(parts) == 1 else b"".join(parts))
 
     def data_received(self, data: bytes) -> None:
-        """Bytes are there; a call of which they do not hold all goes by ASGI."""
+        """Parse bytes. A request that they do not contain completely goes to ASGI."""
         self._feed(data)
         if self._parts is not None:
             parts, self._parts = self._parts, None
@@ -193,7 +192,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._feed(b"\r\n".join((*lines, b"", rest)))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The client is gone, or this end has closed the connection."""
+        """End the call of a connection that is closed, by either side."""
         super().connection_lost(exc)
         self._stop_clock()
         self._app.unread.discard(self.transport)
@@ -203,7 +202,7 @@ class HttpProtocol(HttpToolsProtocol):
         due.disconnected = True
         due.message_event.set()
         if isinstance(due, HttpExchange) and due.call:
-            due.call.end(CallError("the client went away"))
+            due.call.end(CallError("the client disconnected"))
 
     def send_400_response(self, msg: str) -> None:
         """Reject input that is not HTTP, and close the connection.
@@ -217,8 +216,8 @@ class HttpProtocol(HttpToolsProtocol):
         else:
             may_answer = due is None or due.response_complete
         if may_answer:
-            reply = refusal(BadRequest(msg), None, self.headers or [])
-            self.transport.write(b"".join(whole_reply(*reply, head=False, last=True)))
+            response = refusal(BadRequest(msg), None, self.headers or [])
+            write_response(self.transport.write, response, head=False, last=True)
         self.transport.close()
 
     def pause_writing(self) -> None:
@@ -232,28 +231,31 @@ class HttpProtocol(HttpToolsProtocol):
         self._app.unread.discard(self.transport)
 
     def handle_websocket_upgrade(self) -> None:
-        """Leaves the connection to a WebSocket, if the request is one for that."""
+        """Hand the connection over to a WebSocket."""
         self.connections.discard(self)
         self._stop_clock()
         self._app.unread.discard(self.transport)
         if self.cycle is not None and not self.cycle.response_complete:
-            # Behind a call that is not answered yet: no client that means well does this.
+            # An earlier call has no reply yet. A correct client waits for it.
             self.transport.close()
             return
-        changed = WebSocket(self.transport, self._desk, self.server_state, self._app.settings)
-        changed.open(self.parser.get_method().decode("ascii"), self.url, self.headers)
+        websocket = WebSocket(
+            self.transport, self._dispatcher, self.server_state, self._app.settings
+        )
+        websocket.open(self.parser.get_method().decode("ascii"), self.url, self.headers)
 
-    # Connections that nobody uses
+    # Idle connections
 
     def on_response_complete(self) -> None:
-        """A reply was sent, either way.
+        """Start the next pipelined request, or the clock of an idle connection.
 
-        uvicorn's own sets a timer after each, and takes it back when the next request comes. This
-        has one for the connection, which looks when the last reply was.
+        uvicorn's method sets a timer after each reply and cancels it at the next request. This one
+        keeps one timer for the connection, which checks when the last reply was.
         """
-        if self.pipeline or self.flow.read_paused:
-            super().on_response_complete()
-            self._unset_keepalive_if_required()
+        if (self.pipeline or self.flow.read_paused) and not self.transport.is_closing():
+            self.flow.resume_reading()
+            if self.pipeline:
+                self._run_cycle(*self.pipeline.pop())
         self._quiet_since = self.loop.time()
         if self._clock is None and not self.transport.is_closing():
             self._clock = self.loop.call_later(self.timeout_keep_alive, self._close_if_quiet)
@@ -261,7 +263,7 @@ class HttpProtocol(HttpToolsProtocol):
     def _close_if_quiet(self) -> None:
         self._clock = None
         if not self.cycle.response_complete:
-            return  # the reply to come starts the clock anew
+            return  # the next reply restarts the clock
         left = self._quiet_since + self.timeout_keep_alive - self.loop.time()
         if left > 0:
             self._clock = self.loop.call_later(left, self._close_if_quiet)
@@ -273,10 +275,10 @@ class HttpProtocol(HttpToolsProtocol):
             self._clock.cancel()
             self._clock = None
 
-    # The two ways
+    # Requests
 
     def _by_asgi(self, parts: list[bytes]) -> None:
-        """Leaves a request to uvicorn, as if it had come there from its first byte."""
+        """Leave a request to uvicorn, as if uvicorn had received it from its first byte."""
         parser, before = self.parser, self.cycle
         method, version = parser.get_method().decode("ascii"), parser.get_http_version()
         path, query = _target(method, self.url)
@@ -287,7 +289,7 @@ class HttpProtocol(HttpToolsProtocol):
             "query_string": query,
             "http_version": version,
             "headers": self.headers,
-            INTERIM: self._interim,
+            INTERIM: self.write_interim,
         }
         self.cycle = self._cycle(
             scope,
@@ -296,7 +298,7 @@ class HttpProtocol(HttpToolsProtocol):
             keep_alive=version == "1.1" and parser.should_keep_alive() and method != "CONNECT",
         )
         if before is None or before.response_complete:
-            self._start_asgi_task(self.cycle, self.app)
+            self._run_cycle(self.cycle, self.app)
         else:
             self.flow.pause_reading()
             self.pipeline.appendleft((self.cycle, self.app))
@@ -318,110 +320,96 @@ class HttpProtocol(HttpToolsProtocol):
             on_response=self.on_response_complete,
         )
 
-    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+    def _run_cycle(self, cycle: Any, app: Any) -> None:
         self._due = cycle
-        super()._start_asgi_task(cycle, app)
+        task = self.loop.create_task(cycle.run_asgi(app))
+        task.add_done_callback(self.tasks.discard)
+        self.tasks.add(task)
 
     def _begin(self, body: bytes) -> None:
-        exchange = self._due = HttpExchange(self)
-        self.cycle = exchange
+        exchange = self.cycle = self._due = HttpExchange(self)
+        dispatcher = self._dispatcher
         method = self.parser.get_method().decode("ascii")
         path, query = _target(method, self.url)
         try:
-            call = self._desk.admit(
-                method,
-                path,
-                query,
-                self.headers,
-                settled=exchange.settled,
-            )
+            call = dispatcher.admit(method, path, query, self.headers, exchange)
         except DcfError as error:
-            self._write(exchange, *refusal(error, None, self.headers))
+            self._write(exchange, refusal(error, None, self.headers))
             return
         exchange.call = call
         call.whole(body)
-        call.interim = self._interim
-        if len(body) > self._desk.max_body:
-            call.end(BodyTooLarge(self._desk.max_body))
-        elif self._desk.is_stream(call):
+        if len(body) > dispatcher.max_body:
+            call.end(BodyTooLarge(dispatcher.max_body))
+        elif call.body_kind is not WHOLE:
             self._pass_on(call, body)
         else:
-            self._desk.submit(call)
+            dispatcher.submit(call)
 
-    def _interim(self) -> None:
-        """Tell the gateway that the handler begins, so that it no longer retries the call."""
+    def write_interim(self) -> None:
+        """Write an interim response (100 Continue)."""
         if not self.transport.is_closing():
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def _pass_on(self, call: Call, body: bytes) -> None:
-        """Makes a body that is a whole stream one."""
-        parts = LineDecoder(self._app.settings.max_message) if call.lines else ChunkDecoder()
-        self._desk.open_stream(call, _nothing)
+        """Pass a body that contains all messages of a stream to the handler."""
+        decoder = decoder_of(call, self._app.settings.max_message)
+        self._dispatcher.open_stream(call, on_room=lambda: None)  # nothing else will arrive
         try:
-            messages = parts.take(body) + parts.rest()
+            messages = decoder.take(body) + decoder.rest()
         except DcfError as error:
             call.end(error)
         else:
-            self._desk.pass_on(call, messages)
-            self._desk.no_more(call)
+            self._dispatcher.pass_on(call, messages)
+            self._dispatcher.no_more(call)
 
-    # The way back
+    # Replies
 
     def answer(self, exchange: HttpExchange, call: Call) -> None:
-        """Sends the outcome of a call; whatever goes wrong concerns this connection alone."""
+        """Send the outcome of a call. An error here affects only this connection."""
         try:
-            outcome = call.verdict
-            if exchange.disconnected:
-                self._desk.release(call)
-            elif call.pipe is not None and isinstance(outcome, Encoded):
+            is_stream = call.stream is not None and call.replies is not None
+            if is_stream and call.failure is None and not exchange.disconnected:
                 self._stream(exchange, call)
-            else:
-                self._desk.release(call)
-                if isinstance(outcome, Encoded):
-                    body = outcome.body if isinstance(outcome.body, bytes) else None
-                    self._write(exchange, outcome.status, headers_of(call, outcome), body)
-                else:
-                    error = outcome if isinstance(outcome, DcfError) else CallError("no outcome")
-                    self._write(exchange, *refusal(error, call, []))
+                return
+            self._dispatcher.release(call)
+            if not exchange.disconnected:
+                self._write(exchange, response_to(call))
         except Exception:
             logger.exception("a reply could not be sent")
             self.transport.close()
 
-    def _write(
-        self, exchange: HttpExchange, status: int, headers: Headers, body: bytes | None
-    ) -> None:
-        """Sends a whole reply. Its headers are our own, or were checked when it was encoded."""
-        last = self._desk.closing or not exchange.keep_alive
-        for piece in whole_reply(status, headers, body, head=False, last=last):
-            self.transport.write(piece)
+    def _write(self, exchange: HttpExchange, response: Response) -> None:
+        """Send a whole reply."""
+        last = self._dispatcher.closing or not exchange.keep_alive
+        write_response(self.transport.write, response, head=False, last=last)
         exchange.response_complete = True
         if last:
             self.transport.close()
         self.on_response_complete()
 
     def _stream(self, exchange: HttpExchange, call: Call) -> None:
-        """Sends a reply in chunks, by ASGI."""
+        """Send a reply in chunks, by ASGI."""
 
         async def go_on(_scope: Message, receive: Receive, send: Send) -> None:
-            call.receive = receive
+            call.recipient = recipient = AsgiRecipient(receive)
             try:
-                await self._app.reply(call, send)
+                await self._app.reply(call, recipient, send)
             finally:
-                self._desk.release(call)
+                self._dispatcher.release(call)
 
         # uvicorn's cycle reads only these members.
         scope = {"type": "http", "method": call.request.method, "http_version": "1.1"}
         cycle = self._cycle(scope, expects=False, keep_alive=exchange.keep_alive)
         if self.cycle is exchange:
             self.cycle = cycle  # otherwise the body of a pipelined request is still arriving
-        self._start_asgi_task(cycle, go_on)
+        self._run_cycle(cycle, go_on)
 
 
 def _target(method: str, url: bytes) -> tuple[str, bytes]:
     """Return path and query of a request's target.
 
     Raises:
-        HttpParserInvalidURLError: When it is neither a path nor a URL.
+        HttpParserInvalidURLError: If it is neither a path nor a URL.
     """
     if url.startswith(b"/"):
         path, _, query = url.partition(b"?")

@@ -1,10 +1,11 @@
-"""What a reply says beside its body, the same on both ways out."""
+"""Turns the outcome of a call, or an error, into the response that is sent."""
 
 from __future__ import annotations
 
 import logging
 
 from dcf.errors import (
+    CallError,
     DcfError,
     HandlerRaised,
     NotReady,
@@ -37,15 +38,25 @@ least busy replica first, so further attempts would only add load."""
 logger = logging.getLogger("dcf.watcher")
 
 
-def headers_of(call: Call, outcome: Encoded) -> Headers:
-    """The headers of a call's reply, but those about length and connection."""
-    headers = [(b"content-type", outcome.content_type), (_SERVER_TIMING, call.timing())]
+Response = tuple[int, Headers, bytes | None]
+"""A complete response, or the head of one whose content follows in chunks: its status, valid
+headers without those about length and connection, and the content. The content is None if there is
+none and its length is unknown. A tuple takes a quarter of the time of an object with attributes."""
+
+
+def response_to(call: Call) -> Response:
+    """Return the response for a call that is settled. A streamed reply's body is None."""
+    outcome = call.outcome if call.failure is None else call.failure
+    if not isinstance(outcome, Encoded):
+        return refusal(outcome or CallError("the handler gave no outcome"), call, [])
+    headers = [(b"content-type", outcome.content_type), (_SERVER_TIMING, call.clock.timing())]
     if call.request_id:
         headers.append((_REQUEST_ID, call.request_id))
     if outcome.headers:
         # The gateway would act on these headers.
-        headers += [one for one in outcome.headers if not one[0].lower().startswith(_OWN)]
-    return headers
+        headers += [pair for pair in outcome.headers if not pair[0].lower().startswith(_OWN)]
+    body = outcome.body
+    return outcome.status, headers, body if isinstance(body, bytes) else None
 
 
 def attempt_of(value: bytes) -> int:
@@ -53,22 +64,19 @@ def attempt_of(value: bytes) -> int:
     return int(value) if len(value) <= _DIGITS and value.isdigit() else 0
 
 
-def refusal(error: DcfError, call: Call | None, headers: Headers) -> tuple[int, Headers, bytes]:
-    """An error as a reply; one of the handler's own is also logged.
+def refusal(error: DcfError, call: Call | None, headers: Headers) -> Response:
+    """Return an error as a response: a problem document. Log an error of the handler.
 
     Args:
-        error: What went wrong.
-        call: The call; None where it was not admitted.
-        headers: The request's.
-
-    Returns:
-        Status, headers but those about length and connection, and the body: a problem document.
+        error: The error.
+        call: The call; None if it was not admitted.
+        headers: The request's headers; only read if the call was not admitted.
     """
     found = [(b"content-type", http.PROBLEM.encode())]
     if call is not None:
         request_id = call.request.request_id
         log_failure(error, call)
-        found.append((_SERVER_TIMING, call.timing()))
+        found.append((_SERVER_TIMING, call.clock.timing()))
     else:
         given = dict(headers).get(_REQUEST_ID, b"")
         request_id = (given if is_usable(given) else new_request_id()).decode("ascii")
@@ -78,7 +86,7 @@ def refusal(error: DcfError, call: Call | None, headers: Headers) -> tuple[int, 
         found.append((_RETRY_AFTER, b"%d" % getattr(error, "retry_after", 1)))
     if isinstance(error, Overloaded | NotReady | ReplicaLost):
         found += _repeatable(error, call, headers)
-    body = to_problem(error if call is None else told(error, call), request_id)
+    body = to_problem(error if call is None else visible_error(error, call), request_id)
     return status_of(type(error)).http, found, body
 
 
@@ -91,7 +99,7 @@ def _repeatable(error: DcfError, call: Call | None, headers: Headers) -> Headers
     return [(_BEGUN, b"false"), (_MOVE, b"1")] if moves else [(_BEGUN, b"false")]
 
 
-def told(error: DcfError, call: Call) -> DcfError:
+def visible_error(error: DcfError, call: Call) -> DcfError:
     """Return the error in the form that this caller may see."""
     if not getattr(error, "traceback", ""):
         return error
@@ -100,11 +108,11 @@ def told(error: DcfError, call: Call) -> DcfError:
 
 
 def log_failure(error: DcfError, call: Call) -> None:
-    """Tells the log of an error that is the handler's own."""
+    """Log an error that the handler caused."""
     if isinstance(error, HandlerRaised | UnsupportedReply):
         logger.error("call %s: %s", call.request.request_id, reason(error))
 
 
 def reason(error: DcfError) -> str:
-    """An error as the log tells it."""
+    """Return the text of an error for the log: its traceback, if it has one."""
     return getattr(error, "traceback", "") or str(error)

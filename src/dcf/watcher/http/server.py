@@ -1,6 +1,6 @@
-"""The HTTP server: where it listens, how it starts and how it drains.
+"""The HTTP server: its listener, its start and its drain.
 
-uvicorn with httptools and uvloop, chosen by measurement: docs/decisions/0003-http-server.md.
+It is uvicorn with httptools and uvloop, chosen by measurement: docs/decisions/0003-http-server.md.
 """
 
 from __future__ import annotations
@@ -11,25 +11,24 @@ import socket
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import uvicorn
-
 from dcf.errors import AddressInUse
 from dcf.model.endpoint import Endpoint
 from dcf.net import listeners
+from dcf.watcher.http.third_party import Config, Server
 
 KEEP_ALIVE = 120
-"""Seconds that an idle connection stays open. Longer than a proxy keeps its own end idle, so that
-it is never the watcher who closes a connection that a call is just being sent on."""
+"""Seconds for which an idle connection stays open. A proxy closes idle connections earlier, so the
+watcher never closes a connection on which a call is just being sent."""
 
 BACKLOG = 2048
-"""Connections that may wait to be accepted."""
+"""Maximum number of connections that wait to be accepted."""
 
 
 def listen(address: str) -> socket.socket:
-    """Opens the socket that ``WatcherSettings.listen`` names.
+    """Open the socket that ``WatcherSettings.listen`` names.
 
     Raises:
-        AddressInUse: When it cannot be opened.
+        AddressInUse: If it cannot be opened.
     """
     kind, _, rest = address.partition(":")
     try:
@@ -47,27 +46,27 @@ class BrokenStream(Exception):
 
 
 def _keep(record: logging.LogRecord) -> bool:
-    """Whether uvicorn's line says something new: of a broken stream the log has told already."""
+    """Filter uvicorn's messages about broken streams, which the watcher has logged already."""
     return not (record.exc_info and isinstance(record.exc_info[1], BrokenStream))
 
 
-class WatcherServer(uvicorn.Server):
-    """uvicorn's server; signals and the moment to end are the host's."""
+class WatcherServer(Server):
+    """uvicorn's server. The host handles signals and decides when the server ends."""
 
     def __init__(
         self, app: Any, protocol: Any, *, drain: float, on_started: Callable[[], None]
     ) -> None:
-        """A server at rest.
+        """Create a server that does not serve yet.
 
         Args:
             app: The ASGI application.
-            protocol: Makes the protocol of a connection; called as uvicorn calls its own.
-            drain: Seconds that calls in flight may take once the server is to end.
+            protocol: Creates the protocol of a connection. uvicorn calls it like its own protocol.
+            drain: Seconds that calls in progress may take after :meth:`finish`.
             on_started: Called once connections are accepted.
         """
         self._on_started = on_started
         logging.getLogger("uvicorn.error").addFilter(_keep)
-        config = uvicorn.Config(
+        config = Config(
             app,
             http=protocol,
             ws="none",
@@ -79,7 +78,7 @@ class WatcherServer(uvicorn.Server):
             server_header=False,
             date_header=False,
             timeout_keep_alive=KEEP_ALIVE,
-            # The host ends what is left after the drain; this is for what does not listen.
+            # The host ends all calls after the drain. This limit is for tasks that ignore it.
             timeout_graceful_shutdown=round(drain) + 2,
             backlog=BACKLOG,
         )
@@ -87,19 +86,19 @@ class WatcherServer(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Leaves the signals alone."""
+        """Install no signal handlers."""
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Starts, and says so."""
+        """Accept connections, and report that."""
         await super().startup(sockets)
         self._on_started()
 
     def stop_accepting(self) -> None:
-        """Takes no new connections; those that are open stay."""
+        """Accept no new connections. Open connections stay open."""
         for server in getattr(self, "servers", ()):
             server.close()
 
     def finish(self) -> None:
-        """Lets the server end: no new connections, calls in flight go on."""
+        """End the server: accept no new connections, and finish the calls in progress."""
         self.should_exit = True

@@ -1,4 +1,4 @@
-"""How the replies of a stream are told apart on the wire."""
+"""Encodes the replies of a stream, so that a client can separate them."""
 
 from __future__ import annotations
 
@@ -19,43 +19,43 @@ _CONTROL = stream.CONTROL.encode()
 
 
 class StreamEncoder(Protocol):
-    """One way."""
+    """Encodes the messages of one reply."""
 
     def message(self, value: Any) -> bytes:
-        """A reply of the handler.
+        """Encode a reply of the handler.
 
         Raises:
-            UnsupportedReply: When it cannot be sent.
+            UnsupportedReply: If it cannot be sent.
         """
 
     def failure(self, failure: StreamFailure, request_id: str) -> bytes:
-        """An error; empty where there is no way to tell it."""
+        """Encode an error. Return b"" if this encoding cannot express errors."""
 
     def end(self) -> bytes:
-        """What comes behind the last reply; may be empty."""
+        """Return the bytes after the last reply; may be empty."""
 
 
 class RawEncoder:
-    """One reply behind the other, without a boundary."""
+    """Concatenates the replies, without boundaries."""
 
     def message(self, value: Any) -> bytes:
-        """The reply's bytes."""
+        """Return the reply's bytes."""
         return encode_chunk(value)
 
     def failure(self, failure: StreamFailure, request_id: str) -> bytes:  # noqa: ARG002  the interface's
-        """Nothing: what breaks off is not whole, and can say no more than that."""
+        """Return b"": the client notices only that the reply is incomplete."""
         return b""
 
     def end(self) -> bytes:
-        """Nothing."""
+        """Return b""."""
         return b""
 
 
 class JsonLinesEncoder:
-    """A line of JSON for each (``application/x-ndjson``)."""
+    """Encodes each reply as a line of JSON (``application/x-ndjson``)."""
 
     def message(self, value: Any) -> bytes:
-        """The reply as JSON."""
+        """Encode the reply as JSON."""
         data, kind = encode_message(value)
         if kind is MessageKind.JSON:
             return data + b"\n"
@@ -65,19 +65,19 @@ class JsonLinesEncoder:
             return json_bytes(_in_ascii(data)) + b"\n"
 
     def failure(self, failure: StreamFailure, request_id: str) -> bytes:
-        """A line with the problem document as its member ``error``."""
+        """Encode the error as a line whose member ``error`` is the problem document."""
         return json_bytes({"error": problem_members(failure.error, request_id)}) + b"\n"
 
     def end(self) -> bytes:
-        """Nothing: the body's own end is one."""
+        """Return b"": the end of the body is the end of the stream."""
         return b""
 
 
 class SseEncoder:
-    """An event for each (``text/event-stream``)."""
+    """Encodes each reply as a server-sent event (``text/event-stream``)."""
 
     def message(self, value: Any) -> bytes:
-        """The reply as text."""
+        """Encode the reply as text."""
         data, _ = encode_message(value)
         try:
             data.decode()
@@ -86,27 +86,27 @@ class SseEncoder:
         return _event(data)
 
     def failure(self, failure: StreamFailure, request_id: str) -> bytes:
-        """An event of the type ``error`` with the problem document."""
+        """Encode the error as an event of the type ``error`` with the problem document."""
         return b"event: error\n" + _event(json_bytes(problem_members(failure.error, request_id)))
 
     def end(self) -> bytes:
-        """An event of the type ``end``: a browser would connect once more without it."""
+        """Return an event of the type ``end``. Without it, a browser would reconnect."""
         return b"event: end\ndata:\n\n"
 
 
 class WebSocketEncoder:
-    """A message of a WebSocket for each."""
+    """Encodes each reply as a WebSocket message."""
 
     def __init__(self, *, words: bool) -> None:
-        """Frames for a client.
+        """Create an encoder.
 
         Args:
-            words: Whether it knows the words of ``dcf.v1``.
+            words: Whether the client understands the control words of ``dcf.v1``.
         """
         self._words = words
 
     def message(self, value: Any) -> bytes:
-        """The reply as a binary or text message."""
+        """Encode the reply as a binary or text message."""
         data, kind = encode_message(value)
         if kind is MessageKind.BINARY or (self._words and data.startswith(_CONTROL)):
             return frame(BINARY, data)
@@ -115,12 +115,12 @@ class WebSocketEncoder:
         return frame(TEXT, data)
 
     def failure(self, failure: StreamFailure, request_id: str) -> bytes:
-        """A word; nothing for a client that knows none."""
+        """Encode the error as a control word, if the client understands them."""
         word = stream.failure_control(failure, request_id)
         return frame(TEXT, word.encode()) if self._words else b""
 
     def end(self) -> bytes:
-        """A word; nothing for a client that knows none."""
+        """Return the control word for the end, if the client understands it."""
         return frame(TEXT, stream.END.encode()) if self._words else b""
 
 
@@ -128,9 +128,9 @@ RAW, LINES, EVENTS = RawEncoder(), JsonLinesEncoder(), SseEncoder()
 
 
 def choose(request: Request, reply: Encoded) -> StreamEncoder:
-    """The form in which a caller over HTTP gets a streamed reply; the reply's head says so too.
+    """Return the encoder of a streamed reply over HTTP, and set the reply's content type.
 
-    An author who has named a content type has chosen the form as well.
+    If the author set a content type, the replies are sent raw.
     """
     if reply.content_type != http.BINARY.encode():
         return RAW
@@ -140,14 +140,14 @@ def choose(request: Request, reply: Encoded) -> StreamEncoder:
             return LINES
         case stream.EVENTS:
             reply.content_type = stream.EVENTS.encode()
-            # Neither kept nor collected on the way.
+            # Proxies must neither cache nor buffer it.
             reply.headers += ((b"cache-control", b"no-store"), (b"x-accel-buffering", b"no"))
             return EVENTS
     return RAW
 
 
 def is_utf8(data: bytes) -> bool:
-    """Whether ``data`` is text as WebSocket wants it."""
+    """Return whether ``data`` is UTF-8, as WebSocket requires for text."""
     if data.isascii():
         return True
     try:

@@ -1,20 +1,16 @@
-"""A stream on a WebSocket (RFC 6455), straight between the connection and the handler.
+"""A stream on a WebSocket (RFC 6455), directly between the connection and the handler.
 
-Takes the connection over from HTTP when its client asks for that. Here as there nothing of ASGI is
-between: what comes in one piece is handed on as one batch, and the replies that are there are sent
-in one write. Handshake, control frames and closing are the library's.
+The WebSocket takes the connection over from HTTP after an upgrade request. It does not use ASGI:
+the messages of one read go to the handler as one batch, and all available replies leave in one
+write. The library ``websockets`` does handshake, control frames and closing.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 from urllib.parse import unquote
-
-from websockets.exceptions import PayloadTooBig
-from websockets.protocol import State
-from websockets.server import ServerProtocol
 
 from dcf.errors import BadRequest, BodyTooLarge, CallError, DcfError, NotReady, PathUnknown
 from dcf.protocol import http
@@ -29,17 +25,16 @@ from dcf.protocol.stream import (
 )
 from dcf.settings import WatcherSettings
 from dcf.watcher.admission import Dispatcher
-from dcf.watcher.call import Call, CallState
+from dcf.watcher.call import Call, CallState, Recipient
+from dcf.watcher.execution.response_stream import ResponseStream
 from dcf.watcher.http import ws_handshake
-from dcf.watcher.http.responses import Headers, log_failure, told
+from dcf.watcher.http.responses import Headers, log_failure, visible_error
 from dcf.watcher.http.stream_encoders import WebSocketEncoder, is_utf8
+from dcf.watcher.http.third_party import PayloadTooBig, ServerProtocol, ServerState, State
 from dcf.watcher.http.ws_frames import PONG, WebSocketFrameReader
 
-if TYPE_CHECKING:
-    from uvicorn.server import ServerState
-
 PATIENCE = 5.0
-"""Seconds that a client may take to close a connection after it was told that all is over."""
+"""Seconds that a client may take to close its connection after the stream has ended."""
 
 UNCOUNTED = 64 * 1024
 """Bytes of an incomplete message that do not count towards the limit of bodies in memory."""
@@ -47,30 +42,30 @@ UNCOUNTED = 64 * 1024
 _CONTROL = CONTROL.encode()
 
 logger = logging.getLogger("dcf.watcher.http.websocket")
-# The library tells of every connection, which is nobody's news.
+# The library logs every connection, which would hide the important lines.
 logger.addFilter(lambda record: record.levelno >= logging.WARNING)
 
 
-class WebSocket(asyncio.Protocol):
-    """One connection, from the request to change over on."""
+class WebSocket(asyncio.Protocol, Recipient):
+    """One connection, from the upgrade request on."""
 
     def __init__(
         self,
         transport: asyncio.Transport,
-        desk: Dispatcher,
+        dispatcher: Dispatcher,
         server_state: ServerState,
         settings: WatcherSettings,
     ) -> None:
-        """A connection on which a request for a WebSocket has come.
+        """Take over a connection after an upgrade request.
 
         Args:
-            transport: The connection; its protocol is this from now on.
-            desk: Lets streams in.
-            server_state: Where uvicorn looks for what it has to wait for when it ends.
-            settings: Bounds.
+            transport: The connection. This object becomes its protocol.
+            dispatcher: Admits streams.
+            server_state: Contains the connections for which uvicorn waits when it ends.
+            settings: Limits.
         """
         self._transport = transport
-        self._desk = desk
+        self._dispatcher = dispatcher
         self._connections = cast("set[Any]", server_state.connections)
         self._settings = settings
         self._loop = asyncio.get_running_loop()
@@ -79,11 +74,12 @@ class WebSocket(asyncio.Protocol):
         )
         self._frames = WebSocketFrameReader(self._protocol, settings.max_message)
         self._call: Call | None = None
+        self._encoder = WebSocketEncoder(words=False)
         self._words = False
-        self._heard_end = False
-        self._over = False
-        self._said_all = False
-        self._heard = True
+        self._has_ended = False
+        self._is_over = False
+        self._has_closed = False
+        self._is_alive = True
         self._reads = True
         self._waits: asyncio.Task[None] | None = None
         self._writes = True
@@ -96,12 +92,12 @@ class WebSocket(asyncio.Protocol):
     # The handshake
 
     def open(self, method: str, url: bytes, headers: Headers) -> None:
-        """Changes over, or refuses.
+        """Accept the handshake, or reject it.
 
         Args:
             method: The request's method.
             url: Path and query.
-            headers: The request's, names in lower case.
+            headers: The request's headers, names in lower case.
         """
         try:
             response = ws_handshake.accept(self._protocol, method, headers)
@@ -111,111 +107,111 @@ class WebSocket(asyncio.Protocol):
             self._transport.close()
             return
         response.headers[http.REQUEST_ID] = call.request.request_id
-        response.headers[http.SERVER_TIMING] = call.timing().decode("ascii")
+        response.headers[http.SERVER_TIMING] = call.clock.timing().decode("ascii")
         self._protocol.send_response(response)
         self._words = self._protocol.subprotocol == SUBPROTOCOL
-        call.form = WebSocketEncoder(words=self._words)
-        self._desk.open_stream(call, self._on_room)
+        self._encoder = WebSocketEncoder(words=self._words)
+        self._dispatcher.open_stream(call, self._on_room).encoder = self._encoder
         self._flush()
         self._timer = self._loop.call_later(self._settings.ping, self._ping)
 
     def _admit(self, url: bytes, headers: Headers) -> Call:
-        if self._desk.closing:
-            raise NotReady(f"{self._settings.function} is ending")
+        if self._dispatcher.closing:
+            raise NotReady(f"{self._settings.function} is draining")
         raw_path, _, query = url.partition(b"?")
         path = unquote(raw_path.decode("ascii", "replace"))
         if path.startswith(http.OWN_PREFIX):
             raise PathUnknown(f"there is no stream at {path}")
-        return self._desk.admit("GET", path, query, headers, settled=self._settled)
+        return self._dispatcher.admit("GET", path, query, headers, self)
 
-    # What the connection tells
+    # Callbacks of the transport
 
     def data_received(self, data: bytes) -> None:
-        """Bytes are there."""
-        self._heard = True
-        if self._said_all:
-            return  # read only so that the client's connection lasts until it has read the reason
+        """Read the messages in ``data``."""
+        self._is_alive = True
+        if self._has_closed:
+            return  # the connection stays open until the client has read the reason
         try:
-            self._take(self._frames.feed(data))
+            self._accept(self._frames.feed(data))
             self._count_pending()
         except DcfError as error:
             self._end(error)
         except Exception:
-            logger.exception("a message could not be taken")
+            logger.exception("a message could not be read")
             self._transport.abort()
 
     def eof_received(self) -> None:
-        """The client sends no more; it has not closed as it should."""
-        self._gone()
+        """End the stream: the client closed its side without a close frame."""
+        self._end_call()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  asyncio's
-        """The connection is no more."""
+        """End the stream of a connection that is closed."""
         self._connections.discard(self)
         if self._timer is not None:
             self._timer.cancel()
-        self._gone()
+        self._end_call()
 
     def pause_writing(self) -> None:
-        """The client reads more slowly than is written."""
+        """Hold the replies: the client reads more slowly than the watcher writes."""
         self._writes = False
-        if self._call is not None and self._call.pipe is not None:
-            self._call.pipe.hold(held=True)
+        if self._call is not None and self._call.replies is not None:
+            self._call.replies.hold(held=True)
 
     def resume_writing(self) -> None:
-        """The client has read."""
+        """Send the replies again: the client has caught up."""
         self._writes = True
         self._answer_ping()
-        if self._call is not None and self._call.pipe is not None:
-            self._call.pipe.hold(held=False)
+        if self._call is not None and self._call.replies is not None:
+            self._call.replies.hold(held=False)
 
     def shutdown(self) -> None:
-        """The server is about to end. A stream may go on meanwhile; the desk ends it in time."""
+        """Do nothing when the server begins to end. The dispatcher ends the stream in time."""
 
-    # In
+    # Messages
 
-    def _take(self, found: list[tuple[bool, bytes]]) -> None:
+    def _accept(self, received: list[tuple[bool, bytes]]) -> None:
         messages: list[bytes] = []
-        for text, message in found:
-            if text:
+        for is_text, message in received:
+            if is_text:
                 if self._words and message.startswith(_CONTROL):
                     self._pass_on(messages)
                     messages = []
-                    self._hear(message)
+                    self._read_word(message)
                     continue
                 if not is_utf8(message):
-                    self._protocol.fail(CloseCode.NO_TEXT, "a text message is not UTF-8")
+                    self._protocol.fail(CloseCode.NO_TEXT, "expected UTF-8 in a text message")
                     break
             messages.append(message)
         self._pass_on(messages)
         if self._protocol.state is not State.OPEN:
-            if isinstance(self._protocol.parser_exc, PayloadTooBig) and not self._over:
-                # Told before the close, which the library has written already.
-                self._tell(BodyTooLarge(self._settings.max_message))
+            if isinstance(self._protocol.parser_exc, PayloadTooBig) and not self._is_over:
+                # Send this before the close, which the library has prepared already.
+                self._send_error(BodyTooLarge(self._settings.max_message))
             self._flush()
-            self._gone()
+            self._end_call()
         else:
             self._flush()
 
     def _pass_on(self, messages: list[bytes]) -> None:
-        if not messages or self._over or self._call is None:
+        if not messages or self._is_over or self._call is None:
             return
-        if self._heard_end:
-            raise BadRequest("a message came behind the end")
-        if not self._desk.pass_on(self._call, messages) and self._reads:
+        if self._has_ended:
+            raise BadRequest("expected no message after the end of the stream")
+        if not self._dispatcher.pass_on(self._call, messages) and self._reads:
             self._reads = False
             self._transport.pause_reading()
 
-    def _hear(self, message: bytes) -> None:
-        if self._over or self._call is None:
+    def _read_word(self, message: bytes) -> None:
+        if self._is_over or self._call is None:
             return
         if not is_utf8(message):
-            raise BadRequest("a text message is not UTF-8")
+            raise BadRequest("expected UTF-8 in a text message")
         failure = read_control(message.decode())
         if failure is not None:
-            self._call.end(CallError(f"the client gave up: {failure.error}"))
+            self._call.end(CallError(f"the client ended the stream: {failure.error}"))
             return
-        self._heard_end = True
-        self._desk.no_more(self._call)
+        self._has_ended = True
+        self._dispatcher.no_more(self._call)
 
     def _on_room(self) -> None:
         if not self._reads and not self._transport.is_closing():
@@ -226,42 +222,47 @@ class WebSocket(asyncio.Protocol):
     def _count_pending(self) -> None:
         """Count a message that is still arriving with the other bodies, and wait for room."""
         call, pending = self._call, self._frames.pending
-        if call is None or self._over or (pending <= UNCOUNTED and not call.received):
+        if call is None or self._is_over:
             return
-        bodies = self._desk.bodies
+        counted = call.body.received if call.body is not None else 0
+        if pending <= UNCOUNTED and not counted:
+            return
+        bodies = self._dispatcher.bodies
         if pending <= UNCOUNTED:
             bodies.release(call)
             return
-        if not call.received:
+        if not counted:
             bodies.begin(call)
-        bodies.add(call, pending - call.received)
+        bodies.add(call, pending - counted)
         if self._waits is None and not bodies.has_room(call):
             self._transport.pause_reading()
             self._waits = self._loop.create_task(self._wait_for_room(call))
 
     async def _wait_for_room(self, call: Call) -> None:
-        await self._desk.bodies.room(call)
+        await self._dispatcher.bodies.room(call)
         self._waits = None
         if self._reads and not self._transport.is_closing():
             self._transport.resume_reading()
 
-    # Out
+    # Replies
 
-    def _settled(self, call: Call) -> None:
-        """The first reply is there, or the stream ends without one."""
-        if call.pipe is not None and call.state is CallState.DONE:
+    def settled(self, call: Call) -> None:
+        """Send the replies once the first exists, or the error that ended the stream."""
+        replies = call.replies
+        if replies is not None and call.state is CallState.DONE:
             if not self._writes:
-                call.pipe.hold(held=True)
-            self._writer = self._loop.create_task(self._write(call))
+                replies.hold(held=True)
+            self._writer = self._loop.create_task(self._write(call, replies))
         else:
             error = call.verdict
-            self._finish(error if isinstance(error, DcfError) else CallError("no outcome"))
+            self._finish(
+                error if isinstance(error, DcfError) else CallError("the handler gave no outcome")
+            )
 
-    async def _write(self, call: Call) -> None:
-        pipe, error = call.pipe, None
-        assert pipe is not None  # noqa: S101  the writer began with it
+    async def _write(self, call: Call, replies: ResponseStream) -> None:
+        error = None
         try:
-            while (data := await pipe.get()) is not None:
+            while (data := await replies.get()) is not None:
                 self._transport.write(data)
                 call.progress()
         except CallError as failure:
@@ -269,19 +270,19 @@ class WebSocket(asyncio.Protocol):
         self._finish(call.failure if call.state is CallState.ENDED else error)
 
     def _end(self, error: DcfError) -> None:
-        """Ends the stream by the client's fault."""
+        """End the stream with an error of the client."""
         if self._call is not None:
             self._call.end(error)
 
     def _finish(self, error: DcfError | None) -> None:
-        """The last reply has been written, or there is an error in its place."""
+        """Close the connection after the last reply, or with an error."""
         call = self._call
-        if self._over or call is None:
+        if self._is_over or call is None:
             return
-        self._over = True
-        self._desk.release(call)
+        self._is_over = True
+        self._dispatcher.release(call)
         if self._waits is not None:
-            # The connection is read on, so that its client gets to read the end.
+            # Continue to read, so that the client can read the end.
             self._waits.cancel()
             self._waits = None
             if not self._transport.is_closing():
@@ -290,23 +291,25 @@ class WebSocket(asyncio.Protocol):
             log_failure(error, call)
         if self._protocol.state is State.OPEN and not self._transport.is_closing():
             if error is not None:
-                self._tell(error)
+                self._send_error(error)
                 self._protocol.send_close(close_code(error), close_reason(error))
             else:
-                self._transport.write(call.form.end() if call.form is not None else b"")
+                self._transport.write(self._encoder.end())
                 self._protocol.send_close(CloseCode.DONE)
             self._flush()
             self._await_close()
 
-    def _tell(self, error: DcfError) -> None:
-        """Tells a client that knows the words of an error that ends the stream."""
+    def _send_error(self, error: DcfError) -> None:
+        """Send the error that ends the stream, if the client understands control words."""
         call = self._call
-        if call is not None and call.form is not None:
-            word = call.form.failure(StreamFailure(told(error, call)), call.request.request_id)
+        if call is not None:
+            word = self._encoder.failure(
+                StreamFailure(visible_error(error, call)), call.request.request_id
+            )
             self._transport.write(word)
 
     def _flush(self) -> None:
-        """Writes what the library has to say."""
+        """Write the bytes that the library has prepared."""
         for data in self._protocol.data_to_send():
             if self._transport.is_closing():
                 return
@@ -318,10 +321,10 @@ class WebSocket(asyncio.Protocol):
                 else:
                     self._transport.write(data)
                 continue
-            self._said_all = True
+            self._has_closed = True
             if self._transport.can_write_eof():
-                # Not closed at once: what the client still sends would have what was just written
-                # taken from it.
+                # Do not close at once: bytes that the client still sends would reset the connection
+                # before it has read the last ones.
                 self._transport.write_eof()
             else:
                 self._transport.close()
@@ -340,25 +343,25 @@ class WebSocket(asyncio.Protocol):
             self._timer.cancel()
         self._timer = self._loop.call_later(PATIENCE, self._transport.abort)
 
-    def _gone(self) -> None:
-        """The client is gone, or closes, or breaks the protocol."""
+    def _end_call(self) -> None:
+        """End the call: the client disconnected, closed, or broke the protocol."""
         if self._call is not None:
-            self._call.end(CallError("the client went away"))
+            self._call.end(CallError("the client disconnected"))
         if not self._transport.is_closing():
             self._await_close()
 
     def _ping(self) -> None:
-        """Asks whether the client is there; one that was silent since the last time is not.
+        """Send a ping. Disconnect a client that has been silent since the last one.
 
-        Where nothing is read or written at the moment an answer cannot come: then the time that a
-        stream may stand still is what ends it.
+        While nothing is read from the connection or written to it, no pong can arrive. Then
+        ``idle_timeout`` ends the stream.
         """
         if self._protocol.state is not State.OPEN:
             return
-        if not self._heard and self._reads and self._writes:
+        if not self._is_alive and self._reads and self._writes:
             self._transport.abort()
             return
-        self._heard = False
+        self._is_alive = False
         if self._writes:
             self._protocol.send_ping(b"")
             self._flush()

@@ -1,44 +1,44 @@
-"""Writes replies to an HTTP/1.x connection: whole ones, and those that ASGI sends in parts."""
+"""Writes responses to an HTTP/1.x connection: whole ones, and those that ASGI sends in parts."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
-
 from dcf.protocol.content import framing
-from dcf.watcher.http.responses import Headers
+from dcf.watcher.http.responses import Headers, Response
+from dcf.watcher.http.third_party import STATUS_LINE, RequestResponseCycle
 
 WORTH_JOINING = 64 * 1024
 """Up to this many bytes, joining a body to its head is cheaper than a second write."""
 
+_format_header = b"%b: %b\r\n".__mod__
 
-def whole_reply(
-    status: int, headers: Headers, body: bytes | None, *, head: bool, last: bool
-) -> tuple[bytes, ...]:
-    """Return a whole reply as the pieces to write.
+
+def write_response(
+    write: Callable[[bytes], object], response: Response, *, head: bool, last: bool
+) -> None:
+    """Write a whole response.
 
     Args:
-        status: The reply's status.
-        headers: Valid headers, without those about length and connection.
-        body: The content; None when the reply has none and its length is unknown.
+        write: Writes bytes to the connection.
+        response: The response.
         head: Whether the request's method is HEAD.
-        last: Whether the connection closes after the reply.
+        last: Whether the connection closes after the response.
     """
+    status, headers, body = response
     length, has_content = framing(status, None if body is None else len(body), head=head)
-    parts = [STATUS_LINE[status]]
-    parts += [b"%b: %b\r\n" % header for header in headers]
+    parts = [STATUS_LINE[status], *map(_format_header, headers)]
     if last:
         parts.append(b"connection: close\r\n")
-    if length is None:
-        parts.append(b"\r\n")
-    else:
-        parts.append(b"content-length: %d\r\n\r\n" % length)
-    if has_content and body:
+    parts.append(b"\r\n" if length is None else b"content-length: %d\r\n\r\n" % length)
+    if body and has_content:
         if len(body) > WORTH_JOINING:
-            return b"".join(parts), body
+            write(b"".join(parts))
+            write(body)
+            return
         parts.append(body)
-    return (b"".join(parts),)
+    write(b"".join(parts))
 
 
 class ReplyCycle(RequestResponseCycle):

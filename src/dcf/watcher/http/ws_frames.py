@@ -1,23 +1,16 @@
-"""WebSocket frames (RFC 6455, 5.2), as far as they are plain: whole data messages.
+"""Reads and writes the plain WebSocket frames (RFC 6455, 5.2): whole data messages.
 
-The library that knows the protocol takes 12 µs to read a small frame, a tenth of it is enough for
-a plain one. All other frames go to the library, one whole frame at a time: a close, fragments, and
-frames that break a rule (figures: docs/decisions/0024-streams.md). This module also reads pings and
-pongs, because a client may send nothing else, as fast as it can.
+The library ``websockets`` takes 12 µs to read a small frame; this module takes a tenth of that for
+a plain one. It passes all other frames to the library, one whole frame at a time: a close,
+fragments, and frames that break a rule (figures: docs/decisions/0024-streams.md). It also reads
+pings and pongs, because a client may send nothing else, as fast as it can.
 """
 
 from __future__ import annotations
 
 from struct import pack
 
-from websockets.frames import Frame, Opcode
-from websockets.protocol import State
-from websockets.server import ServerProtocol
-
-try:
-    from websockets.speedups import apply_mask
-except ImportError:  # where it could not be compiled
-    from websockets.utils import apply_mask
+from dcf.watcher.http.third_party import Frame, Opcode, ServerProtocol, State, apply_mask
 
 TEXT = 1
 BINARY = 2
@@ -44,7 +37,7 @@ def pong(data: bytes) -> bytes:
 
 
 def frame(opcode: int, data: bytes) -> bytes:
-    """A whole message as the server sends it: without a mask."""
+    """Return the frame of a whole message from the server, which has no mask."""
     size = len(data)
     if size < 126:  # noqa: PLR2004  RFC 6455, 5.2, as below
         return _SHORT[opcode][size] + data
@@ -54,14 +47,15 @@ def frame(opcode: int, data: bytes) -> bytes:
 
 
 class WebSocketFrameReader:
-    """Takes the messages out of what a client sends."""
+    """Extracts the messages from the bytes that a client sends."""
 
     def __init__(self, protocol: ServerProtocol, largest: int) -> None:
-        """A reader for a connection whose handshake is done.
+        """Create a reader for a connection after its handshake.
 
         Args:
-            protocol: Gets what is not plain; its answers and its state are the caller's to look at.
-            largest: Bytes of the largest message, the same as the protocol's.
+            protocol: Gets the frames that are not plain. The caller must send its replies and check
+                its state.
+            largest: Maximum size of a message in bytes, the same as the protocol's.
         """
         self._protocol = protocol
         self._largest = largest
@@ -70,7 +64,7 @@ class WebSocketFrameReader:
         self._parts = bytearray()
         self._in_parts = False
         self._text = False
-        self._through = False
+        self._is_over = False
 
     @property
     def pending(self) -> int:
@@ -78,30 +72,30 @@ class WebSocketFrameReader:
         return len(self._left) + len(self._parts)
 
     def feed(self, data: bytes) -> list[tuple[bool, bytes]]:
-        """Takes what has come.
+        """Read bytes from the client.
 
         Bytes after a close frame, or after a frame that breaks the rules, are ignored
         (RFC 6455, 5.5.1 and 7.1.7).
 
         Returns:
-            Each message that is whole: whether it came as text, and its bytes.
+            Each complete message: whether it is a text message, and its bytes.
         """
-        found: list[tuple[bool, bytes]] = []
-        if self._through:
-            return found
+        messages: list[tuple[bool, bytes]] = []
+        if self._is_over:
+            return messages
         if self._left:
             self._left += data
             with memoryview(self._left) as view:
-                position = self._read(view, found)
+                position = self._read(view, messages)
             del self._left[:position]
         else:
-            position = self._read(data, found)
+            position = self._read(data, messages)
             if position < len(data):
                 self._left += memoryview(data)[position:]
-        return found
+        return messages
 
-    def _read(self, data: bytes | memoryview, found: list[tuple[bool, bytes]]) -> int:
-        """Reads frames as long as they are whole; returns where it stopped."""
+    def _read(self, data: bytes | memoryview, messages: list[tuple[bool, bytes]]) -> int:
+        """Read all complete frames. Return the position after the last of them."""
         position, size = 0, len(data)
         while size - position > 1:
             first, second = data[position], data[position + 1]
@@ -112,22 +106,22 @@ class WebSocketFrameReader:
                     break
                 length = int.from_bytes(data[position + 2 : start - 4])
             if not second & _MASKED or length > self._room(first):
-                # Against the rules; the library says how.
-                self._by_library(bytes(data[position:]), found)
+                # The frame breaks a rule. The library knows which one.
+                self._by_library(bytes(data[position:]), messages)
                 return size
             end = start + length
             if end > size:
                 break
             if first in _PLAIN and not self._in_parts:
                 message = apply_mask(data[start:end], bytes(data[start - 4 : start]))
-                found.append((first == _PLAIN_TEXT, message))
+                messages.append((first == _PLAIN_TEXT, message))
             elif first in {_PING, PONG} and self._takes_control(length):
                 if first == _PING:
                     text = apply_mask(data[start:end], bytes(data[start - 4 : start]))
                     self._protocol.writes.append(pong(text))
             else:
-                self._by_library(bytes(data[position:end]), found)
-                if self._through:
+                self._by_library(bytes(data[position:end]), messages)
+                if self._is_over:
                     return size
             position = end
         return position
@@ -140,11 +134,11 @@ class WebSocketFrameReader:
         """Return whether a ping or pong follows the rules and comes before any close."""
         return length <= _LONGEST_CONTROL and self._protocol.state is State.OPEN
 
-    def _by_library(self, data: bytes, found: list[tuple[bool, bytes]]) -> None:
+    def _by_library(self, data: bytes, messages: list[tuple[bool, bytes]]) -> None:
         if self._protocol.state is State.CLOSED:
             return
         self._protocol.receive_data(data)
-        self._through = not (
+        self._is_over = not (
             self._protocol.parser_exc is None and self._protocol.close_rcvd is None
         )
         for event in self._protocol.events_received():
@@ -153,13 +147,13 @@ class WebSocketFrameReader:
                 Opcode.BINARY,
                 Opcode.CONT,
             }:
-                self._add(event, found)
+                self._add(event, messages)
 
-    def _add(self, part: Frame, found: list[tuple[bool, bytes]]) -> None:
+    def _add(self, part: Frame, messages: list[tuple[bool, bytes]]) -> None:
         if part.opcode is not Opcode.CONT:
             self._text = part.opcode is Opcode.TEXT
         self._parts += part.data
         self._in_parts = not part.fin
         if part.fin:
-            found.append((self._text, bytes(self._parts)))
+            messages.append((self._text, bytes(self._parts)))
             self._parts = bytearray()

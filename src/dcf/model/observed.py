@@ -14,8 +14,8 @@ class ReplicaKey:
     Attributes:
         function: The function's name.
         revision: Number of its revision.
-        slot: The place it fills, counted from 0.
-        attempt: Which of the replicas that filled that place one after another, from 1.
+        slot: The replica's place within the revision, counted from 0.
+        attempt: Number of the start in this slot, counted from 1.
     """
 
     function: str
@@ -25,19 +25,19 @@ class ReplicaKey:
 
     @property
     def id(self) -> str:
-        """``NAME.REVISION.SLOT.ATTEMPT``; names have no full stop, so it can be read back.
+        """``NAME.REVISION.SLOT.ATTEMPT``. Names contain no full stop, so it can be parsed.
 
-        Unique among the replicas that are known, not among all there ever were: whoever needs that
-        adds ``-`` and something of its own.
+        It is unique among the known replicas, but may repeat over time. Callers that need a
+        permanently unique id append ``-`` and a random part.
         """
         return f"{self.function}.{self.revision}.{self.slot}.{self.attempt}"
 
     @classmethod
     def from_id(cls, text: str) -> ReplicaKey:
-        """Reads what :attr:`id` gave, with or without an addition.
+        """Parse an :attr:`id`, with or without an appended part.
 
         Raises:
-            ValueError: When it is something else.
+            ValueError: If it is not an id.
         """
         function, revision, slot, attempt = text.split(".")
         return cls(function, int(revision), int(slot), int(attempt.partition("-")[0]))
@@ -45,16 +45,16 @@ class ReplicaKey:
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """One replica as its engine sees it.
+    """A replica as its engine observes it.
 
     Attributes:
-        key: Which one.
-        state: Where it is in its life. One that FAILED counts as alive until it has EXITED, to
-            which the engine sees by itself, as it does when a start takes too long.
-        endpoint: Where it listens, as in ``WatcherSettings.listen``; "" before it is ready.
-        ready_at: Seconds since the epoch; None when it was never ready.
-        exit: What went wrong or how it ended; with FAILED and EXITED alone.
-        answers: Whether it answers when it is asked.
+        key: The replica's key.
+        state: The replica's state. A FAILED replica counts as alive until it has EXITED. The engine
+            ensures that it exits, also when its start takes too long.
+        endpoint: Its address, as in ``WatcherSettings.listen``; "" before it is ready.
+        ready_at: When it became ready, in seconds since 1970; None if it never was.
+        exit: Why it failed or how it exited; only in the states FAILED and EXITED.
+        answers: Whether it passes its health checks.
     """
 
     key: ReplicaKey

@@ -1,4 +1,4 @@
-"""No child outlives its replica in ``run`` and ``serve``, whatever it does and whatever ends them."""
+"""No child outlives its replica in ``run`` and ``serve``, however it was started and however they end."""
 
 import contextlib
 import signal
@@ -18,7 +18,7 @@ CLI = [sys.executable, "-m", "dcf.cli"]
 START = """
 import os, subprocess, sys, time
 
-def tell(pid):
+def record(pid):
     with open({file!r}, "a") as file: print(pid, file=file, flush=True)
 
 def away():
@@ -29,13 +29,13 @@ def away():
 def child():
     process = subprocess.Popen(["/bin/sleep", "600"], start_new_session=True, env={{}}, cwd="/",
                                stdin=-3, stdout=-3, stderr=-3)
-    tell(process.pid)
+    record(process.pid)
 
 def fork_of_a_fork():
     if os.fork() == 0:
         away()
         if os.fork() == 0:
-            tell(os.getpid())
+            record(os.getpid())
             os.execve("/bin/sleep", ["sleep", "600"], {{}})
         os._exit(0)
 """
@@ -43,7 +43,7 @@ def fork_of_a_fork():
 HANDLER = """
 {way}()
 def Handler(req):
-    tell(0)
+    record(0)
     if req.input == b"crash": os._exit(3)
     if req.input == b"wait": time.sleep(600)
     return b"reply"
@@ -53,7 +53,7 @@ WAYS = ("child", "fork_of_a_fork")
 
 
 class Function:
-    """A function whose replica leaves a child behind, and what it has told about it."""
+    """A function whose replica leaves a child behind, and the ids of these children."""
 
     def __init__(self, folder: Path, way: str) -> None:
         self.folder = folder / "mine"
@@ -67,15 +67,15 @@ class Function:
         source = START.format(file=str(self.file)) + HANDLER.format(way=way) + more
         self.handler.write_text(source)
 
-    def told(self, lines: int) -> list[int]:
-        """Waits for this many lines of the handler; returns the ids of the children in order."""
+    def pids(self, lines: int) -> list[int]:
+        """Wait for this many lines of the handler; return the ids of the children in order."""
         until = time.monotonic() + 60
         while time.monotonic() < until:
             found = self.file.read_text().split() if self.file.exists() else []
             if len(found) >= lines:
                 return [int(word) for word in found if word != "0"]
             time.sleep(0.02)
-        raise AssertionError("the handler told nothing")
+        raise AssertionError("the handler recorded too few lines")
 
 
 @contextlib.contextmanager
@@ -110,16 +110,16 @@ def ended(pid: int, patience: float = 10.0) -> bool:
 @pytest.mark.parametrize("way", WAYS)
 def test_a_child_ends_with_run(dcf, tmp_path, way):
     function = Function(tmp_path, way)
-    done = dcf("function", "run", function.folder, input=b"x")
-    assert (done.returncode, done.stdout) == (0, b"reply")
-    assert not alive(function.told(2)[0])
+    result = dcf("function", "run", function.folder, input=b"x")
+    assert (result.returncode, result.stdout) == (0, b"reply")
+    assert not alive(function.pids(2)[0])
 
 
 def test_a_child_ends_with_a_handler_that_cannot_start(dcf, tmp_path):
     function = Function(tmp_path, "fork_of_a_fork")
     function.write("fork_of_a_fork", "time.sleep(0.5)\n1 / 0\n")
     assert dcf("function", "run", function.folder, input=b"x").returncode == ExitCode.START
-    assert not alive(function.told(1)[0])
+    assert not alive(function.pids(1)[0])
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -135,7 +135,7 @@ def test_a_child_ends_with_a_handler_that_cannot_start(dcf, tmp_path):
 def test_a_child_ends_with_a_run_that_is_ended(environment, tmp_path, way, number, code):
     function = Function(tmp_path, way)
     with command(environment, "function", "run", str(function.folder), body=b"wait") as process:
-        pid = function.told(2)[0]
+        pid = function.pids(2)[0]
         assert alive(pid)
         process.send_signal(number)
         assert process.wait(20) == code
@@ -147,19 +147,19 @@ def test_a_child_ends_with_serve(environment, tmp_path, number):
     function = Function(tmp_path, "fork_of_a_fork")
     serve = ("function", "serve", str(function.folder), "--port", "0")
     with command(environment, *serve) as process:
-        pid = function.told(1)[0]
+        pid = function.pids(1)[0]
         process.send_signal(number)
         process.wait(20)
         assert ended(pid)
 
 
-def test_a_child_ends_with_its_replica_while_serve_goes_on(environment, tmp_path):
+def test_a_child_ends_with_its_replica_while_serve_continues(environment, tmp_path):
     function = Function(tmp_path, "fork_of_a_fork")
     serve = ("function", "serve", str(function.folder), "--port", "0", "--reload")
     with command(environment, *serve) as process:
-        first = function.told(1)[0]
+        first = function.pids(1)[0]
         function.write("fork_of_a_fork", "\n")
-        _, second = function.told(2)
+        _, second = function.pids(2)
         assert ended(first)
         assert alive(second)
         assert process.poll() is None
@@ -172,7 +172,7 @@ def test_what_a_killed_run_has_left_is_removed_by_the_next(dcf, environment, tmp
     function = Function(tmp_path, "child")
     workspaces = Path(environment["DCF_DATA_DIR"]) / "workspaces"
     with command(environment, "function", "run", str(function.folder), body=b"wait") as process:
-        function.told(2)
+        function.pids(2)
         process.kill()
         process.wait(20)
     left = set(workspaces.iterdir())
@@ -182,7 +182,7 @@ def test_what_a_killed_run_has_left_is_removed_by_the_next(dcf, environment, tmp
 
 
 def test_the_orphans_of_a_parent_do_not_end_before_it(dcf, tmp_path):
-    """A child that a call starts lives on for the next calls of the replica."""
+    """A child of a replica keeps running between the calls."""
     function = Function(tmp_path, "fork_of_a_fork")
     function.write(
         "fork_of_a_fork",
@@ -194,7 +194,7 @@ def test_the_orphans_of_a_parent_do_not_end_before_it(dcf, tmp_path):
         "    return _first(req)\n".replace("FILE", repr(str(function.file))),
     )
     assert dcf("function", "run", function.folder, input=b"x").stdout == b"reply"
-    assert not alive(function.told(2)[0])
+    assert not alive(function.pids(2)[0])
 
 
 @pytest.mark.parametrize("key", ["memory", "cpu"])
@@ -211,13 +211,13 @@ def test_limits_hold_in_run(dcf, tmp_path, key):
         "    if req.input == b'take': return str(len(b'x' * (400 << 20)))\n"
         "    return os.environ.get('OMP_NUM_THREADS', 'unset')\n"
     )
-    done = dcf("function", "run", folder, input=b"take" if key == "memory" else b"x")
-    shown = done.stderr.decode()
+    result = dcf("function", "run", folder, input=b"take" if key == "memory" else b"x")
+    shown = result.stderr.decode()
     if key == "memory":
-        assert done.returncode in {ExitCode.CALL, ExitCode.LOST}
+        assert result.returncode in {ExitCode.CALL, ExitCode.LOST}
         assert "Limit: memory: 256 MiB (" in shown
         assert "MemoryError" in shown or "exceeded its memory limit" in shown
     else:
-        assert done.stdout == b"1"
+        assert result.stdout == b"1"
         assert "Limit: cpu: " in shown
     assert "not in run and serve" not in shown

@@ -28,9 +28,9 @@ class Lab:
     """A store and the folders of one engine.
 
     Attributes:
-        folder: All of it; its path leaves room for a socket's name.
+        folder: The folder of everything; its path leaves room for a socket's name.
         python: The environment of every function.
-        built: How often the environment was asked for.
+        built: How often the environment was requested.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -23,7 +23,7 @@ def Handler(req):
 """
 PROCESSES = {
     "watcher": ("DCF_", {"number": "QUEUE", "boolean": "LIFELINE", "level": "LOG_LEVEL"}),
-    "gateway": ("DCF_CONTROL_", {"number": "BUILDS", "boolean": "TLS", "level": "LOG_LEVEL"}),
+    "controlplane": ("DCF_CONTROL_", {"number": "BUILDS", "boolean": "TLS", "level": "LOG_LEVEL"}),
     "bridge": ("DCF_BRIDGE_", {"number": "IDLE", "level": "LOG_LEVEL"}),
 }
 
@@ -133,4 +133,4 @@ def test_a_queue_that_no_file_can_record_is_allowed(launch, short_dir: Path) -> 
     running = launch(ECHO, queue=2**63 - 1, call_table=str(table))
 
     assert running.call(b"x") == b"x"
-    assert "calls are marked one by one" in running.log
+    assert "each call is marked by an interim response" in running.log

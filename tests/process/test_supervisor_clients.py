@@ -229,7 +229,10 @@ def test_a_grace_that_is_not_a_time_is_rejected_without_a_traceback(short_dir, s
     arguments = command(short_dir / "state", f"--grace={seconds}")
     done = subprocess.run(arguments, capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert f"argument --grace: expected seconds, 0 or more, got '{seconds}'" in done.stderr
+    assert (
+        f"--grace: expected a number of seconds from 0 to 31536000, such as 90, got '{seconds}'"
+        in done.stderr
+    )
     assert "Traceback" not in done.stderr
 
 

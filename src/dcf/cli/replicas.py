@@ -208,7 +208,7 @@ class CommandReplica:
         if observation is None:
             raise StartTimeout(
                 f"the handler was not ready within {self._start_timeout:g} s; it holds the"
-                " interpreter, so the replica cannot say where"
+                " interpreter's lock, so the replica cannot report where"
             )
         if observation.state is ReplicaState.READY:
             return observation.endpoint

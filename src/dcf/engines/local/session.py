@@ -67,7 +67,7 @@ def _private_folder(parent: Path, sockets: Path) -> Iterator[Path]:
         folder, lock = _locked_folder(parent)
     except OSError as error:
         kind = DiskFull if error.errno in NO_SPACE else StorageError
-        raise kind(f"{parent}: no folder for replicas: {error.strerror}") from error
+        raise kind(f"{parent}: cannot create a folder for replicas: {error.strerror}") from error
     try:
         yield folder
     finally:

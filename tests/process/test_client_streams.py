@@ -88,7 +88,7 @@ def test_each_message_may_have_an_error_of_its_own(launch, ask):
     replies = ask(_url(running), "other", [{"a": 1}, "{", [2]], on_error=told.append)
     assert [json.loads(reply)["got"] for reply in replies] == [{"a": 1}, [2]]
     assert [type(error) for error in told] == [BadRequest]
-    with pytest.raises(BadRequest, match="not JSON"):
+    with pytest.raises(BadRequest, match="is not valid JSON"):
         ask(_url(running), "other", ["{"])
 
 

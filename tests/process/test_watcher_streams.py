@@ -82,7 +82,7 @@ def test_an_error_in_the_middle_breaks_the_reply_off(launch, kind):
 
 
 def test_a_value_that_cannot_be_sent_is_told(launch):
-    with pytest.raises(errors.UnsupportedReply, match="returned a value of type object"):
+    with pytest.raises(errors.UnsupportedReply, match="got a value of type object"):
         launch("def Handler(req):\n  yield object()").call()
 
 

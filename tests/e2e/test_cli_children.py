@@ -122,6 +122,15 @@ def test_a_child_ends_with_a_handler_that_cannot_start(dcf, tmp_path):
     assert not alive(function.pids(1)[0])
 
 
+@pytest.fixture(autouse=True)
+def _default_hangup():
+    """Make SIGHUP end commands, even if the tests run under ``nohup``, which ignores it."""
+    previous = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, previous)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(
     ("number", "code"),

@@ -118,6 +118,7 @@ def follow(reader: Reader, page: str) -> None:
     reader.follow(document, left_out=left_out)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "page",
     [
@@ -134,6 +135,7 @@ def test_the_commands_of_a_how_to_guide(reader: Reader, page: str) -> None:
     assert reader.ran
 
 
+@pytest.mark.slow
 def test_the_script_of_the_ci_guide_rolls_back_if_its_call_fails(reader: Reader) -> None:
     follow(reader, "ci-deploy")
     (reader.cwd / "mood/src/handler.py").write_text("def Handler(req):\n    raise ValueError\n")

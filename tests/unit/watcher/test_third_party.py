@@ -12,7 +12,7 @@ from dcf.errors import StartError
 from dcf.watcher.http import third_party
 
 ROOT = Path(__file__).parents[3]
-FILE = Path(third_party.__file__)
+FILE = ROOT / "src/dcf/watcher/http/third_party.py"
 PUBLIC = {
     "uvicorn", "websockets.client", "websockets.exceptions", "websockets.frames",
     "websockets.http11", "websockets.protocol", "websockets.server", "websockets.typing",

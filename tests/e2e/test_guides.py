@@ -123,7 +123,7 @@ def follow(reader: Reader, page: str) -> None:
     "page",
     [
         "logging",
-        pytest.param("onnx", marks=pytest.mark.slow),
+        "onnx",
         "prometheus",
         "secrets",
         "systemd",

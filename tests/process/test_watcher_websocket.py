@@ -5,6 +5,7 @@ import json
 import socket
 import struct
 import time
+from importlib.metadata import version
 
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -131,14 +132,23 @@ def test_a_stream_that_fails_ends_with_its_error(launch_shared, kind):
     assert running.log.count(told) == 1
 
 
+@pytest.mark.skipif(
+    int(version("websockets").partition(".")[0]) < 14,
+    reason="the test's client discards messages that it has not read when a connection closes",
+)
 @KINDS
-def test_a_handler_may_end_before_its_client(launch_shared, kind):
+def test_a_handler_may_end_while_its_client_sends(launch_shared, kind):
     running = generator(launch_shared, kind)
     with connect(running, "/early") as client:
         with contextlib.suppress(ConnectionClosed):
             for _ in range(50):
                 client.send(b"m" * 10_000)
         assert rest(client) == [b"m" * 10_000]
+
+
+@KINDS
+def test_a_handler_may_end_before_its_client(launch_shared, kind):
+    running = generator(launch_shared, kind)
     with connect(running, "/never") as client:
         client.send(b"go")
         assert [len(message) for message in rest(client)] == [300_000, 300_000]

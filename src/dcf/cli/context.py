@@ -100,7 +100,7 @@ class CommandContext:
         """Return the environment of an artifact that :meth:`build` has built.
 
         Raises:
-            StorageError: If it has not.
+            StorageError: If :meth:`build` has not built this artifact.
         """
         del listener, stop
         if artifact not in self._environments:
@@ -115,7 +115,7 @@ class CommandContext:
             return held.pop_all()
 
     def _report_notices(self, located: LocatedFunction, texts: Iterable[str]) -> None:
-        """Report what in the function's folder has no effect here."""
+        """Print the settings and files of a function that have no effect here."""
         for text in texts:
             self.console.notice(text)
         if dockerfile_changed(located.folder, located.spec.runtime):

@@ -34,7 +34,7 @@ class Track:
         Args:
             replica: The replica.
             confinement: How it is held to its limits.
-            listen: The endpoint it was told to listen on; "" if that is unknown.
+            listen: The endpoint that the engine assigned to it; "" if unknown.
         """
         self.confinement = confinement or Limits()
         self.fault = ""
@@ -84,7 +84,7 @@ class Track:
         """Check that calls may be sent to an endpoint that the replica names.
 
         Raises:
-            ValueError: If the replica was told to listen on another endpoint.
+            ValueError: If the engine assigned another endpoint to the replica.
         """
         # If the system chooses the port, it is not known in advance.
         known = self._listen.removesuffix(":0")
@@ -131,7 +131,7 @@ def to_note(confinement: Limits, listen: str) -> str:
 
 
 def read_note(note: str) -> tuple[Limits, str]:
-    """Return a replica's confinement, and the endpoint it was told to listen on.
+    """Return a replica's confinement, and the endpoint that the engine assigned to it.
 
     Both are unknown if the note is missing or cannot be read.
     """

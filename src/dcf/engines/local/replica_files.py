@@ -90,10 +90,10 @@ class ReplicaFiles:
         self._calls = calls
 
     def check(self, secrets: Collection[str]) -> None:
-        """Check that all secrets are there.
+        """Check that all secrets exist.
 
         Raises:
-            SecretNotFound: If one is missing.
+            SecretNotFound: If a secret is missing.
         """
         for name in secrets:
             if not (self._secrets / name).is_file():
@@ -107,21 +107,21 @@ class ReplicaFiles:
         listener: Listener | None = None,
         stop: BuildStop | None = None,
     ) -> Environment:
-        """Return an artifact's environment; make it if it is missing.
+        """Return an artifact's environment. Build it if it is missing.
 
         Raises:
-            BuildError: If it cannot be made.
-            StorageError: If it cannot be written.
+            BuildError: If the environment cannot be built.
+            StorageError: If the environment cannot be written to the disk.
         """
         return self._environments.build_artifact(artifact, function, listener=listener, stop=stop)
 
     def lay_out(self, spec: ReplicaSpec) -> ReplicaLayout:
-        """Create a replica's folder, in place of one that an ended replica has left.
+        """Create a replica's folder. It replaces a folder that an ended replica has left.
 
         Raises:
-            BuildError: If its environment is missing and cannot be made.
+            BuildError: If the environment is missing and cannot be built.
             SecretNotFound: If a secret is missing.
-            StorageError: If the folder cannot be written. Nothing of it is left then.
+            StorageError: If the folder cannot be written. No part of it remains.
         """
         self.check(spec.secrets)
         environment = self.environment(spec.artifact, spec.spec)

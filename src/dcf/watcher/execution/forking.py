@@ -64,7 +64,7 @@ def reset_in_children(listener: socket.socket, channel: int) -> None:
 
 
 class DrainHandler:
-    """The watcher's signal handler. Its type tells it apart from the author's own handlers."""
+    """The watcher's signal handler. Its type distinguishes it from the author's own handlers."""
 
     def __init__(self, drain: Callable[[], object]) -> None:
         """Create a handler that calls ``drain`` at each signal."""
